@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Usage: scripts/test.sh [pytest's arguments]
+#
+# Sets up what the tests need in this checkout, then runs all of them: the linters, the types, the unit tests, and the
+# end-to-end tests on a local AWS. With arguments it runs only pytest, with them: scripts/test.sh tests/unit -k window
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+main() {
+  ./scripts/setup.sh
+  export PATH="$PWD/.venv/bin:$PATH"
+  if [ $# -gt 0 ]; then exec pytest "$@"; fi
+  step "ruff" ruff check --quiet .
+  step "ruff format" ruff format --check --quiet .
+  step "mypy --strict" mypy
+  step "shellcheck" shellcheck -x scripts/*.sh .ci/run
+  exec pytest
+}
+
+step() { # what, command...
+  local what="$1" begin=$SECONDS
+  shift
+  "$@"
+  echo "ok: $what ($((SECONDS - begin)) s)"
+}
+
+main "$@"

@@ -1,0 +1,11 @@
+"""How an S3 change becomes a refreshed file share; read the modules in this order.
+
+changes        an S3 event becomes changes (bucket, key, time, identity)
+window         a change opens or joins its bucket's refresh window (DynamoDB, conditional writes)
+request        the window's one request, delayed (SQS)
+aggregate      the three together: what the aggregator Lambda does
+file_shares    the file shares that show a bucket, and RefreshCache (Storage Gateway)
+refresh        what the refresh Lambda does with a request: close, refresh, complete, or wait
+
+settings, observability and aws serve all of them: environment variables, logs and metrics, SDK clients.
+"""

@@ -1,0 +1,120 @@
+"""From an S3 event to a queued request: what the aggregator Lambda does, and what the refresh Lambda does with an event
+that the aggregator could not finish.
+
+The guarantee: when `aggregate_event` returns, every change in the event is in a window whose request is known to be
+queued or will be sent by whoever opened it, or is covered by a refresh that began after it. Otherwise it raises, and
+the same event must come again.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+from event_aggregator.aws import AWS_ERRORS
+from event_aggregator.changes import Change, by_bucket, read_event
+from event_aggregator.folders import folder_of
+from event_aggregator.observability import count, logger, timestamp
+from event_aggregator.request import LIFETIME_MS, ActionQueue, Request
+from event_aggregator.settings import Settings
+from event_aggregator.window import Windows
+
+# Changes of a bucket that share one write; DynamoDB allows 100 operands to IN and 4 KB to an expression.
+_CHANGES_A_WRITE = 50
+
+# A window whose opener has not confirmed its request may be taken over this long after the opener must have ended.
+_SEND_LEASE_MARGIN_MS = 10_000
+
+
+class NotFinishedError(Exception):
+    """Part of an event could not be handled: the event must be delivered again. The message says which part and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregator:
+    windows: Windows
+    queue: ActionQueue
+    settings: Settings
+    now: Callable[[], int]  # epoch milliseconds
+
+    def aggregate_event(self, event: Any, time_left: int) -> None:
+        """Put every change of an S3 event into its bucket's window. `time_left`: milliseconds until Lambda ends this.
+
+        A bucket that fails, or a record that is none of S3's, stops no other; then NotFinishedError is raised.
+        """
+        changes, problems = read_event(event)
+        failures: list[Exception] = list(problems)
+        for bucket, of_bucket in by_bucket(self._news(changes), at_most=_CHANGES_A_WRITE):
+            try:
+                self._absorb(bucket, of_bucket, time_left)
+            except AWS_ERRORS as error:
+                error.add_note(f"Bucket {bucket}")
+                failures.append(error)
+        if failures:
+            raise NotFinishedError(in_words(failures)) from failures[0]
+
+    def _news(self, changes: list[Change]) -> list[Change]:
+        """The changes that the gateway does not know of: what it uploaded itself, it knows."""
+        ignored = self.settings.ignore_principals_containing
+        return [change for change in changes if not ignored or ignored not in change.principal]
+
+    def _absorb(self, bucket: str, changes: list[Change], time_left: int) -> None:
+        due = self.now() + self.settings.refresh_delay_seconds * 1000
+        window = self.gather(
+            bucket,
+            frozenset(folder_of(change.key) for change in changes),
+            owners=[change.identity for change in changes],
+            last_change_at=max(change.time for change in changes),
+            due=due,
+            time_left=time_left,
+        )
+        if window:
+            logger.info(
+                f"Opened a window for {bucket}, to be refreshed at {timestamp(due)}", bucket=bucket, window=window
+            )
+            count(bucket, WindowsOpened=1)
+
+    def gather(  # noqa: PLR0913 - what a window is made of
+        self,
+        key: str,
+        folders: frozenset[str],
+        *,
+        owners: Iterable[str],
+        due: int,
+        time_left: int,
+        last_change_at: int | None = None,
+        attempt: int = 1,
+    ) -> str | None:
+        """Put `folders` into the open window of `key`; if there is none, open one, due at `due`, and queue its request.
+
+        The id of the window that was opened, or None. The other arguments are those of Windows.open and Request.
+        """
+        while True:
+            window, now = uuid4().hex, self.now()
+            item = self.windows.open(
+                key,
+                window,
+                folders=folders,
+                owners=owners,
+                last_change_at=last_change_at,
+                now=now,
+                refresh_at=due,
+                lease_until=now + time_left + _SEND_LEASE_MARGIN_MS,
+            )
+            if item.window_id == window:
+                break
+            if item.window_id is None:
+                logger.debug(f"A refresh that began later has covered the change of {key}", folders=sorted(folders))
+                return None
+            if item.holds(folders) or self.windows.join(key, item, folders, now):
+                logger.debug(f"Absorbed by the window of {key}", window=item.window_id, folders=sorted(folders))
+                return None
+            # The window was closed between the two writes: the next round opens one, or finds the next.
+        self.queue.send(Request(key, window, attempt), now=self.now(), due=due)
+        self.windows.confirm(key, window, due + LIFETIME_MS)
+        return window
+
+
+def in_words(failures: Iterable[Exception]) -> str:
+    """Every failure in one line, what it befell first."""
+    return "; ".join(": ".join([*getattr(failure, "__notes__", []), str(failure)]) for failure in failures)

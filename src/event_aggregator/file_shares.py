@@ -1,0 +1,109 @@
+"""The file shares that show a bucket, and how they are asked to refresh (Storage Gateway).
+
+The list is read afresh for every refresh: all pages, all gateways of the account in this region, NFS and SMB. Where a
+share's bucket and prefix lie cannot change while it exists, so that is remembered by ARN.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from event_aggregator.observability import logger
+
+if TYPE_CHECKING:
+    from types_boto3_storagegateway import StorageGatewayClient
+    from types_boto3_storagegateway.type_defs import FileShareInfoTypeDef
+
+# The Describe operations take at most ten ARNs (API reference, DescribeNFSFileShares).
+_ARNS_A_DESCRIBE = 10
+
+# What `location` makes of an access point.
+NO_BUCKET = ("", "")
+
+_LEAVING = ("DELETING", "FORCE_DELETING")
+
+
+@dataclass(frozen=True, slots=True)
+class FileShare:
+    """A file share as it is now; `prefix` is empty or ends in a slash."""
+
+    arn: str
+    status: str
+    bucket: str
+    prefix: str
+
+    @property
+    def key(self) -> str:
+        """Its key in the window table: my-bucket/share-1234ABCD."""
+        return f"{self.bucket}/{self.share_id}"
+
+    @property
+    def share_id(self) -> str:
+        return self.arn.rpartition("/")[2]
+
+    @property
+    def available(self) -> bool:
+        """Whether it can be refreshed now; if not, it is being made, changed or repaired, and may be later."""
+        return self.status == "AVAILABLE"
+
+
+class FileShares:
+    """This account's file shares in this region. Methods raise botocore's errors."""
+
+    def __init__(self, client: "StorageGatewayClient", asking_once: "StorageGatewayClient") -> None:
+        self._client = client
+        self._asking_once = asking_once
+        self._locations: dict[str, tuple[str, str]] = {}  # ARN of the share: bucket and prefix
+
+    def showing(self, bucket: str) -> list[FileShare]:
+        """The file shares that show `bucket` or a part of it, without those that are being deleted."""
+        listed = [share for share in self._listed() if share["FileShareStatus"] not in _LEAVING]
+        self._locate(listed)
+        shares = [
+            FileShare(share["FileShareARN"], share["FileShareStatus"], *self._locations[share["FileShareARN"]])
+            for share in listed
+        ]
+        return [share for share in shares if share.bucket == bucket]
+
+    def refresh(self, share: FileShare) -> str:
+        """Ask for a refresh of everything that `share` shows; the notification id. It goes on after this returns."""
+        answer = self._asking_once.refresh_cache(FileShareARN=share.arn, FolderList=["/"], Recursive=True)
+        return answer["NotificationId"]
+
+    def _listed(self) -> "Iterator[FileShareInfoTypeDef]":
+        for page in self._client.get_paginator("list_file_shares").paginate():
+            yield from page["FileShareInfoList"]
+
+    def _locate(self, shares: "list[FileShareInfoTypeDef]") -> None:
+        new = [share for share in shares if share["FileShareARN"] not in self._locations]
+        for arns in _tens(share["FileShareARN"] for share in new if share["FileShareType"] == "NFS"):
+            for nfs in self._client.describe_nfs_file_shares(FileShareARNList=arns)["NFSFileShareInfoList"]:
+                self._remember(nfs["FileShareARN"], nfs["LocationARN"])
+        for arns in _tens(share["FileShareARN"] for share in new if share["FileShareType"] == "SMB"):
+            for smb in self._client.describe_smb_file_shares(FileShareARNList=arns)["SMBFileShareInfoList"]:
+                self._remember(smb["FileShareARN"], smb["LocationARN"])
+
+    def _remember(self, arn: str, location_arn: str) -> None:
+        self._locations[arn] = location(location_arn)
+        if self._locations[arn] == NO_BUCKET:
+            logger.warning(
+                f"{arn} shows the access point {location_arn}, whose bucket is not known: it is not refreshed"
+            )
+
+
+def location(arn: str) -> tuple[str, str]:
+    """Bucket and prefix of a LocationARN such as arn:aws:s3:::my-bucket/my/prefix/; the prefix may be empty.
+
+    NO_BUCKET for an access point, which names none: arn:aws:s3:REGION:ACCOUNT:accesspoint/NAME, or an alias.
+    """
+    _, partition_on, resource = arn.partition(":s3:::")
+    if not partition_on:
+        return NO_BUCKET
+    bucket, _, prefix = resource.partition("/")
+    return bucket, prefix
+
+
+def _tens(arns: Iterable[str]) -> Iterator[list[str]]:
+    whole = list(arns)
+    for start in range(0, len(whole), _ARNS_A_DESCRIBE):
+        yield whole[start : start + _ARNS_A_DESCRIBE]

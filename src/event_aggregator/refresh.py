@@ -1,0 +1,159 @@
+"""From a request to refreshed file shares: what the refresh Lambda does with each message on the queue.
+
+The guarantee: when `handle` returns, what the message asked for is done, or is in a window whose request is queued, or
+was done before. Otherwise it raises, and the queue must deliver the message again. Every repetition is harmless.
+"""
+
+from dataclasses import dataclass
+from typing import assert_never
+
+from event_aggregator.aggregate import Aggregator, in_words
+from event_aggregator.aws import AWS_ERRORS
+from event_aggregator.file_shares import FileShare, FileShares
+from event_aggregator.folders import EVERYTHING, shown
+from event_aggregator.observability import count, logger, timestamp
+from event_aggregator.request import LIFETIME_MS, BucketRequest, FailedEvent, Request, read_message
+from event_aggregator.window import Item
+
+# Between two tries of a share that refuses: the interval, doubled with each refusal up to this (or the interval, if
+# that is longer), so that a gateway that is offline for a week costs some 96 calls a day.
+_MAX_BACKOFF_MS = 900_000
+
+# Lambda takes a message that goes round without a delay for a runaway loop.
+_MIN_DELAY_MS = 1_000
+
+
+class NotRefreshedError(Exception):
+    """Some shares could neither be asked nor be made to wait: the message must be delivered again."""
+
+
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    """Folders on their way from a closed window to its shares; `owner` is the same over every delivery."""
+
+    bucket: str
+    folders: frozenset[str]
+    owner: str
+    attempt: int
+    time_left: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refresher:
+    aggregator: Aggregator
+    file_shares: FileShares
+
+    def handle(self, body: str, bucket_attribute: str | None, message_id: str, time_left: int) -> None:
+        """Do what a message on the queue asks for. `time_left`: milliseconds until Lambda ends this."""
+        message = read_message(body, bucket_attribute)
+        match message:
+            case Request():
+                self._request_arrived(message, time_left)
+            case FailedEvent():
+                logger.warning("Handling an S3 event that the aggregator could not handle", message_id=message_id)
+                self.aggregator.aggregate_event(message.event, time_left)
+            case BucketRequest(bucket):
+                everything = HandOver(bucket, frozenset({EVERYTHING}), message_id, 1, time_left)
+                self._hand_over(everything, self.file_shares.showing(bucket))
+            case _:
+                assert_never(message)
+
+    def _request_arrived(self, request: Request, time_left: int) -> None:
+        windows, now = self.aggregator.windows, self.aggregator.now
+        item = windows.read(request.key)
+        if item.window_id == request.window and item.refresh_at > now():
+            self._defer(request, item)
+        elif request.window in (item.window_id, item.refreshing_id):
+            self._refresh(request, item, time_left)
+        else:
+            logger.debug(f"The window of {request.key} was refreshed or taken over already", window=request.window)
+
+    def _defer(self, request: Request, item: Item) -> None:
+        """The request came before its window is due: send it again for what is left."""
+        now = self.aggregator.now()
+        due = max(item.refresh_at, now + _MIN_DELAY_MS)
+        self.aggregator.windows.confirm(request.key, request.window, due + LIFETIME_MS)
+        self.aggregator.queue.send(request, now=now, due=due)
+        logger.info(f"The refresh of {request.key} is due at {timestamp(due)}: deferred", window=request.window)
+
+    def _refresh(self, request: Request, item: Item, time_left: int) -> None:
+        """Close the window, or take up a refresh that died half-way, and hand its folders to the shares."""
+        bucket, _, share_id = request.key.partition("/")
+        shares = self.file_shares.showing(bucket)  # before the window is closed: a failure here leaves it open
+        if share_id:
+            shares = [share for share in shares if share.share_id == share_id]
+            if not shares:
+                logger.warning(f"The file share of {request.key} is gone, and with it what waited for it")
+                self.aggregator.windows.drop(request.key)
+                return
+        if item.window_id == request.window:
+            closed = self.aggregator.windows.close(request.key, item, self.aggregator.now())
+            if closed is None:  # by another delivery of this request, or taken over
+                self._request_arrived(request, time_left)
+                return
+            item = closed
+        hand_over = HandOver(bucket, item.refreshed_folders, request.window, request.attempt, time_left)
+        self._hand_over(hand_over, shares)
+        self.aggregator.windows.complete(request.key, request.window)
+
+    def _hand_over(self, hand_over: HandOver, shares: list[FileShare]) -> None:
+        """Have each share that shows a folder refreshed, or make it wait; one that fails does not stop the others."""
+        if not shares:
+            logger.warning(f"No file share shows the bucket {hand_over.bucket}: nothing to refresh")
+        refreshed, failures = [], []
+        for share in shares:
+            folders = shown(hand_over.folders, share.prefix)
+            try:
+                if folders and self._ask_or_wait(hand_over, share, folders):
+                    refreshed.append(share.share_id)
+            except AWS_ERRORS as error:
+                error.add_note(f"File share {share.key}")
+                failures.append(error)
+        if refreshed:
+            names = ", ".join(refreshed)
+            logger.info(f"Refreshed {names}, which show {hand_over.bucket}", window=hand_over.owner, shares=refreshed)
+            count(hand_over.bucket, RefreshesAccepted=len(refreshed))
+        if failures:
+            raise NotRefreshedError(in_words(failures)) from failures[0]
+
+    def _ask_or_wait(self, hand_over: HandOver, share: FileShare, folders: frozenset[str]) -> bool:
+        """True if the share accepted a refresh; otherwise `folders` wait in a window of the share's own."""
+        now, interval = self.aggregator.now(), self.aggregator.settings.min_refresh_interval_seconds * 1000
+        again, refused_before = backoff(hand_over.attempt, interval), 1
+        if not share.available:
+            reason, due = f"it is {share.status}", now + again
+        elif forbids := self.aggregator.windows.claim(share.key, now, interval):
+            reason, due, refused_before = "it was asked a moment ago", forbids.last_asked_at + interval, 0
+        elif refusal := self._ask(share):
+            reason, due = refusal, self.aggregator.now() + again
+            count(hand_over.bucket, RefreshesRefused=1)
+        else:
+            return True
+        due = max(due, now + _MIN_DELAY_MS)
+        window = self.aggregator.gather(
+            share.key,
+            folders,
+            owners=[hand_over.owner],
+            due=due,
+            time_left=hand_over.time_left,
+            attempt=hand_over.attempt + refused_before,
+        )
+        if window:
+            logger.info(f"{share.key} waits until {timestamp(due)}, since {reason}", window=window)
+        else:
+            logger.info(f"{share.key} waits already", window=hand_over.owner)
+        return False
+
+    def _ask(self, share: FileShare) -> str:
+        """Call RefreshCache; why it was refused, or empty. An unknown outcome counts as refused, the share as asked."""
+        try:
+            self.file_shares.refresh(share)
+        except AWS_ERRORS as error:
+            return str(error)
+        self.aggregator.windows.accepted(share.key, self.aggregator.now())
+        return ""
+
+
+def backoff(attempt: int, interval: int) -> int:
+    """Milliseconds until a share that refused for the `attempt`th time, from 1, is asked again."""
+    return min(interval << min(attempt - 1, 16), max(_MAX_BACKOFF_MS, interval))

@@ -1,0 +1,61 @@
+"""The environment variables of both functions, typed and checked once, when a function starts.
+
+A bad value stops the function with a message that names the variable, the value and the range; S3 events then wait in
+Lambda's retries and on the queue, and are handled when it is mended.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
+
+class SettingError(ValueError):
+    """An environment variable is missing or holds what cannot be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the functions are told by their environment; numbers are whole seconds."""
+
+    table_name: str
+    queue_url: str
+    refresh_delay_seconds: int
+    min_refresh_interval_seconds: int
+    ignore_principals_containing: str
+    log_level: str
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> "Settings":
+        """The settings in `environment`; SettingError for the first that is missing or out of its range."""
+        return cls(
+            table_name=_required(environment, "TABLE_NAME"),
+            queue_url=_required(environment, "QUEUE_URL"),
+            refresh_delay_seconds=_seconds(environment, "REFRESH_DELAY_SECONDS", default=30, low=0, high=900),
+            min_refresh_interval_seconds=_seconds(
+                environment, "MIN_REFRESH_INTERVAL_SECONDS", default=60, low=1, high=3600
+            ),
+            # Set but empty means: ignore nobody.
+            ignore_principals_containing=environment.get("IGNORE_PRINCIPALS_CONTAINING", "StorageGateway"),
+            log_level=_one_of(environment, "LOG_LEVEL", LOG_LEVELS, default="INFO"),
+        )
+
+
+def _required(environment: Mapping[str, str], name: str) -> str:
+    if value := environment.get(name):
+        return value
+    raise SettingError(f"{name} is not set: set it in the function's environment, or run create-stack.sh again.")
+
+
+def _seconds(environment: Mapping[str, str], name: str, *, default: int, low: int, high: int) -> int:
+    value = environment.get(name, str(default))
+    if value.isascii() and value.isdigit() and low <= int(value) <= high:
+        return int(value)
+    raise SettingError(f"{name} is {value!r}: set it to a whole number of seconds from {low} to {high}.")
+
+
+def _one_of(environment: Mapping[str, str], name: str, choices: tuple[str, ...], *, default: str) -> str:
+    value = environment.get(name, default)
+    if value in choices:
+        return value
+    raise SettingError(f"{name} is {value!r}: set it to one of {', '.join(choices)}.")

@@ -1,0 +1,50 @@
+"""The refresh Lambda: the action queue invokes it with requests, and with events the aggregator could not finish.
+
+A message that could not be handled is reported as failed, and only that one: the queue delivers it again.
+"""
+
+import os
+from typing import Any
+
+from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from event_aggregator import aws
+from event_aggregator.aggregate import Aggregator
+from event_aggregator.file_shares import FileShares
+from event_aggregator.observability import logger, set_log_level
+from event_aggregator.refresh import Refresher
+from event_aggregator.request import ActionQueue
+from event_aggregator.settings import Settings
+from event_aggregator.window import Windows
+
+_settings = Settings.read(os.environ)
+set_log_level(_settings.log_level)
+_refresher = Refresher(
+    Aggregator(
+        Windows(aws.dynamodb(), _settings.table_name),
+        ActionQueue(aws.sqs(), _settings.queue_url),
+        _settings,
+        aws.epoch_ms,
+    ),
+    FileShares(aws.storage_gateway(), aws.storage_gateway_asking_once()),
+)
+_processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
+
+
+@logger.inject_lambda_context
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> Any:
+    return process_partial_response(event, _handle, _processor, context)
+
+
+def _handle(record: SQSRecord, lambda_context: LambdaContext) -> None:
+    bucket = record.message_attributes["bucket-name"]
+    time_left = lambda_context.get_remaining_time_in_millis()
+    try:
+        _refresher.handle(record.body, bucket.string_value if bucket else None, record.message_id, time_left)
+    except Exception:
+        logger.exception(
+            "The message could not be handled; the queue will deliver it again", message_id=record.message_id
+        )
+        raise

@@ -1,0 +1,102 @@
+"""A table and a queue in moto, a clock that stands until it is moved, and S3's events."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from botocore.exceptions import EndpointConnectionError
+from moto import mock_aws
+
+from event_aggregator import aws
+from event_aggregator.aggregate import Aggregator
+from event_aggregator.observability import timestamp
+from event_aggregator.request import ActionQueue, Request
+from event_aggregator.settings import Settings
+from event_aggregator.window import Item, Windows
+
+START = 1_790_000_000_000  # epoch milliseconds
+
+
+def s3_record(key: str = "photos/a.jpg", bucket: str = "my-bucket", at: int = START, **changed: Any) -> dict[str, Any]:
+    """A record as S3 sends it; `key` as it stands there, encoded. `at`: eventTime in epoch milliseconds."""
+    return {
+        "eventVersion": "2.1",
+        "eventSource": "aws:s3",
+        "awsRegion": "us-east-1",
+        "eventTime": timestamp(at),
+        "eventName": "ObjectCreated:Put",
+        "userIdentity": {"principalId": "AWS:AIDAEXAMPLE"},
+        "responseElements": {"x-amz-request-id": "C3D13FE58DE4C810"},
+        "s3": {
+            "s3SchemaVersion": "1.0",
+            "bucket": {"name": bucket, "arn": f"arn:aws:s3:::{bucket}"},
+            "object": {"key": key, "size": 1024, "sequencer": f"0055AED6DCD90281E5-{key}-{at}"},
+        },
+    } | changed
+
+
+def s3_event(*records: dict[str, Any]) -> dict[str, Any]:
+    return {"Records": list(records)}
+
+
+def fail(client: Any, operation: str, *, after: int = 0, times: int = 1) -> None:
+    """Have calls of `operation` fail as if nobody answered: `times` of them, once `after` have gone through."""
+    calls = 0
+
+    def instead(**_: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if after < calls <= after + times:
+            raise EndpointConnectionError(endpoint_url="test")
+
+    service = client.meta.service_model.service_id.hyphenize()
+    client.meta.events.register_first(f"provide-client-params.{service}.{operation}", instead)
+
+
+@dataclass
+class World:
+    """The AWS of a test: the real table, queue and aggregator over moto."""
+
+    dynamodb: Any
+    sqs: Any
+    table: str
+    queue_url: str
+    time: int = START
+    settings: dict[str, str] = field(default_factory=dict)
+    sent: list[dict[str, Any]] = field(default_factory=list)  # the parameters of every SendMessage
+
+    @property
+    def windows(self) -> Windows:
+        return Windows(self.dynamodb, self.table)
+
+    @property
+    def aggregator(self) -> Aggregator:
+        environment = {"TABLE_NAME": self.table, "QUEUE_URL": self.queue_url} | self.settings
+        queue = ActionQueue(self.sqs, self.queue_url)
+        return Aggregator(self.windows, queue, Settings.read(environment), lambda: self.time)
+
+    def item(self, key: str = "my-bucket") -> Item:
+        return self.windows.read(key)
+
+    def requests(self) -> list[Request]:
+        """Every request that was sent, oldest first."""
+        bodies = [json.loads(message["MessageBody"]) for message in self.sent]
+        return [Request(body["key"], body["window"], body["attempt"]) for body in bodies]
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    with mock_aws():
+        dynamodb, sqs = aws.dynamodb(), aws.sqs()
+        dynamodb.create_table(
+            TableName="windows",
+            AttributeDefinitions=[{"AttributeName": "BucketName", "AttributeType": "S"}],
+            KeySchema=[{"AttributeName": "BucketName", "KeyType": "HASH"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+        url = sqs.create_queue(QueueName="actions")["QueueUrl"]
+        world = World(dynamodb, sqs, "windows", url)
+        sqs.meta.events.register("provide-client-params.sqs.SendMessage", lambda params, **_: world.sent.append(params))
+        yield world

@@ -1,0 +1,145 @@
+"""From S3 events to windows and requests, with moto's DynamoDB and SQS."""
+
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from event_aggregator.aggregate import NotFinishedError
+from event_aggregator.request import LIFETIME_MS, Request
+from tests.unit.conftest import START, World, fail, s3_event, s3_record
+
+TIME_LEFT = 30_000
+
+
+def aggregate(world: World, *records: Any) -> None:
+    world.aggregator.aggregate_event(s3_event(*records), TIME_LEFT)
+
+
+def test_the_first_change_opens_a_window_and_sends_its_delayed_request(world: World) -> None:
+    aggregate(world, s3_record("photos/a.jpg"))
+    item = world.item()
+    assert item.folders == {"/photos"}
+    assert item.refresh_at == START + 30_000
+    assert world.requests() == [Request("my-bucket", item.window_id or "", attempt=1)]
+    assert world.sent[0]["DelaySeconds"] == 30
+
+
+def test_any_number_of_changes_send_one_request(world: World) -> None:
+    for n in range(20):
+        aggregate(world, s3_record(f"photos/{n}.jpg"))
+        world.time += 100
+    aggregate(world, *(s3_record(f"videos/{n}.mp4") for n in range(120)))
+    assert len(world.sent) == 1
+    assert world.item().folders == {"/photos", "/videos"}
+
+
+def test_a_repeated_delivery_sends_nothing_more(world: World) -> None:
+    for _ in range(3):
+        aggregate(world, s3_record())
+    assert len(world.sent) == 1
+
+
+def test_every_bucket_has_its_own_window(world: World) -> None:
+    aggregate(world, s3_record(bucket="one"), s3_record(bucket="two"), s3_record(bucket="one"))
+    assert sorted(request.key for request in world.requests()) == ["one", "two"]
+
+
+def test_the_gateways_own_uploads_are_ignored(world: World) -> None:
+    aggregate(world, s3_record(userIdentity={"principalId": "AWS:AROAX:StorageGateway-sgw-12A3456B"}))
+    assert world.sent == []
+
+
+def test_nobody_is_ignored_if_so_told(world: World) -> None:
+    world.settings["IGNORE_PRINCIPALS_CONTAINING"] = ""
+    aggregate(world, s3_record(userIdentity={"principalId": "AWS:AROAX:StorageGateway-sgw-12A3456B"}))
+    assert len(world.sent) == 1
+
+
+def test_the_delay_is_the_one_that_was_set(world: World) -> None:
+    world.settings["REFRESH_DELAY_SECONDS"] = "0"
+    aggregate(world, s3_record())
+    assert world.sent[0]["DelaySeconds"] == 0
+
+
+def test_a_retry_after_the_request_could_not_be_sent_sends_it(world: World) -> None:
+    fail(world.sqs, "SendMessage")
+    with pytest.raises(NotFinishedError):
+        aggregate(world, s3_record())
+    assert world.sent == []
+    aggregate(world, s3_record())
+    assert [request.window for request in world.requests()] == [world.item().window_id]
+
+
+def test_a_retry_after_a_lost_confirmation_takes_the_window_over_and_sends_again(world: World) -> None:
+    fail(world.dynamodb, "UpdateItem", after=1)
+    with pytest.raises(NotFinishedError):
+        aggregate(world, s3_record())
+    aggregate(world, s3_record())
+    _, second = world.requests()
+    assert second.window == world.item().window_id
+
+
+def test_another_change_does_not_take_over_a_window_that_is_being_sent(world: World) -> None:
+    fail(world.sqs, "SendMessage")
+    with pytest.raises(NotFinishedError):
+        aggregate(world, s3_record("photos/a.jpg"))
+    aggregate(world, s3_record("photos/b.jpg"))
+    assert world.sent == []
+
+
+def test_another_change_takes_it_over_when_its_opener_must_be_dead(world: World) -> None:
+    fail(world.sqs, "SendMessage")
+    with pytest.raises(NotFinishedError):
+        aggregate(world, s3_record("photos/a.jpg"))
+    world.time += TIME_LEFT + 10_001
+    aggregate(world, s3_record("videos/b.mp4", at=world.time))
+    assert len(world.sent) == 1
+    assert world.item().folders == {"/photos", "/videos"}
+
+
+def test_a_confirmed_window_is_left_alone_for_as_long_as_its_request_may_be_delivered(world: World) -> None:
+    aggregate(world, s3_record())
+    world.time += 30_000 + LIFETIME_MS
+    aggregate(world, s3_record("photos/b.jpg", at=world.time))
+    assert len(world.sent) == 1
+    world.time += 1
+    aggregate(world, s3_record("photos/b.jpg", at=world.time))
+    assert len(world.sent) == 2
+
+
+def test_a_bucket_that_fails_does_not_stop_the_others_and_is_named(world: World) -> None:
+    fail(world.dynamodb, "UpdateItem")
+    with pytest.raises(NotFinishedError, match="Bucket one"):
+        aggregate(world, s3_record(bucket="one"), s3_record(bucket="two"))
+    assert [request.key for request in world.requests()] == ["two"]
+
+
+def test_a_record_that_is_none_of_s3s_does_not_stop_the_others_and_is_raised(world: World) -> None:
+    with pytest.raises(NotFinishedError, match="Record 0 is not S3's"):
+        aggregate(world, {"eventSource": "aws:sns"}, s3_record())
+    assert len(world.sent) == 1
+
+
+def test_a_change_that_joins_while_the_window_is_closed_opens_the_next(world: World) -> None:
+    aggregate(world, s3_record("photos/a.jpg"))
+    closing = [True]
+
+    def close_first(params: dict[str, Any], **_: Any) -> None:
+        if closing[0] and params["UpdateExpression"].endswith("ADD Folders :folders") and "Lease" not in str(params):
+            closing[0] = False
+            world.windows.close("my-bucket", world.item(), world.time)
+
+    world.dynamodb.meta.events.register("provide-client-params.dynamodb.UpdateItem", close_first)
+    aggregate(world, s3_record("videos/b.mp4"))
+    assert not closing[0]
+    assert len(world.sent) == 2
+    assert world.item().folders == {"/videos"}
+    assert world.item().refreshed_folders == {"/photos"}
+
+
+def test_what_dynamodb_refuses_is_raised(world: World) -> None:
+    world.dynamodb.delete_table(TableName=world.table)
+    with pytest.raises(NotFinishedError) as raised:
+        aggregate(world, s3_record())
+    assert isinstance(raised.value.__cause__, ClientError)

@@ -1,0 +1,76 @@
+"""The two Lambda modules as Lambda loads and calls them."""
+
+import importlib
+import json
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from event_aggregator.settings import SettingError
+from tests.unit.conftest import World, s3_event, s3_record
+
+CONTEXT = SimpleNamespace(
+    function_name="test",
+    memory_limit_in_mb=256,
+    invoked_function_arn="arn:aws:lambda:us-east-1:123456789012:function:test",
+    aws_request_id="request-1",
+    get_remaining_time_in_millis=lambda: 30_000,
+)
+
+
+def load(module: str, monkeypatch: pytest.MonkeyPatch, **environment: str) -> Any:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    sys.modules.pop(module, None)
+    return importlib.import_module(module)
+
+
+def message(message_id: str, body: Any) -> dict[str, Any]:
+    """An SQS record as Lambda's poller hands it over."""
+    return {
+        "messageId": message_id,
+        "body": body if isinstance(body, str) else json.dumps(body),
+        "messageAttributes": {},
+    }
+
+
+def test_the_aggregator_opens_a_window_for_an_s3_event(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = load("s3_aggregator", monkeypatch, TABLE_NAME=world.table, QUEUE_URL=world.queue_url)
+    module.lambda_handler(s3_event(s3_record()), CONTEXT)
+    assert world.item().window_id
+
+
+@pytest.mark.parametrize("module", ["s3_aggregator", "s3_sgw_refresh"])
+def test_a_bad_setting_stops_the_function_at_its_start(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SettingError, match="REFRESH_DELAY_SECONDS"):
+        load(module, monkeypatch, TABLE_NAME="t", QUEUE_URL="q", REFRESH_DELAY_SECONDS="soon")
+
+
+def test_a_failed_message_is_reported_and_does_not_stop_the_others(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    module = load("s3_sgw_refresh", monkeypatch, TABLE_NAME=world.table, QUEUE_URL=world.queue_url)
+    records = [message("bad", "hello"), message("good", {"requestPayload": s3_event(s3_record())})]
+    assert module.lambda_handler({"Records": records}, CONTEXT) == {"batchItemFailures": [{"itemIdentifier": "bad"}]}
+    assert world.item().window_id
+    assert "The message is no JSON" in caplog.text
+
+
+def test_a_batch_that_fails_whole_is_reported_message_by_message(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = load("s3_sgw_refresh", monkeypatch, TABLE_NAME=world.table, QUEUE_URL=world.queue_url)
+    answer = module.lambda_handler({"Records": [message("1", "hello"), message("2", "[]")]}, CONTEXT)
+    assert [failure["itemIdentifier"] for failure in answer["batchItemFailures"]] == ["1", "2"]
+
+
+def test_an_absorbed_change_writes_no_line(
+    world: World, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    module = load("s3_aggregator", monkeypatch, TABLE_NAME=world.table, QUEUE_URL=world.queue_url)
+    module.lambda_handler(s3_event(s3_record("a")), CONTEXT)
+    capfd.readouterr()
+    caplog.clear()
+    module.lambda_handler(s3_event(s3_record("b")), CONTEXT)
+    assert capfd.readouterr() == ("", "")
+    assert caplog.text == ""

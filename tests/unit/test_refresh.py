@@ -1,0 +1,290 @@
+"""From messages on the queue to refreshed shares, with moto's DynamoDB and SQS and shares that do as a test says."""
+
+import json
+from dataclasses import dataclass, field
+
+import pytest
+from botocore.exceptions import ClientError, ReadTimeoutError
+
+from event_aggregator.aggregate import NotFinishedError
+from event_aggregator.file_shares import FileShare, FileShares
+from event_aggregator.refresh import NotRefreshedError, Refresher, backoff
+from event_aggregator.request import LIFETIME_MS, NotUnderstoodError, Request
+from event_aggregator.window import Item
+from tests.unit.conftest import World, fail, s3_event, s3_record
+
+TIME_LEFT = 60_000
+BUSY = ClientError(
+    {"Error": {"Code": "InvalidGatewayRequestException", "Message": "too many requests"}}, "RefreshCache"
+)
+
+
+def share(name: str = "share-1", status: str = "AVAILABLE", prefix: str = "") -> FileShare:
+    return FileShare(f"arn:aws:storagegateway:us-east-1:123456789012:share/{name}", status, "my-bucket", prefix)
+
+
+@dataclass
+class Gateway(FileShares):
+    """Shares in the place of Storage Gateway's; `asked` are those whose RefreshCache was called, in order."""
+
+    world: World
+    shares: list[FileShare] = field(default_factory=lambda: [share()])
+    answers: dict[str, Exception] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+    listing: Exception | None = None
+
+    def showing(self, bucket: str) -> list[FileShare]:
+        if self.listing:
+            raise self.listing
+        return [share for share in self.shares if share.bucket == bucket]
+
+    def refresh(self, share: FileShare) -> str:
+        self.asked.append(share.share_id)
+        if share.share_id in self.answers:
+            raise self.answers[share.share_id]
+        return "notification"
+
+    def deliver(self, request: Request) -> None:
+        """Have the refresh Lambda handle `request`, once."""
+        body = {"version": 1, "key": request.key, "window": request.window, "attempt": request.attempt}
+        self.deliver_body(json.dumps(body))
+
+    def deliver_body(self, body: str, bucket_attribute: str | None = None) -> None:
+        Refresher(self.world.aggregator, self).handle(body, bucket_attribute, "message-1", TIME_LEFT)
+
+    def deliver_when_due(self) -> None:
+        """Move the clock to where the newest request is due, and deliver it."""
+        request = self.world.requests()[-1]
+        self.world.time = max(self.world.time, self.world.item(request.key).refresh_at)
+        self.deliver(request)
+
+
+@pytest.fixture
+def gateway(world: World) -> Gateway:
+    """A change of /photos/a.jpg has opened a window, whose request is queued; one share shows the bucket."""
+    world.aggregator.aggregate_event(s3_event(s3_record("photos/a.jpg")), TIME_LEFT)
+    return Gateway(world)
+
+
+def test_a_due_request_refreshes_every_share_and_closes_the_window(world: World, gateway: Gateway) -> None:
+    gateway.shares = [share("share-1"), share("share-2")]
+    gateway.deliver_when_due()
+    assert gateway.asked == ["share-1", "share-2"]
+    assert world.item() == Item(refreshed_folders=frozenset({"/photos"}))
+
+
+def test_a_request_that_comes_early_is_sent_again_for_what_is_left(world: World, gateway: Gateway) -> None:
+    world.time += 10_001
+    gateway.deliver(world.requests()[0])
+    assert gateway.asked == []
+    first, second = world.requests()
+    assert first == second
+    assert world.sent[1]["DelaySeconds"] == 20
+
+
+def test_a_request_that_comes_a_moment_early_goes_round_with_a_delay_of_a_second(
+    world: World, gateway: Gateway
+) -> None:
+    world.time += 29_999
+    gateway.deliver(world.requests()[0])
+    assert world.sent[1]["DelaySeconds"] == 1
+
+
+def test_a_deferred_window_cannot_be_taken_over_while_its_request_may_be_delivered(
+    world: World, gateway: Gateway
+) -> None:
+    gateway.deliver(world.requests()[0])
+    world.time += 30_000 + LIFETIME_MS
+    world.aggregator.aggregate_event(s3_event(s3_record("photos/b.jpg", at=world.time)), TIME_LEFT)
+    assert len(world.sent) == 2
+
+
+def test_the_duplicate_of_a_request_is_dropped(world: World, gateway: Gateway) -> None:
+    gateway.deliver_when_due()
+    gateway.deliver(world.requests()[0])
+    assert gateway.asked == ["share-1"]
+
+
+def test_the_request_of_a_window_that_was_taken_over_is_dropped(world: World, gateway: Gateway) -> None:
+    gateway.deliver(Request("my-bucket", "w-before"))
+    assert gateway.asked == []
+    assert world.item().window_id == world.requests()[0].window
+
+
+def test_a_listing_that_fails_leaves_the_window_open(gateway: Gateway) -> None:
+    gateway.listing = BUSY
+    with pytest.raises(ClientError):
+        gateway.deliver_when_due()
+    gateway.listing = None
+    gateway.deliver_when_due()
+    assert gateway.asked == ["share-1"]
+
+
+def test_a_refresh_that_died_half_way_is_taken_up_again(world: World, gateway: Gateway) -> None:
+    world.time += 30_000
+    world.windows.close("my-bucket", world.item(), world.time)  # and here it died
+    gateway.deliver(world.requests()[0])
+    assert gateway.asked == ["share-1"]
+    assert world.item().refreshing_id is None
+
+
+def test_two_deliveries_at_once_close_the_window_once(world: World, gateway: Gateway) -> None:
+    world.time += 30_000
+    [request] = world.requests()
+    between = [True]
+
+    def deliver_meanwhile(**_: object) -> None:
+        if between.pop():
+            between.append(False)
+            gateway.deliver(request)
+        else:
+            between.append(False)
+
+    world.dynamodb.meta.events.register("provide-client-params.dynamodb.UpdateItem", deliver_meanwhile)
+    gateway.deliver(request)
+    assert gateway.asked == ["share-1"]
+
+
+def test_a_bucket_without_a_share_is_done_with_a_warning(
+    world: World, gateway: Gateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    gateway.shares = []
+    gateway.deliver_when_due()
+    assert world.item().refreshing_id is None
+    [warning] = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert warning == "No file share shows the bucket my-bucket: nothing to refresh"
+
+
+def test_a_share_on_another_prefix_is_left_alone(gateway: Gateway) -> None:
+    gateway.shares = [share("share-1", prefix="photos/"), share("share-2", prefix="videos/")]
+    gateway.deliver_when_due()
+    assert gateway.asked == ["share-1"]
+
+
+def test_a_refused_share_waits_in_a_window_of_its_own(world: World, gateway: Gateway) -> None:
+    gateway.shares = [share("share-1"), share("share-2")]
+    gateway.answers["share-1"] = BUSY
+    gateway.deliver_when_due()
+    assert gateway.asked == ["share-1", "share-2"], "a share that refuses must not stop the next"
+    waiting = world.item("my-bucket/share-1")
+    assert waiting.folders == {"/photos"}
+    assert waiting.refresh_at == world.time + 60_000
+    assert world.requests()[-1] == Request("my-bucket/share-1", waiting.window_id or "", attempt=2)
+    assert world.item().refreshing_id is None, "the bucket's window is complete"
+
+
+def test_a_waiting_share_is_asked_when_its_window_is_due(world: World, gateway: Gateway) -> None:
+    gateway.answers["share-1"] = BUSY
+    gateway.deliver_when_due()
+    gateway.answers.clear()
+    gateway.deliver_when_due()
+    assert gateway.asked == ["share-1", "share-1"]
+    waited = world.item("my-bucket/share-1")
+    assert waited.window_id is None
+    assert waited.refreshing_id is None
+
+
+def test_a_share_that_keeps_refusing_is_asked_ever_more_rarely(world: World, gateway: Gateway) -> None:
+    gateway.answers["share-1"] = BUSY
+    gateway.deliver_when_due()
+    waits = []
+    for _ in range(6):
+        waits.append(world.item("my-bucket/share-1").refresh_at - world.time)
+        gateway.deliver_when_due()
+    assert [wait // 1000 for wait in waits] == [60, 120, 240, 480, 900, 900]
+
+
+@pytest.mark.parametrize(("attempt", "interval", "wait"), [(1, 1, 1), (4, 1, 8), (1, 3600, 3600), (9**9, 60, 900)])
+def test_the_wait_doubles_from_the_interval_to_a_quarter_of_an_hour(attempt: int, interval: int, wait: int) -> None:
+    assert backoff(attempt, interval * 1000) == wait * 1000
+
+
+def test_an_unknown_outcome_counts_as_asked_and_is_asked_again(world: World, gateway: Gateway) -> None:
+    gateway.answers["share-1"] = ReadTimeoutError(endpoint_url="test")
+    gateway.deliver_when_due()
+    assert world.item("my-bucket/share-1").last_asked_at == world.time
+    assert world.item("my-bucket/share-1").folders == {"/photos"}
+
+
+def test_a_share_is_not_asked_twice_within_the_interval(world: World, gateway: Gateway) -> None:
+    gateway.deliver_when_due()
+    asked_at = world.time
+    world.time += 6_000
+    world.aggregator.aggregate_event(s3_event(s3_record("photos/b.jpg", at=world.time)), TIME_LEFT)
+    gateway.deliver_when_due()  # the bucket's next window, 36 s after the refresh
+    assert gateway.asked == ["share-1"]
+    assert world.item("my-bucket/share-1").refresh_at == asked_at + 60_000
+    gateway.deliver_when_due()
+    assert gateway.asked == ["share-1", "share-1"]
+    assert world.time == asked_at + 60_000
+
+
+def test_what_comes_while_a_share_waits_joins_its_window(world: World, gateway: Gateway) -> None:
+    gateway.answers["share-1"] = BUSY
+    gateway.deliver_when_due()
+    world.aggregator.aggregate_event(s3_event(s3_record("videos/b.mp4", at=world.time)), TIME_LEFT)
+    sent = len(world.sent)
+    gateway.deliver_when_due()
+    assert gateway.asked == ["share-1"]
+    assert world.item("my-bucket/share-1").folders == {"/photos", "/videos"}
+    assert len(world.sent) == sent
+
+
+@pytest.mark.parametrize("status", ["CREATING", "UPDATING", "UNAVAILABLE"])
+def test_a_share_that_is_not_available_waits_without_being_asked(world: World, gateway: Gateway, status: str) -> None:
+    gateway.shares = [share(status=status)]
+    gateway.deliver_when_due()
+    assert gateway.asked == []
+    assert world.item("my-bucket/share-1").folders == {"/photos"}
+    gateway.shares = [share()]
+    gateway.deliver_when_due()
+    assert gateway.asked == ["share-1"]
+
+
+def test_a_waiting_share_that_is_gone_is_forgotten(world: World, gateway: Gateway) -> None:
+    gateway.answers["share-1"] = BUSY
+    gateway.deliver_when_due()
+    gateway.shares = []
+    gateway.deliver_when_due()
+    assert world.item("my-bucket/share-1") == Item()
+
+
+def test_a_share_that_cannot_be_made_to_wait_fails_the_message_but_not_the_other_shares(
+    world: World, gateway: Gateway
+) -> None:
+    gateway.shares = [share("share-1"), share("share-2")]
+    gateway.answers["share-1"] = BUSY
+    fail(world.sqs, "SendMessage")
+    with pytest.raises(NotRefreshedError, match="File share my-bucket/share-1"):
+        gateway.deliver_when_due()
+    assert gateway.asked == ["share-1", "share-2"]
+    gateway.deliver(world.requests()[0])  # delivered again
+    assert world.requests()[-2].key == "my-bucket/share-1", "its request, which could not be sent, is sent now"
+    assert world.item().refreshing_id is None
+
+
+def test_an_event_that_the_aggregator_could_not_handle_is_aggregated(world: World, gateway: Gateway) -> None:
+    gateway.deliver_body(json.dumps({"requestPayload": s3_event(s3_record(bucket="other"))}))
+    assert world.requests()[-1].key == "other"
+
+
+def test_an_event_that_is_none_of_s3s_fails_again(gateway: Gateway) -> None:
+    with pytest.raises(NotFinishedError):
+        gateway.deliver_body(json.dumps({"requestPayload": {"hello": "world"}}))
+
+
+def test_a_message_of_2018_refreshes_its_bucket(gateway: Gateway) -> None:
+    gateway.deliver_body("{}", "my-bucket")
+    assert gateway.asked == ["share-1"]
+
+
+def test_a_message_of_2018_that_comes_too_soon_makes_the_share_wait(world: World, gateway: Gateway) -> None:
+    gateway.deliver_body("{}", "my-bucket")
+    gateway.deliver_body("{}", "my-bucket")
+    assert gateway.asked == ["share-1"]
+    assert world.item("my-bucket/share-1").folders == {"*"}
+
+
+def test_a_message_that_is_not_understood_fails(gateway: Gateway) -> None:
+    with pytest.raises(NotUnderstoodError):
+        gateway.deliver_body("hello")

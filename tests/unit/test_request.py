@@ -1,0 +1,67 @@
+import json
+
+import pytest
+
+from event_aggregator.request import (
+    ActionQueue,
+    BucketRequest,
+    FailedEvent,
+    NotUnderstoodError,
+    Request,
+    read_message,
+)
+from tests.unit.conftest import START, World
+
+
+@pytest.mark.parametrize(
+    ("due_in_ms", "delay"), [(30_000, 30), (29_001, 30), (1, 1), (0, 0), (-5_000, 0), (900_000, 900), (5_000_000, 900)]
+)
+def test_a_request_is_delayed_until_due_rounded_up_and_as_far_as_sqs_allows(
+    world: World, due_in_ms: int, delay: int
+) -> None:
+    ActionQueue(world.sqs, world.queue_url).send(Request("my-bucket", "w1"), now=START, due=START + due_in_ms)
+    assert world.sent[0]["DelaySeconds"] == delay
+
+
+def test_a_request_can_be_read_back_and_carries_the_attributes_of_2018(world: World) -> None:
+    request = Request("my-bucket/share-1234ABCD", "w1", attempt=3)
+    ActionQueue(world.sqs, world.queue_url).send(request, now=START, due=START)
+    assert read_message(world.sent[0]["MessageBody"], None) == request
+    assert world.sent[0]["MessageAttributes"] == {
+        "bucket-name": {"DataType": "String", "StringValue": "my-bucket"},
+        "timestamp": {"DataType": "Number", "StringValue": str(START / 1000)},
+    }
+
+
+def test_a_message_of_2018_asks_for_its_bucket() -> None:
+    assert read_message("{}", "my-bucket") == BucketRequest("my-bucket")
+
+
+def test_a_failure_record_carries_the_event() -> None:
+    record = {"version": "1.0", "requestContext": {"condition": "RetriesExhausted"}, "requestPayload": {"Records": []}}
+    assert read_message(json.dumps(record), None) == FailedEvent({"Records": []})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        "no json",
+        "[]",
+        "3",
+        "{}",
+        '{"version": 2, "key": "b", "window": "w", "attempt": 1}',
+        '{"version": 1, "key": 3, "window": "w", "attempt": 1}',
+        '{"version": 1, "key": "b", "window": "w", "attempt": 0}',
+        '{"hello": "world"}',
+    ],
+)
+def test_anything_else_is_refused_and_quoted(body: str) -> None:
+    with pytest.raises(NotUnderstoodError) as raised:
+        read_message(body, None)
+    assert body in str(raised.value)
+
+
+def test_a_request_of_a_later_version_says_so() -> None:
+    with pytest.raises(NotUnderstoodError, match="version 2, and this function knows version 1"):
+        read_message('{"version": 2, "key": "b", "window": "w", "attempt": 1}', None)

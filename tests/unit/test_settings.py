@@ -1,0 +1,49 @@
+import pytest
+
+from event_aggregator.settings import SettingError, Settings
+
+NEEDED = {"TABLE_NAME": "windows", "QUEUE_URL": "https://queue"}
+
+
+def test_only_table_and_queue_are_needed_and_the_rest_has_defaults() -> None:
+    settings = Settings.read(NEEDED)
+    assert settings == Settings(
+        table_name="windows",
+        queue_url="https://queue",
+        refresh_delay_seconds=30,
+        min_refresh_interval_seconds=60,
+        ignore_principals_containing="StorageGateway",
+        log_level="INFO",
+    )
+
+
+def test_an_empty_ignored_principal_ignores_nobody() -> None:
+    assert Settings.read(NEEDED | {"IGNORE_PRINCIPALS_CONTAINING": ""}).ignore_principals_containing == ""
+
+
+@pytest.mark.parametrize("name", ["TABLE_NAME", "QUEUE_URL"])
+def test_a_missing_name_is_named(name: str) -> None:
+    environment = {other: value for other, value in NEEDED.items() if other != name}
+    with pytest.raises(SettingError, match=f"{name} is not set"):
+        Settings.read(environment)
+
+
+@pytest.mark.parametrize("value", ["-1", "901", "30s", "", "1.5", "٣"])
+def test_a_bad_delay_names_the_variable_the_value_and_the_range(value: str) -> None:
+    with pytest.raises(SettingError) as raised:
+        Settings.read(NEEDED | {"REFRESH_DELAY_SECONDS": value})
+    message = str(raised.value)
+    assert message == f"REFRESH_DELAY_SECONDS is {value!r}: set it to a whole number of seconds from 0 to 900."
+
+
+@pytest.mark.parametrize("value", ["0", "3601"])
+def test_a_bad_interval_names_its_range(value: str) -> None:
+    with pytest.raises(SettingError, match=r"MIN_REFRESH_INTERVAL_SECONDS .* from 1 to 3600"):
+        Settings.read(NEEDED | {"MIN_REFRESH_INTERVAL_SECONDS": value})
+
+
+def test_a_bad_log_level_names_the_choices() -> None:
+    with pytest.raises(
+        SettingError, match="LOG_LEVEL is 'LOUD': set it to one of DEBUG, INFO, WARNING, ERROR, CRITICAL"
+    ):
+        Settings.read(NEEDED | {"LOG_LEVEL": "LOUD"})

@@ -1,0 +1,185 @@
+"""The window's operations, each against moto's DynamoDB."""
+
+from typing import Any
+
+import pytest
+
+from event_aggregator.folders import EVERYTHING
+from event_aggregator.window import Item, Windows
+from tests.unit.conftest import START, World
+
+KEY = "my-bucket"
+
+
+def open_window(windows: Windows, window_id: str = "w1", key: str = KEY, **changed: Any) -> Item:
+    arguments: dict[str, Any] = {
+        "folders": frozenset({"/a"}),
+        "owners": ["change-1"],
+        "last_change_at": START,
+        "now": START,
+        "refresh_at": START + 30_000,
+        "lease_until": START + 40_000,
+    }
+    return windows.open(key, window_id, **(arguments | changed))
+
+
+def closed(windows: Windows, now: int = START + 30_000) -> None:
+    """A window of /a was opened, confirmed and closed at `now`, and its refresh completed."""
+    open_window(windows, "w0")
+    assert windows.close(KEY, windows.read(KEY), now)
+    windows.complete(KEY, "w0")
+
+
+def test_a_change_opens_a_window_where_none_is(world: World) -> None:
+    item = open_window(world.windows)
+    assert item == world.item()
+    assert (item.window_id, item.folders, item.refresh_at) == ("w1", frozenset({"/a"}), START + 30_000)
+
+
+def test_a_second_change_meets_the_open_window(world: World) -> None:
+    open_window(world.windows, "w1")
+    met = open_window(world.windows, "w2", owners=["change-2"], folders=frozenset({"/b"}))
+    assert met == world.item()
+    assert met.window_id == "w1"
+
+
+def test_the_retry_of_the_change_that_opened_it_takes_the_window_over_with_its_folders(world: World) -> None:
+    open_window(world.windows, "w1", folders=frozenset({"/a", "/b"}))
+    item = open_window(world.windows, "w2", owners=["change-0", "change-1"])
+    assert item.window_id == "w2"
+    assert item.folders == {"/a", "/b"}
+
+
+def test_once_its_request_is_queued_nobody_takes_it_over_by_name(world: World) -> None:
+    open_window(world.windows, "w1")
+    world.windows.confirm(KEY, "w1", START + 1_000_000)
+    assert open_window(world.windows, "w2").window_id == "w1"
+
+
+def test_a_window_past_its_lease_is_taken_over_with_its_folders(world: World) -> None:
+    open_window(world.windows, "w1", lease_until=START + 40_000)
+    still = open_window(world.windows, "w2", owners=["change-2"], now=START + 40_000)
+    assert still.window_id == "w1"
+    item = open_window(world.windows, "w3", owners=["change-2"], folders=frozenset({"/b"}), now=START + 40_001)
+    assert item.window_id == "w3"
+    assert item.folders == {"/a", "/b"}
+
+
+def test_a_confirmation_that_comes_after_a_take_over_is_without_effect(world: World) -> None:
+    open_window(world.windows, "w1")
+    open_window(world.windows, "w2")  # by the same change: its first try was slow, not dead
+    world.windows.confirm(KEY, "w1", START + 1_000_000)
+    assert open_window(world.windows, "w3").window_id == "w3", "w2 must still be known as unconfirmed"
+
+
+def test_folders_join_the_window_that_was_met(world: World) -> None:
+    item = open_window(world.windows)
+    assert world.windows.join(KEY, item, frozenset({"/b"}), START)
+    assert world.item().folders == {"/a", "/b"}
+
+
+def test_nothing_joins_a_window_that_was_closed_meanwhile(world: World) -> None:
+    item = open_window(world.windows)
+    world.windows.close(KEY, item, START)
+    assert not world.windows.join(KEY, item, frozenset({"/b"}), START)
+    assert world.item().folders == frozenset()
+
+
+@pytest.mark.parametrize("folders", [[f"/{n}" for n in range(129)], [f"/{n}{'x' * 1000}" for n in range(17)]])
+def test_a_window_of_too_many_folders_or_bytes_holds_everything_instead(world: World, folders: list[str]) -> None:
+    item = open_window(world.windows)
+    assert world.windows.join(KEY, item, frozenset(folders), START)
+    assert world.item().folders == {EVERYTHING}
+    assert world.item().holds(frozenset({"/anything"}))
+
+
+def test_closing_moves_the_folders_to_the_refresh(world: World) -> None:
+    open_window(world.windows)
+    item = world.windows.close(KEY, world.item(), START + 30_000)
+    assert item == world.item()
+    assert item == Item(refreshing_id="w1", refreshed_folders=frozenset({"/a"}))
+
+
+def test_a_window_is_closed_once(world: World) -> None:
+    item = open_window(world.windows)
+    assert world.windows.close(KEY, item, START)
+    assert world.windows.close(KEY, item, START) is None
+
+
+def test_closing_takes_over_the_folders_of_a_refresh_that_was_never_completed(world: World) -> None:
+    open_window(world.windows, "w1", folders=frozenset({"/a"}))
+    world.windows.close(KEY, world.item(), START)
+    open_window(world.windows, "w2", folders=frozenset({"/b"}), last_change_at=START + 1)
+    item = world.windows.close(KEY, world.item(), START)
+    assert item == Item(refreshing_id="w2", refreshed_folders=frozenset({"/a", "/b"}))
+
+
+def test_a_refresh_that_was_taken_over_cannot_be_completed(world: World) -> None:
+    open_window(world.windows, "w1")
+    world.windows.close(KEY, world.item(), START)
+    open_window(world.windows, "w2", last_change_at=START + 1)
+    world.windows.close(KEY, world.item(), START)
+    world.windows.complete(KEY, "w1")
+    assert world.item().refreshing_id == "w2"
+
+
+@pytest.mark.parametrize(
+    ("folders", "change_before_refresh", "is_covered"),
+    [
+        ({"/a"}, 5_001, True),
+        ({"/a"}, 5_000, False),  # within the margin for clock skew
+        ({"/b"}, 60_000, False),
+        ({"/a", "/b"}, 60_000, False),
+    ],
+)
+def test_a_late_change_is_covered_only_by_a_refresh_of_its_folder_that_began_well_after_it(
+    world: World, folders: set[str], change_before_refresh: int, is_covered: bool
+) -> None:
+    closed(world.windows, now=START + 100_000)
+    changed_at = START + 100_000 - change_before_refresh
+    item = open_window(world.windows, "w1", folders=frozenset(folders), last_change_at=changed_at)
+    assert (item.window_id is None) == is_covered
+
+
+def test_a_refresh_of_everything_covers_every_folder(world: World) -> None:
+    open_window(world.windows, "w0", folders=frozenset({EVERYTHING}))
+    world.windows.close(KEY, world.item(), START + 100_000)
+    assert open_window(world.windows, "w1", folders=frozenset({"/x", "/y"})).window_id is None
+
+
+def test_what_is_handed_to_a_share_is_never_taken_for_covered(world: World) -> None:
+    closed(world.windows, now=START + 100_000)
+    assert open_window(world.windows, "w1", last_change_at=None).window_id == "w1"
+
+
+def test_a_share_is_claimed_once_an_interval(world: World) -> None:
+    assert world.windows.claim("share", START, 60_000) is None
+    forbids = world.windows.claim("share", START, 60_000)
+    assert forbids
+    assert forbids.last_asked_at == START
+    assert world.windows.claim("share", START + 59_999, 60_000)
+    assert world.windows.claim("share", START + 60_000, 60_000) is None
+
+
+def test_the_interval_runs_from_the_accepted_call_not_from_the_claim(world: World) -> None:
+    world.windows.claim("share", START, 60_000)
+    world.windows.accepted("share", START + 9_000)
+    assert world.windows.claim("share", START + 60_000, 60_000)
+
+
+def test_a_share_for_which_something_waits_cannot_be_claimed(world: World) -> None:
+    open_window(world.windows, "w1", key="share")
+    forbids = world.windows.claim("share", START, 60_000)
+    assert forbids
+    assert forbids.window_id == "w1"
+
+
+def test_a_dropped_share_leaves_nothing(world: World) -> None:
+    open_window(world.windows, "w1", key="share")
+    world.windows.drop("share")
+    assert world.item("share") == Item()
+
+
+def test_an_error_that_is_no_failed_condition_is_raised(world: World) -> None:
+    with pytest.raises(world.dynamodb.exceptions.ResourceNotFoundException):
+        Windows(world.dynamodb, "no-such-table").complete(KEY, "w1")
