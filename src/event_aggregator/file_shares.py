@@ -6,8 +6,11 @@ share's bucket and prefix lie cannot change while it exists, so that is remember
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from botocore.exceptions import ClientError
+
+from event_aggregator.folders import Round
 from event_aggregator.observability import logger
 
 if TYPE_CHECKING:
@@ -65,9 +68,11 @@ class FileShares:
         ]
         return [share for share in shares if share.bucket == bucket]
 
-    def refresh(self, share: FileShare) -> str:
-        """Ask for a refresh of everything that `share` shows; the notification id. It goes on after this returns."""
-        answer = self._asking_once.refresh_cache(FileShareARN=share.arn, FolderList=["/"], Recursive=True)
+    def refresh(self, share: FileShare, round_: Round) -> str:
+        """Ask for a refresh of some of what `share` shows; the notification id. It goes on after this returns."""
+        answer = self._asking_once.refresh_cache(
+            FileShareARN=share.arn, FolderList=round_.folder_list, Recursive=round_.recursive
+        )
         return answer["NotificationId"]
 
     def _listed(self) -> "Iterator[FileShareInfoTypeDef]":
@@ -107,3 +112,22 @@ def _tens(arns: Iterable[str]) -> Iterator[list[str]]:
     whole = list(arns)
     for start in range(0, len(whole), _ARNS_A_DESCRIBE):
         yield whole[start : start + _ARNS_A_DESCRIBE]
+
+
+# Among InvalidGatewayRequestException's error codes, those that tell of a gateway that cannot just now.
+_BUSY = ("GatewayNotConnected", "GatewayProxyNetworkConnectionBusy", "GatewayInternalError", "InternalError")
+
+
+def may_concern_folders(error: Exception) -> bool:
+    """Whether a failed RefreshCache may be due to the folders that it named, so that it may help to name none.
+
+    How AWS answers for a folder that the gateway has not cached is undocumented, and "too many requests", for two
+    refreshes in progress, comes under the same name as everything else that a gateway refuses.
+    """
+    if not isinstance(error, ClientError):
+        return False  # no answer at all
+    answer: Any = error.response
+    if answer["Error"]["Code"] not in ("InvalidGatewayRequestException", "ValidationException"):
+        return False
+    busy = answer.get("error", {}).get("errorCode") in _BUSY or "too many requests" in str(error).lower()
+    return not busy

@@ -1,11 +1,38 @@
-"""Which folder a change changes, and which file shares show it.
+"""Which folder a change changes, which file shares show it, and which folders one RefreshCache call takes.
 
-A folder is written `/` (the bucket's root) or `/a/b`; `*` stands for everything.
+A folder is written `/` (the bucket's root) or `/a/b`; its listing and those of its ancestors have to be read again, for
+a new folder appears in its parent. `*` stands for everything. Between two rounds of a share's refresh there are also
+`=/a/b`, the folder alone, its ancestors having been read, and `*/a/b`, everything in the folder.
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 EVERYTHING = "*"
+_ALONE = "="
+_ALL_IN = "*"
+
+# RefreshCache takes 1 to 50 folders (API reference, RefreshCache).
+MAX_FOLDERS_A_CALL = 50
+# More folders than four calls can take are refreshed by sub-trees instead.
+_MAX_FOLDERS_ONE_BY_ONE = 200
+# The most that can be left for later rounds, and so the most that a window has to keep.
+MAX_FOLDERS_LEFT = _MAX_FOLDERS_ONE_BY_ONE - MAX_FOLDERS_A_CALL
+
+# A folder below a share's root, as the names on the way to it.
+_Path = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One RefreshCache call (FolderList, Recursive), and the folders that are left for the next."""
+
+    folder_list: list[str]
+    recursive: bool
+    left: frozenset[str] = frozenset()
+
+
+WHOLE_SHARE = Round(["/"], recursive=True)
 
 
 def folder_of(key: str) -> str:
@@ -16,5 +43,67 @@ def folder_of(key: str) -> str:
 def shown(folders: Iterable[str], prefix: str) -> frozenset[str]:
     """Those of `folders` that a file share on `prefix` (empty, or ending in a slash) shows."""
     return frozenset(
-        folder for folder in folders if folder == EVERYTHING or f"{folder.removeprefix('/')}/".startswith(prefix)
+        folder for folder in folders if folder == EVERYTHING or f"{_without_mark(folder)[1:]}/".startswith(prefix)
     )
+
+
+def next_round(folders: Iterable[str], prefix: str) -> Round:
+    """The next call to make for a share on `prefix`, all of whose changed `folders` it shows.
+
+    Shallowest first, and no call mixes single folders with sub-trees, since Recursive is one flag for all of its list:
+    up to 200 folders one by one, 50 a call; more of them as at most 50 sub-trees after one call for what is above them;
+    and where that is not enough, the whole share.
+    """
+    listed: set[_Path] = set()
+    trees: set[_Path] = set()
+    for folder in folders:
+        if folder == EVERYTHING:
+            return WHOLE_SHARE
+        path = _path(_without_mark(folder), prefix)
+        if folder[0] == _ALL_IN:
+            trees.add(path)
+        elif folder[0] == _ALONE:
+            listed.add(path)
+        else:
+            listed.update(path[:depth] for depth in range(len(path) + 1))
+    if len(listed) > _MAX_FOLDERS_ONE_BY_ONE:
+        listed, more_trees = _cut(listed)
+        trees |= more_trees
+    if () in trees or len(trees) > MAX_FOLDERS_A_CALL:
+        return WHOLE_SHARE
+    if not listed:
+        return Round([_name(path) for path in sorted(trees)], recursive=True)
+    in_order = sorted(listed, key=lambda path: (len(path), path))
+    later = {_ALONE + _folder(path, prefix) for path in in_order[MAX_FOLDERS_A_CALL:]}
+    later |= {_ALL_IN + _folder(path, prefix) for path in trees}
+    return Round([_name(path) for path in in_order[:MAX_FOLDERS_A_CALL]], recursive=False, left=frozenset(later))
+
+
+def _cut(listed: set[_Path]) -> tuple[set[_Path], set[_Path]]:
+    """The same folders as few single ones and, below these, sub-trees: each as many as one call takes, the sub-trees as
+    deep as that allows."""
+    for depth in range(max(map(len, listed)), 0, -1):
+        above = {path for path in listed if len(path) < depth}
+        trees = {path[:depth] for path in listed if len(path) >= depth}
+        if len(above) <= MAX_FOLDERS_A_CALL and len(trees) <= MAX_FOLDERS_A_CALL:
+            return above, trees
+    return set(), {()}
+
+
+def _without_mark(folder: str) -> str:
+    return folder.lstrip(_ALONE + _ALL_IN)
+
+
+def _path(folder: str, prefix: str) -> _Path:
+    """Down to the first empty name: a key such as `a//b` shows in `a` only, for no folder can have an empty name."""
+    names = folder[1 + len(prefix) :].split("/")
+    return tuple(names[: names.index("")] if "" in names else names)
+
+
+def _folder(path: _Path, prefix: str) -> str:
+    return f"/{prefix}{'/'.join(path)}"
+
+
+def _name(path: _Path) -> str:
+    """As FolderList takes it: no slash at either end, the root as `/`."""
+    return "/".join(path) or "/"

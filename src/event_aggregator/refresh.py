@@ -9,8 +9,8 @@ from typing import assert_never
 
 from event_aggregator.aggregate import Aggregator, in_words
 from event_aggregator.aws import AWS_ERRORS
-from event_aggregator.file_shares import FileShare, FileShares
-from event_aggregator.folders import EVERYTHING, shown
+from event_aggregator.file_shares import FileShare, FileShares, may_concern_folders
+from event_aggregator.folders import EVERYTHING, WHOLE_SHARE, Round, next_round, shown
 from event_aggregator.observability import count, logger, timestamp
 from event_aggregator.request import LIFETIME_MS, BucketRequest, FailedEvent, Request, read_message
 from event_aggregator.window import Item
@@ -117,41 +117,52 @@ class Refresher:
             raise NotRefreshedError(in_words(failures)) from failures[0]
 
     def _ask_or_wait(self, hand_over: HandOver, share: FileShare, folders: frozenset[str]) -> bool:
-        """True if the share accepted a refresh; otherwise `folders` wait in a window of the share's own."""
+        """True if the share accepted a refresh; what is not part of it waits in a window of the share's own."""
         now, interval = self.aggregator.now(), self.aggregator.settings.min_refresh_interval_seconds * 1000
-        again, refused_before = backoff(hand_over.attempt, interval), 1
+        again = backoff(hand_over.attempt, interval)
         if not share.available:
-            reason, due = f"it is {share.status}", now + again
-        elif forbids := self.aggregator.windows.claim(share.key, now, interval):
-            reason, due, refused_before = "it was asked a moment ago", forbids.last_asked_at + interval, 0
-        elif refusal := self._ask(share):
-            reason, due = refusal, self.aggregator.now() + again
+            self._wait(hand_over, share, folders, due=now + again, reason=f"it is {share.status}", refused=True)
+            return False
+        if forbids := self.aggregator.windows.claim(share.key, now, interval):
+            due = forbids.last_asked_at + interval
+            self._wait(hand_over, share, folders, due=due, reason="it was asked a moment ago", refused=False)
+            return False
+        round_ = self._next_round(folders, share)
+        try:
+            self.file_shares.refresh(share, round_)
+        except AWS_ERRORS as error:  # an unknown outcome, too, counts as refused, and the share as asked
             count(hand_over.bucket, RefreshesRefused=1)
-        else:
-            return True
-        due = max(due, now + _MIN_DELAY_MS)
+            if round_ != WHOLE_SHARE and may_concern_folders(error):
+                logger.warning(f"{share.key} refused a refresh of single folders; it will be asked for all: {error}")
+                folders = frozenset({EVERYTHING})
+            due = self.aggregator.now() + again
+            self._wait(hand_over, share, folders, due=due, reason=str(error), refused=True)
+            return False
+        now = self.aggregator.now()
+        self.aggregator.windows.accepted(share.key, now)
+        if round_.left:
+            reason = f"{len(round_.left)} folders are left for the next round"
+            self._wait(hand_over, share, round_.left, due=now + interval, reason=reason, refused=False)
+        return True
+
+    def _next_round(self, folders: frozenset[str], share: FileShare) -> Round:
+        if self.aggregator.settings.refresh_scope == "share":
+            return WHOLE_SHARE
+        return next_round(folders, share.prefix)
+
+    def _wait(  # noqa: PLR0913 - what a waiting share's window is made of
+        self, hand_over: HandOver, share: FileShare, folders: frozenset[str], *, due: int, reason: str, refused: bool
+    ) -> None:
+        """Put `folders` into the share's own window; if there is none, open one, due at `due`."""
+        due = max(due, self.aggregator.now() + _MIN_DELAY_MS)
+        attempt = hand_over.attempt + refused
         window = self.aggregator.gather(
-            share.key,
-            folders,
-            owners=[hand_over.owner],
-            due=due,
-            time_left=hand_over.time_left,
-            attempt=hand_over.attempt + refused_before,
+            share.key, folders, owners=[hand_over.owner], due=due, time_left=hand_over.time_left, attempt=attempt
         )
         if window:
-            logger.info(f"{share.key} waits until {timestamp(due)}, since {reason}", window=window)
+            logger.info(f"{share.key} waits until {timestamp(due)}: {reason}", window=window, folders=len(folders))
         else:
-            logger.info(f"{share.key} waits already", window=hand_over.owner)
-        return False
-
-    def _ask(self, share: FileShare) -> str:
-        """Call RefreshCache; why it was refused, or empty. An unknown outcome counts as refused, the share as asked."""
-        try:
-            self.file_shares.refresh(share)
-        except AWS_ERRORS as error:
-            return str(error)
-        self.aggregator.windows.accepted(share.key, self.aggregator.now())
-        return ""
+            logger.info(f"{share.key} waits already", window=hand_over.owner, folders=len(folders))
 
 
 def backoff(attempt: int, interval: int) -> int:

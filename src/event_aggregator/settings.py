@@ -22,6 +22,7 @@ class Settings:
     queue_url: str
     refresh_delay_seconds: int
     min_refresh_interval_seconds: int
+    refresh_scope: str
     ignore_principals_containing: str
     log_level: str
 
@@ -35,6 +36,7 @@ class Settings:
             min_refresh_interval_seconds=_seconds(
                 environment, "MIN_REFRESH_INTERVAL_SECONDS", default=60, low=1, high=3600
             ),
+            refresh_scope=_one_of(environment, "REFRESH_SCOPE", ("folders", "share"), default="folders"),
             # Set but empty means: ignore nobody.
             ignore_principals_containing=environment.get("IGNORE_PRINCIPALS_CONTAINING", "StorageGateway"),
             log_level=_one_of(environment, "LOG_LEVEL", LOG_LEVELS, default="INFO"),

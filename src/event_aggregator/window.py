@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from event_aggregator.folders import EVERYTHING
+from event_aggregator.folders import EVERYTHING, MAX_FOLDERS_LEFT
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
 
-# A window keeps this many folders and bytes of folder names, then `*`: writes are charged by the item's size.
-_MAX_FOLDERS = 128
+# A window keeps MAX_FOLDERS_LEFT folders and this many bytes of their names, then `*`: writes are charged by size.
 _MAX_FOLDER_BYTES = 16_384
 
 # S3's clock and ours may differ, and DynamoDB's writes take a moment: only a change that is this much older than the
@@ -37,6 +36,7 @@ class Item:
     """What the table holds for a key; None and empty sets stand for what is not there."""
 
     window_id: str | None = None
+    confirmed: bool = False  # the open window's request is known to be queued
     opened_at: int | None = None
     refresh_at: int = 0
     folders: frozenset[str] = field(default_factory=frozenset)
@@ -57,6 +57,7 @@ class Item:
 
         return cls(
             window_id=text("WindowId"),
+            confirmed="WindowId" in attributes and "OpenedBy" not in attributes,
             opened_at=number("OpenedAt") or None,
             refresh_at=number("RefreshAt"),
             folders=strings("Folders"),
@@ -100,6 +101,8 @@ class Windows:
         Opened: the answer's window_id is `window_id`. Otherwise another window is open, or (window_id None) the changes
         are covered by a refresh that began after them.
         """
+        if _too_many(folders):
+            folders = frozenset({EVERYTHING})
         values: dict[str, Any] = {
             ":window": {"S": window_id},
             ":now": _number(now),
@@ -234,7 +237,7 @@ class Windows:
 
 
 def _too_many(folders: frozenset[str]) -> bool:
-    return len(folders) > _MAX_FOLDERS or sum(len(folder.encode()) for folder in folders) > _MAX_FOLDER_BYTES
+    return len(folders) > MAX_FOLDERS_LEFT or sum(len(folder.encode()) for folder in folders) > _MAX_FOLDER_BYTES
 
 
 def _number(value: int) -> dict[str, str]:

@@ -1,6 +1,6 @@
 import pytest
 
-from event_aggregator.folders import EVERYTHING, folder_of, shown
+from event_aggregator.folders import EVERYTHING, WHOLE_SHARE, Round, folder_of, next_round, shown
 
 
 @pytest.mark.parametrize(
@@ -27,3 +27,76 @@ def test_an_object_changes_the_folder_it_lies_in(key: str, folder: str) -> None:
 )
 def test_a_share_shows_the_folders_below_its_prefix_and_no_neighbour(folder: str, prefix: str, is_shown: bool) -> None:
     assert shown({folder}, prefix) == ({folder} if is_shown else set())
+
+
+def rounds(folders: set[str], prefix: str = "") -> list[Round]:
+    """Every call that it takes."""
+    result = [next_round(folders, prefix)]
+    while result[-1].left:
+        result.append(next_round(result[-1].left, prefix))
+    return result
+
+
+@pytest.mark.parametrize(
+    ("folders", "prefix", "folder_list"),
+    [
+        ({"/"}, "", ["/"]),
+        ({"/a/b"}, "", ["/", "a", "a/b"]),
+        ({"/a/b", "/a/c"}, "", ["/", "a", "a/b", "a/c"]),
+        ({"/p/q"}, "p/q/", ["/"]),
+        ({"/p/q/a/b"}, "p/q/", ["/", "a", "a/b"]),
+        ({"/a/"}, "", ["/", "a"]),  # of the key a//b.txt
+        ({"/a//b"}, "", ["/", "a"]),
+        ({"//a"}, "", ["/"]),  # of the key /a/b.txt
+        ({"/*"}, "", ["/", "*"]),  # a folder may be called so
+    ],
+)
+def test_a_folder_is_listed_again_with_all_its_ancestors(
+    folders: set[str], prefix: str, folder_list: list[str]
+) -> None:
+    assert next_round(folders, prefix) == Round(folder_list, recursive=False)
+
+
+def test_everything_is_the_whole_share() -> None:
+    assert next_round({"/a", EVERYTHING}, "p/") == WHOLE_SHARE
+
+
+def test_up_to_200_folders_are_listed_one_by_one_in_rounds_of_50_the_shallowest_first() -> None:
+    folders = {f"/a/{n:03}" for n in range(198)}
+    calls = rounds(folders)
+    names = [name for call in calls for name in call.folder_list]
+    assert [len(call.folder_list) for call in calls] == [50, 50, 50, 50]
+    assert names == ["/", "a", *(f"a/{n:03}" for n in range(198))]
+    assert not any(call.recursive for call in calls)
+
+
+def test_a_very_deep_folder_takes_several_rounds_and_no_more() -> None:
+    calls = rounds({"/" + "/".join(["d"] * 120)})
+    assert [len(call.folder_list) for call in calls] == [50, 50, 21]
+
+
+def test_more_than_200_folders_are_listed_as_sub_trees_after_what_is_above_them() -> None:
+    first, second = rounds({f"/{n:02}/{m}" for n in range(40) for m in range(10)})
+    assert first == Round(["/"], recursive=False, left=frozenset(f"*/{n:02}" for n in range(40)))
+    assert second == Round([f"{n:02}" for n in range(40)], recursive=True)
+
+
+def test_a_sub_tree_of_a_share_on_a_prefix_is_named_below_it() -> None:
+    first, second = rounds({f"/p/{n}/{m}" for n in range(3) for m in range(100)}, "p/")
+    assert first.folder_list == ["/"]
+    assert second == Round(["0", "1", "2"], recursive=True)
+
+
+def test_more_than_50_sub_trees_are_the_whole_share() -> None:
+    assert rounds({f"/{n}" for n in range(201)}) == [WHOLE_SHARE]
+
+
+def test_what_joins_between_two_rounds_is_listed_with_its_ancestors_and_before_the_sub_trees() -> None:
+    assert rounds({"=/a/b", "*/t", "/c"}) == [
+        Round(["/", "c", "a/b"], recursive=False, left=frozenset({"*/t"})),
+        Round(["t"], recursive=True),
+    ]
+
+
+def test_what_is_left_for_a_share_is_still_shown_by_it() -> None:
+    assert shown({"=/p/a", "*/p/b", "=/q"}, "p/") == {"=/p/a", "*/p/b"}

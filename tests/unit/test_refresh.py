@@ -8,6 +8,7 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 
 from event_aggregator.aggregate import NotFinishedError
 from event_aggregator.file_shares import FileShare, FileShares
+from event_aggregator.folders import WHOLE_SHARE, Round
 from event_aggregator.refresh import NotRefreshedError, Refresher, backoff
 from event_aggregator.request import LIFETIME_MS, NotUnderstoodError, Request
 from event_aggregator.window import Item
@@ -16,6 +17,11 @@ from tests.unit.conftest import World, fail, s3_event, s3_record
 TIME_LEFT = 60_000
 BUSY = ClientError(
     {"Error": {"Code": "InvalidGatewayRequestException", "Message": "too many requests"}}, "RefreshCache"
+)
+
+
+NOT_CACHED = ClientError(
+    {"Error": {"Code": "InvalidGatewayRequestException", "Message": "The folder is not known"}}, "RefreshCache"
 )
 
 
@@ -31,6 +37,7 @@ class Gateway(FileShares):
     shares: list[FileShare] = field(default_factory=lambda: [share()])
     answers: dict[str, Exception] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    rounds: list[Round] = field(default_factory=list)
     listing: Exception | None = None
 
     def showing(self, bucket: str) -> list[FileShare]:
@@ -38,8 +45,9 @@ class Gateway(FileShares):
             raise self.listing
         return [share for share in self.shares if share.bucket == bucket]
 
-    def refresh(self, share: FileShare) -> str:
+    def refresh(self, share: FileShare, round_: Round) -> str:
         self.asked.append(share.share_id)
+        self.rounds.append(round_)
         if share.share_id in self.answers:
             raise self.answers[share.share_id]
         return "notification"
@@ -159,6 +167,53 @@ def test_a_share_on_another_prefix_is_left_alone(gateway: Gateway) -> None:
     gateway.shares = [share("share-1", prefix="photos/"), share("share-2", prefix="videos/")]
     gateway.deliver_when_due()
     assert gateway.asked == ["share-1"]
+
+
+def test_a_share_is_asked_for_the_changed_folder_and_its_ancestors(gateway: Gateway) -> None:
+    gateway.deliver_when_due()
+    assert gateway.rounds == [Round(["/", "photos"], recursive=False)]
+
+
+def test_a_share_on_a_prefix_is_asked_for_folders_below_it(gateway: Gateway) -> None:
+    gateway.shares = [share(prefix="photos/")]
+    gateway.deliver_when_due()
+    assert gateway.rounds == [Round(["/"], recursive=False)]
+
+
+def test_the_whole_share_is_refreshed_if_so_told(world: World, gateway: Gateway) -> None:
+    world.settings["REFRESH_SCOPE"] = "share"
+    gateway.deliver_when_due()
+    assert gateway.rounds == [WHOLE_SHARE]
+
+
+def test_a_refusal_that_may_be_about_the_folders_widens_the_next_try_with_one_warning(
+    gateway: Gateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    gateway.answers["share-1"] = NOT_CACHED
+    gateway.deliver_when_due()
+    gateway.deliver_when_due()
+    gateway.deliver_when_due()
+    assert gateway.rounds == [Round(["/", "photos"], recursive=False), WHOLE_SHARE, WHOLE_SHARE]
+    [warning] = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert "it will be asked for all" in warning
+
+
+def test_a_busy_share_is_asked_for_the_same_folders_again(gateway: Gateway) -> None:
+    gateway.answers["share-1"] = BUSY
+    gateway.deliver_when_due()
+    gateway.deliver_when_due()
+    assert gateway.rounds == [Round(["/", "photos"], recursive=False)] * 2
+
+
+def test_more_folders_than_a_call_takes_are_refreshed_in_rounds(world: World, gateway: Gateway) -> None:
+    changes = (s3_record(f"videos/{n:03}/a.mp4") for n in range(120))
+    world.aggregator.aggregate_event(s3_event(*changes), TIME_LEFT)
+    gateway.deliver_when_due()
+    gateway.deliver_when_due()
+    gateway.deliver_when_due()
+    assert [len(round_.folder_list) for round_ in gateway.rounds] == [50, 50, 23]
+    assert not any(round_.recursive for round_ in gateway.rounds)
+    assert world.item("my-bucket/share-1").window_id is None
 
 
 def test_a_refused_share_waits_in_a_window_of_its_own(world: World, gateway: Gateway) -> None:

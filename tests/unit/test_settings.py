@@ -12,6 +12,7 @@ def test_only_table_and_queue_are_needed_and_the_rest_has_defaults() -> None:
         queue_url="https://queue",
         refresh_delay_seconds=30,
         min_refresh_interval_seconds=60,
+        refresh_scope="folders",
         ignore_principals_containing="StorageGateway",
         log_level="INFO",
     )
