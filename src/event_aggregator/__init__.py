@@ -1,7 +1,9 @@
 """How an S3 change becomes a refreshed file share; read the modules in this order.
 
 changes        an S3 event becomes changes (bucket, key, time, identity)
+folders        a change changes a folder; which folders one refresh of a share takes
 window         a change opens or joins its bucket's refresh window (DynamoDB, conditional writes)
+memo           an open window that this container has seen, so that most changes need no call at all
 request        the window's one request, delayed (SQS)
 aggregate      the three together: what the aggregator Lambda does
 file_shares    the file shares that show a bucket, and RefreshCache (Storage Gateway)

@@ -7,17 +7,18 @@ the same event must come again.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
 from event_aggregator.aws import AWS_ERRORS
 from event_aggregator.changes import Change, by_bucket, read_event
 from event_aggregator.folders import folder_of
+from event_aggregator.memo import Memo
 from event_aggregator.observability import count, logger, timestamp
 from event_aggregator.request import LIFETIME_MS, ActionQueue, Request
 from event_aggregator.settings import Settings
-from event_aggregator.window import Windows
+from event_aggregator.window import Item, Windows
 
 # Changes of a bucket that share one write; DynamoDB allows 100 operands to IN and 4 KB to an expression.
 _CHANGES_A_WRITE = 50
@@ -36,6 +37,7 @@ class Aggregator:
     queue: ActionQueue
     settings: Settings
     now: Callable[[], int]  # epoch milliseconds
+    memo: Memo = field(default_factory=Memo)
 
     def aggregate_event(self, event: Any, time_left: int) -> None:
         """Put every change of an S3 event into its bucket's window. `time_left`: milliseconds until Lambda ends this.
@@ -59,19 +61,26 @@ class Aggregator:
         return [change for change in changes if not ignored or ignored not in change.principal]
 
     def _absorb(self, bucket: str, changes: list[Change], time_left: int) -> None:
-        due = self.now() + self.settings.refresh_delay_seconds * 1000
-        window = self.gather(
+        folders, now = frozenset(folder_of(change.key) for change in changes), self.now()
+        if known := self.memo.recall(bucket, now):
+            if known.holds(folders):
+                return
+            if joined := self.windows.join(bucket, known, folders, now):
+                self.memo.remember(bucket, joined)
+                return
+        due = now + self.settings.refresh_delay_seconds * 1000
+        item, opened = self.gather(
             bucket,
-            frozenset(folder_of(change.key) for change in changes),
+            folders,
             owners=[change.identity for change in changes],
             last_change_at=max(change.time for change in changes),
             due=due,
             time_left=time_left,
         )
-        if window:
-            logger.info(
-                f"Opened a window for {bucket}, to be refreshed at {timestamp(due)}", bucket=bucket, window=window
-            )
+        self.memo.remember(bucket, item)
+        if opened:
+            at = timestamp(due)
+            logger.info(f"Opened a window for {bucket}, to be refreshed at {at}", bucket=bucket, window=opened)
             count(bucket, WindowsOpened=1)
 
     def gather(  # noqa: PLR0913 - what a window is made of
@@ -84,14 +93,15 @@ class Aggregator:
         time_left: int,
         last_change_at: int | None = None,
         attempt: int = 1,
-    ) -> str | None:
+    ) -> tuple[Item, str | None]:
         """Put `folders` into the open window of `key`; if there is none, open one, due at `due`, and queue its request.
 
-        The id of the window that was opened, or None. The other arguments are those of Windows.open and Request.
+        The item as it was seen last, and the id of the window if it was opened. The other arguments are those of
+        Windows.open and Request.
         """
         while True:
             window, now = uuid4().hex, self.now()
-            item = self.windows.open(
+            met = self.windows.open(
                 key,
                 window,
                 folders=folders,
@@ -101,18 +111,17 @@ class Aggregator:
                 refresh_at=due,
                 lease_until=now + time_left + _SEND_LEASE_MARGIN_MS,
             )
-            if item.window_id == window:
+            if met.window_id == window:
                 break
-            if item.window_id is None:
+            if met.window_id is None:
                 logger.debug(f"A refresh that began later has covered the change of {key}", folders=sorted(folders))
-                return None
-            if item.holds(folders) or self.windows.join(key, item, folders, now):
+                return met, None
+            if item := met if met.holds(folders) else self.windows.join(key, met, folders, now):
                 logger.debug(f"Absorbed by the window of {key}", window=item.window_id, folders=sorted(folders))
-                return None
+                return item, None
             # The window was closed between the two writes: the next round opens one, or finds the next.
         self.queue.send(Request(key, window, attempt), now=self.now(), due=due)
-        self.windows.confirm(key, window, due + LIFETIME_MS)
-        return window
+        return self.windows.confirm(key, window, due + LIFETIME_MS), window
 
 
 def in_words(failures: Iterable[Exception]) -> str:

@@ -156,7 +156,7 @@ class Refresher:
         """Put `folders` into the share's own window; if there is none, open one, due at `due`."""
         due = max(due, self.aggregator.now() + _MIN_DELAY_MS)
         attempt = hand_over.attempt + refused
-        window = self.aggregator.gather(
+        _, window = self.aggregator.gather(
             share.key, folders, owners=[hand_over.owner], due=due, time_left=hand_over.time_left, attempt=attempt
         )
         if window:

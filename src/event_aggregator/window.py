@@ -135,29 +135,33 @@ class Windows:
         )
         return item
 
-    def join(self, key: str, item: Item, folders: frozenset[str], now: int) -> bool:
-        """Put `folders` into the window that `item` shows; False if it has been closed or taken over meanwhile."""
+    def join(self, key: str, item: Item, folders: frozenset[str], now: int) -> Item | None:
+        """Put `folders` into the window that `item` shows; None if it has been closed or taken over meanwhile."""
         add = "SET LastChangeAt = :now ADD Folders :folders"
         if _too_many(item.folders | folders):
             folders, add = frozenset({EVERYTHING}), "SET LastChangeAt = :now, Folders = :folders"
-        joined, _ = self._update(
+        joined, after = self._update(
             key,
             add,
             # Promise: a change is absorbed only by a window whose refresh has not begun.
             "WindowId = :window",
             {":window": {"S": item.window_id}, ":folders": _strings(folders), ":now": _number(now)},
         )
-        return joined
+        return after if joined else None
 
-    def confirm(self, key: str, window_id: str, lease_until: int) -> None:
-        """The window's request is known to be queued: nobody need take it over until `lease_until`."""
-        self._update(
+    def confirm(self, key: str, window_id: str, lease_until: int) -> Item:
+        """The window's request is known to be queued: nobody need take it over until `lease_until`.
+
+        The answer is the item as it is then, with another window or none if this one was taken over or closed.
+        """
+        _, item = self._update(
             key,
             "SET LeaseUntil = :lease_until REMOVE OpenedBy",
             # A window that has been taken over has another opener, whose request may not be queued yet.
             "WindowId = :window",
             {":window": {"S": window_id}, ":lease_until": _number(lease_until)},
         )
+        return item
 
     def close(self, key: str, item: Item, now: int) -> Item | None:
         """Close the window that `item` shows: in the answer its Folders are refreshed_folders, to be refreshed now.

@@ -81,7 +81,7 @@ def test_folders_join_the_window_that_was_met(world: World) -> None:
 def test_nothing_joins_a_window_that_was_closed_meanwhile(world: World) -> None:
     item = open_window(world.windows)
     world.windows.close(KEY, item, START)
-    assert not world.windows.join(KEY, item, frozenset({"/b"}), START)
+    assert world.windows.join(KEY, item, frozenset({"/b"}), START) is None
     assert world.item().folders == frozenset()
 
 

@@ -1,0 +1,35 @@
+"""What a warm container remembers of open windows, so that most absorbed changes cost no AWS call.
+
+The guarantee: a change is absorbed from memory only if its folder is in a window whose request is known to be queued
+and whose refresh cannot have begun. So only confirmed windows are remembered, and none is relied on near its RefreshAt,
+which on a bucket's key nothing ever moves earlier.
+"""
+
+from collections import OrderedDict
+
+from event_aggregator.window import Item
+
+# Another host, whose clock may be ahead of ours by less than this, refreshes the window.
+MARGIN_MS = 1_000
+
+_MAX_BUCKETS = 256
+
+
+class Memo:
+    """Windows by bucket, those used last."""
+
+    def __init__(self) -> None:
+        self._windows: OrderedDict[str, Item] = OrderedDict()
+
+    def recall(self, bucket: str, now: int) -> Item | None:
+        """The bucket's window, if it is certain not to be refreshed yet at `now` (epoch milliseconds)."""
+        item = self._windows.get(bucket)
+        return item if item and now < item.refresh_at - MARGIN_MS else None
+
+    def remember(self, bucket: str, item: Item) -> None:
+        """Remember the bucket's window as `item` shows it, or that none can be relied on."""
+        self._windows.pop(bucket, None)
+        if item.confirmed:
+            self._windows[bucket] = item
+            if len(self._windows) > _MAX_BUCKETS:
+                self._windows.popitem(last=False)

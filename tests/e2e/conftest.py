@@ -1,0 +1,151 @@
+"""The whole system on a local AWS with IAM enforced: deployed once by create-stack.sh, removed by delete-stack.sh."""
+
+import itertools
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from local.gateway import FileShare, StorageGateway
+from local.ministack import ROOT, MiniStack, ministack
+from tests.e2e.proxy import Proxy
+
+FUNCTIONS = ("S3EventAggregator", "S3StorageGatewayRefresh")
+
+
+def eventually(condition: Callable[[], object], *, seconds: float = 60) -> None:
+    """Wait until the condition holds; fail with what it last was if that takes longer than `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not (last := condition()):
+        assert time.monotonic() < deadline, f"still {last!r} after {seconds} s"
+        time.sleep(0.1)
+
+
+def run_script(aws: MiniStack, name: str, *arguments: str, check: bool = True, **environment: str) -> str:
+    """What a script of the repository prints, both streams together."""
+    done = subprocess.run(
+        [ROOT / "scripts" / name, *arguments],
+        env=aws.environment() | environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0 or not check, done.stdout
+    return done.stdout
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """A watched bucket, to be written to as an outside program would."""
+
+    aws: MiniStack
+    gateway: StorageGateway
+    name: str
+
+    def put(self, *keys: str) -> None:
+        for key in keys:
+            self.aws.client("s3").put_object(Bucket=self.name, Key=key, Body=b"content")
+
+    def delete(self, key: str) -> None:
+        self.aws.client("s3").delete_object(Bucket=self.name, Key=key)
+
+    def keys(self) -> set[str]:
+        pages = self.aws.client("s3").get_paginator("list_objects_v2").paginate(Bucket=self.name)
+        return {found["Key"] for page in pages for found in page.get("Contents", [])}
+
+    def share(self, prefix: str = "", **how: Any) -> FileShare:
+        """A file share of this bucket whose clients have seen all that is there so far."""
+        share = self.gateway.add_share(self.name, prefix, **how)
+        share.tree()
+        return share
+
+    def refreshes(self, share: FileShare) -> int:
+        """How often a refresh of the share was accepted."""
+        return sum(refresh.share is share for refresh in self.gateway.refreshes)
+
+    def is_settled(self) -> bool:
+        """Nothing is open, waiting or half-way for this bucket or its shares."""
+        items = self.aws.client("dynamodb").scan(TableName="S3EventAggregator")["Items"]
+        mine = [item for item in items if item["BucketName"]["S"].partition("/")[0] == self.name]
+        return bool(mine) and not any("WindowId" in item or "RefreshingId" in item for item in mine)
+
+    def becomes_visible(self, *shares: FileShare) -> None:
+        """Wait until everything is done, and see that each share shows what the bucket holds below its prefix."""
+        eventually(lambda: all(share.tree() == _below(self.keys(), share.prefix) for share in shares))
+        eventually(self.is_settled)
+
+
+def _below(keys: set[str], prefix: str) -> set[str]:
+    return {key.removeprefix(prefix) for key in keys if key.startswith(prefix)}
+
+
+@pytest.fixture(scope="session")
+def aws() -> Iterator[MiniStack]:
+    with ministack(auth=True, async_retry_base_seconds=1) as aws:
+        yield aws
+
+
+@pytest.fixture(scope="session")
+def gateway(aws: MiniStack) -> Iterator[StorageGateway]:
+    # A page of three shares: most tests have to look beyond the first.
+    with StorageGateway(aws.client("s3"), page_size=3, refresh_seconds=0.2) as gateway:
+        yield gateway
+
+
+@pytest.fixture(scope="session")
+def proxy(aws: MiniStack) -> Iterator[Proxy]:
+    with Proxy(aws.endpoint_url) as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="session")
+def notification(aws: MiniStack, gateway: StorageGateway, proxy: Proxy) -> dict[str, Any]:
+    """Deploys the stack, its functions' calls going through the proxy; the notification that it put on its bucket."""
+    aws.client("s3").create_bucket(Bucket="first-bucket")
+    run_script(
+        aws,
+        "create-stack.sh",
+        *("--bucket", "first-bucket"),
+        *("--refresh-delay-seconds", "2", "--min-refresh-interval-seconds", "1"),
+        AWS_ENDPOINT_URL_STORAGE_GATEWAY=gateway.endpoint_url,
+    )
+    functions, sqs = aws.client("lambda"), aws.client("sqs")
+    for function in FUNCTIONS:
+        environment = functions.get_function_configuration(FunctionName=function)["Environment"]["Variables"]
+        environment |= {f"AWS_ENDPOINT_URL_{service}": proxy.endpoint_url for service in ("DYNAMODB", "SQS")}
+        functions.update_function_configuration(FunctionName=function, Environment={"Variables": environment})
+    # What failed comes again after seconds instead of minutes.
+    queue = sqs.get_queue_url(QueueName="S3EventAggregatorActionQueue")["QueueUrl"]
+    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"VisibilityTimeout": "2"})
+    configuration = aws.client("s3").get_bucket_notification_configuration(Bucket="first-bucket")
+    del configuration["ResponseMetadata"]
+    return dict(configuration)
+
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def bucket(aws: MiniStack, gateway: StorageGateway, notification: dict[str, Any]) -> Iterator[Bucket]:
+    """A new bucket with the notification that create-stack.sh makes."""
+    name = f"bucket-{next(_numbers)}"
+    aws.client("s3").create_bucket(Bucket=name)
+    aws.client("s3").put_bucket_notification_configuration(Bucket=name, NotificationConfiguration=notification)
+    yield Bucket(aws, gateway, name)
+    for share in [share for share in gateway.shares.values() if share.location_arn.startswith(f"arn:aws:s3:::{name}")]:
+        del gateway.shares[share.arn]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Any:
+    """With a failure go the last lines that the local AWS, and with it the functions, have printed."""
+    report = yield
+    if report.failed and "aws" in getattr(item, "funcargs", {}):
+        log = item.funcargs["aws"].log  # type: ignore[attr-defined]
+        report.sections.append(("MiniStack", "\n".join(log.read_text(errors="replace").splitlines()[-60:])))
+    return report

@@ -1,0 +1,150 @@
+"""From an upload to a refreshed share, through the real functions, their roles and the notification."""
+
+from typing import Any
+
+import pytest
+
+from local.gateway import StorageGateway
+from local.ministack import MiniStack
+from tests.e2e.conftest import FUNCTIONS, Bucket, eventually
+from tests.e2e.proxy import Proxy
+
+
+def test_a_burst_of_20_uploads_is_one_refresh_and_a_complete_listing(bucket: Bucket, proxy: Proxy) -> None:
+    share = bucket.share()
+    sent = proxy.calls["SQS.SendMessage"]
+    bucket.put(*(f"photos/{n:02}.jpg" for n in range(20)))
+    assert share.tree() == set(), "a share is stale until it is refreshed"
+    bucket.becomes_visible(share)
+    assert bucket.refreshes(share) == 1
+    assert proxy.calls["SQS.SendMessage"] - sent == 1
+
+
+def test_every_share_of_a_bucket_is_refreshed(bucket: Bucket) -> None:
+    shares = [bucket.share(kind="NFS", gateway_id="sgw-1"), bucket.share(kind="SMB", gateway_id="sgw-2")]
+    bucket.put("a.txt")
+    bucket.becomes_visible(*shares)
+    assert [bucket.refreshes(share) for share in shares] == [1, 1]
+
+
+def test_a_share_on_a_prefix_is_refreshed_and_its_neighbour_left_alone(bucket: Bucket) -> None:
+    share, neighbour = bucket.share("photos"), bucket.share("photos-old")
+    bucket.put("photos/2024/a.jpg")
+    bucket.becomes_visible(share)
+    assert bucket.refreshes(neighbour) == 0
+
+
+def test_a_share_on_the_last_of_many_pages_is_found(bucket: Bucket, gateway: StorageGateway) -> None:
+    others = [gateway.add_share("another-bucket") for _ in range(7)]
+    share = bucket.share()
+    bucket.put("a.txt")
+    bucket.becomes_visible(share)
+    assert not any(bucket.refreshes(other) for other in others)
+
+
+def test_eleven_smb_shares_are_described_ten_at_a_time(bucket: Bucket) -> None:
+    shares = [bucket.share(kind="SMB") for _ in range(11)]
+    bucket.put("a.txt")
+    bucket.becomes_visible(*shares)
+
+
+def test_odd_keys_become_visible(bucket: Bucket) -> None:
+    share = bucket.share()
+    deep = "/".join(f"level {n}" for n in range(30))
+    bucket.put("with space.txt", "a+b/c+d.txt", "100%/50%25.txt", "für/€/猫.txt", f"{deep}/file.txt")
+    bucket.becomes_visible(share)
+    assert len(share.tree()) == 5
+
+
+def test_a_deleted_object_vanishes_and_so_does_its_empty_folder(bucket: Bucket) -> None:
+    bucket.put("keep.txt", "folder/only.txt")
+    share = bucket.share()
+    eventually(bucket.is_settled)
+    bucket.delete("folder/only.txt")
+    bucket.becomes_visible(share)
+    assert share.listing().folders == frozenset()
+
+
+@pytest.mark.parametrize("service", ["DynamoDB", "SQS"])
+def test_an_outage_during_the_only_upload_delays_it_and_loses_nothing(
+    bucket: Bucket, proxy: Proxy, aws: MiniStack, service: str
+) -> None:
+    share = bucket.share()
+    sqs = aws.client("sqs")
+    queue = sqs.get_queue_url(QueueName="S3EventAggregatorActionQueue")["QueueUrl"]
+    proxy.down = {service}
+    try:
+        bucket.put("photos/a.jpg")
+        # The aggregator gives up after its retries, and Lambda puts the event on the queue, where it fails again.
+        eventually(lambda: _failed_events(sqs, queue))
+    finally:
+        proxy.down = set()
+    bucket.becomes_visible(share)
+    assert proxy.refused, "the outage must have been felt"
+
+
+def _failed_events(sqs: Any, queue: str) -> int:
+    attributes = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    return sum(map(int, sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=attributes)["Attributes"].values()))
+
+
+def test_an_outage_of_storage_gateway_delays_it_and_loses_nothing(bucket: Bucket, gateway: StorageGateway) -> None:
+    share = bucket.share()
+    calls = len(gateway.calls)
+    gateway.outage = True
+    try:
+        bucket.put("photos/a.jpg")
+        eventually(lambda: len(gateway.calls) >= calls + 6)  # two deliveries, three tries each
+    finally:
+        gateway.outage = False
+    bucket.becomes_visible(share)
+
+
+def test_refused_refreshes_are_asked_for_again(bucket: Bucket) -> None:
+    share = bucket.share()
+    share.refuse(2, "Too many requests have been sent to server.")
+    bucket.put("photos/a.jpg")
+    bucket.becomes_visible(share)
+    assert bucket.refreshes(share) == 1
+
+
+def test_a_gateway_that_refuses_unknown_folders_is_asked_for_the_whole_share(bucket: Bucket) -> None:
+    share = bucket.share(uncached="refuse")
+    bucket.put("new/folder/a.txt")
+    bucket.becomes_visible(share)
+
+
+def test_a_gateway_that_is_offline_delays_no_other_and_catches_up(bucket: Bucket, gateway: StorageGateway) -> None:
+    offline, online = bucket.share(gateway_id="sgw-offline"), bucket.share(gateway_id="sgw-online")
+    gateway.set_online("sgw-offline", online=False)
+    bucket.put("a.txt")
+    eventually(lambda: online.tree() == {"a.txt"})
+    assert offline.tree() == set()
+    gateway.set_online("sgw-offline", online=True)
+    bucket.becomes_visible(offline, online)
+    assert bucket.refreshes(online) == 1
+
+
+def test_a_change_during_a_refresh_is_followed_by_another(bucket: Bucket) -> None:
+    share = bucket.share()
+    bucket.put("a.txt")
+    eventually(lambda: bucket.refreshes(share) == 1)
+    bucket.put("b.txt")
+    bucket.becomes_visible(share)
+    assert bucket.refreshes(share) == 2
+
+
+def test_the_functions_log_what_happened_in_lines_of_json(bucket: Bucket, aws: MiniStack) -> None:
+    share = bucket.share()
+    bucket.put("a.txt")
+    bucket.becomes_visible(share)
+    aggregator, refresh = (_log(aws, function, bucket.name) for function in FUNCTIONS)
+    assert f"Opened a window for {bucket.name}, to be refreshed at" in aggregator
+    assert f"Refreshed {share.share_id}, which show {bucket.name}" in refresh
+    assert '"WindowsOpened":[1.0]' in aggregator
+    assert '"RefreshesAccepted":[1.0]' in refresh
+
+
+def _log(aws: MiniStack, function: str, bucket: str) -> str:
+    pages = aws.client("logs").get_paginator("filter_log_events").paginate(logGroupName=f"/aws/lambda/{function}")
+    return "\n".join(e["message"] for page in pages for e in page["events"] if bucket in e["message"])
