@@ -21,7 +21,7 @@ _settings = Settings.read(os.environ)
 set_log_level(_settings.log_level)
 _aggregator = Aggregator(
     Windows(aws.dynamodb(), _settings.table_name),
-    ActionQueue(aws.sqs(), _settings.queue_url),
+    ActionQueue(aws.sqs, _settings.queue_url),
     _settings,
     aws.epoch_ms,
 )

@@ -24,7 +24,7 @@ set_log_level(_settings.log_level)
 _refresher = Refresher(
     Aggregator(
         Windows(aws.dynamodb(), _settings.table_name),
-        ActionQueue(aws.sqs(), _settings.queue_url),
+        ActionQueue(aws.sqs, _settings.queue_url),
         _settings,
         aws.epoch_ms,
     ),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, cast
 import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.loaders import Loader
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
@@ -15,7 +16,16 @@ if TYPE_CHECKING:
 # What a call that did not succeed raises: an answer that says no, or no answer.
 AWS_ERRORS = (ClientError, BotoCoreError)
 
+
+class _FewServices(Loader):
+    """Knows by heart which services there are: looking for them, in a folder of 400, is a tenth of a cold start."""
+
+    def list_available_services(self, type_name: str) -> list[str]:  # noqa: ARG002 - the library's signature
+        return ["dynamodb", "sqs", "storagegateway"]
+
+
 _session = botocore.session.get_session()
+_session.register_component("data_loader", _FewServices())
 _RETRYING = Config(connect_timeout=3, read_timeout=8, retries={"mode": "standard", "total_max_attempts": 3})
 _ONCE = Config(connect_timeout=3, read_timeout=20, retries={"total_max_attempts": 1})
 

@@ -5,7 +5,9 @@ for an empty request. Sending is at least once, and so is delivery: the window d
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -51,9 +53,14 @@ class FailedEvent:
 class ActionQueue:
     """The queue on which requests wait. Methods raise botocore's errors."""
 
-    def __init__(self, client: "SQSClient", url: str) -> None:
-        self._client = client
+    def __init__(self, make_client: "Callable[[], SQSClient]", url: str) -> None:
+        self._make_client = make_client
         self._url = url
+
+    @cached_property
+    def _client(self) -> "SQSClient":
+        """Made when it is needed: of the many containers that a burst of events starts, one sends the request."""
+        return self._make_client()
 
     def send(self, request: Request, *, now: int, due: int) -> None:
         """Queue `request` so that it arrives at `due`, or as near before it as SQS allows (epoch milliseconds)."""

@@ -74,7 +74,7 @@ class World:
     @property
     def aggregator(self) -> Aggregator:
         environment = {"TABLE_NAME": self.table, "QUEUE_URL": self.queue_url} | self.settings
-        queue = ActionQueue(self.sqs, self.queue_url)
+        queue = ActionQueue(lambda: self.sqs, self.queue_url)
         return Aggregator(self.windows, queue, Settings.read(environment), lambda: self.time)
 
     def item(self, key: str = "my-bucket") -> Item:
