@@ -1,0 +1,1 @@
+"""A local AWS and a simulated Storage Gateway, for the demo and the tests."""

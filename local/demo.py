@@ -1,0 +1,223 @@
+"""The main job, live: objects are written to a bucket, and a stale file share of it becomes complete by itself.
+
+What it shows is read from the running system: the table, the queue, the calls that the simulated gateway got, and the
+share's listing as its clients see it.
+"""
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.padding import Padding
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from event_aggregator.window import Item
+from local.gateway import FileShare, StorageGateway
+from local.ministack import ROOT, MiniStack, StartError, ministack
+from local.timeline import Sample, draw
+
+BUCKET, TABLE, QUEUE = "demo-bucket", "S3EventAggregator", "S3EventAggregatorActionQueue"
+DELAY_SECONDS = INTERVAL_SECONDS = 5
+PICTURE = ROOT / "build" / "demo-timeline.png"
+STEP_SECONDS = 0.1
+PATIENCE_SECONDS = 60
+
+console = Console(highlight=False)
+
+
+@dataclass
+class Demo:
+    """The system under the eyes of the demo, and what was seen of it so far."""
+
+    aws: MiniStack
+    gateway: StorageGateway
+    share: FileShare
+    samples: list[Sample] = field(default_factory=list)
+    changed_at: list[float] = field(default_factory=list)  # when S3 had finished each upload and deletion
+
+    def sample(self) -> Sample:
+        """How everything stands now."""
+        s3, dynamodb, sqs = (self.aws.client(service) for service in ("s3", "dynamodb", "sqs"))
+        keys = {found["Key"] for found in s3.list_objects_v2(Bucket=BUCKET).get("Contents", [])}
+        row = dynamodb.get_item(TableName=TABLE, Key={"BucketName": {"S": BUCKET}}, ConsistentRead=True)
+        counts = sqs.get_queue_attributes(
+            QueueUrl=sqs.get_queue_url(QueueName=QUEUE)["QueueUrl"],
+            AttributeNames=[f"ApproximateNumberOfMessages{which}" for which in ("", "Delayed", "NotVisible")],
+        )["Attributes"]
+        item = Item.of(row.get("Item", {}))
+        files = self.share.tree()
+        queued = sum(int(count) for count in counts.values())
+        self.samples.append(Sample(time.time(), keys, files, item.window_id, item.refresh_at / 1000, queued))
+        return self.samples[-1]
+
+    @property
+    def windows(self) -> int:
+        return len({sample.window_id for sample in self.samples} - {None})
+
+    @property
+    def requests(self) -> int:
+        """How many messages came to the queue: each is delayed for seconds, so that no sample can miss one."""
+        counts = [0, *(sample.queued for sample in self.samples)]
+        return sum(max(0, later - earlier) for earlier, later in pairwise(counts))
+
+    @property
+    def refreshes(self) -> int:
+        return sum(call.operation == "RefreshCache" for call in self.gateway.calls)
+
+    def follow(self, change: Callable[[], None]) -> float:
+        """Make changes and show how things stand until the share shows them all; the seconds from the last change."""
+        self.sample()  # the picture begins before the first change
+        background = threading.Thread(target=change, daemon=True)
+        with Live(console=console, refresh_per_second=10) as live:
+            background.start()
+            deadline = time.monotonic() + PATIENCE_SECONDS
+            while True:
+                sample = self.sample()
+                visible = not background.is_alive() and sample.files == sample.keys
+                live.update(self.panel(sample, done=visible))
+                if visible:
+                    return sample.at - self.changed_at[-1]
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"The share is still stale after {PATIENCE_SECONDS} s; see {self.aws.log}")
+                time.sleep(STEP_SECONDS)
+
+    def panel(self, sample: Sample, *, done: bool) -> Group:
+        stale = len(sample.files ^ sample.keys)
+        window = Text("none open", "dim")
+        if sample.window_id:
+            left = max(0.0, sample.refresh_at - sample.at)
+            window = Text(f"open, to be refreshed in {left:.1f} s", "yellow")
+        state = Text("complete", "bold green") if done else Text(f"stale: {stale} changes not visible", "red")
+        table = Table.grid(padding=(0, 2))
+        table.add_row("In the bucket", f"{len(sample.keys)} objects")
+        table.add_row("On the share", Text.assemble(f"{len(sample.files)} files  ", state))
+        table.add_row("Window", window)
+        table.add_row(
+            "So far", f"{self.windows} windows, {self.requests} requests, {self.refreshes} RefreshCache calls"
+        )
+        return Group(Padding(table, (0, 0, 0, 2)), Text("") if done else Spinner("dots", style="cyan"))
+
+    def upload(self) -> None:
+        """Twenty objects, ten a second, as a program that knows nothing of the gateway writes them."""
+        for number in range(20):
+            time.sleep(0.1)
+            self.aws.client("s3").put_object(Bucket=BUCKET, Key=f"photos/2024/{number:02}.jpg", Body=b"a photo")
+            self.changed_at.append(time.time())
+
+    def delete(self) -> None:
+        for number in (3, 7):
+            self.aws.client("s3").delete_object(Bucket=BUCKET, Key=f"photos/2024/{number:02}.jpg")
+            self.changed_at.append(time.time())
+
+
+def main() -> int:
+    begin = time.monotonic()
+    try:
+        with local_aws() as (aws, gateway):
+            show(aws, gateway)
+    except KeyboardInterrupt:
+        console.print("\n[yellow]Interrupted; everything that was started is stopped.")
+        return 130
+    except (StartError, TimeoutError, subprocess.CalledProcessError) as error:
+        console.print(f"\n[red]The demo failed:[/] {error}")
+        return 1
+    console.print(f"[dim]The demo took {time.monotonic() - begin:.0f} s.")
+    return 0
+
+
+@contextmanager
+def local_aws() -> Iterator[tuple[MiniStack, StorageGateway]]:
+    title("A local AWS, with IAM enforced, and a simulated File Gateway, on loopback")
+    with ministack(auth=True) as aws, StorageGateway(aws.client("s3"), refresh_seconds=0.5) as gateway:
+        console.print(f"  AWS at {aws.endpoint_url}, Storage Gateway at {gateway.endpoint_url}")
+        yield aws, gateway
+
+
+def show(aws: MiniStack, gateway: StorageGateway) -> None:
+    aws.client("s3").create_bucket(Bucket=BUCKET)
+    share = gateway.add_share(BUCKET, kind="NFS")
+    demo = Demo(aws, gateway, share)
+
+    title("Deploying with scripts/create-stack.sh")
+    delay, interval = str(DELAY_SECONDS), str(INTERVAL_SECONDS)
+    run(aws, gateway, "create-stack.sh", "--bucket", BUCKET, "--refresh-delay-seconds", delay,
+        "--min-refresh-interval-seconds", interval)  # fmt: skip
+
+    title("20 objects are uploaded to the bucket; the share's clients have seen an empty folder")
+    demo.share.tree()
+    uploaded = demo.follow(demo.upload)
+
+    title("2 of them are deleted")
+    deleted = demo.follow(demo.delete)
+
+    title("Removing it with scripts/delete-stack.sh")
+    run(aws, gateway, "delete-stack.sh", "--yes")
+    left = what_is_left(aws)
+    console.print("  [red]Left over: " + ", ".join(left) if left else "  [green]Nothing is left in the account.")
+
+    summary = Table(title="What happened", title_justify="left", show_header=False)
+    for name, value in (
+        ("Changes in S3", f"{len(demo.changed_at)}"),
+        ("Windows", f"{demo.windows}"),
+        ("Requests (SQS)", f"{demo.requests}"),
+        ("Refreshes (RefreshCache)", f"{demo.refreshes}"),
+        ("Last upload until all visible", f"{uploaded:.1f} s, of which the window {DELAY_SECONDS} s"),
+        ("Last deletion until visible", f"{deleted:.1f} s, of which the window {DELAY_SECONDS} s"),
+    ):
+        summary.add_row(name, value)
+    console.print()
+    console.print(summary)
+    draw(demo.samples, demo.changed_at, gateway.refreshes, PICTURE)
+    console.print(f"The time line as a picture: {PICTURE.relative_to(ROOT)}")
+
+
+def title(text: str) -> None:
+    console.print()
+    console.print(f"[bold cyan]» {text}")
+
+
+def run(aws: MiniStack, gateway: StorageGateway, script: str, *arguments: str) -> None:
+    """Run a script of this repository and show what it prints, indented."""
+    command = [str(ROOT / "scripts" / script), *arguments]
+    console.print(f"  [bold]{' '.join(['scripts/' + script, *arguments])}", soft_wrap=True)
+    environment = aws.environment() | {"AWS_ENDPOINT_URL_STORAGE_GATEWAY": gateway.endpoint_url}
+    with subprocess.Popen(
+        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        assert process.stdout
+        for line in process.stdout:
+            console.print(Text(f"  {line.rstrip()}", "dim"), soft_wrap=True)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
+
+
+def what_is_left(aws: MiniStack) -> list[str]:
+    """Everything in the account but the bucket; MiniStack's own default resources are none of these kinds."""
+
+    def names(service: str, operation: str, field_: str, name: str | None = None) -> list[Any]:
+        found = getattr(aws.client(service), operation)().get(field_, [])
+        return [item[name] if name else item for item in found]
+
+    notification = aws.client("s3").get_bucket_notification_configuration(Bucket=BUCKET)
+    return [
+        *names("dynamodb", "list_tables", "TableNames"),
+        *names("sqs", "list_queues", "QueueUrls"),
+        *names("lambda", "list_functions", "Functions", "FunctionName"),
+        *names("iam", "list_roles", "Roles", "RoleName"),
+        *names("logs", "describe_log_groups", "logGroups", "logGroupName"),
+        *(key for key in notification if key != "ResponseMetadata"),
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,424 @@
+"""The simulated Storage Gateway keeps the rules of the real one: those of its folder cache, and those of its API."""
+
+from bisect import insort
+from collections.abc import Iterator
+from functools import partial
+from queue import Queue
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError, ConnectionClosedError
+from moto import mock_aws
+
+from local.gateway import FileShare, RefusedError, Share, StorageGateway, list_keys
+
+if TYPE_CHECKING:
+    from types_boto3_storagegateway import StorageGatewayClient
+
+SESSION = boto3.Session()  # one for all tests: it reads the service models once
+SECONDS = 5  # more than any background refresh of these tests takes
+
+
+def in_memory(*keys: str) -> list[str]:
+    return sorted(keys)
+
+
+def share_of(keys: list[str], **options: Any) -> Share:
+    return Share(partial(list_keys, keys), **options)
+
+
+# ---- The folder cache
+
+
+def test_a_client_sees_every_object_of_a_bucket_never_listed_before() -> None:
+    share = share_of(in_memory("top.txt", "a/one.txt", "a/b/two.txt"))
+
+    assert share.tree() == {"top.txt", "a/one.txt", "a/b/two.txt"}
+
+
+def test_a_new_object_in_a_cached_folder_is_invisible_until_the_folder_is_refreshed() -> None:
+    keys = in_memory("a/one.txt")
+    share = share_of(keys)
+    share.tree()
+
+    insort(keys, "a/two.txt")
+    assert share.tree() == {"a/one.txt"}
+
+    share.refresh(["a"], recursive=False)
+    assert share.tree() == {"a/one.txt", "a/two.txt"}
+
+
+def test_a_new_folder_is_invisible_until_its_parent_is_refreshed() -> None:
+    keys = in_memory("top.txt")
+    share = share_of(keys)
+    share.tree()
+    insort(keys, "new/one.txt")
+
+    share.refresh(["new"], recursive=False)
+    assert share.tree() == {"top.txt"}
+    with pytest.raises(FileNotFoundError):
+        share.listing("new")
+
+    share.refresh(["/"], recursive=False)
+    assert share.tree() == {"top.txt", "new/one.txt"}
+
+
+def test_a_refresh_that_is_not_recursive_leaves_the_folders_below_stale() -> None:
+    keys = in_memory("a/b/one.txt")
+    share = share_of(keys)
+    share.tree()
+    insort(keys, "a/b/two.txt")
+
+    share.refresh(["/", "a"], recursive=False)
+
+    assert share.tree() == {"a/b/one.txt"}
+
+
+def test_a_recursive_refresh_reaches_everything_beneath() -> None:
+    keys = in_memory("a/b/one.txt", "z/one.txt")
+    share = share_of(keys)
+    share.tree()
+    for key in ("a/b/two.txt", "a/c/d/three.txt", "z/two.txt"):
+        insort(keys, key)
+
+    share.refresh(["a"], recursive=True)
+
+    assert share.tree() == {"a/b/one.txt", "a/b/two.txt", "a/c/d/three.txt", "z/one.txt"}
+
+
+def test_a_folder_that_vanished_is_forgotten_with_all_beneath_it() -> None:
+    keys = in_memory("a/b/one.txt", "top.txt")
+    share = share_of(keys)
+    share.tree()
+    keys.remove("a/b/one.txt")
+    share.refresh(["/"], recursive=False)
+
+    insort(keys, "a/b/two.txt")
+    share.refresh(["/"], recursive=False)
+
+    assert share.tree() == {"a/b/two.txt", "top.txt"}
+
+
+def test_a_folder_made_known_by_a_parent_in_the_same_call_is_not_listed_by_that_call() -> None:
+    keys = in_memory("top.txt")
+    share = share_of(keys)
+    share.tree()
+    insort(keys, "new/one.txt")
+
+    share.refresh(["/", "new"], recursive=False)
+
+    assert share.lists == 1
+
+
+def test_a_gateway_may_refuse_a_folder_that_it_has_not_cached_but_never_the_root() -> None:
+    share = share_of(in_memory("a/one.txt"), uncached="refuse")
+
+    share.refresh(["/"], recursive=False)
+    with pytest.raises(RefusedError, match="not in the cache"):
+        share.refresh(["/", "a"], recursive=False)
+
+
+def test_a_share_on_a_prefix_shows_what_lies_under_it_and_nothing_else() -> None:
+    keys = in_memory("photos/2024/one.jpg", "photos/top.jpg", "photos2/two.jpg", "three.jpg")
+    share = share_of(keys, prefix="photos/")
+
+    assert share.tree() == {"2024/one.jpg", "top.jpg"}
+
+
+def test_a_folder_marker_makes_a_folder_and_no_file() -> None:
+    share = share_of(in_memory("a/b/"))
+
+    assert share.listing("a").folders == {"b"}
+    assert share.tree() == set()
+
+
+def test_an_object_with_an_empty_name_in_its_path_is_never_shown() -> None:
+    share = share_of(in_memory("/a.txt", "b//c.txt", "b/d.txt"))
+
+    assert share.tree() == {"b/d.txt"}
+
+
+def test_a_refresh_costs_a_list_for_a_thousand_entries_and_a_head_for_each_object_in_the_listed_folders() -> None:
+    share = share_of([f"a/{number:04}" for number in range(2001)] + ["b/one", "top"])
+    share.tree()
+
+    share.refresh(["/", "a"], recursive=False)
+
+    assert (share.lists, share.heads) == (1 + 3, 1 + 2001)
+
+
+@pytest.mark.parametrize("folder", ["/a", "a/", "//"])
+def test_a_folder_name_with_a_slash_at_an_end_is_refused(folder: str) -> None:
+    with pytest.raises(RefusedError, match="slash"):
+        share_of([]).refresh([folder])
+
+
+@pytest.mark.parametrize("count", [0, 51])
+def test_a_call_names_one_to_fifty_folders(count: int) -> None:
+    with pytest.raises(RefusedError, match="1 to 50"):
+        share_of([]).refresh(["a"] * count)
+
+
+# ---- The service
+
+
+@pytest.fixture
+def s3() -> Iterator[Any]:
+    with mock_aws():
+        client = SESSION.client("s3", region_name="us-east-1")
+        client.create_bucket(Bucket="bucket")
+        yield client
+
+
+@pytest.fixture
+def gateway(s3: Any) -> Iterator[StorageGateway]:
+    with StorageGateway(s3, refresh_seconds=0.01) as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def share(gateway: StorageGateway) -> FileShare:
+    return gateway.add_share("bucket")
+
+
+@pytest.fixture
+def client(gateway: StorageGateway) -> "StorageGatewayClient":
+    return SESSION.client(
+        "storagegateway",
+        region_name="us-east-1",
+        endpoint_url=gateway.endpoint_url,
+        config=Config(retries={"total_max_attempts": 1}, parameter_validation=False, proxies={}),
+    )
+
+
+def completions_of(gateway: StorageGateway) -> "Queue[dict[str, Any]]":
+    events: Queue[dict[str, Any]] = Queue()
+    gateway.on_complete = events.put
+    return events
+
+
+def test_refresh_cache_returns_at_once_and_the_listing_changes_when_it_completes(
+    gateway: StorageGateway, share: FileShare, client: "StorageGatewayClient", s3: Any
+) -> None:
+    assert share.tree() == set()
+    s3.put_object(Bucket="bucket", Key="a/ü +%.txt")
+    completions = completions_of(gateway)
+
+    answer = client.refresh_cache(FileShareARN=share.arn)
+    event = completions.get(timeout=SECONDS)
+
+    assert answer["FileShareARN"] == share.arn
+    assert answer["NotificationId"] == event["detail"]["notification-id"]
+    assert share.tree() == {"a/ü +%.txt"}
+
+
+def test_an_object_written_while_a_refresh_runs_may_be_missing_from_it(
+    gateway: StorageGateway, share: FileShare, client: "StorageGatewayClient", s3: Any
+) -> None:
+    completions = completions_of(gateway)
+    reading = share.list_objects
+
+    def list_then_put(prefix: str) -> Any:
+        objects = reading(prefix)
+        s3.put_object(Bucket="bucket", Key="late.txt")
+        return objects
+
+    share.list_objects = list_then_put
+    client.refresh_cache(FileShareARN=share.arn)
+    completions.get(timeout=SECONDS)
+
+    assert share.tree() == set()
+
+
+def test_completion_is_reported_as_the_event_that_the_user_guide_documents(
+    gateway: StorageGateway, share: FileShare, client: "StorageGatewayClient"
+) -> None:
+    completions = completions_of(gateway)
+
+    client.refresh_cache(FileShareARN=share.arn, FolderList=["/", "a"], Recursive=False)
+    event = completions.get(timeout=SECONDS)
+
+    assert event["source"] == "aws.storagegateway"
+    assert event["detail-type"] == "Storage Gateway Refresh Cache Event"
+    assert event["resources"] == [share.arn, share.gateway_arn]
+    assert event["detail"]["event-type"] == "refresh-complete"
+    assert event["detail"]["folderList"] == ["/", "a"]
+    assert event["detail"]["started"] <= event["detail"]["completed"]
+
+
+def test_a_third_refresh_of_a_share_is_refused_while_two_are_in_progress(
+    gateway: StorageGateway, share: FileShare, client: "StorageGatewayClient"
+) -> None:
+    gateway.refresh_seconds = 3600
+    other = gateway.add_share("bucket")
+
+    client.refresh_cache(FileShareARN=share.arn)
+    client.refresh_cache(FileShareARN=share.arn)
+    with pytest.raises(client.exceptions.InvalidGatewayRequestException, match="Too many requests"):
+        client.refresh_cache(FileShareARN=share.arn)
+    client.refresh_cache(FileShareARN=other.arn)
+
+
+def test_a_share_is_refreshed_again_once_its_refreshes_have_completed(
+    gateway: StorageGateway, share: FileShare, client: "StorageGatewayClient"
+) -> None:
+    completions = completions_of(gateway)
+
+    for _ in range(3):
+        client.refresh_cache(FileShareARN=share.arn)
+        completions.get(timeout=SECONDS)
+
+    assert [call.outcome for call in gateway.calls] == ["accepted"] * 3
+
+
+def test_the_second_refresh_of_a_share_begins_after_the_first_has_ended(
+    gateway: StorageGateway, share: FileShare, client: "StorageGatewayClient"
+) -> None:
+    completions = completions_of(gateway)
+
+    client.refresh_cache(FileShareARN=share.arn)
+    client.refresh_cache(FileShareARN=share.arn)
+    for _ in range(2):
+        completions.get(timeout=SECONDS)
+
+    first, second = sorted(gateway.refreshes, key=lambda refresh: refresh.started_at or 0)
+    assert first.completed_at is not None
+    assert second.started_at is not None
+    assert first.completed_at <= second.started_at
+
+
+def test_a_gateway_that_is_offline_refuses_and_another_does_not(
+    gateway: StorageGateway, share: FileShare, client: "StorageGatewayClient"
+) -> None:
+    away = gateway.add_share("bucket", gateway_id="sgw-FFFFFFFF")
+    gateway.set_online("sgw-FFFFFFFF", False)
+
+    client.refresh_cache(FileShareARN=share.arn)
+    with pytest.raises(client.exceptions.InvalidGatewayRequestException) as refused:
+        client.refresh_cache(FileShareARN=away.arn)
+    assert refused.value.response.get("error") == {"errorCode": "GatewayNotConnected", "errorDetails": {}}
+
+    gateway.set_online("sgw-FFFFFFFF", True)
+    client.refresh_cache(FileShareARN=away.arn)
+
+
+def test_a_share_that_is_not_available_refuses(
+    gateway: StorageGateway, share: FileShare, client: "StorageGatewayClient"
+) -> None:
+    share.status = "UPDATING"
+
+    with pytest.raises(client.exceptions.InvalidGatewayRequestException, match="UPDATING"):
+        client.refresh_cache(FileShareARN=share.arn)
+    assert gateway.refreshes == []
+
+
+def test_a_share_refuses_as_often_as_it_is_told_to(
+    gateway: StorageGateway, share: FileShare, client: "StorageGatewayClient"
+) -> None:
+    share.refuse(2, "Not now.")
+
+    for _ in range(2):
+        with pytest.raises(client.exceptions.InvalidGatewayRequestException, match=r"Not now\."):
+            client.refresh_cache(FileShareARN=share.arn)
+    client.refresh_cache(FileShareARN=share.arn)
+
+    assert [call.outcome for call in gateway.calls] == ["InvalidGatewayRequestException"] * 2 + ["accepted"]
+
+
+def test_shares_are_listed_page_by_page_and_by_gateway(gateway: StorageGateway, client: "StorageGatewayClient") -> None:
+    gateway.page_size = 3
+    here = [gateway.add_share("bucket", kind="SMB").arn for _ in range(7)]
+    there = gateway.add_share("bucket", gateway_id="sgw-FFFFFFFF")
+
+    pages = list(client.get_paginator("list_file_shares").paginate())
+    assert [len(page["FileShareInfoList"]) for page in pages] == [3, 3, 2]
+    assert [info["FileShareARN"] for page in pages for info in page["FileShareInfoList"]] == [*here, there.arn]
+
+    filtered = client.list_file_shares(GatewayARN=there.gateway_arn, Limit=1)
+    assert filtered["FileShareInfoList"] == [
+        {
+            "FileShareType": "NFS",
+            "FileShareARN": there.arn,
+            "FileShareId": there.share_id,
+            "FileShareStatus": "AVAILABLE",
+            "GatewayARN": there.gateway_arn,
+        }
+    ]
+
+
+def test_describing_tells_what_a_share_shows(gateway: StorageGateway, client: "StorageGatewayClient") -> None:
+    nfs = gateway.add_share("bucket", "photos")
+    smb = gateway.add_share("bucket", kind="SMB", location_arn="arn:aws-cn:s3:::bucket")
+
+    (described_nfs,) = client.describe_nfs_file_shares(FileShareARNList=[nfs.arn])["NFSFileShareInfoList"]
+    (described_smb,) = client.describe_smb_file_shares(FileShareARNList=[smb.arn])["SMBFileShareInfoList"]
+
+    assert described_nfs["FileShareARN"] == nfs.arn
+    assert described_nfs["LocationARN"] == "arn:aws:s3:::bucket/photos/"
+    assert described_smb["LocationARN"] == "arn:aws-cn:s3:::bucket"
+
+
+def test_at_most_ten_shares_are_described_in_a_call(gateway: StorageGateway, client: "StorageGatewayClient") -> None:
+    arns = [gateway.add_share("bucket", kind="SMB").arn for _ in range(11)]
+
+    assert len(client.describe_smb_file_shares(FileShareARNList=arns[:10])["SMBFileShareInfoList"]) == 10
+    with pytest.raises(ClientError, match="ValidationException"):
+        client.describe_smb_file_shares(FileShareARNList=arns)
+
+
+def test_a_share_of_the_other_kind_or_unknown_is_not_found(share: FileShare, client: "StorageGatewayClient") -> None:
+    for arn in (share.arn, share.arn + "0"):
+        with pytest.raises(client.exceptions.InvalidGatewayRequestException, match="was not found"):
+            client.describe_smb_file_shares(FileShareARNList=[arn])
+
+
+def test_a_list_of_folders_that_is_too_long_is_a_validation_error(
+    share: FileShare, client: "StorageGatewayClient"
+) -> None:
+    with pytest.raises(ClientError, match="ValidationException"):
+        client.refresh_cache(FileShareARN=share.arn, FolderList=["a"] * 51)
+
+
+def test_in_an_outage_every_call_fails_and_is_noted(
+    gateway: StorageGateway, share: FileShare, client: "StorageGatewayClient"
+) -> None:
+    gateway.outage = True
+
+    with pytest.raises(client.exceptions.InternalServerError):
+        client.list_file_shares()
+    with pytest.raises(client.exceptions.InternalServerError):
+        client.refresh_cache(FileShareARN=share.arn)
+
+    assert [(call.operation, call.outcome) for call in gateway.calls] == [
+        ("ListFileShares", "InternalServerError"),
+        ("RefreshCache", "InternalServerError"),
+    ]
+
+
+def test_when_answers_are_lost_the_refresh_runs_all_the_same(
+    gateway: StorageGateway, share: FileShare, client: "StorageGatewayClient"
+) -> None:
+    gateway.lose_answers = True
+    completions = completions_of(gateway)
+
+    with pytest.raises(ConnectionClosedError):
+        client.refresh_cache(FileShareARN=share.arn)
+
+    assert completions.get(timeout=SECONDS)["resources"][0] == share.arn
+
+
+def test_calls_are_noted_as_they_were_sent(
+    gateway: StorageGateway, share: FileShare, client: "StorageGatewayClient"
+) -> None:
+    client.refresh_cache(FileShareARN=share.arn, FolderList=["/", "a/b"], Recursive=False)
+
+    (call,) = gateway.calls
+    assert (call.operation, call.shares, call.folders, call.recursive, call.outcome) == (
+        "RefreshCache",
+        (share.arn,),
+        ("/", "a/b"),
+        False,
+        "accepted",
+    )
