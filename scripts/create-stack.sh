@@ -1,0 +1,424 @@
+#!/usr/bin/env bash
+# Usage: scripts/create-stack.sh --bucket NAME [--bucket NAME ...] [options]
+#
+# Makes what refreshes the file shares of a bucket when objects in it change: a table, a queue with its dead-letter
+# queue, two functions with their roles and log groups, and a notification on each bucket, beside those that it has.
+# Run it again to add a bucket, to change a setting, to deploy newer code, or after it was interrupted: it changes what
+# differs and nothing else. A setting that is not given keeps its value. scripts/delete-stack.sh removes everything.
+#
+#   --bucket NAME                     a bucket to watch, repeatable; needed the first time (or: BUCKET=NAME)
+#   --region R                        the buckets' region (default: AWS_REGION, AWS_DEFAULT_REGION, the profile's)
+#   --refresh-delay-seconds N         from a window's first change to its refresh, 0 to 900 (default: 30)
+#   --min-refresh-interval-seconds N  between two refreshes of a file share, 1 to 3600 (default: 60)
+#   --refresh-scope S                 folders: those that changed; share: all of the share (default: folders)
+#   --log-level L                     DEBUG, INFO, WARNING or ERROR (default: INFO)
+#   --log-retention-days N            how long the functions' logs are kept, as CloudWatch allows (default: 30)
+#   --name-prefix P                   goes before every name, so that an account can hold several stacks
+#   --dry-run                         says what would be created or changed, and changes nothing
+#   --help                            prints this
+#
+# If AWS_ENDPOINT_URL_STORAGE_GATEWAY is set (a VPC endpoint), the refresh function calls Storage Gateway there.
+# Needs: the AWS CLI (1.34.1, 2.18.0, or later) with credentials, python3 (3.11 or later) with pip.
+
+# shellcheck source=scripts/stack.sh
+. "$(dirname "$0")/stack.sh"
+
+settings="" # those given now
+defaults="REFRESH_DELAY_SECONDS=30 MIN_REFRESH_INTERVAL_SECONDS=60 REFRESH_SCOPE=folders LOG_LEVEL=INFO"
+retention=""
+installed=false # a function at least
+zip="$root/build/s3-event-aggregator.zip"
+code="" # its hash, as Lambda gives it
+
+main() {
+  read_flags "$@"
+  check_tools
+  check_account
+  check_buckets
+  look_at_functions
+  echo "Account $account, region $region"
+
+  make_zip
+  ensure_table
+  ensure_queues
+  ensure_role "$aggregator_role" "$aggregator" "$root"/iam/{dynamo-writer,sqs-writer,log-writer}.json
+  ensure_role "$refresh_role" "$refresh" \
+    "$root"/iam/{dynamo-writer,dynamo-read-delete,sqs-writer,sqs-reader,sgw-refresh,log-writer}.json
+  ensure_log_group "$aggregator"
+  ensure_log_group "$refresh"
+  ensure_function "$aggregator" "$aggregator_role" s3_aggregator 30 "$refresh"
+  ensure_function "$refresh" "$refresh_role" s3_sgw_refresh 60 "$aggregator"
+  ensure_failed_events_are_kept
+  ensure_queue_is_read
+  ensure_deferring_is_allowed
+  attach_buckets
+  say_what_is_there
+}
+
+# Before anything is made
+
+read_flags() {
+  while [[ $# -gt 0 ]]; do
+    case $1 in
+    --help) usage && exit ;;
+    --dry-run) dry_run=true && shift && continue ;;
+    --*) value "$@" ;;
+    esac
+    case $1 in
+    --bucket) add_bucket "$2" ;;
+    --region) region=$2 ;;
+    --refresh-delay-seconds) in_range "$1" "$2" 0 900 && set_to REFRESH_DELAY_SECONDS "$2" ;;
+    --min-refresh-interval-seconds) in_range "$1" "$2" 1 3600 && set_to MIN_REFRESH_INTERVAL_SECONDS "$2" ;;
+    --refresh-scope) one_of "$1" "$2" "folders share" && set_to REFRESH_SCOPE "$2" ;;
+    --log-level) one_of "$1" "$2" "DEBUG INFO WARNING ERROR" && set_to LOG_LEVEL "$2" ;;
+    --log-retention-days)
+      one_of "$1" "$2" "1 3 5 7 14 30 60 90 120 150 180 365 400 545 731 1096 1827 2192 2557 2922 3288 3653"
+      retention=$2
+      ;;
+    --name-prefix) set_prefix "$2" ;;
+    *) fail "Unknown argument: $1. See --help." ;;
+    esac
+    shift 2
+  done
+  if [[ -z $buckets && -n ${BUCKET:-} ]]; then add_bucket "$BUCKET"; fi
+  [[ ${AWS_ENDPOINT_URL_STORAGE_GATEWAY:-} =~ ^[^[:space:]]*$ ]] ||
+    fail "AWS_ENDPOINT_URL_STORAGE_GATEWAY holds a space; it must be a URL."
+}
+
+in_range() { # flag, value, minimum, maximum
+  if ! [[ $2 =~ ^(0|[1-9][0-9]{0,5})$ ]] || (($2 < $3 || $2 > $4)); then
+    fail "$1 $2: it must be a number from $3 to $4."
+  fi
+}
+
+one_of() { # flag, value, the values allowed
+  case " $3 " in *" $2 "*) ;; *) fail "$1 $2: it must be one of $3." ;; esac
+}
+
+set_to() { settings="$settings $1=$2"; }
+
+check_buckets() {
+  local bucket where
+  for bucket in $buckets; do
+    call s3api get-bucket-location --bucket "$bucket" --query LocationConstraint --output text ||
+      fail "There is no bucket $bucket. Create it first, or correct --bucket."
+    where=$(<"$tmp/answer")
+    case $where in None) where=us-east-1 ;; EU) where=eu-west-1 ;; esac
+    [[ $where == "$region" ]] || fail "The bucket $bucket is in $where, and this stack would be in $region." \
+      "S3 notifies functions in its own region only: give --region $where, and a stack a region."
+  done
+}
+
+look_at_functions() { # into files of their names
+  local function
+  for function in "$aggregator" "$refresh"; do
+    if call lambda get-function-configuration --function-name "$function"; then installed=true; fi
+    mv "$tmp/answer" "$tmp/$function"
+  done
+  $installed || [[ -n $buckets ]] || fail "Which bucket? Give --bucket NAME. See --help."
+}
+
+# The steps. Each looks, and writes only what differs.
+
+write() { # verb, what, the call
+  step "$1" "$2"
+  shift 2
+  $dry_run || call "$@" || refused "$@"
+}
+
+# Sets $difference to what is not as it should be, in words; false if nothing is.
+differs() { # current, desired
+  difference=$(files changes "$1" "$2") || exit
+  [[ -n $difference ]]
+}
+
+# Reads something of a function; nothing is there if the function itself was not, when this began.
+call_about() { # function, the call
+  local function=$1
+  shift
+  : >"$tmp/answer"
+  [[ ! -s $tmp/$function ]] || call lambda "$@" --function-name "$function" || true
+}
+
+# Waits while the answer says that the thing is still in the making.
+settle() { # the call that asks again
+  if $dry_run; then return; fi
+  local try
+  for ((try = 1; try <= patience; try++)); do
+    grep -Eq '"(TableStatus|State|LastUpdateStatus)": "(CREATING|UPDATING|Pending|InProgress)"' "$tmp/answer" || break
+    ((try < patience)) || fail "It takes long to be ready. Look at it (aws $*), and run this again."
+    sleep 1
+    call "$@" || refused "$@"
+  done
+  if grep -Eq '"(State|LastUpdateStatus)": "Failed"' "$tmp/answer"; then
+    fail "AWS could not make it ready:" "$(grep -E '"(State|LastUpdateStatus)Reason"' "$tmp/answer")"
+  fi
+}
+
+make_zip() {
+  if $dry_run && ! $installed; then return; fi # nothing to compare with
+  local packages
+  packages="$root/build/packages-$(cksum <"$root/requirements.txt" | tr ' ' '-')"
+  if [[ ! -d $packages ]]; then
+    echo "Fetching the functions' packages (once)"
+    python3 -m pip --version >/dev/null || fail "This needs pip: see https://pip.pypa.io/en/stable/installation/"
+    python3 -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: --no-compile \
+      --target "$tmp/packages" --requirement "$root/requirements.txt" ||
+      fail "pip could not fetch the functions' packages (see above)."
+    [[ -d $packages ]] || mv "$tmp/packages" "$packages"
+  fi
+  code=$(files zip "$tmp/zip" "$root/src" "$packages")
+  mv "$tmp/zip" "$zip"
+}
+
+ensure_table() {
+  cat >"$tmp/key" <<<'{"KeySchema": [{"AttributeName": "BucketName", "KeyType": "HASH"}]}'
+  cat >"$tmp/desired" <<<'{"BillingModeSummary": {"BillingMode": "PAY_PER_REQUEST"}}'
+  if ! call dynamodb describe-table --table-name "$table" --query Table || grep -q '"DELETING"' "$tmp/answer"; then
+    write create "table $table (on demand, encrypted with a key that AWS owns, no point-in-time recovery)" \
+      dynamodb create-table --table-name "$table" --billing-mode PAY_PER_REQUEST \
+      --attribute-definitions AttributeName=BucketName,AttributeType=S \
+      --key-schema AttributeName=BucketName,KeyType=HASH
+  elif differs "$tmp/answer" "$tmp/key"; then
+    fail "There is a table $table with another key. Give --name-prefix, so that this stack has a table of its own."
+  elif differs "$tmp/answer" "$tmp/desired"; then
+    write change "table $table: on demand" \
+      dynamodb update-table --table-name "$table" --billing-mode PAY_PER_REQUEST
+  else
+    step keep "table $table"
+  fi
+  settle dynamodb describe-table --table-name "$table"
+}
+
+# A message may be received 100 times, 6 minutes apart (6 times what the refresh function may take, as AWS asks for):
+# an outage of ten hours loses nothing and needs nobody.
+ensure_queues() {
+  ensure_queue "$dead_letter_queue" <<<'{"MessageRetentionPeriod": "1209600", "SqsManagedSseEnabled": "true"}'
+  ensure_queue "$queue" <<JSON
+{
+  "VisibilityTimeout": "360",
+  "MessageRetentionPeriod": "1209600",
+  "SqsManagedSseEnabled": "true",
+  "RedrivePolicy": "{\"deadLetterTargetArn\": \"$dead_letter_arn\", \"maxReceiveCount\": 100}"
+}
+JSON
+}
+
+ensure_queue() { # name; its attributes on standard input. Leaves $queue_url.
+  cat >"$tmp/desired"
+  if call sqs get-queue-url --queue-name "$1" --query QueueUrl --output text &&
+    queue_url=$(<"$tmp/answer") &&
+    call sqs get-queue-attributes --queue-url "$queue_url" --attribute-names All --query Attributes; then
+    if differs "$tmp/answer" "$tmp/desired"; then
+      write change "queue $1: $difference" \
+        sqs set-queue-attributes --queue-url "$queue_url" --attributes "file://$tmp/desired"
+    else
+      step keep "queue $1"
+    fi
+  else
+    write create "queue $1 (messages are kept for 14 days, encrypted by SQS)" \
+      sqs create-queue --queue-name "$1" --attributes "file://$tmp/desired" --query QueueUrl --output text
+    queue_url=$(<"$tmp/answer")
+  fi
+}
+
+ensure_role() { # role, its function, the files of its policies
+  local role=$1 values="Partition=$partition Region=$region Account=$account Table=$table Queue=$queue Function=$2"
+  shift 2
+  cat >"$tmp/trust" <<<"{\"AssumeRolePolicyDocument\": $(<"$root/iam/lambda-trust.json")}"
+  files policy "$values" "$@" >"$tmp/policy"
+  cat >"$tmp/desired" <<<"{\"PolicyDocument\": $(<"$tmp/policy")}"
+  if ! call iam get-role --role-name "$role" --query Role; then
+    write create "role $role" \
+      iam create-role --role-name "$role" --assume-role-policy-document "file://$root/iam/lambda-trust.json"
+    : >"$tmp/answer" # it has no policy yet
+  else
+    if differs "$tmp/answer" "$tmp/trust"; then
+      write change "role $role: Lambda may assume it" \
+        iam update-assume-role-policy --role-name "$role" --policy-document "file://$root/iam/lambda-trust.json"
+    else
+      step keep "role $role"
+    fi
+    call iam get-role-policy --role-name "$role" --policy-name "$role_policy" || true
+  fi
+  if differs "$tmp/answer" "$tmp/desired"; then
+    write set "its policy $role_policy, of iam/: $(basename -s .json "$@" | xargs)" \
+      iam put-role-policy --role-name "$role" --policy-name "$role_policy" --policy-document "file://$tmp/policy"
+  fi
+}
+
+ensure_log_group() { # function
+  local group="/aws/lambda/$1"
+  call logs describe-log-groups --log-group-name-prefix "$group" --query "logGroups[?logGroupName=='$group'] | [0]"
+  mv "$tmp/answer" "$tmp/group"
+  grep -q logGroupName "$tmp/group" || write create "log group $group" logs create-log-group --log-group-name "$group"
+  local days=$retention
+  grep -q retentionInDays "$tmp/group" || days=${retention:-30}
+  if [[ -n $days ]] && differs "$tmp/group" /dev/stdin <<<"{\"retentionInDays\": $days}"; then
+    write set "log group $group: kept for $days days" \
+      logs put-retention-policy --log-group-name "$group" --retention-in-days "$days"
+  else
+    step keep "log group $group"
+  fi
+}
+
+ensure_function() { # function, role, module, timeout, the other function
+  local function=$1 given=$settings
+  if [[ $function == "$refresh" && -n ${AWS_ENDPOINT_URL_STORAGE_GATEWAY:-} ]]; then
+    given="$given AWS_ENDPOINT_URL_STORAGE_GATEWAY=$AWS_ENDPOINT_URL_STORAGE_GATEWAY"
+  fi
+  files function /dev/stdin "$tmp/$function" "$tmp/$5" "$given" "$defaults" >"$tmp/desired" <<JSON
+{
+  "FunctionName": "$function",
+  "Role": "arn:$partition:iam::$account:role/$2",
+  "Handler": "$3.lambda_handler",
+  "Runtime": "python3.13",
+  "MemorySize": 256,
+  "Timeout": $4,
+  "Environment": {"Variables": {
+    "TABLE_NAME": "$table",
+    "QUEUE_URL": "$queue_url",
+    "POWERTOOLS_SERVICE_NAME": "$function",
+    "POWERTOOLS_METRICS_NAMESPACE": "S3EventAggregator"
+  }},
+  "LoggingConfig": {"LogFormat": "JSON", "SystemLogLevel": "WARN", "LogGroup": "/aws/lambda/$function"}
+}
+JSON
+  if [[ ! -s $tmp/$function ]]; then
+    write create "function $function" \
+      lambda create-function --cli-input-json "file://$tmp/desired" --architectures arm64 --zip-file "fileb://$zip"
+    settle lambda get-function-configuration --function-name "$function"
+    return
+  fi
+  cp "$tmp/$function" "$tmp/answer"
+  settle lambda get-function-configuration --function-name "$function"
+  local kept=true
+  if differs "$tmp/$function" /dev/stdin <<<"{\"CodeSha256\": \"$code\", \"Architectures\": [\"arm64\"]}"; then
+    kept=false
+    write change "function $function: newer code" \
+      lambda update-function-code --function-name "$function" --architectures arm64 --zip-file "fileb://$zip"
+    settle lambda get-function-configuration --function-name "$function"
+  fi
+  if differs "$tmp/$function" "$tmp/desired"; then
+    kept=false
+    write change "function $function: $difference" \
+      lambda update-function-configuration --cli-input-json "file://$tmp/desired"
+    settle lambda get-function-configuration --function-name "$function"
+  fi
+  ! $kept || step keep "function $function"
+}
+
+# An event on which the aggregator failed three times goes to the queue, and the refresh function aggregates it.
+ensure_failed_events_are_kept() {
+  cat >"$tmp/desired" <<JSON
+{
+  "MaximumRetryAttempts": 2,
+  "MaximumEventAgeInSeconds": 21600,
+  "DestinationConfig": {"OnFailure": {"Destination": "$queue_arn"}}
+}
+JSON
+  call_about "$aggregator" get-function-event-invoke-config
+  if differs "$tmp/answer" "$tmp/desired"; then
+    write set "failed events of $aggregator: to the queue" \
+      lambda put-function-event-invoke-config --function-name "$aggregator" --cli-input-json "file://$tmp/desired"
+  else
+    step keep "failed events of $aggregator: to the queue"
+  fi
+}
+
+ensure_queue_is_read() {
+  cat >"$tmp/desired" <<<'{"BatchSize": 10, "FunctionResponseTypes": ["ReportBatchItemFailures"]}'
+  call lambda list-event-source-mappings --function-name "$refresh" --event-source-arn "$queue_arn" \
+    --query "EventSourceMappings[?State!='Deleting'] | [0]" || true
+  if ! grep -q UUID "$tmp/answer"; then
+    write create "trigger of $refresh: the queue" \
+      lambda create-event-source-mapping --function-name "$refresh" --event-source-arn "$queue_arn" \
+      --cli-input-json "file://$tmp/desired"
+  elif differs "$tmp/answer" "$tmp/desired"; then
+    write change "trigger of $refresh: the queue: $difference" \
+      lambda update-event-source-mapping --uuid "$(files value "$tmp/answer" UUID)" \
+      --cli-input-json "file://$tmp/desired"
+  else
+    step keep "trigger of $refresh: the queue"
+  fi
+}
+
+# A request that must wait is sent again by the function that received it: after 16 rounds Lambda would cut that off.
+# https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html
+ensure_deferring_is_allowed() {
+  call_about "$refresh" get-function-recursion-config
+  if differs "$tmp/answer" /dev/stdin <<<'{"RecursiveLoop": "Allow"}'; then
+    write set "recursive loop of $refresh: allowed" \
+      lambda put-function-recursion-config --function-name "$refresh" --recursive-loop Allow
+  else
+    step keep "recursive loop of $refresh: allowed"
+  fi
+}
+
+attach_buckets() {
+  call_about "$aggregator" get-policy --query Policy --output text
+  files buckets "$tmp/answer" >"$tmp/permitted"
+  local bucket
+  for bucket in $buckets; do
+    allow_bucket "$bucket"
+    notify_from_bucket "$bucket"
+  done
+}
+
+allow_bucket() {
+  if grep -qxF "$1" "$tmp/permitted"; then return; fi
+  write create "permission for $1 to invoke $aggregator" \
+    lambda add-permission --function-name "$aggregator" --action lambda:InvokeFunction --principal s3.amazonaws.com \
+    --statement-id "s3-${1//./_}" --source-arn "arn:$partition:s3:::$1" --source-account "$account"
+}
+
+notify_from_bucket() {
+  call s3api get-bucket-notification-configuration --bucket "$1" || fail "The bucket $1 was deleted just now."
+  mv "$tmp/answer" "$tmp/before"
+  files attach "$tmp/before" "$tmp/entry" >"$tmp/after" || exit
+  if [[ ! -s $tmp/after ]]; then
+    step keep "notification of $1"
+    return
+  fi
+  step set "notification of $1"
+  if $dry_run; then
+    local taken
+    taken=$(files overlaps "$tmp/before" "$tmp/entry")
+    [[ -z $taken ]] || printf '%s\n' "  which S3 would refuse, because the bucket has this already:" "  $taken"
+    return
+  fi
+  attempt s3api put-bucket-notification-configuration --bucket "$1" \
+    --notification-configuration "file://$tmp/after" || explain_refused_notification "$1"
+}
+
+explain_refused_notification() {
+  if grep -q "ambiguously defined" "$tmp/error"; then
+    fail "S3 notifies one target only of a change, and the bucket $1 has this already:" \
+      "$(files overlaps "$tmp/before" "$tmp/entry" | sed 's/^/  /')" \
+      "Remove it, or limit it to other event types or keys, and run this again. Everything else is in place."
+  elif grep -q "Unable to validate" "$tmp/error"; then
+    fail "S3 could not validate a target of the notifications of $1. It asks all of them, not only ours:" \
+      "$(grep -Eo '"arn:[^"]*"' "$tmp/after" | sed 's/^/  /')" \
+      "Remove the notifications whose target does not exist any more or does not let S3 in, and run this again." \
+      "$(awk 'NF' "$tmp/error")"
+  fi
+  refused s3api put-bucket-notification-configuration
+}
+
+say_what_is_there() {
+  echo
+  if $dry_run; then
+    echo "Nothing was changed."
+    return
+  fi
+  local watched
+  watched=$(xargs -n 1 <<<"$(<"$tmp/permitted") $buckets" | sort -u | xargs)
+  cat <<TEXT
+Deployed. Changes in these buckets refresh their file shares: ${watched// /, }
+Logs:   aws logs tail /aws/lambda/$aggregator --follow --region $region
+        aws logs tail /aws/lambda/$refresh --follow --region $region
+Remove: scripts/delete-stack.sh --region $region${prefix:+ --name-prefix $prefix}
+TEXT
+}
+
+main "$@"

@@ -1,0 +1,141 @@
+# shellcheck shell=bash
+# What create-stack.sh and delete-stack.sh share: the names, the checks, and the ways to call AWS. To be sourced.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(dirname "$here")
+mkdir -p "$root/build"
+tmp=$(mktemp -d "$root/build/tmp.XXXXXX") # where a finished file can be moved into place at once
+trap 'rm -rf "$tmp"' EXIT
+
+export AWS_PAGER="" AWS_CLI_AUTO_PROMPT=off
+export AWS_RETRY_MODE="${AWS_RETRY_MODE:-standard}" AWS_MAX_ATTEMPTS="${AWS_MAX_ATTEMPTS:-5}"
+
+region=${AWS_REGION:-${AWS_DEFAULT_REGION:-}}
+prefix=""
+buckets=""
+dry_run=false
+patience=45 # tries, 2 s apart: SQS refuses a deleted queue's name for 60 s, and IAM makes a role known within some ten
+
+# Messages
+
+usage() { awk 'NR > 1 { if (!/^#/) exit; sub(/^# ?/, ""); print }' "$0"; }
+
+fail() {
+  printf '%s\n' "$@" >&2
+  exit 1
+}
+
+step() { # verb, what
+  if $dry_run && [[ $1 != keep ]]; then printf 'would %s\n' "$1 $2"; else printf '%-7s %s\n' "$1" "$2"; fi
+}
+
+# Flags
+
+value() { # flag, the arguments after it: there must be one
+  [[ $# -ge 2 ]] || fail "$1 needs a value. See --help."
+}
+
+add_bucket() {
+  [[ $1 =~ ^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$ ]] || fail "--bucket $1: this is not a bucket name."
+  case " $buckets " in *" $1 "*) ;; *) buckets="$buckets $1" ;; esac
+}
+
+set_prefix() {
+  [[ $1 =~ ^[A-Za-z0-9_-]{0,32}$ ]] || fail "--name-prefix $1: letters, digits, - and _ only, 32 at most."
+  prefix=$1
+}
+
+# Checks
+
+check_tools() {
+  python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
+    fail "This needs python3 3.11 or later on the PATH; found: $(python3 --version 2>&1 || true)"
+  command -v aws >/dev/null ||
+    fail "This needs the AWS CLI: https://docs.aws.amazon.com/cli/latest/userguide/getting-started-install.html"
+  local version least
+  version=$(command aws --version 2>&1 | sed -n 's,^aws-cli/\([0-9.]*\).*,\1,p')
+  # Both know put-function-recursion-config, which came in August 2024, and the older --logging-config.
+  case $version in 1.*) least=1.34.1 ;; *) least=2.18.0 ;; esac
+  at_least "$least" "$version" || fail \
+    "The AWS CLI is too old: version ${version:-unknown}, and this needs 1.34.1 or 2.18.0, or later." \
+    "Upgrade it: https://docs.aws.amazon.com/cli/latest/userguide/getting-started-install.html" \
+    "or, in a virtual environment: python3 -m pip install --upgrade awscli"
+}
+
+at_least() { # the least version, the version
+  local a b c x y z
+  IFS=. read -r a b c <<<"$1"
+  IFS=. read -r x y z <<<"$2"
+  ((10#${x:-0} * 1000000 + 10#${y:-0} * 1000 + 10#${z:-0} >= a * 1000000 + b * 1000 + c))
+}
+
+check_account() {
+  region=${region:-$(command aws configure get region || true)}
+  [[ -n $region ]] || fail "Which region? Give --region, or set AWS_REGION, or run: aws configure"
+  local arn
+  call sts get-caller-identity --query '[Account, Arn]' --output text || true
+  read -r account arn <"$tmp/answer"
+  IFS=: read -r _ partition _ <<<"$arn"
+  name_things
+}
+
+# shellcheck disable=SC2034 # the scripts use them
+name_things() {
+  table="${prefix}S3EventAggregator"
+  queue="${prefix}S3EventAggregatorActionQueue"
+  dead_letter_queue="${prefix}S3EventAggregatorActionQueueDeadLetter"
+  aggregator="${prefix}S3EventAggregator"
+  refresh="${prefix}S3StorageGatewayRefresh"
+  aggregator_role="${prefix}S3EventAggregatorLambdaRole"
+  refresh_role="${prefix}S3AggregatorActionLambdaRole"
+  role_policy="S3EventAggregator-$region" # roles belong to no region: the stacks of two regions share them
+  queue_arn="arn:$partition:sqs:$region:$account:$queue"
+  dead_letter_arn="arn:$partition:sqs:$region:$account:$dead_letter_queue"
+  function_arn="arn:$partition:lambda:$region:$account:function"
+  files render "NamePrefix=$prefix FunctionArn=$function_arn:$aggregator" "$root/s3/event.json" >"$tmp/entry"
+}
+
+# AWS. Each call leaves its answer in $tmp/answer and AWS's message in $tmp/error.
+
+files() { python3 "$here/stack_files.py" "$@"; }
+
+# Version 1 of the CLI does not look at AWS_ENDPOINT_URL for every service.
+aws() {
+  command aws --region "$region" --output json ${AWS_ENDPOINT_URL:+--endpoint-url "$AWS_ENDPOINT_URL"} "$@"
+}
+
+# What AWS says of something that does not exist.
+absent='\((ResourceNotFoundException|NoSuchEntity|NoSuchBucket|QueueDoesNotExist'
+absent="$absent|AWS\.SimpleQueueService\.NonExistentQueue)\)"
+
+# What AWS says while something that was made or deleted a moment ago is not yet known everywhere.
+passing='cannot be assumed by Lambda|role does not have permissions|Dead letter target does not exist'
+passing="$passing|Unable to validate the following destination|QueueDeletedRecently"
+passing="$passing|\((ResourceConflict|ResourceInUse|ConcurrentModification|OperationAborted)"
+
+# Makes a call, again while AWS gives a passing reason against it. 0: done. 1: AWS refused.
+attempt() {
+  local try=1
+  until aws "$@" >"$tmp/answer" 2>"$tmp/error"; do
+    if ! grep -Eq "$passing" "$tmp/error" || ((try == patience)); then return 1; fi
+    ((try > 1)) || step wait "until AWS is ready: $(awk 'NF { print; exit }' "$tmp/error")"
+    try=$((try + 1))
+    sleep 2
+  done
+}
+
+# Makes a call about one thing. 0: done. 1: the thing does not exist. Any other answer, a denied or throttled call for
+# example, ends the script: it does not mean that nothing is there.
+call() {
+  attempt "$@" || {
+    : >"$tmp/answer"
+    grep -Eq "$absent" "$tmp/error" || refused "$@"
+    return 1
+  }
+}
+
+refused() {
+  fail "aws $1 $2 failed:" "$(awk 'NF' "$tmp/error")" "" \
+    "What was done so far stays. When the cause is gone, run this again: it goes on from here."
+}

@@ -1,0 +1,270 @@
+"""create-stack.sh against a stub of the AWS CLI: what the local AWS cannot show, or not in a moment."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+STUB = """\
+import json, pathlib, sys
+
+here = pathlib.Path(__file__).parent
+words = sys.argv[1:]
+while words[0] in ("--region", "--output", "--endpoint-url"):
+    words = words[2:]
+operation = " ".join(words[:2])
+log = here / "calls"
+calls = log.read_text().splitlines() if log.exists() else []
+log.write_text("".join(f"{line}\\n" for line in [*calls, operation]))
+answers = json.loads((here / "answers.json").read_text()).get(operation, ["{}"])
+answer = answers[min(calls.count(operation), len(answers) - 1)]
+if answer.startswith("An error occurred"):
+    sys.exit(f"\\n{answer}")
+print(answer)
+"""
+
+ABSENT = ["An error occurred (ResourceNotFoundException) when calling the X operation: It is not there"]
+NO_ROLE = ["An error occurred (NoSuchEntity) when calling the GetRole operation: It is not there"]
+NO_QUEUE = ["An error occurred (QueueDoesNotExist) when calling the GetQueueUrl operation: It is not there"]
+EMPTY_ACCOUNT = {
+    "--version": ["aws-cli/2.18.0 Python/3.12.6 Linux/6.1 exe/x86_64"],
+    "sts get-caller-identity": ["123456789012\tarn:aws:iam::123456789012:user/me"],
+    "s3api get-bucket-location": ["None"],
+    "s3api get-bucket-notification-configuration": [""],
+    "dynamodb describe-table": ABSENT,
+    "sqs get-queue-url": NO_QUEUE,
+    "sqs create-queue": ["https://sqs.us-east-1.amazonaws.com/123456789012/Q"],
+    "iam get-role": NO_ROLE,
+    "iam get-role-policy": NO_ROLE,
+    "logs describe-log-groups": ["null"],
+    "lambda get-function-configuration": ABSENT,
+    "lambda get-function-event-invoke-config": ABSENT,
+    "lambda get-function-recursion-config": ABSENT,
+    "lambda get-policy": ABSENT,
+    "lambda list-event-source-mappings": ["null"],
+}
+
+
+@dataclass
+class Run:
+    exit_code: int
+    output: str
+    calls: list[str]
+
+    @property
+    def writes(self) -> list[str]:
+        return [
+            call for call in self.calls if " " in call and not call.split(" ")[1].startswith(("get", "list", "desc"))
+        ]
+
+
+@dataclass
+class Checkout:
+    """A copy of what the script needs, with the stubs on its PATH, and an account that holds what the answers say."""
+
+    folder: Path
+
+    def create_stack(self, *arguments: str, answers: Mapping[str, Sequence[str]] | None = None) -> Run:
+        bin_folder = self.folder / "bin"
+        (bin_folder / "answers.json").write_text(json.dumps({**EMPTY_ACCOUNT, **(answers or {})}))
+        result = subprocess.run(
+            [self.folder / "scripts/create-stack.sh", "--region", "us-east-1", *arguments],
+            env={"PATH": f"{bin_folder}:/usr/bin:/bin"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        log = bin_folder / "calls"
+        return Run(result.returncode, result.stdout, log.read_text().splitlines() if log.exists() else [])
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    for folder in ("scripts", "iam", "s3"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    (tmp_path / "src").mkdir()
+    # No requirements, fetched before: the tests need no network.
+    (tmp_path / "requirements.txt").touch()
+    key = subprocess.run(["cksum"], input="", capture_output=True, text=True, check=True).stdout.strip()
+    (tmp_path / "build" / f"packages-{key.replace(' ', '-')}").mkdir(parents=True)
+    for name, text in {
+        "aws": f"#!{sys.executable} -IS\n{STUB}",
+        "python3": f'#!/bin/sh\nexec "{sys.executable}" -S "$@"\n',
+        "sleep": "#!/bin/sh\n",
+    }.items():
+        program = tmp_path / "bin" / name
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(text)
+        program.chmod(0o755)
+    return Checkout(tmp_path)
+
+
+# Before anything is made
+
+
+@pytest.mark.parametrize(
+    "version", ["aws-cli/1.34.0 Python/3.11", "aws-cli/2.9.19 Python/3.11", "-bash: no such thing"]
+)
+def test_a_cli_that_is_too_old_is_refused_with_the_way_to_upgrade(checkout: Checkout, version: str) -> None:
+    run = checkout.create_stack("--bucket", "my-bucket", answers={"--version": [version]})
+
+    assert run.exit_code == 1
+    assert "Upgrade it: https://" in run.output
+    assert run.calls == ["--version"]
+
+
+def test_a_bucket_in_another_region_is_refused_with_the_region_to_give(checkout: Checkout) -> None:
+    run = checkout.create_stack("--bucket", "my-bucket", answers={"s3api get-bucket-location": ["EU"]})
+
+    assert run.exit_code == 1
+    assert "my-bucket is in eu-west-1" in run.output
+    assert "--region eu-west-1" in run.output
+    assert run.writes == []
+
+
+def test_a_bucket_that_does_not_exist_is_refused(checkout: Checkout) -> None:
+    missing = ["An error occurred (NoSuchBucket) when calling the GetBucketLocation operation: It is not there"]
+
+    run = checkout.create_stack("--bucket", "my-bucket", answers={"s3api get-bucket-location": missing})
+
+    assert run.exit_code == 1
+    assert "There is no bucket my-bucket" in run.output
+    assert run.writes == []
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "allowed"),
+    [
+        ("--refresh-delay-seconds", "901", "from 0 to 900"),
+        ("--refresh-delay-seconds", "-1", "from 0 to 900"),
+        ("--refresh-delay-seconds", "1.5", "from 0 to 900"),
+        ("--min-refresh-interval-seconds", "3601", "from 1 to 3600"),
+        ("--log-level", "LOUD", "DEBUG INFO WARNING ERROR"),
+        ("--log-retention-days", "31", "14 30 60"),
+        ("--name-prefix", "a b", "letters, digits"),
+        ("--bucket", "My_Bucket", "not a bucket name"),
+    ],
+)
+def test_a_value_out_of_range_is_refused_with_its_flag_and_the_range(
+    checkout: Checkout, flag: str, value: str, allowed: str
+) -> None:
+    run = checkout.create_stack("--bucket", "my-bucket", flag, value)
+
+    assert run.exit_code == 1
+    assert f"{flag} {value}: " in run.output
+    assert allowed in run.output
+    assert run.calls == []
+
+
+def test_the_first_run_needs_a_bucket(checkout: Checkout) -> None:
+    run = checkout.create_stack()
+
+    assert run.exit_code == 1
+    assert "Which bucket?" in run.output
+    assert run.writes == []
+
+
+# Dry run
+
+
+def test_a_dry_run_says_what_would_be_created_and_makes_no_writing_call(checkout: Checkout) -> None:
+    run = checkout.create_stack("--bucket", "my-bucket", "--name-prefix", "dev-", "--dry-run")
+
+    assert run.exit_code == 0
+    assert "would create table dev-S3EventAggregator" in run.output
+    assert "would create function dev-S3StorageGatewayRefresh" in run.output
+    assert "would set notification of my-bucket" in run.output
+    assert run.writes == []
+
+
+def test_a_dry_run_says_which_setting_of_a_function_would_change(checkout: Checkout) -> None:
+    current = {"State": "Active", "Environment": {"Variables": {"REFRESH_DELAY_SECONDS": "30", "LOG_LEVEL": "INFO"}}}
+    answers = {"lambda get-function-configuration": [json.dumps(current)]}
+
+    run = checkout.create_stack("--refresh-delay-seconds", "60", "--dry-run", answers=answers)
+
+    assert run.exit_code == 0
+    assert "REFRESH_DELAY_SECONDS 30 -> 60" in run.output
+    assert run.writes == []
+
+
+# What AWS may answer
+
+
+def test_a_denied_call_ends_the_run_and_is_not_taken_for_absence(checkout: Checkout) -> None:
+    denied = ["An error occurred (AccessDeniedException) when calling the DescribeTable operation: You may not"]
+
+    run = checkout.create_stack("--bucket", "my-bucket", answers={"dynamodb describe-table": denied})
+
+    assert run.exit_code == 1
+    assert "You may not" in run.output
+    assert run.writes == []
+
+
+def test_what_aws_refuses_for_a_moment_is_tried_again(checkout: Checkout) -> None:
+    refusals = {
+        "sqs create-queue": "(AWS.SimpleQueueService.QueueDeletedRecently) You must wait 60 seconds.",
+        "lambda create-function": "(InvalidParameterValueException) The role defined cannot be assumed by Lambda.",
+        "s3api put-bucket-notification-configuration": "(InvalidArgument) Unable to validate the following destination",
+    }
+    answers = {operation: [f"An error occurred {refusal}", "{}"] for operation, refusal in refusals.items()}
+
+    run = checkout.create_stack("--bucket", "my-bucket", answers=answers)
+
+    assert run.exit_code == 0
+    assert run.output.count("until AWS is ready") == 3
+    assert "Deployed." in run.output
+
+
+def test_an_overlapping_notification_is_named_with_what_to_do(checkout: Checkout) -> None:
+    theirs = {"Id": "thumbnails", "TopicArn": "arn:aws:sns:us-east-1:1:t", "Events": ["s3:ObjectCreated:Put"]}
+    refusal = (
+        "An error occurred (InvalidArgument) when calling the PutBucketNotificationConfiguration operation: "
+        "Configurations overlap. Configuration is ambiguously defined"
+    )
+    answers = {
+        "s3api get-bucket-notification-configuration": [json.dumps({"TopicConfigurations": [theirs]})],
+        "s3api put-bucket-notification-configuration": [refusal],
+    }
+
+    run = checkout.create_stack("--bucket", "my-bucket", answers=answers)
+
+    assert run.exit_code == 1
+    assert "thumbnails: s3:ObjectCreated:Put to arn:aws:sns:us-east-1:1:t" in run.output
+    assert "Remove it, or limit it" in run.output
+
+
+def test_targets_that_s3_cannot_validate_for_long_are_listed(checkout: Checkout) -> None:
+    theirs = {"Id": "gone", "TopicArn": "arn:aws:sns:us-east-1:1:gone", "Events": ["s3:ObjectRestore:*"]}
+    refusal = "An error occurred (InvalidArgument) Unable to validate the following destination configurations"
+    answers = {
+        "s3api get-bucket-notification-configuration": [json.dumps({"TopicConfigurations": [theirs]})],
+        "s3api put-bucket-notification-configuration": [refusal],
+    }
+
+    run = checkout.create_stack("--bucket", "my-bucket", answers=answers)
+
+    assert run.exit_code == 1
+    assert "arn:aws:sns:us-east-1:1:gone" in run.output
+    assert "function:S3EventAggregator" in run.output
+
+
+def test_an_entry_with_our_id_for_another_function_is_left_alone(checkout: Checkout) -> None:
+    theirs = {"Id": "s3-event-aggregator", "LambdaFunctionArn": "arn:other", "Events": ["s3:ObjectCreated:*"]}
+    answers = {
+        "s3api get-bucket-notification-configuration": [json.dumps({"LambdaFunctionConfigurations": [theirs]})],
+    }
+
+    run = checkout.create_stack("--bucket", "my-bucket", answers=answers)
+
+    assert run.exit_code == 1
+    assert "it goes to arn:other" in run.output
+    assert "s3api put-bucket-notification-configuration" not in run.calls

@@ -1,0 +1,280 @@
+"""What the stack scripts do to documents and zips, without AWS."""
+
+import io
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from scripts import stack_files
+
+ROOT = Path(__file__).parents[2]
+VALUES = {
+    "Partition": "aws-cn",
+    "Region": "cn-north-1",
+    "Account": "123456789012",
+    "Table": "dev-S3EventAggregator",
+    "Queue": "dev-S3EventAggregatorActionQueue",
+    "Function": "dev-S3StorageGatewayRefresh",
+}
+ARN = "arn:aws:lambda:us-east-1:123456789012:function:S3EventAggregator"
+OURS = stack_files.render((ROOT / "s3/event.json").read_text(), {"NamePrefix": "", "FunctionArn": ARN})
+OTHERS: stack_files.Json = {
+    "QueueConfigurations": [
+        {
+            "Id": "audit",
+            "QueueArn": "arn:aws:sqs:us-east-1:123456789012:audit",
+            "Events": ["s3:ObjectTagging:*"],
+            "Filter": {"Key": {"FilterRules": [{"Name": "Prefix", "Value": "a b+é/"}]}},
+        }
+    ],
+    "LambdaFunctionConfigurations": [
+        {"Id": "restore", "LambdaFunctionArn": f"{ARN}Other", "Events": ["s3:ObjectRestore:*"]},
+    ],
+    "EventBridgeConfiguration": {},
+}
+
+
+def entry(events: list[str], **rules: str) -> stack_files.Json:
+    filter_rules = [{"Name": name, "Value": value} for name, value in rules.items()]
+    return {"Id": "x", "TopicArn": "arn:x", "Events": events, "Filter": {"Key": {"FilterRules": filter_rules}}}
+
+
+# Policies
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "iam").glob("*.json")), ids=lambda path: path.stem)
+def test_a_rendered_policy_has_no_placeholder_left_and_stays_in_its_partition(path: Path) -> None:
+    text = json.dumps(stack_files.render(path.read_text(), VALUES))
+
+    assert "${" not in text
+    assert "arn:aws:" not in text
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "iam").glob("*.json")), ids=lambda path: path.stem)
+def test_only_listing_the_file_shares_is_allowed_on_every_resource(path: Path) -> None:
+    statements = stack_files.render(path.read_text(), VALUES)["Statement"]
+
+    wide = [statement["Action"] for statement in statements if statement.get("Resource") == "*"]
+
+    assert wide == (["storagegateway:ListFileShares"] if path.stem == "sgw-refresh" else [])
+    assert not any("*" in action for statement in statements for action in statement["Action"])
+
+
+def test_a_placeholder_without_a_value_is_an_error() -> None:
+    with pytest.raises(KeyError, match="Table"):
+        stack_files.render('{"Resource": "${Table}"}', {})
+
+
+def test_joined_policies_hold_the_statements_of_all_in_order() -> None:
+    policies = [{"Version": "2012-10-17", "Statement": [{"Sid": sid}]} for sid in "ab"]
+
+    assert stack_files.join_policies(policies)["Statement"] == [{"Sid": "a"}, {"Sid": "b"}]
+
+
+# Changes
+
+
+def test_what_is_as_desired_has_no_changes_whatever_else_is_set() -> None:
+    assert list(stack_files.changes({"A": 1, "B": {"C": 2, "D": 3}}, {"A": 1, "B": {"C": 2}})) == []
+
+
+def test_a_change_names_the_setting_its_value_and_the_new_one() -> None:
+    current = {"Timeout": 3, "Environment": {"Variables": {"DELAY": "30"}}}
+    desired = {"Timeout": 30, "Environment": {"Variables": {"DELAY": "60", "LEVEL": "INFO"}}}
+
+    assert list(stack_files.changes(current, desired)) == ["Timeout 3 -> 30", "DELAY 30 -> 60", "LEVEL none -> INFO"]
+
+
+def test_json_in_a_string_is_compared_by_what_it_says() -> None:
+    current = {"RedrivePolicy": '{"maxReceiveCount":100,"deadLetterTargetArn":"arn"}'}
+
+    same = {"RedrivePolicy": '{"deadLetterTargetArn": "arn", "maxReceiveCount": 100}'}
+    other = {"RedrivePolicy": '{"deadLetterTargetArn": "arn", "maxReceiveCount": 5}'}
+
+    assert list(stack_files.changes(current, same)) == []
+    assert list(stack_files.changes(current, other)) == ["RedrivePolicy"]
+
+
+# Function settings
+
+FIXED: stack_files.Json = {"Environment": {"Variables": {"TABLE_NAME": "T"}}, "LoggingConfig": {"LogFormat": "JSON"}}
+DEFAULTS = {"DELAY": "30", "LOG_LEVEL": "INFO"}
+
+
+def with_variables(**variables: str) -> stack_files.Json:
+    return {"Environment": {"Variables": variables}}
+
+
+def settings(current: stack_files.Json, sibling: stack_files.Json, **given: str) -> dict[str, str]:
+    configuration = stack_files.function_configuration(FIXED, current, sibling, given, DEFAULTS)
+    variables: dict[str, str] = configuration["Environment"]["Variables"]
+    return variables
+
+
+def test_a_new_function_gets_the_defaults_and_what_is_given() -> None:
+    assert settings({}, {}, LOG_LEVEL="ERROR") == {"TABLE_NAME": "T", "DELAY": "30", "LOG_LEVEL": "ERROR"}
+
+
+def test_a_setting_that_is_not_given_keeps_its_value() -> None:
+    assert settings(with_variables(DELAY="60"), {}, LOG_LEVEL="ERROR")["DELAY"] == "60"
+
+
+def test_a_variable_that_the_user_added_stays() -> None:
+    assert settings(with_variables(MINE="1"), {})["MINE"] == "1"
+
+
+def test_a_function_lost_in_an_interrupted_run_gets_its_siblings_settings_and_only_those() -> None:
+    assert settings({}, with_variables(DELAY="60", MINE="1")) == {"TABLE_NAME": "T", "DELAY": "60", "LOG_LEVEL": "INFO"}
+
+
+def test_a_function_keeps_a_setting_of_its_own_that_differs_from_its_siblings() -> None:
+    assert settings(with_variables(DELAY="60"), with_variables(DELAY="90"))["DELAY"] == "60"
+
+
+@pytest.mark.parametrize(("level", "filtered"), [("DEBUG", "DEBUG"), ("INFO", "INFO"), ("ERROR", "INFO")])
+def test_lambdas_own_log_filter_lets_metrics_through_at_every_level(level: str, filtered: str) -> None:
+    configuration = stack_files.function_configuration(FIXED, {}, {}, {"LOG_LEVEL": level}, DEFAULTS)
+
+    assert configuration["LoggingConfig"] == {"LogFormat": "JSON", "ApplicationLogLevel": filtered}
+
+
+def test_the_buckets_are_those_that_s3_may_invoke_the_function_for() -> None:
+    policy = {
+        "Statement": [
+            {"Principal": {"Service": "events.amazonaws.com"}, "Condition": {"ArnLike": {"AWS:SourceArn": "arn:r"}}},
+            {
+                "Principal": {"Service": "s3.amazonaws.com"},
+                "Condition": {"ArnLike": {"AWS:SourceArn": "arn:aws:s3:::my.bucket"}},
+            },
+        ]
+    }
+
+    assert stack_files.permitted_buckets(policy) == ["my.bucket"]
+    assert stack_files.permitted_buckets({}) == []
+
+
+# Bucket notifications
+
+
+@pytest.mark.parametrize("before", [{}, OTHERS], ids=["none", "others"])
+def test_attached_and_detached_again_leaves_every_notification_as_it_was(before: stack_files.Json) -> None:
+    attached = stack_files.attach(before, OURS)
+
+    assert OURS in attached["LambdaFunctionConfigurations"]
+    assert stack_files.detach(attached, OURS) == before
+
+
+def test_attaching_keeps_everything_of_others_to_the_letter() -> None:
+    attached = stack_files.attach(OTHERS, OURS)
+
+    attached["LambdaFunctionConfigurations"].remove(OURS)
+    assert attached == OTHERS
+
+
+def test_attaching_again_changes_nothing_though_s3_answers_in_another_order() -> None:
+    answered = {**OURS, "Events": OURS["Events"][::-1], "Filter": {"Key": {"FilterRules": []}}}
+    before = stack_files.attach(OTHERS, answered)
+
+    assert stack_files.attach(before, OURS) == before
+
+
+def test_our_entry_is_replaced_when_its_events_differ() -> None:
+    before = stack_files.attach(OTHERS, {**OURS, "Events": ["s3:ObjectCreated:*"]})
+
+    assert stack_files.attach(before, OURS) == stack_files.attach(OTHERS, OURS)
+
+
+def test_an_entry_with_our_id_for_another_function_is_not_stolen() -> None:
+    theirs = {**OURS, "LambdaFunctionArn": f"{ARN}Other"}
+    before = {"LambdaFunctionConfigurations": [theirs]}
+
+    with pytest.raises(ValueError, match=f"s3-event-aggregator, and it goes to {ARN}Other"):
+        stack_files.attach(before, OURS)
+    assert stack_files.detach(before, OURS) == before
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "overlap"),
+    [
+        (entry(["s3:ObjectCreated:Put"]), entry(["s3:ObjectCreated:*"]), True),
+        (entry(["s3:ObjectCreated:*"]), entry(["s3:ObjectCreated:Put"]), True),
+        (entry(["s3:ObjectCreated:Put"]), entry(["s3:ObjectCreated:Post"]), False),
+        (entry(["s3:ObjectRemoved:Delete"]), entry(["s3:ObjectRemoved:DeleteMarkerCreated"]), False),
+        (entry(["s3:ObjectRestore:*"]), entry(["s3:ObjectRemoved:*"]), False),
+        (entry(["s3:ObjectCreated:*"], Prefix="a/"), entry(["s3:ObjectCreated:*"]), True),
+        (entry(["s3:ObjectCreated:*"], Prefix="a/"), entry(["s3:ObjectCreated:*"], prefix="a/b/"), True),
+        (entry(["s3:ObjectCreated:*"], prefix="a/"), entry(["s3:ObjectCreated:*"], prefix="b/"), False),
+        (entry(["s3:ObjectCreated:*"], suffix=".gz"), entry(["s3:ObjectCreated:*"], suffix=".tar.gz"), True),
+        (entry(["s3:ObjectCreated:*"], suffix=".gz"), entry(["s3:ObjectCreated:*"], suffix=".zip"), False),
+        (
+            entry(["s3:ObjectCreated:*"], prefix="a/", suffix=".gz"),
+            entry(["s3:ObjectCreated:*"], prefix="a/", suffix=".zip"),
+            False,
+        ),
+    ],
+)
+def test_entries_overlap_if_they_share_an_event_type_and_a_key(
+    theirs: stack_files.Json, ours: stack_files.Json, overlap: bool
+) -> None:
+    found = stack_files.overlaps({"TopicConfigurations": [{**theirs, "Id": "theirs"}]}, ours)
+
+    assert found == ([f"theirs: {theirs['Events'][0]} to arn:x"] if overlap else [])
+
+
+# The zip
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    source = tmp_path / "src"
+    (source / "package/__pycache__").mkdir(parents=True)
+    (source / "package/__pycache__/room.cpython-311.pyc").write_bytes(b"stale")
+    (source / "package/room.py").write_text("X = 1\n")
+    (source / "handler.py").write_text("from package import room\n")
+    (source / ".DS_Store").write_text("")
+    return source
+
+
+def names(content: bytes) -> list[str]:
+    return zipfile.ZipFile(io.BytesIO(content)).namelist()
+
+
+def test_the_zip_holds_the_sources_alone_when_the_interpreter_is_not_the_runtimes(source: Path) -> None:
+    assert names(stack_files.build_zip([source], (3, 11))) == ["handler.py", "package/room.py"]
+
+
+def test_the_zip_is_the_same_to_the_byte_for_the_same_files(source: Path) -> None:
+    before = stack_files.build_zip([source], (3, 11))
+
+    (source / "handler.py").touch()
+    (source / "handler.py").chmod(0o600)
+
+    assert stack_files.build_zip([source], (3, 11)) == before
+
+
+def test_the_zip_differs_when_a_file_does(source: Path) -> None:
+    before = stack_files.build_zip([source], (3, 11))
+
+    (source / "handler.py").write_text("pass\n")
+
+    assert stack_files.build_zip([source], (3, 11)) != before
+
+
+def test_compiled_code_is_imported_without_a_look_at_the_source(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stack_files, "RUNTIME", sys.version_info[:2])
+    (tmp_path / "zip").write_bytes(stack_files.build_zip([source], sys.version_info[:2]))
+    zipfile.ZipFile(tmp_path / "zip").extractall(tmp_path / "task")
+    (tmp_path / "task/package/room.py").write_text("X = 2\n")
+
+    command = "from package import room; print(room.X)"
+    result = subprocess.run(
+        [sys.executable, "-c", command], cwd=tmp_path / "task", capture_output=True, text=True, check=True
+    )
+
+    assert result.stdout == "1\n"
