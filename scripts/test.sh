@@ -14,7 +14,7 @@ main() {
   step "ruff format" ruff format --check --quiet .
   step "mypy --strict" mypy
   step "shellcheck" shellcheck -x scripts/*.sh .ci/run
-  exec pytest
+  exec pytest --numprocesses 2 --dist loadfile # a local AWS for each
 }
 
 step() { # what, command...

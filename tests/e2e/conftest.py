@@ -29,6 +29,7 @@ def run_script(aws: MiniStack, name: str, *arguments: str, check: bool = True, *
     done = subprocess.run(
         [ROOT / "scripts" / name, *arguments],
         env=aws.environment() | environment,
+        start_new_session=True,  # a test may kill it with all that it has started
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -104,7 +105,7 @@ def proxy(aws: MiniStack) -> Iterator[Proxy]:
 
 
 @pytest.fixture(scope="session")
-def notification(aws: MiniStack, gateway: StorageGateway, proxy: Proxy) -> dict[str, Any]:
+def stack(aws: MiniStack, gateway: StorageGateway, proxy: Proxy) -> dict[str, Any]:
     """Deploys the stack, its functions' calls going through the proxy; the notification that it put on its bucket."""
     aws.client("s3").create_bucket(Bucket="first-bucket")
     run_script(
@@ -131,11 +132,11 @@ _numbers = itertools.count(1)
 
 
 @pytest.fixture
-def bucket(aws: MiniStack, gateway: StorageGateway, notification: dict[str, Any]) -> Iterator[Bucket]:
+def bucket(aws: MiniStack, gateway: StorageGateway, stack: dict[str, Any]) -> Iterator[Bucket]:
     """A new bucket with the notification that create-stack.sh makes."""
     name = f"bucket-{next(_numbers)}"
     aws.client("s3").create_bucket(Bucket=name)
-    aws.client("s3").put_bucket_notification_configuration(Bucket=name, NotificationConfiguration=notification)
+    aws.client("s3").put_bucket_notification_configuration(Bucket=name, NotificationConfiguration=stack)
     yield Bucket(aws, gateway, name)
     for share in [share for share in gateway.shares.values() if share.location_arn.startswith(f"arn:aws:s3:::{name}")]:
         del gateway.shares[share.arn]

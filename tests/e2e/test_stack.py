@@ -1,0 +1,170 @@
+"""The two scripts on the local AWS: one beside another, killed on the way, and removed to the last trace."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from event_aggregator.request import LIFETIME_MS
+from local.ministack import MiniStack
+from tests.e2e.conftest import run_script
+
+BUCKET, PREFIX = "archive.example.com", "second-"
+
+# In the place of the AWS CLI: makes the call, and after the call numbered AWS_KILL_AFTER kills the script that made it.
+KILLING_AWS = """#!/usr/bin/env python3
+import os, pathlib, signal, subprocess, sys
+done = subprocess.run([os.environ["REAL_AWS"], *sys.argv[1:]])
+if sys.argv[1:] != ["--version"]:
+    count = pathlib.Path(os.environ["AWS_CALLS"])
+    number = int(count.read_text() or 0) + 1 if count.exists() else 1
+    count.write_text(str(number))
+    if number == int(os.environ["AWS_KILL_AFTER"]):
+        os.killpg(os.getpgrp(), signal.SIGKILL)
+sys.exit(done.returncode)
+"""
+
+
+@pytest.fixture
+def kill_after(aws: MiniStack, tmp_path: Path) -> Any:
+    """Runs a script that is killed after so many calls of the AWS CLI; whether it was."""
+    environment = aws.environment()
+    real = next(
+        Path(folder) / "aws" for folder in environment["PATH"].split(os.pathsep) if (Path(folder) / "aws").exists()
+    )
+    stub = tmp_path / "bin" / "aws"
+    stub.parent.mkdir()
+    stub.write_text(KILLING_AWS)
+    stub.chmod(0o755)
+
+    def run(calls: int, name: str, *arguments: str) -> None:
+        count = tmp_path / "calls"
+        count.unlink(missing_ok=True)
+        printed = run_script(
+            aws,
+            name,
+            *arguments,
+            check=False,
+            PATH=f"{stub.parent}{os.pathsep}{environment['PATH']}",
+            REAL_AWS=str(real),
+            AWS_CALLS=str(count),
+            AWS_KILL_AFTER=str(calls),
+        )
+        assert count.read_text() == str(calls), f"the script made fewer than {calls} calls:\n{printed}"
+
+    return run
+
+
+def everything(aws: MiniStack) -> dict[str, Any]:
+    """All that the scripts may make, by kind, but for the bucket's notification."""
+    functions = aws.client("lambda")
+    return {
+        "tables": aws.client("dynamodb").list_tables()["TableNames"],
+        "queues": aws.client("sqs").list_queues().get("QueueUrls", []),
+        "functions": sorted(f["FunctionName"] for f in functions.list_functions()["Functions"]),
+        "triggers": [m["FunctionArn"] for m in functions.list_event_source_mappings()["EventSourceMappings"]],
+        "roles": sorted(role["RoleName"] for role in aws.client("iam").list_roles()["Roles"]),
+        "log groups": [group["logGroupName"] for group in aws.client("logs").describe_log_groups()["logGroups"]],
+    }
+
+
+def notification(aws: MiniStack) -> dict[str, Any]:
+    configuration = aws.client("s3").get_bucket_notification_configuration(Bucket=BUCKET)
+    del configuration["ResponseMetadata"]
+    return dict(configuration)
+
+
+def longest_delivery_ms(aws: MiniStack) -> int:
+    """How long a message may be delivered again and again before it goes to the dead-letter queue."""
+    sqs = aws.client("sqs")
+    queue = sqs.get_queue_url(QueueName=f"{PREFIX}S3EventAggregatorActionQueue")["QueueUrl"]
+    attributes = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["All"])["Attributes"]
+    receives: int = json.loads(attributes["RedrivePolicy"])["maxReceiveCount"]
+    return receives * int(attributes["VisibilityTimeout"]) * 1000
+
+
+def s3_may(action: str, resource: str) -> str:
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Service": "s3.amazonaws.com"},
+        "Action": action,
+        "Resource": resource,
+    }
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+
+
+@pytest.fixture
+def others_notification(aws: MiniStack) -> dict[str, Any]:
+    """A bucket that notifies a queue, a topic and EventBridge already."""
+    sqs, sns = aws.client("sqs"), aws.client("sns")
+    queue = sqs.create_queue(QueueName="somebody-elses")["QueueUrl"]
+    queue_arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": s3_may("sqs:SendMessage", queue_arn)})
+    topic_arn = sns.create_topic(Name="somebody-elses")["TopicArn"]
+    policy = s3_may("sns:Publish", topic_arn)
+    sns.set_topic_attributes(TopicArn=topic_arn, AttributeName="Policy", AttributeValue=policy)
+    aws.client("s3").create_bucket(Bucket=BUCKET)
+    key_filter = {
+        "Key": {"FilterRules": [{"Name": "prefix", "Value": "ünï cödé/"}, {"Name": "suffix", "Value": ".csv"}]}
+    }
+    aws.client("s3").put_bucket_notification_configuration(
+        Bucket=BUCKET,
+        NotificationConfiguration={
+            "QueueConfigurations": [
+                {
+                    "Id": "q",
+                    "QueueArn": queue_arn,
+                    "Events": ["s3:ObjectTagging:*"],
+                    "Filter": key_filter,
+                }
+            ],
+            "TopicConfigurations": [
+                {
+                    "Id": "t",
+                    "TopicArn": topic_arn,
+                    "Events": ["s3:ObjectRestore:Post", "s3:ObjectRestore:Completed"],
+                }
+            ],
+            "EventBridgeConfiguration": {},
+        },
+    )
+    return notification(aws)
+
+
+@pytest.mark.usefixtures("stack")
+def test_a_stack_survives_being_killed_half_way_and_leaves_nothing_when_it_is_deleted(
+    aws: MiniStack, others_notification: dict[str, Any], kill_after: Any
+) -> None:
+    before = everything(aws)
+    create = ("create-stack.sh", "--bucket", BUCKET, "--name-prefix", PREFIX)
+    delete = ("delete-stack.sh", "--name-prefix", PREFIX, "--yes")
+
+    planned = run_script(aws, *create, "--dry-run")
+    assert f"would create table {PREFIX}S3EventAggregator" in planned
+    assert everything(aws) == before
+    assert notification(aws) == others_notification
+
+    for calls in (9, 24):
+        kill_after(calls, *create)
+    run_script(aws, *create)
+    ours, *others = notification(aws)["LambdaFunctionConfigurations"]
+    assert ours["Id"] == f"{PREFIX}s3-event-aggregator"
+    assert others == []
+    assert {name: notification(aws)[name] for name in others_notification} == others_notification
+
+    assert longest_delivery_ms(aws) <= LIFETIME_MS, "a window must outlive its request"
+
+    complete, again = everything(aws), run_script(aws, *create)
+    assert all(line.startswith("keep") for line in again.split("\n\n")[0].splitlines()[1:]), again
+    assert everything(aws) == complete
+
+    changed = run_script(aws, *create, "--refresh-delay-seconds", "120")
+    assert changed.count("REFRESH_DELAY_SECONDS 30 -> 120") == 2
+
+    kill_after(9, *delete)
+    run_script(aws, *delete)
+    assert everything(aws) == before
+    assert notification(aws) == others_notification
+    assert "Nothing to delete" in run_script(aws, *delete)
