@@ -39,7 +39,7 @@ def draw(samples: Sequence[Sample], changed_at: Sequence[float], refreshes: Sequ
     above.set_ylabel("number")
     above.set_ylim(bottom=0)
     above.yaxis.get_major_locator().set_params(integer=True)
-    above.legend(loc="lower right")
+    above.legend(loc="center right")
     above.set_title("What an upload of 20 objects and a deletion of 2 cause")
 
     lanes = ("RefreshCache", "request queued", "window open", "S3 changes")

@@ -5,6 +5,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(dirname "$here")
 mkdir -p "$root/build"
+find "$root/build" -maxdepth 1 -name 'tmp.*' -mmin +60 -exec rm -rf {} + # of runs that were killed
 tmp=$(mktemp -d "$root/build/tmp.XXXXXX") # where a finished file can be moved into place at once
 trap 'rm -rf "$tmp"' EXIT
 
