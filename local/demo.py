@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -21,7 +22,8 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from event_aggregator.window import Item
+from event_aggregator.table import Item
+from local.completions import to_rule_targets
 from local.gateway import FileShare, StorageGateway
 from local.ministack import ROOT, MiniStack, StartError, ministack
 from local.timeline import Sample, draw
@@ -141,6 +143,7 @@ def main() -> int:
 def local_aws() -> Iterator[tuple[MiniStack, StorageGateway]]:
     title("A local AWS, with IAM enforced, and a simulated File Gateway, on loopback")
     with ministack(auth=True) as aws, StorageGateway(aws.client("s3"), refresh_seconds=0.5) as gateway:
+        gateway.on_complete = partial(to_rule_targets, aws)
         console.print(f"  AWS at {aws.endpoint_url}, Storage Gateway at {gateway.endpoint_url}")
         yield aws, gateway
 

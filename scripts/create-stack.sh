@@ -2,14 +2,18 @@
 # Usage: scripts/create-stack.sh --bucket NAME [--bucket NAME ...] [options]
 #
 # Makes what refreshes the file shares of a bucket when objects in it change: a table, a queue with its dead-letter
-# queue, two functions with their roles and log groups, and a notification on each bucket, beside those that it has.
+# queue, two functions with their roles and log groups, two rules that tell the queue of completed refreshes and of the
+# time to look for lost requests, and a notification on each bucket, beside those that it has.
 # Run it again to add a bucket, to change a setting, to deploy newer code, or after it was interrupted: it changes what
 # differs and nothing else. A setting that is not given keeps its value. scripts/delete-stack.sh removes everything.
 #
 #   --bucket NAME                     a bucket to watch, repeatable; needed the first time (or: BUCKET=NAME)
 #   --region R                        the buckets' region (default: AWS_REGION, AWS_DEFAULT_REGION, the profile's)
-#   --refresh-delay-seconds N         from a window's first change to its refresh, 0 to 900 (default: 30)
+#   --refresh-delay-seconds N         from a window's first change to its refresh, 0 to 43200 (default: 30)
+#   --refresh-quiet-seconds N         instead: from a window's last change to its refresh (default: 0, off)
+#   --refresh-max-delay-seconds N     then at most this from its first change, 1 to 43200 (default: 900)
 #   --min-refresh-interval-seconds N  between two refreshes of a file share, 1 to 3600 (default: 60)
+#   --in-progress-timeout-seconds N   how long a share's refresh is waited for, 0 to 86400 (default: 3600)
 #   --refresh-scope S                 folders: those that changed; share: all of the share (default: folders)
 #   --log-level L                     DEBUG, INFO, WARNING or ERROR (default: INFO)
 #   --log-retention-days N            how long the functions' logs are kept, as CloudWatch allows (default: 30)
@@ -24,7 +28,8 @@
 . "$(dirname "$0")/stack.sh"
 
 settings="" # those given now
-defaults="REFRESH_DELAY_SECONDS=30 MIN_REFRESH_INTERVAL_SECONDS=60 REFRESH_SCOPE=folders LOG_LEVEL=INFO"
+defaults="REFRESH_DELAY_SECONDS=30 REFRESH_QUIET_SECONDS=0 REFRESH_MAX_DELAY_SECONDS=900
+  IN_PROGRESS_TIMEOUT_SECONDS=3600 MIN_REFRESH_INTERVAL_SECONDS=60 REFRESH_SCOPE=folders LOG_LEVEL=INFO"
 retention=""
 installed=false # a function at least
 zip="$root/build/s3-event-aggregator.zip"
@@ -36,6 +41,7 @@ main() {
   check_account
   check_buckets
   look_at_functions
+  check_settings
   echo "Account $account, region $region"
 
   make_zip
@@ -50,6 +56,12 @@ main() {
   ensure_function "$refresh" "$refresh_role" s3_sgw_refresh 60 "$aggregator"
   ensure_failed_events_are_kept
   ensure_queue_is_read
+  ensure_rule "$completion_rule" "tells of completed refreshes" "" <<'JSON'
+{"EventPattern": "{\"source\": [\"aws.storagegateway\"], \"detail-type\": [\"Storage Gateway Refresh Cache Event\"]}"}
+JSON
+  ensure_rule "$sweep_rule" "looks for lost requests every 15 minutes" '"{\"sweep\": true}"' <<'JSON'
+{"ScheduleExpression": "rate(15 minutes)"}
+JSON
   ensure_deferring_is_allowed
   attach_buckets
   say_what_is_there
@@ -67,7 +79,10 @@ read_flags() {
     case $1 in
     --bucket) add_bucket "$2" ;;
     --region) region=$2 ;;
-    --refresh-delay-seconds) in_range "$1" "$2" 0 900 && set_to REFRESH_DELAY_SECONDS "$2" ;;
+    --refresh-delay-seconds) in_range "$1" "$2" 0 43200 && set_to REFRESH_DELAY_SECONDS "$2" ;;
+    --refresh-quiet-seconds) in_range "$1" "$2" 0 43200 && set_to REFRESH_QUIET_SECONDS "$2" ;;
+    --refresh-max-delay-seconds) in_range "$1" "$2" 1 43200 && set_to REFRESH_MAX_DELAY_SECONDS "$2" ;;
+    --in-progress-timeout-seconds) in_range "$1" "$2" 0 86400 && set_to IN_PROGRESS_TIMEOUT_SECONDS "$2" ;;
     --min-refresh-interval-seconds) in_range "$1" "$2" 1 3600 && set_to MIN_REFRESH_INTERVAL_SECONDS "$2" ;;
     --refresh-scope) one_of "$1" "$2" "folders share" && set_to REFRESH_SCOPE "$2" ;;
     --log-level) one_of "$1" "$2" "DEBUG INFO WARNING ERROR" && set_to LOG_LEVEL "$2" ;;
@@ -116,6 +131,10 @@ look_at_functions() { # into files of their names
     mv "$tmp/answer" "$tmp/$function"
   done
   $installed || [[ -n $buckets ]] || fail "Which bucket? Give --bucket NAME. See --help."
+}
+
+check_settings() {
+  files settings "$tmp/$aggregator" "$tmp/$refresh" "$settings" "$defaults" || exit
 }
 
 # The steps. Each looks, and writes only what differs.
@@ -199,10 +218,14 @@ ensure_queues() {
   "VisibilityTimeout": "360",
   "MessageRetentionPeriod": "1209600",
   "SqsManagedSseEnabled": "true",
-  "RedrivePolicy": "{\"deadLetterTargetArn\": \"$dead_letter_arn\", \"maxReceiveCount\": 100}"
+  "RedrivePolicy": "{\"deadLetterTargetArn\": \"$dead_letter_arn\", \"maxReceiveCount\": 100}",
+  "Policy": $(files quoted "$(policy_values) CompletionRule=$completion_rule SweepRule=$sweep_rule" \
+    "$root/iam/queue-senders.json")
 }
 JSON
 }
+
+policy_values() { echo "Partition=$partition Region=$region Account=$account Table=$table Queue=$queue"; }
 
 ensure_queue() { # name; its attributes on standard input. Leaves $queue_url.
   cat >"$tmp/desired"
@@ -223,7 +246,8 @@ ensure_queue() { # name; its attributes on standard input. Leaves $queue_url.
 }
 
 ensure_role() { # role, its function, the files of its policies
-  local role=$1 values="Partition=$partition Region=$region Account=$account Table=$table Queue=$queue Function=$2"
+  local role=$1 values
+  values="$(policy_values) Function=$2"
   shift 2
   cat >"$tmp/trust" <<<"{\"AssumeRolePolicyDocument\": $(<"$root/iam/lambda-trust.json")}"
   files policy "$values" "$@" >"$tmp/policy"
@@ -340,6 +364,25 @@ ensure_queue_is_read() {
       --cli-input-json "file://$tmp/desired"
   else
     step keep "trigger of $refresh: the queue"
+  fi
+}
+
+# Its pattern or schedule is on standard input.
+ensure_rule() { # rule, what it does, what it sends instead of the event, as a JSON string
+  cat >"$tmp/desired"
+  call events describe-rule --name "$1" || true
+  if differs "$tmp/answer" "$tmp/desired"; then
+    write set "rule $1: $2" events put-rule --name "$1" --cli-input-json "file://$tmp/desired"
+  else
+    step keep "rule $1: $2"
+  fi
+  cat >"$tmp/target" <<<"{\"Id\": \"action-queue\", \"Arn\": \"$queue_arn\"${3:+, \"Input\": $3}}"
+  call events list-targets-by-rule --rule "$1" --query "Targets[?Id=='action-queue'] | [0]" || true
+  if differs "$tmp/answer" "$tmp/target"; then
+    cat >"$tmp/targets" <<<"[$(<"$tmp/target")]"
+    write set "its target: the queue" events put-targets --rule "$1" --targets "file://$tmp/targets" \
+      --query FailedEntries
+    ! grep -q ErrorMessage "$tmp/answer" || fail "EventBridge refused the queue as target:" "$(<"$tmp/answer")"
   fi
 }
 

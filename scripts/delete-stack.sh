@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Usage: scripts/delete-stack.sh [options]
 #
-# Removes what scripts/create-stack.sh made, and nothing else: its notification on each bucket, the functions, their
-# logs and roles, the queues with the requests in them, and the table. The buckets, their objects and their other
+# Removes what scripts/create-stack.sh made, and nothing else: its notification on each bucket, the rules, the functions,
+# their logs and roles, the queues with the requests in them, and the table. The buckets, their objects and their other
 # notifications stay as they are. Run it again after it was interrupted: it goes on.
 #
 #   --bucket NAME    one more bucket to remove the notification from, repeatable; those that may invoke the function
@@ -28,6 +28,8 @@ main() {
 
   # First the notifications: the function's permissions, which go with it, are where its buckets are known from.
   detach_buckets
+  remove_rule "$completion_rule"
+  remove_rule "$sweep_rule"
   stop_reading_queue
   remove "function $refresh" lambda delete-function --function-name "$refresh"
   remove "function $aggregator" lambda delete-function --function-name "$aggregator"
@@ -108,6 +110,13 @@ stop_reading_queue() {
   for uuid in $(<"$tmp/answer"); do
     remove "trigger of $refresh: the queue" lambda delete-event-source-mapping --uuid "$uuid"
   done
+}
+
+remove_rule() {
+  if call events describe-rule --name "$1"; then
+    call events remove-targets --rule "$1" --ids action-queue || true
+    remove "rule $1" events delete-rule --name "$1"
+  fi
 }
 
 remove_queue() {

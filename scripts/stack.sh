@@ -86,6 +86,8 @@ name_things() {
   table="${prefix}S3EventAggregator"
   queue="${prefix}S3EventAggregatorActionQueue"
   dead_letter_queue="${prefix}S3EventAggregatorActionQueueDeadLetter"
+  completion_rule="${prefix}S3EventAggregatorRefreshComplete"
+  sweep_rule="${prefix}S3EventAggregatorSweep"
   aggregator="${prefix}S3EventAggregator"
   refresh="${prefix}S3StorageGatewayRefresh"
   aggregator_role="${prefix}S3EventAggregatorLambdaRole"

@@ -72,12 +72,9 @@ def function_configuration(
 ) -> Json:
     """The configuration a function shall have.
 
-    A setting is what was given now, or else what is in force on the function, or on its sibling (which was made just
-    before it, if the script was killed between the two), or else the default. Variables that the user added stay.
+    Variables that the user added stay.
     """
-    in_force = _variables(current)
-    of_sibling = {name: value for name, value in _variables(sibling).items() if name in defaults}
-    variables = {**defaults, **of_sibling, **in_force, **_variables(fixed), **given}
+    variables = {**settings(current, sibling, given, defaults), **_variables(fixed)}
     # Lambda's own filter must let metrics through, which carry no level and count as INFO; the logger filters the rest.
     level = "DEBUG" if variables["LOG_LEVEL"] == "DEBUG" else "INFO"
     return {
@@ -85,6 +82,23 @@ def function_configuration(
         "Environment": {"Variables": variables},
         "LoggingConfig": {**fixed["LoggingConfig"], "ApplicationLogLevel": level},
     }
+
+
+def settings(current: Json, sibling: Json, given: Mapping[str, str], defaults: Mapping[str, str]) -> dict[str, str]:
+    """The function's variables, but for the fixed ones. Raises ValueError for settings that contradict each other.
+
+    A setting is what was given now, or else what is in force on the function, or on its sibling (which was made just
+    before it, if the script was killed between the two), or else the default.
+    """
+    of_sibling = {name: value for name, value in _variables(sibling).items() if name in defaults}
+    merged = {**defaults, **of_sibling, **_variables(current), **given}
+    quiet, longest = merged.get("REFRESH_QUIET_SECONDS", "0"), merged.get("REFRESH_MAX_DELAY_SECONDS", "0")
+    if int(quiet) > int(longest):
+        raise ValueError(
+            f"--refresh-quiet-seconds would be {quiet} and --refresh-max-delay-seconds {longest}: no window is open"
+            " long enough to be quiet for so long. Lower the quiet time or raise the maximum."
+        )
+    return merged
 
 
 def _variables(configuration: Json) -> dict[str, str]:
@@ -222,7 +236,7 @@ def _compiled(name: str, source: bytes) -> bytes:
 # Command line
 
 
-def main(command: str, *arguments: str) -> None:
+def main(command: str, *arguments: str) -> None:  # noqa: PLR0912 - a branch a command
     match command, arguments:
         case "policy", [values, *files]:
             _print(join_policies(render(Path(file).read_text(), _pairs(values)) for file in files))
@@ -234,6 +248,10 @@ def main(command: str, *arguments: str) -> None:
             _print(
                 function_configuration(_read(fixed), _read(current), _read(sibling), _pairs(given), _pairs(defaults))
             )
+        case "settings", [current, sibling, given, defaults]:
+            settings(_read(current), _read(sibling), _pairs(given), _pairs(defaults))
+        case "quoted", [values, file]:
+            print(json.dumps(json.dumps(render(Path(file).read_text(), _pairs(values)))))
         case "value", [file, name]:
             print(_read(file)[name])
         case "buckets", [policy]:

@@ -14,6 +14,7 @@ from event_aggregator import aws
 from event_aggregator.aggregate import Aggregator
 from event_aggregator.file_shares import FileShares
 from event_aggregator.observability import logger, set_log_level
+from event_aggregator.pace import Pace
 from event_aggregator.refresh import Refresher
 from event_aggregator.request import ActionQueue
 from event_aggregator.settings import Settings
@@ -21,14 +22,16 @@ from event_aggregator.window import Windows
 
 _settings = Settings.read(os.environ)
 set_log_level(_settings.log_level)
+_dynamodb = aws.dynamodb()
 _refresher = Refresher(
     Aggregator(
-        Windows(aws.dynamodb(), _settings.table_name),
+        Windows(_dynamodb, _settings.table_name),
         ActionQueue(aws.sqs, _settings.queue_url),
         _settings,
         aws.epoch_ms,
     ),
     FileShares(aws.storage_gateway(), aws.storage_gateway_asking_once()),
+    Pace(_dynamodb, _settings.table_name),
 )
 _processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
 

@@ -2,11 +2,13 @@
 
 changes        an S3 event becomes changes (bucket, key, time, identity)
 folders        a change changes a folder; which folders one refresh of a share takes
-window         a change opens or joins its bucket's refresh window (DynamoDB, conditional writes)
+table          the state: one DynamoDB item for each key, changed by conditional writes
+window         a change opens or joins its bucket's refresh window
 memo           an open window that this container has seen, so that most changes need no call at all
 request        the window's one request, delayed (SQS)
 aggregate      the three together: what the aggregator Lambda does
 file_shares    the file shares that show a bucket, and RefreshCache (Storage Gateway)
+pace           how often a share is asked, and whether its last refresh is complete
 refresh        what the refresh Lambda does with a request: close, refresh, complete, or wait
 
 settings, observability and aws serve all of them: environment variables, logs and metrics, SDK clients.

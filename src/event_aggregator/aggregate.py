@@ -18,7 +18,8 @@ from event_aggregator.memo import Memo
 from event_aggregator.observability import count, logger, timestamp
 from event_aggregator.request import LIFETIME_MS, ActionQueue, Request
 from event_aggregator.settings import Settings
-from event_aggregator.window import Item, Windows
+from event_aggregator.table import Item
+from event_aggregator.window import Due, Windows
 
 # Changes of a bucket that share one write; DynamoDB allows 100 operands to IN and 4 KB to an expression.
 _CHANGES_A_WRITE = 50
@@ -62,26 +63,34 @@ class Aggregator:
 
     def _absorb(self, bucket: str, changes: list[Change], time_left: int) -> None:
         folders, now = frozenset(folder_of(change.key) for change in changes), self.now()
+        due = self._due(now)
         if known := self.memo.recall(bucket, now):
-            if known.holds(folders):
+            if known.holds(folders) and due.fits(known):
                 return
-            if joined := self.windows.join(bucket, known, folders, now):
+            if joined := self.windows.join(bucket, known, folders, now, due):
                 self.memo.remember(bucket, joined)
                 return
-        due = now + self.settings.refresh_delay_seconds * 1000
         item, opened = self.gather(
             bucket,
             folders,
             owners=[change.identity for change in changes],
             last_change_at=max(change.time for change in changes),
+            since=now,
             due=due,
             time_left=time_left,
         )
         self.memo.remember(bucket, item)
         if opened:
-            at = timestamp(due)
+            at = timestamp(due.at)
             logger.info(f"Opened a window for {bucket}, to be refreshed at {at}", bucket=bucket, window=opened)
             count(bucket, WindowsOpened=1)
+
+    def _due(self, now: int) -> Due:
+        """A fixed delay after the first change; or, with a quiet time, 1 to 1.25 times that after the last one."""
+        quiet, longest = self.settings.refresh_quiet_seconds * 1000, self.settings.refresh_max_delay_seconds * 1000
+        if not quiet:
+            return Due(now + self.settings.refresh_delay_seconds * 1000)
+        return Due(now + min(quiet + quiet // 4, longest), tolerance=quiet // 4, longest=longest)
 
     def gather(  # noqa: PLR0913 - what a window is made of
         self,
@@ -89,12 +98,14 @@ class Aggregator:
         folders: frozenset[str],
         *,
         owners: Iterable[str],
-        due: int,
+        due: Due,
+        since: int,
         time_left: int,
         last_change_at: int | None = None,
         attempt: int = 1,
+        while_in_progress: str | None = None,
     ) -> tuple[Item, str | None]:
-        """Put `folders` into the open window of `key`; if there is none, open one, due at `due`, and queue its request.
+        """Put `folders` into the open window of `key`; if there is none, open one and queue its request.
 
         The item as it was seen last, and the id of the window if it was opened. The other arguments are those of
         Windows.open and Request.
@@ -108,20 +119,25 @@ class Aggregator:
                 owners=owners,
                 last_change_at=last_change_at,
                 now=now,
-                refresh_at=due,
+                since=since,
+                refresh_at=due.at,
                 lease_until=now + time_left + _SEND_LEASE_MARGIN_MS,
+                while_in_progress=while_in_progress,
             )
             if met.window_id == window:
                 break
+            if while_in_progress and met.in_progress_id != while_in_progress:
+                return met, None
             if met.window_id is None:
                 logger.debug(f"A refresh that began later has covered the change of {key}", folders=sorted(folders))
                 return met, None
-            if item := met if met.holds(folders) else self.windows.join(key, met, folders, now):
+            fits = met.holds(folders) and due.fits(met)
+            if item := met if fits else self.windows.join(key, met, folders, now, due):
                 logger.debug(f"Absorbed by the window of {key}", window=item.window_id, folders=sorted(folders))
                 return item, None
             # The window was closed between the two writes: the next round opens one, or finds the next.
-        self.queue.send(Request(key, window, attempt), now=self.now(), due=due)
-        return self.windows.confirm(key, window, due + LIFETIME_MS), window
+        self.queue.send(Request(key, window, attempt), now=self.now(), due=due.at)
+        return self.windows.confirm(key, window, due.at + LIFETIME_MS), window
 
 
 def in_words(failures: Iterable[Exception]) -> str:

@@ -55,6 +55,11 @@ def by_bucket(changes: list[Change], *, at_most: int) -> Iterator[tuple[str, lis
             yield bucket, of_bucket[start : start + at_most]
 
 
+def epoch_ms_of(iso_time: str) -> int:
+    """Epoch milliseconds of an ISO 8601 time as AWS writes it. Raises ValueError."""
+    return round(datetime.fromisoformat(iso_time).timestamp() * 1000)
+
+
 def _read_record(record: Any) -> Change:
     if record["eventSource"] != "aws:s3":
         raise ValueError(f"eventSource is {record['eventSource']!r}")
@@ -67,7 +72,7 @@ def _read_record(record: Any) -> Change:
     return Change(
         bucket=bucket,
         key=key,
-        time=round(datetime.fromisoformat(record["eventTime"]).timestamp() * 1000),
+        time=epoch_ms_of(record["eventTime"]),
         principal=record.get("userIdentity", {}).get("principalId", ""),
         identity=f"{_occurrence(record)} {key}",
     )

@@ -68,6 +68,13 @@ class FileShares:
         ]
         return [share for share in shares if share.bucket == bucket]
 
+    def key_of(self, arn: str) -> str | None:
+        """The key in the window table of the file share with this ARN, if it is known or can be found."""
+        if arn not in self._locations:
+            self._locate([share for share in self._listed() if share["FileShareARN"] == arn])
+        bucket, prefix = self._locations.get(arn, NO_BUCKET)
+        return FileShare(arn, "", bucket, prefix).key if bucket else None
+
     def refresh(self, share: FileShare, round_: Round) -> str:
         """Ask for a refresh of some of what `share` shows; the notification id. It goes on after this returns."""
         answer = self._asking_once.refresh_cache(

@@ -7,7 +7,7 @@ which on a bucket's key nothing ever moves earlier.
 
 from collections import OrderedDict
 
-from event_aggregator.window import Item
+from event_aggregator.table import Item
 
 # Another host, whose clock may be ahead of ours by less than this, refreshes the window.
 MARGIN_MS = 1_000

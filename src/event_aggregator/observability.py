@@ -4,6 +4,7 @@ An absorbed change writes nothing above DEBUG, so that the log costs what the wi
 """
 
 import logging
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from aws_lambda_powertools import Logger, Metrics
@@ -27,10 +28,20 @@ def set_log_level(level: str) -> None:
 
 
 def count(bucket: str, **counts: int) -> None:
-    """Emit `counts` (metric name = number) for `bucket`, as one line in CloudWatch's embedded metric format."""
+    """Emit `counts` (metric name = number) for `bucket`."""
+    _emit(bucket, MetricUnit.Count, counts)
+
+
+def seconds(bucket: str, **durations: float) -> None:
+    """Emit `durations` (metric name = seconds) for `bucket`."""
+    _emit(bucket, MetricUnit.Seconds, durations)
+
+
+def _emit(bucket: str, unit: MetricUnit, values: Mapping[str, float]) -> None:
+    """One line in CloudWatch's embedded metric format."""
     _metrics.add_dimension("bucket", bucket)
-    for name, number in counts.items():
-        _metrics.add_metric(name, MetricUnit.Count, number)
+    for name, value in values.items():
+        _metrics.add_metric(name, unit, value)
     _metrics.flush_metrics()
 
 

@@ -11,9 +11,19 @@ from event_aggregator.aggregate import Aggregator, in_words
 from event_aggregator.aws import AWS_ERRORS
 from event_aggregator.file_shares import FileShare, FileShares, may_concern_folders
 from event_aggregator.folders import EVERYTHING, WHOLE_SHARE, Round, next_round, shown
-from event_aggregator.observability import count, logger, timestamp
-from event_aggregator.request import LIFETIME_MS, BucketRequest, FailedEvent, Request, read_message
-from event_aggregator.window import Item
+from event_aggregator.observability import count, logger, seconds, timestamp
+from event_aggregator.pace import Pace
+from event_aggregator.request import (
+    LIFETIME_MS,
+    BucketRequest,
+    FailedEvent,
+    RefreshCompleted,
+    Request,
+    Sweep,
+    read_message,
+)
+from event_aggregator.table import Item
+from event_aggregator.window import Due
 
 # Between two tries of a share that refuses: the interval, doubled with each refusal up to this (or the interval, if
 # that is longer), so that a gateway that is offline for a week costs some 96 calls a day.
@@ -34,6 +44,7 @@ class HandOver:
     bucket: str
     folders: frozenset[str]
     owner: str
+    since: int  # when the first change in them came, epoch milliseconds
     attempt: int
     time_left: int
 
@@ -42,6 +53,7 @@ class HandOver:
 class Refresher:
     aggregator: Aggregator
     file_shares: FileShares
+    pace: Pace
 
     def handle(self, body: str, bucket_attribute: str | None, message_id: str, time_left: int) -> None:
         """Do what a message on the queue asks for. `time_left`: milliseconds until Lambda ends this."""
@@ -53,8 +65,13 @@ class Refresher:
                 logger.warning("Handling an S3 event that the aggregator could not handle", message_id=message_id)
                 self.aggregator.aggregate_event(message.event, time_left)
             case BucketRequest(bucket):
-                everything = HandOver(bucket, frozenset({EVERYTHING}), message_id, 1, time_left)
+                now = self.aggregator.now()
+                everything = HandOver(bucket, frozenset({EVERYTHING}), message_id, now, 1, time_left)
                 self._hand_over(everything, self.file_shares.showing(bucket))
+            case RefreshCompleted():
+                self._completed(message)
+            case Sweep():
+                self._sweep()
             case _:
                 assert_never(message)
 
@@ -84,15 +101,17 @@ class Refresher:
             shares = [share for share in shares if share.share_id == share_id]
             if not shares:
                 logger.warning(f"The file share of {request.key} is gone, and with it what waited for it")
-                self.aggregator.windows.drop(request.key)
+                self.pace.drop(request.key)
                 return
         if item.window_id == request.window:
             closed = self.aggregator.windows.close(request.key, item, self.aggregator.now())
-            if closed is None:  # by another delivery of this request, or taken over
+            if closed is None:  # by another delivery of this request, or taken over, or moved later
                 self._request_arrived(request, time_left)
                 return
             item = closed
-        hand_over = HandOver(bucket, item.refreshed_folders, request.window, request.attempt, time_left)
+        hand_over = HandOver(
+            bucket, item.refreshed_folders, request.window, item.refreshed_since, request.attempt, time_left
+        )
         self._hand_over(hand_over, shares)
         self.aggregator.windows.complete(request.key, request.window)
 
@@ -118,18 +137,19 @@ class Refresher:
 
     def _ask_or_wait(self, hand_over: HandOver, share: FileShare, folders: frozenset[str]) -> bool:
         """True if the share accepted a refresh; what is not part of it waits in a window of the share's own."""
-        now, interval = self.aggregator.now(), self.aggregator.settings.min_refresh_interval_seconds * 1000
+        settings, now = self.aggregator.settings, self.aggregator.now()
+        interval, timeout = settings.min_refresh_interval_seconds * 1000, settings.in_progress_timeout_seconds * 1000
         again = backoff(hand_over.attempt, interval)
         if not share.available:
             self._wait(hand_over, share, folders, due=now + again, reason=f"it is {share.status}", refused=True)
             return False
-        if forbids := self.aggregator.windows.claim(share.key, now, interval):
-            due = forbids.last_asked_at + interval
-            self._wait(hand_over, share, folders, due=due, reason="it was asked a moment ago", refused=False)
+        forbids = self.pace.claim(share.key, now, interval=interval, in_progress_timeout=timeout)
+        if forbids:
+            self._wait_for_turn(hand_over, share, folders, forbids)
             return False
         round_ = self._next_round(folders, share)
         try:
-            self.file_shares.refresh(share, round_)
+            notification_id = self.file_shares.refresh(share, round_)
         except AWS_ERRORS as error:  # an unknown outcome, too, counts as refused, and the share as asked
             count(hand_over.bucket, RefreshesRefused=1)
             if round_ != WHOLE_SHARE and may_concern_folders(error):
@@ -139,10 +159,12 @@ class Refresher:
             self._wait(hand_over, share, folders, due=due, reason=str(error), refused=True)
             return False
         now = self.aggregator.now()
-        self.aggregator.windows.accepted(share.key, now)
+        item = self.pace.accepted(
+            share.key, now, notification_id=notification_id, since=hand_over.since, mark=timeout > 0
+        )
+        seconds(hand_over.bucket, SecondsUntilAccepted=(now - hand_over.since) / 1000)
         if round_.left:
-            reason = f"{len(round_.left)} folders are left for the next round"
-            self._wait(hand_over, share, round_.left, due=now + interval, reason=reason, refused=False)
+            self._wait_for_turn(hand_over, share, round_.left, item)
         return True
 
     def _next_round(self, folders: frozenset[str], share: FileShare) -> Round:
@@ -150,19 +172,78 @@ class Refresher:
             return WHOLE_SHARE
         return next_round(folders, share.prefix)
 
+    def _wait_for_turn(self, hand_over: HandOver, share: FileShare, folders: frozenset[str], item: Item) -> None:
+        """Wait until the share that `item` shows may be asked: its interval has passed, its refresh is complete."""
+        settings = self.aggregator.settings
+        due = item.last_asked_at + settings.min_refresh_interval_seconds * 1000
+        if item.in_progress_id:
+            lapses = item.in_progress_since + settings.in_progress_timeout_seconds * 1000
+            reason = "a refresh of it is in progress, and its completion will end the wait"
+            if self._wait(
+                hand_over, share, folders, due=max(due, lapses), reason=reason, while_in_progress=item.in_progress_id
+            ):
+                return
+        self._wait(hand_over, share, folders, due=due, reason="it was asked a moment ago")
+
     def _wait(  # noqa: PLR0913 - what a waiting share's window is made of
-        self, hand_over: HandOver, share: FileShare, folders: frozenset[str], *, due: int, reason: str, refused: bool
-    ) -> None:
-        """Put `folders` into the share's own window; if there is none, open one, due at `due`."""
+        self,
+        hand_over: HandOver,
+        share: FileShare,
+        folders: frozenset[str],
+        *,
+        due: int,
+        reason: str,
+        refused: bool = False,
+        while_in_progress: str | None = None,
+    ) -> bool:
+        """Put `folders` into the share's own window; if there is none, open one, due at `due`.
+
+        False if that was to be done `while_in_progress`, and this refresh has been completed meanwhile.
+        """
         due = max(due, self.aggregator.now() + _MIN_DELAY_MS)
-        attempt = hand_over.attempt + refused
-        _, window = self.aggregator.gather(
-            share.key, folders, owners=[hand_over.owner], due=due, time_left=hand_over.time_left, attempt=attempt
+        item, window = self.aggregator.gather(
+            share.key,
+            folders,
+            owners=[hand_over.owner],
+            due=Due(due),
+            since=hand_over.since,
+            time_left=hand_over.time_left,
+            attempt=hand_over.attempt + refused,
+            while_in_progress=while_in_progress,
         )
         if window:
             logger.info(f"{share.key} waits until {timestamp(due)}: {reason}", window=window, folders=len(folders))
+        elif while_in_progress and item.in_progress_id != while_in_progress:
+            return False
         else:
-            logger.info(f"{share.key} waits already", window=hand_over.owner, folders=len(folders))
+            logger.info(f"{share.key} waits already", window=item.window_id, folders=len(folders))
+        return True
+
+    def _completed(self, event: RefreshCompleted) -> None:
+        """Clear the share's mark, and have what waits for it due as soon as the share may be asked again."""
+        key = self.file_shares.key_of(event.share_arn)
+        found = self.pace.completed(key, event.notification_id) if key else None
+        if not key or not found:
+            logger.debug(f"A refresh of {event.share_arn} is complete that was not asked for here")
+            return
+        before, item = found
+        if before.in_progress_id == event.notification_id:
+            elapsed = (event.at - before.in_progress_for) / 1000
+            logger.info(f"{key} shows what changed, {elapsed:.1f} s after the first change")
+            seconds(key.partition("/")[0], SecondsUntilVisible=max(0.0, elapsed))
+        now = self.aggregator.now()
+        due = max(now, item.last_asked_at + self.aggregator.settings.min_refresh_interval_seconds * 1000)
+        if item.window_id and not item.in_progress_id and item.refresh_at > due:
+            # The request first: should this die in between, the event comes again.
+            self.aggregator.queue.send(Request(key, item.window_id), now=now, due=max(due, now + _MIN_DELAY_MS))
+            self.pace.make_due(key, item.window_id, due)
+
+    def _sweep(self) -> None:
+        """Send the requests of windows that nobody asks for any more; the window decides whether they still count."""
+        now = self.aggregator.now()
+        for key, window in self.aggregator.windows.overdue(now, LIFETIME_MS):
+            logger.warning(f"The request of {key} was lost; sending it again", window=window)
+            self.aggregator.queue.send(Request(key, window), now=now, due=now)
 
 
 def backoff(attempt: int, interval: int) -> int:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from event_aggregator.changes import epoch_ms_of
+
 if TYPE_CHECKING:
     from types_boto3_sqs import SQSClient
 
@@ -41,6 +43,23 @@ class BucketRequest:
     """Refresh everything in a bucket: the request of the 2018 project, which knew no windows."""
 
     bucket: str
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshCompleted:
+    """A refresh that a share accepted as `notification_id` is complete, since `at` (epoch milliseconds).
+
+    From EventBridge, where Storage Gateway reports it (S3 File Gateway user guide, monitoring-file-gateway).
+    """
+
+    share_arn: str
+    notification_id: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """Look for windows whose request was lost: from a schedule."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +96,10 @@ class ActionQueue:
         )
 
 
-def read_message(body: str, bucket_attribute: str | None) -> Request | BucketRequest | FailedEvent:
+Message = Request | BucketRequest | RefreshCompleted | Sweep | FailedEvent
+
+
+def read_message(body: str, bucket_attribute: str | None) -> Message:
     """What a message asks for, from its body and its attribute `bucket-name`. Raises NotUnderstoodError."""
     try:
         content = json.loads(body)
@@ -90,8 +112,16 @@ def read_message(body: str, bucket_attribute: str | None) -> Request | BucketReq
             raise NotUnderstoodError(
                 f"The request is of version {version!r}, and this function knows version 1: {body[:500]}"
             )
+        case {
+            "detail-type": "Storage Gateway Refresh Cache Event",
+            "resources": [*arns],
+            "detail": {"notification-id": str(notification_id), "completed": str(completed)},
+        } if share_arns := [arn for arn in arns if ":share/" in str(arn)]:
+            return RefreshCompleted(share_arns[0], notification_id, epoch_ms_of(completed))
+        case {"sweep": True}:
+            return Sweep()
         case {"requestPayload": event}:
             return FailedEvent(event)
         case dict() if not content and bucket_attribute:
             return BucketRequest(bucket_attribute)
-    raise NotUnderstoodError(f"The message is neither a request nor a failure record of Lambda's: {body[:500]}")
+    raise NotUnderstoodError(f"The message is neither a request nor an event that is known here: {body[:500]}")

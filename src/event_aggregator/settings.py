@@ -10,6 +10,9 @@ from dataclasses import dataclass
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
+_HALF_A_DAY = 43_200
+
+
 class SettingError(ValueError):
     """An environment variable is missing or holds what cannot be used."""
 
@@ -21,6 +24,9 @@ class Settings:
     table_name: str
     queue_url: str
     refresh_delay_seconds: int
+    refresh_quiet_seconds: int  # 0: the delay counts
+    refresh_max_delay_seconds: int
+    in_progress_timeout_seconds: int  # 0: completion is not waited for
     min_refresh_interval_seconds: int
     refresh_scope: str
     ignore_principals_containing: str
@@ -29,10 +35,17 @@ class Settings:
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> "Settings":
         """The settings in `environment`; SettingError for the first that is missing or out of its range."""
-        return cls(
+        settings = cls(
             table_name=_required(environment, "TABLE_NAME"),
             queue_url=_required(environment, "QUEUE_URL"),
-            refresh_delay_seconds=_seconds(environment, "REFRESH_DELAY_SECONDS", default=30, low=0, high=900),
+            refresh_delay_seconds=_seconds(environment, "REFRESH_DELAY_SECONDS", default=30, low=0, high=_HALF_A_DAY),
+            refresh_quiet_seconds=_seconds(environment, "REFRESH_QUIET_SECONDS", default=0, low=0, high=_HALF_A_DAY),
+            refresh_max_delay_seconds=_seconds(
+                environment, "REFRESH_MAX_DELAY_SECONDS", default=900, low=1, high=_HALF_A_DAY
+            ),
+            in_progress_timeout_seconds=_seconds(
+                environment, "IN_PROGRESS_TIMEOUT_SECONDS", default=3600, low=0, high=86_400
+            ),
             min_refresh_interval_seconds=_seconds(
                 environment, "MIN_REFRESH_INTERVAL_SECONDS", default=60, low=1, high=3600
             ),
@@ -41,6 +54,13 @@ class Settings:
             ignore_principals_containing=environment.get("IGNORE_PRINCIPALS_CONTAINING", "StorageGateway"),
             log_level=_one_of(environment, "LOG_LEVEL", LOG_LEVELS, default="INFO"),
         )
+        quiet, longest = settings.refresh_quiet_seconds, settings.refresh_max_delay_seconds
+        if quiet > longest:
+            raise SettingError(
+                f"REFRESH_QUIET_SECONDS is {quiet} and REFRESH_MAX_DELAY_SECONDS is {longest}: no window is open long"
+                " enough to be quiet for so long. Lower the quiet time or raise the maximum."
+            )
+        return settings
 
 
 def _required(environment: Mapping[str, str], name: str) -> str:

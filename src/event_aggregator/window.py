@@ -1,8 +1,5 @@
-"""The refresh window: one DynamoDB item for each key, and every change to it one conditional write.
-
-The guarantee: a key has at most one open window; what is put into a window stays in the table until a refresh that
-began later has covered it, whoever dies on the way. A key is a bucket, `my-bucket`, or a file share that must wait,
-`my-bucket/share-1234ABCD`. Times are epoch milliseconds.
+"""The refresh window. The guarantee: a key has at most one open window; what is put into a window stays in the table
+until a refresh that began later has covered it, whoever dies on the way.
 
     open                         RefreshAt          close                   complete
       |--- WindowId, Folders -------|-- request -----|--- RefreshingId --------|
@@ -10,16 +7,12 @@ began later has covered it, whoever dies on the way. A key is a bucket, `my-buck
       '--- OpenedBy ---' until its request is known to be queued
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-
-from botocore.exceptions import ClientError
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
 from event_aggregator.folders import EVERYTHING, MAX_FOLDERS_LEFT
-
-if TYPE_CHECKING:
-    from types_boto3_dynamodb import DynamoDBClient
+from event_aggregator.table import Item, Table, number, strings
 
 # A window keeps MAX_FOLDERS_LEFT folders and this many bytes of their names, then `*`: writes are charged by size.
 _MAX_FOLDER_BYTES = 16_384
@@ -32,55 +25,26 @@ _OPEN_WINDOW = "WindowId, OpenedBy, OpenedAt, LastChangeAt, RefreshAt, LeaseUnti
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
-    """What the table holds for a key; None and empty sets stand for what is not there."""
+class Due:
+    """When a window is to be refreshed, for a change that comes now; epoch milliseconds and milliseconds.
 
-    window_id: str | None = None
-    confirmed: bool = False  # the open window's request is known to be queued
-    opened_at: int | None = None
-    refresh_at: int = 0
-    folders: frozenset[str] = field(default_factory=frozenset)
-    refreshing_id: str | None = None
-    refreshed_folders: frozenset[str] = field(default_factory=frozenset)
-    last_asked_at: int = 0
+    A window that is opened is due at `at`. One that is open already is moved there, if it is due more than `tolerance`
+    before, but no further than `longest` after it was opened; 0: it stays as it is.
+    """
 
-    @classmethod
-    def of(cls, attributes: Mapping[str, Any]) -> "Item":
-        def text(name: str) -> str | None:
-            return attributes[name]["S"] if name in attributes else None
+    at: int
+    tolerance: int = 0
+    longest: int = 0
 
-        def number(name: str) -> int:
-            return int(attributes[name]["N"]) if name in attributes else 0
+    def fits(self, item: Item) -> bool:
+        return item.refresh_at >= min(self.at - self.tolerance, item.opened_at + self.longest)
 
-        def strings(name: str) -> frozenset[str]:
-            return frozenset(attributes[name]["SS"]) if name in attributes else frozenset()
-
-        return cls(
-            window_id=text("WindowId"),
-            confirmed="WindowId" in attributes and "OpenedBy" not in attributes,
-            opened_at=number("OpenedAt") or None,
-            refresh_at=number("RefreshAt"),
-            folders=strings("Folders"),
-            refreshing_id=text("RefreshingId"),
-            refreshed_folders=strings("RefreshedFolders"),
-            last_asked_at=number("LastAskedAt"),
-        )
-
-    def holds(self, folders: frozenset[str]) -> bool:
-        """Whether the open window will refresh these folders as it is."""
-        return EVERYTHING in self.folders or folders <= self.folders
+    def of(self, item: Item) -> int:
+        return max(item.refresh_at, min(self.at, item.opened_at + self.longest))
 
 
-class Windows:
-    """The table. Methods raise botocore's errors for everything but a condition that does not hold."""
-
-    def __init__(self, client: "DynamoDBClient", table_name: str) -> None:
-        self._client = client
-        self._table_name = table_name
-
-    def read(self, key: str) -> Item:
-        answer = self._client.get_item(TableName=self._table_name, Key={"BucketName": {"S": key}}, ConsistentRead=True)
-        return Item.of(answer.get("Item", {}))
+class Windows(Table):
+    """The window's operations, each one conditional write."""
 
     def open(  # noqa: PLR0913 - what a window is made of
         self,
@@ -91,24 +55,30 @@ class Windows:
         owners: Iterable[str],
         last_change_at: int | None,
         now: int,
+        since: int,
         refresh_at: int,
         lease_until: int,
+        while_in_progress: str | None = None,
     ) -> Item:
         """Open the window `window_id`, or hand back the item that stands in the way.
 
         `owners` are the identities of those on whose behalf it is opened, at most 100. `last_change_at` is the time of
         the latest S3 change among them; None for a hand-over to a share, which is never taken to be covered already.
-        Opened: the answer's window_id is `window_id`. Otherwise another window is open, or (window_id None) the changes
-        are covered by a refresh that began after them.
+        `since` is when the first change in it came. `while_in_progress` opens it only as long as this refresh is marked
+        as in progress.
+
+        Opened: the answer's window_id is `window_id`. Otherwise another window is open; or (window_id None) the changes
+        are covered by a refresh that began after them; or the mark is gone.
         """
         if _too_many(folders):
             folders = frozenset({EVERYTHING})
         values: dict[str, Any] = {
             ":window": {"S": window_id},
-            ":now": _number(now),
-            ":refresh_at": _number(refresh_at),
-            ":lease_until": _number(lease_until),
-            ":folders": _strings(folders),
+            ":now": number(now),
+            ":since": number(since),
+            ":refresh_at": number(refresh_at),
+            ":lease_until": number(lease_until),
+            ":folders": strings(folders),
         }
         owner_names = _name_each(values, "owner", owners)
         values[":opener"] = values[owner_names[0]]
@@ -116,7 +86,7 @@ class Windows:
         none_open = "attribute_not_exists(WindowId)"
         if last_change_at is not None:
             # Promise: a change that comes late, from before a refresh of its folder, causes no other one.
-            values[":latest"] = _number(last_change_at + COVERED_MARGIN_MS)
+            values[":latest"] = number(last_change_at + COVERED_MARGIN_MS)
             values[":everything"] = {"S": EVERYTHING}
             each = [f"contains(RefreshedFolders, {name})" for name in _name_each(values, "folder", sorted(folders))]
             refreshed = f"(contains(RefreshedFolders, :everything) OR ({' AND '.join(each)}))"
@@ -126,28 +96,49 @@ class Windows:
         # request was queued comes again as itself, or its lease passes; both take the window over, Folders included.
         expired = "LeaseUntil < :now"
         opened_by_us = f"OpenedBy IN ({', '.join(owner_names)})"
+        condition = f"({none_open} OR {expired} OR {opened_by_us})"
+        if while_in_progress:
+            # Promise: a share does not wait for a completion that has come already.
+            values[":mark"] = {"S": while_in_progress}
+            condition += " AND InProgressId = :mark"
         _, item = self._update(
             key,
-            "SET WindowId = :window, OpenedBy = :opener, OpenedAt = :now, LastChangeAt = :now,"
-            " RefreshAt = :refresh_at, LeaseUntil = :lease_until ADD Folders :folders",
-            f"{none_open} OR {expired} OR {opened_by_us}",
+            "SET WindowId = :window, OpenedBy = :opener, OpenedAt = if_not_exists(OpenedAt, :since),"
+            " LastChangeAt = :now, RefreshAt = :refresh_at, LeaseUntil = :lease_until ADD Folders :folders",
+            condition,
             values,
         )
         return item
 
-    def join(self, key: str, item: Item, folders: frozenset[str], now: int) -> Item | None:
-        """Put `folders` into the window that `item` shows; None if it has been closed or taken over meanwhile."""
-        add = "SET LastChangeAt = :now ADD Folders :folders"
+    def join(self, key: str, item: Item, folders: frozenset[str], now: int, due: Due) -> Item | None:
+        """Put `folders` into the window that `item` shows, and have it due as `due` says.
+
+        The item as it is then; None if the window has been closed or taken over meanwhile.
+        """
+        window_id = item.window_id
+        change = "SET LastChangeAt = :now, RefreshAt = :refresh_at ADD Folders :folders"
         if _too_many(item.folders | folders):
-            folders, add = frozenset({EVERYTHING}), "SET LastChangeAt = :now, Folders = :folders"
-        joined, after = self._update(
-            key,
-            add,
-            # Promise: a change is absorbed only by a window whose refresh has not begun.
-            "WindowId = :window",
-            {":window": {"S": item.window_id}, ":folders": _strings(folders), ":now": _number(now)},
-        )
-        return after if joined else None
+            folders, change = (
+                frozenset({EVERYTHING}),
+                "SET LastChangeAt = :now, RefreshAt = :refresh_at, Folders = :folders",
+            )
+        while item.window_id == window_id:
+            joined, item = self._update(
+                key,
+                change,
+                # Promise: a change is absorbed only by a window whose refresh has not begun, and RefreshAt, on which
+                # warm containers rely, never moves earlier.
+                "WindowId = :window AND RefreshAt <= :refresh_at",
+                {
+                    ":window": {"S": window_id},
+                    ":folders": strings(folders),
+                    ":now": number(now),
+                    ":refresh_at": number(due.of(item)),
+                },
+            )
+            if joined:
+                return item
+        return None
 
     def confirm(self, key: str, window_id: str, lease_until: int) -> Item:
         """The window's request is known to be queued: nobody need take it over until `lease_until`.
@@ -159,22 +150,24 @@ class Windows:
             "SET LeaseUntil = :lease_until REMOVE OpenedBy",
             # A window that has been taken over has another opener, whose request may not be queued yet.
             "WindowId = :window",
-            {":window": {"S": window_id}, ":lease_until": _number(lease_until)},
+            {":window": {"S": window_id}, ":lease_until": number(lease_until)},
         )
         return item
 
     def close(self, key: str, item: Item, now: int) -> Item | None:
         """Close the window that `item` shows: in the answer its Folders are refreshed_folders, to be refreshed now.
 
-        None: the window was closed or taken over since `item` was read.
+        None: the window was closed, taken over or moved later since `item` was read.
         """
         if item.refreshing_id is not None:
             self._fold(key, item)
         closed, after = self._update(
             key,
-            f"SET RefreshingId = :window, RefreshedFolders = Folders, RefreshStartedAt = :now REMOVE {_OPEN_WINDOW}",
-            "WindowId = :window",
-            {":window": {"S": item.window_id}, ":now": _number(now)},
+            "SET RefreshingId = :window, RefreshedFolders = Folders, RefreshedSince = OpenedAt, RefreshStartedAt = :now"
+            f" REMOVE {_OPEN_WINDOW}",
+            # Promise: a warm container may absorb changes until RefreshAt, however late it was moved.
+            "WindowId = :window AND RefreshAt <= :now",
+            {":window": {"S": item.window_id}, ":now": number(now)},
         )
         return after if closed else None
 
@@ -187,7 +180,7 @@ class Windows:
             {
                 ":window": {"S": item.window_id},
                 ":refreshing": {"S": item.refreshing_id},
-                ":refreshed": _strings(item.refreshed_folders),
+                ":refreshed": strings(item.refreshed_folders),
             },
         )
 
@@ -195,67 +188,28 @@ class Windows:
         """Every share of the window that was closed as `window_id` has been asked, or waits in a window of its own."""
         self._update(key, "REMOVE RefreshingId", "RefreshingId = :window", {":window": {"S": window_id}})
 
-    def claim(self, key: str, now: int, interval: int) -> Item | None:
-        """Claim the right to ask a share for a refresh now; `interval` in milliseconds.
-
-        None: claimed. Otherwise the item that forbids it: something waits for the share already (window_id), or it was
-        asked less than `interval` ago (last_asked_at).
-        """
-        claimed, item = self._update(
-            key,
-            "SET LastAskedAt = :now",
-            # Promise: a share is never asked twice within the interval, by however many processes.
-            "attribute_not_exists(WindowId) AND (attribute_not_exists(LastAskedAt) OR LastAskedAt <= :interval_ago)",
-            {":now": _number(now), ":interval_ago": _number(now - interval)},
+    def overdue(self, now: int, lifetime: int) -> Iterator[tuple[str, str]]:
+        """Key and id of every window whose request must be lost: past its lease, or closed and not completed within
+        `lifetime` (milliseconds)."""
+        past_lease = "LeaseUntil < :now"
+        # An open window's own request takes an unfinished refresh over.
+        unfinished = (
+            "attribute_not_exists(WindowId) AND attribute_exists(RefreshingId) AND RefreshStartedAt < :long_ago"
         )
-        return None if claimed else item
-
-    def accepted(self, key: str, now: int) -> None:
-        """The share's refresh was accepted; the interval to the next runs from here, not from the claim."""
-        self._update(key, "SET LastAskedAt = :now, LastAcceptedAt = :now", None, {":now": _number(now)})
-
-    def drop(self, key: str) -> None:
-        """Forget a share that is no more."""
-        self._client.delete_item(TableName=self._table_name, Key={"BucketName": {"S": key}})
-
-    def _update(self, key: str, update: str, condition: str | None, values: dict[str, Any]) -> tuple[bool, Item]:
-        """True and the item as the update leaves it; or False and the item for which the condition does not hold."""
-        conditional: Any = {}
-        if condition is not None:
-            conditional = {"ConditionExpression": condition, "ReturnValuesOnConditionCheckFailure": "ALL_OLD"}
-        try:
-            answer = self._client.update_item(
-                TableName=self._table_name,
-                Key={"BucketName": {"S": key}},
-                UpdateExpression=update,
-                ExpressionAttributeValues=values,
-                ReturnValues="ALL_NEW",
-                **conditional,
-            )
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
-                raise
-            met: Any = error.response.get("Item", {})
-            return False, Item.of(met)
-        return True, Item.of(answer.get("Attributes", {}))
+        values = {":now": number(now), ":long_ago": number(now - lifetime)}
+        for key, item in self._scan(f"{past_lease} OR ({unfinished})", values):
+            if window_id := item.window_id or item.refreshing_id:
+                yield key, window_id
 
 
 def _too_many(folders: frozenset[str]) -> bool:
     return len(folders) > MAX_FOLDERS_LEFT or sum(len(folder.encode()) for folder in folders) > _MAX_FOLDER_BYTES
 
 
-def _number(value: int) -> dict[str, str]:
-    return {"N": str(value)}
-
-
-def _strings(values: Iterable[str]) -> dict[str, list[str]]:
-    return {"SS": sorted(values)}
-
-
-def _name_each(values: dict[str, Any], name: str, strings: Iterable[str]) -> list[str]:
-    """Add each string to the expression's values; the names it got."""
+def _name_each(values: dict[str, Any], name: str, texts: Iterable[str]) -> list[str]:
+    """Add each text to the expression's values; the names it got."""
     names = []
-    for number, string in enumerate(strings):
-        names.append(f":{name}{number}")
-        values[names[-1]] = {"S": string}
+    for position, text in enumerate(texts):
+        names.append(f":{name}{position}")
+        values[names[-1]] = {"S": text}
     return names

@@ -5,10 +5,12 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
 
+from local.completions import to_rule_targets
 from local.gateway import FileShare, StorageGateway
 from local.ministack import ROOT, MiniStack, ministack
 from tests.e2e.proxy import Proxy
@@ -95,6 +97,7 @@ def aws() -> Iterator[MiniStack]:
 def gateway(aws: MiniStack) -> Iterator[StorageGateway]:
     # A page of three shares: most tests have to look beyond the first.
     with StorageGateway(aws.client("s3"), page_size=3, refresh_seconds=0.2) as gateway:
+        gateway.on_complete = partial(to_rule_targets, aws)
         yield gateway
 
 

@@ -66,6 +66,7 @@ def everything(aws: MiniStack) -> dict[str, Any]:
         "functions": sorted(f["FunctionName"] for f in functions.list_functions()["Functions"]),
         "triggers": [m["FunctionArn"] for m in functions.list_event_source_mappings()["EventSourceMappings"]],
         "roles": sorted(role["RoleName"] for role in aws.client("iam").list_roles()["Roles"]),
+        "rules": sorted(rule["Name"] for rule in aws.client("events").list_rules()["Rules"]),
         "log groups": [group["logGroupName"] for group in aws.client("logs").describe_log_groups()["logGroups"]],
     }
 

@@ -12,9 +12,11 @@ from moto import mock_aws
 from event_aggregator import aws
 from event_aggregator.aggregate import Aggregator
 from event_aggregator.observability import timestamp
+from event_aggregator.pace import Pace
 from event_aggregator.request import ActionQueue, Request
 from event_aggregator.settings import Settings
-from event_aggregator.window import Item, Windows
+from event_aggregator.table import Item
+from event_aggregator.window import Windows
 
 START = 1_790_000_000_000  # epoch milliseconds
 
@@ -76,6 +78,10 @@ class World:
         environment = {"TABLE_NAME": self.table, "QUEUE_URL": self.queue_url} | self.settings
         queue = ActionQueue(lambda: self.sqs, self.queue_url)
         return Aggregator(self.windows, queue, Settings.read(environment), lambda: self.time)
+
+    @property
+    def pace(self) -> Pace:
+        return Pace(self.dynamodb, self.table)
 
     def item(self, key: str = "my-bucket") -> Item:
         return self.windows.read(key)

@@ -126,9 +126,9 @@ def test_a_change_that_joins_while_the_window_is_closed_opens_the_next(world: Wo
     closing = [True]
 
     def close_first(params: dict[str, Any], **_: Any) -> None:
-        if closing[0] and params["UpdateExpression"].endswith("ADD Folders :folders") and "Lease" not in str(params):
+        if closing[0] and "SET LastChangeAt" in params["UpdateExpression"]:
             closing[0] = False
-            world.windows.close("my-bucket", world.item(), world.time)
+            world.windows.close("my-bucket", world.item(), world.item().refresh_at)
 
     world.dynamodb.meta.events.register("provide-client-params.dynamodb.UpdateItem", close_first)
     aggregate(world, s3_record("videos/b.mp4"))
@@ -143,3 +143,63 @@ def test_what_dynamodb_refuses_is_raised(world: World) -> None:
     with pytest.raises(NotFinishedError) as raised:
         aggregate(world, s3_record())
     assert isinstance(raised.value.__cause__, ClientError)
+
+
+# Quiet windows
+
+
+def quiet(world: World, seconds: int = 20, longest: int = 120) -> None:
+    world.settings |= {"REFRESH_QUIET_SECONDS": str(seconds), "REFRESH_MAX_DELAY_SECONDS": str(longest)}
+
+
+def test_a_quiet_window_is_due_between_1_and_1_25_times_the_quiet_time_after_its_last_change(world: World) -> None:
+    quiet(world)
+    container = world.aggregator
+    for _ in range(40):
+        container.aggregate_event(s3_event(s3_record(at=world.time)), TIME_LEFT)
+        assert 20_000 <= world.item().refresh_at - world.time <= 25_000
+        world.time += 700
+    assert len(world.sent) == 1
+
+
+def test_a_quiet_window_is_due_no_later_than_its_maximum_after_its_first_change(world: World) -> None:
+    quiet(world)
+    container = world.aggregator
+    while world.time < START + 110_000:
+        container.aggregate_event(s3_event(s3_record(at=world.time)), TIME_LEFT)
+        world.time += 3_000
+    assert world.item().refresh_at == START + 120_000
+
+
+def test_a_quiet_window_is_moved_at_most_once_a_container_in_a_quarter_of_the_quiet_time(world: World) -> None:
+    quiet(world)
+    writes = 0
+
+    def count_write(**_: Any) -> None:
+        nonlocal writes
+        writes += 1
+
+    containers = [world.aggregator, world.aggregator]
+    for container in containers:
+        container.aggregate_event(s3_event(s3_record()), TIME_LEFT)
+    world.dynamodb.meta.events.register("before-call.dynamodb.UpdateItem", count_write)
+    for _ in range(60):  # 60 s: 12 quarters
+        world.time += 1_000
+        for container in containers:
+            container.aggregate_event(s3_event(s3_record(at=world.time)), TIME_LEFT)
+    assert writes <= 2 * 12
+
+
+def test_a_cold_container_moves_the_quiet_window_that_it_meets(world: World) -> None:
+    quiet(world)
+    world.aggregator.aggregate_event(s3_event(s3_record()), TIME_LEFT)
+    world.time += 10_000
+    world.aggregator.aggregate_event(s3_event(s3_record(at=world.time)), TIME_LEFT)
+    assert world.item().refresh_at == world.time + 25_000
+
+
+def test_a_delay_beyond_what_sqs_allows_is_sent_as_far_as_it_goes(world: World) -> None:
+    world.settings["REFRESH_DELAY_SECONDS"] = "43200"
+    aggregate(world, s3_record())
+    assert world.sent[0]["DelaySeconds"] == 900
+    assert world.item().refresh_at == START + 43_200_000

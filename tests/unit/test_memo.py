@@ -7,7 +7,7 @@ import pytest
 
 from event_aggregator.aggregate import Aggregator, NotFinishedError
 from event_aggregator.memo import MARGIN_MS, Memo
-from event_aggregator.window import Item
+from event_aggregator.table import Item
 from tests.unit.conftest import START, World, fail, s3_event, s3_record
 
 OPEN = Item(window_id="w1", confirmed=True, refresh_at=START + 30_000, folders=frozenset({"/photos"}))

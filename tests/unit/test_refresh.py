@@ -9,10 +9,12 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from event_aggregator.aggregate import NotFinishedError
 from event_aggregator.file_shares import FileShare, FileShares
 from event_aggregator.folders import WHOLE_SHARE, Round
+from event_aggregator.observability import timestamp
 from event_aggregator.refresh import NotRefreshedError, Refresher, backoff
 from event_aggregator.request import LIFETIME_MS, NotUnderstoodError, Request
-from event_aggregator.window import Item
-from tests.unit.conftest import World, fail, s3_event, s3_record
+from event_aggregator.table import Item
+from event_aggregator.window import Due
+from tests.unit.conftest import START, World, fail, s3_event, s3_record
 
 TIME_LEFT = 60_000
 BUSY = ClientError(
@@ -27,6 +29,23 @@ NOT_CACHED = ClientError(
 
 def share(name: str = "share-1", status: str = "AVAILABLE", prefix: str = "") -> FileShare:
     return FileShare(f"arn:aws:storagegateway:us-east-1:123456789012:share/{name}", status, "my-bucket", prefix)
+
+
+def completion(notification_id: str, name: str, at: int) -> dict[str, object]:
+    """The event as EventBridge delivers it (S3 File Gateway user guide, monitoring-file-gateway)."""
+    return {
+        "version": "0",
+        "detail-type": "Storage Gateway Refresh Cache Event",
+        "source": "aws.storagegateway",
+        "resources": [share(name).arn, "arn:aws:storagegateway:us-east-1:123456789012:gateway/sgw-712345DA"],
+        "detail": {
+            "event-type": "refresh-complete",
+            "notification-id": notification_id,
+            "started": timestamp(at - 1000),
+            "completed": timestamp(at),
+            "folderList": ["/"],
+        },
+    }
 
 
 @dataclass
@@ -50,7 +69,10 @@ class Gateway(FileShares):
         self.rounds.append(round_)
         if share.share_id in self.answers:
             raise self.answers[share.share_id]
-        return "notification"
+        return f"notification-{len(self.asked)}"
+
+    def key_of(self, arn: str) -> str | None:
+        return next((share.key for share in self.shares if share.arn == arn), None)
 
     def deliver(self, request: Request) -> None:
         """Have the refresh Lambda handle `request`, once."""
@@ -58,7 +80,11 @@ class Gateway(FileShares):
         self.deliver_body(json.dumps(body))
 
     def deliver_body(self, body: str, bucket_attribute: str | None = None) -> None:
-        Refresher(self.world.aggregator, self).handle(body, bucket_attribute, "message-1", TIME_LEFT)
+        Refresher(self.world.aggregator, self, self.world.pace).handle(body, bucket_attribute, "message-1", TIME_LEFT)
+
+    def complete(self, notification_id: str, name: str = "share-1") -> None:
+        """Have the refresh Lambda handle the event that a refresh is complete, now."""
+        self.deliver_body(json.dumps(completion(notification_id, name, self.world.time)))
 
     def deliver_when_due(self) -> None:
         """Move the clock to where the newest request is due, and deliver it."""
@@ -78,7 +104,7 @@ def test_a_due_request_refreshes_every_share_and_closes_the_window(world: World,
     gateway.shares = [share("share-1"), share("share-2")]
     gateway.deliver_when_due()
     assert gateway.asked == ["share-1", "share-2"]
-    assert world.item() == Item(refreshed_folders=frozenset({"/photos"}))
+    assert world.item() == Item(refreshed_folders=frozenset({"/photos"}), refreshed_since=START)
 
 
 def test_a_request_that_comes_early_is_sent_again_for_what_is_left(world: World, gateway: Gateway) -> None:
@@ -261,17 +287,203 @@ def test_an_unknown_outcome_counts_as_asked_and_is_asked_again(world: World, gat
     assert world.item("my-bucket/share-1").folders == {"/photos"}
 
 
+def change(world: World, key: str = "photos/b.jpg") -> None:
+    """Another change of the bucket, now."""
+    world.aggregator.aggregate_event(s3_event(s3_record(key, at=world.time)), TIME_LEFT)
+
+
 def test_a_share_is_not_asked_twice_within_the_interval(world: World, gateway: Gateway) -> None:
+    world.settings["IN_PROGRESS_TIMEOUT_SECONDS"] = "0"
     gateway.deliver_when_due()
     asked_at = world.time
     world.time += 6_000
-    world.aggregator.aggregate_event(s3_event(s3_record("photos/b.jpg", at=world.time)), TIME_LEFT)
+    change(world)
     gateway.deliver_when_due()  # the bucket's next window, 36 s after the refresh
     assert gateway.asked == ["share-1"]
     assert world.item("my-bucket/share-1").refresh_at == asked_at + 60_000
     gateway.deliver_when_due()
     assert gateway.asked == ["share-1", "share-1"]
     assert world.time == asked_at + 60_000
+
+
+def refreshing(world: World, gateway: Gateway) -> None:
+    """The first refresh was accepted, and is in progress while a second change waits; its interval has passed."""
+    gateway.deliver_when_due()
+    world.time += 60_000
+    change(world)
+    gateway.deliver_when_due()
+    assert gateway.asked == ["share-1"]
+
+
+def test_a_share_is_not_asked_while_its_refresh_is_in_progress(world: World, gateway: Gateway) -> None:
+    refreshing(world, gateway)
+    waiting = world.item("my-bucket/share-1")
+    assert waiting.folders == {"/photos"}
+    assert waiting.refresh_at == START + 30_000 + 3_600_000, "until the mark lapses"
+
+
+def test_a_completion_makes_what_waits_due_at_once(world: World, gateway: Gateway) -> None:
+    refreshing(world, gateway)
+    gateway.complete("notification-1")
+    assert world.sent[-1]["DelaySeconds"] == 1
+    world.time += 1_000
+    gateway.deliver(world.requests()[-1])
+    assert gateway.asked == ["share-1", "share-1"]
+
+
+def test_a_completion_within_the_interval_makes_it_due_when_that_has_passed(world: World, gateway: Gateway) -> None:
+    gateway.deliver_when_due()
+    asked_at = world.time
+    change(world)
+    gateway.deliver_when_due()
+    world.time = asked_at + 45_000
+    gateway.complete("notification-1")
+    assert world.item("my-bucket/share-1").refresh_at == asked_at + 60_000
+
+
+def test_a_completion_during_a_wait_for_the_interval_sends_nothing(world: World, gateway: Gateway) -> None:
+    gateway.deliver_when_due()
+    gateway.complete("notification-1")
+    change(world)
+    gateway.deliver_when_due()
+    sent = len(world.sent)
+    gateway.complete("notification-1")
+    assert len(world.sent) == sent
+
+
+def test_a_completion_that_comes_before_the_mark_is_made_counts(world: World, gateway: Gateway) -> None:
+    fail(world.dynamodb, "UpdateItem", after=2)  # close, claim; then the acceptance cannot be written
+    with pytest.raises(NotRefreshedError):
+        gateway.deliver_when_due()
+    gateway.complete("notification-1")
+    world.pace.accepted("my-bucket/share-1", world.time, notification_id="notification-1", since=START, mark=True)
+    assert world.item("my-bucket/share-1").in_progress_id is None
+
+
+@pytest.mark.parametrize("name", ["share-1", "share-of-somebody-else"])
+def test_a_completion_of_an_unknown_refresh_changes_nothing(world: World, gateway: Gateway, name: str) -> None:
+    refreshing(world, gateway)
+    before = world.item("my-bucket/share-1")
+    gateway.complete("notification-of-somebody-else", name)
+    assert world.item("my-bucket/share-1") == before
+
+
+def test_a_share_that_was_never_asked_gets_no_item_by_a_completion(world: World, gateway: Gateway) -> None:
+    gateway.complete("notification-of-somebody-else")
+    assert world.item("my-bucket/share-1") == Item()
+
+
+def test_a_completion_that_comes_again_after_the_next_refresh_leaves_its_mark(world: World, gateway: Gateway) -> None:
+    refreshing(world, gateway)
+    gateway.complete("notification-1")
+    world.time += 1_000
+    gateway.deliver(world.requests()[-1])
+    gateway.complete("notification-1")
+    assert world.item("my-bucket/share-1").in_progress_id == "notification-2"
+
+
+def test_a_completion_that_never_comes_is_waited_for_until_the_mark_lapses(world: World, gateway: Gateway) -> None:
+    refreshing(world, gateway)
+    gateway.deliver_when_due()
+    assert gateway.asked == ["share-1", "share-1"]
+    assert world.time == START + 30_000 + 3_600_000
+
+
+def test_a_completion_between_the_refused_claim_and_the_wait_is_not_waited_for(world: World, gateway: Gateway) -> None:
+    gateway.deliver_when_due()
+    asked_at = world.time
+    change(world)
+    completed = [False]
+
+    def complete_first(params: dict[str, object], **_: object) -> None:
+        if ":mark" in str(params) and not completed[0]:
+            completed[0] = True
+            gateway.complete("notification-1")
+
+    world.dynamodb.meta.events.register("provide-client-params.dynamodb.UpdateItem", complete_first)
+    gateway.deliver_when_due()
+    assert completed[0]
+    assert world.item("my-bucket/share-1").refresh_at == asked_at + 60_000
+
+
+def metrics(printed: str) -> dict[str, float]:
+    """The values of every metric in the lines that were printed."""
+    lines = [json.loads(line) for line in printed.splitlines() if "CloudWatchMetrics" in line]
+    return {name: value[0] for line in lines for name, value in line.items() if isinstance(value, list)}
+
+
+def test_the_seconds_until_accepted_and_until_visible_are_counted_from_the_first_change(
+    world: World, gateway: Gateway, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gateway.deliver_when_due()
+    world.time += 10_000
+    gateway.complete("notification-1")
+    found = metrics(capsys.readouterr().out)
+    assert found["SecondsUntilAccepted"] == 30
+    assert found["SecondsUntilVisible"] == 40
+
+
+def test_a_refresh_that_had_to_wait_counts_from_the_first_change_all_the_same(
+    gateway: Gateway, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gateway.answers["share-1"] = BUSY
+    gateway.deliver_when_due()
+    gateway.answers.clear()
+    gateway.deliver_when_due()
+    assert metrics(capsys.readouterr().out)["SecondsUntilAccepted"] == 90
+
+
+def test_a_lost_request_is_sent_again_by_the_sweep_after_its_lease(world: World, gateway: Gateway) -> None:
+    world.time += 30_000 + LIFETIME_MS
+    gateway.deliver_body('{"sweep": true}')
+    assert len(world.sent) == 1, "it may still be delivered"
+    world.time += 1
+    gateway.deliver_body('{"sweep": true}')
+    gateway.deliver(world.requests()[-1])
+    assert gateway.asked == ["share-1"]
+
+
+def test_a_request_lost_after_its_window_was_closed_is_sent_again_by_the_sweep(world: World, gateway: Gateway) -> None:
+    world.time += 30_000
+    world.windows.close("my-bucket", world.item(), world.time)
+    world.time += LIFETIME_MS + 1
+    gateway.deliver_body('{"sweep": true}')
+    gateway.deliver(world.requests()[-1])
+    assert gateway.asked == ["share-1"]
+
+
+def test_a_window_whose_opener_died_before_it_sent_the_request_is_found_by_the_sweep(
+    world: World, gateway: Gateway
+) -> None:
+    fail(world.sqs, "SendMessage")
+    with pytest.raises(NotFinishedError):
+        world.aggregator.aggregate_event(s3_event(s3_record(bucket="other")), TIME_LEFT)
+    world.time += TIME_LEFT + 10_001
+    gateway.deliver_body('{"sweep": true}')
+    assert world.requests()[-1] == Request("other", world.item("other").window_id or "")
+
+
+def test_a_window_that_was_moved_later_is_deferred(world: World, gateway: Gateway) -> None:
+    [request] = world.requests()
+    world.time += 29_000
+    due = Due(world.time + 60_000, longest=900_000)
+    world.windows.join("my-bucket", world.item(), frozenset({"/photos"}), world.time, due)
+    world.time += 1_000
+    gateway.deliver(request)
+    assert gateway.asked == []
+    assert world.sent[-1]["DelaySeconds"] == 59
+
+
+def test_a_delay_of_12_hours_takes_48_rounds_and_one_refresh(world: World) -> None:
+    world.settings["REFRESH_DELAY_SECONDS"] = "43200"
+    gateway = Gateway(world)
+    world.aggregator.aggregate_event(s3_event(s3_record("photos/a.jpg")), TIME_LEFT)
+    while not gateway.asked:
+        world.time += world.sent[-1]["DelaySeconds"] * 1000
+        gateway.deliver(world.requests()[-1])
+        change(world)
+    assert world.time == START + 43_200_000
+    assert len([request for request in world.requests() if request.key == "my-bucket"]) == 48 + 1
 
 
 def test_what_comes_while_a_share_waits_joins_its_window(world: World, gateway: Gateway) -> None:

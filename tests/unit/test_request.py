@@ -7,7 +7,9 @@ from event_aggregator.request import (
     BucketRequest,
     FailedEvent,
     NotUnderstoodError,
+    RefreshCompleted,
     Request,
+    Sweep,
     read_message,
 )
 from tests.unit.conftest import START, World
@@ -35,6 +37,31 @@ def test_a_request_can_be_read_back_and_carries_the_attributes_of_2018(world: Wo
 
 def test_a_message_of_2018_asks_for_its_bucket() -> None:
     assert read_message("{}", "my-bucket") == BucketRequest("my-bucket")
+
+
+def test_a_completion_event_names_its_share_and_its_notification() -> None:
+    event = {
+        "version": "0",
+        "source": "aws.storagegateway",
+        "detail-type": "Storage Gateway Refresh Cache Event",
+        "resources": [
+            "arn:aws:storagegateway:us-east-1:1:share/share-1",
+            "arn:aws:storagegateway:us-east-1:1:gateway/g",
+        ],
+        "detail": {
+            "event-type": "refresh-complete",
+            "notification-id": "n1",
+            "started": "2018-02-06T21:34:42Z",
+            "completed": "2018-02-06T21:34:53Z",
+            "folderList": ["/"],
+        },
+    }
+    expected = RefreshCompleted("arn:aws:storagegateway:us-east-1:1:share/share-1", "n1", 1_517_952_893_000)
+    assert read_message(json.dumps(event), None) == expected
+
+
+def test_the_scheduled_message_asks_for_a_sweep() -> None:
+    assert read_message('{"sweep": true}', None) == Sweep()
 
 
 def test_a_failure_record_carries_the_event() -> None:

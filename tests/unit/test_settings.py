@@ -11,6 +11,9 @@ def test_only_table_and_queue_are_needed_and_the_rest_has_defaults() -> None:
         table_name="windows",
         queue_url="https://queue",
         refresh_delay_seconds=30,
+        refresh_quiet_seconds=0,
+        refresh_max_delay_seconds=900,
+        in_progress_timeout_seconds=3600,
         min_refresh_interval_seconds=60,
         refresh_scope="folders",
         ignore_principals_containing="StorageGateway",
@@ -29,18 +32,26 @@ def test_a_missing_name_is_named(name: str) -> None:
         Settings.read(environment)
 
 
-@pytest.mark.parametrize("value", ["-1", "901", "30s", "", "1.5", "٣"])
+@pytest.mark.parametrize("value", ["-1", "43201", "30s", "", "1.5", "٣"])
 def test_a_bad_delay_names_the_variable_the_value_and_the_range(value: str) -> None:
     with pytest.raises(SettingError) as raised:
         Settings.read(NEEDED | {"REFRESH_DELAY_SECONDS": value})
     message = str(raised.value)
-    assert message == f"REFRESH_DELAY_SECONDS is {value!r}: set it to a whole number of seconds from 0 to 900."
+    assert message == f"REFRESH_DELAY_SECONDS is {value!r}: set it to a whole number of seconds from 0 to 43200."
 
 
 @pytest.mark.parametrize("value", ["0", "3601"])
 def test_a_bad_interval_names_its_range(value: str) -> None:
     with pytest.raises(SettingError, match=r"MIN_REFRESH_INTERVAL_SECONDS .* from 1 to 3600"):
         Settings.read(NEEDED | {"MIN_REFRESH_INTERVAL_SECONDS": value})
+
+
+def test_a_quiet_time_above_the_maximum_is_refused_with_what_to_change() -> None:
+    with pytest.raises(SettingError) as raised:
+        Settings.read(NEEDED | {"REFRESH_QUIET_SECONDS": "901"})
+    message = str(raised.value)
+    assert "REFRESH_QUIET_SECONDS is 901 and REFRESH_MAX_DELAY_SECONDS is 900" in message
+    assert "Lower the quiet time or raise the maximum." in message
 
 
 def test_a_bad_log_level_names_the_choices() -> None:

@@ -19,6 +19,8 @@ VALUES = {
     "Table": "dev-S3EventAggregator",
     "Queue": "dev-S3EventAggregatorActionQueue",
     "Function": "dev-S3StorageGatewayRefresh",
+    "CompletionRule": "dev-S3EventAggregatorRefreshComplete",
+    "SweepRule": "dev-S3EventAggregatorSweep",
 }
 ARN = "arn:aws:lambda:us-east-1:123456789012:function:S3EventAggregator"
 OURS = stack_files.render((ROOT / "s3/event.json").read_text(), {"NamePrefix": "", "FunctionArn": ARN})

@@ -5,10 +5,13 @@ from typing import Any
 import pytest
 
 from event_aggregator.folders import EVERYTHING
-from event_aggregator.window import Item, Windows
+from event_aggregator.table import Item
+from event_aggregator.window import Due, Windows
 from tests.unit.conftest import START, World
 
 KEY = "my-bucket"
+DUE = START + 30_000
+FIXED = Due(DUE)
 
 
 def open_window(windows: Windows, window_id: str = "w1", key: str = KEY, **changed: Any) -> Item:
@@ -17,7 +20,8 @@ def open_window(windows: Windows, window_id: str = "w1", key: str = KEY, **chang
         "owners": ["change-1"],
         "last_change_at": START,
         "now": START,
-        "refresh_at": START + 30_000,
+        "since": START,
+        "refresh_at": DUE,
         "lease_until": START + 40_000,
     }
     return windows.open(key, window_id, **(arguments | changed))
@@ -74,21 +78,21 @@ def test_a_confirmation_that_comes_after_a_take_over_is_without_effect(world: Wo
 
 def test_folders_join_the_window_that_was_met(world: World) -> None:
     item = open_window(world.windows)
-    assert world.windows.join(KEY, item, frozenset({"/b"}), START)
+    assert world.windows.join(KEY, item, frozenset({"/b"}), START, FIXED)
     assert world.item().folders == {"/a", "/b"}
 
 
 def test_nothing_joins_a_window_that_was_closed_meanwhile(world: World) -> None:
     item = open_window(world.windows)
-    world.windows.close(KEY, item, START)
-    assert world.windows.join(KEY, item, frozenset({"/b"}), START) is None
+    world.windows.close(KEY, item, DUE)
+    assert world.windows.join(KEY, item, frozenset({"/b"}), START, FIXED) is None
     assert world.item().folders == frozenset()
 
 
 @pytest.mark.parametrize("folders", [[f"/{n}" for n in range(151)], [f"/{n}{'x' * 1000}" for n in range(17)]])
 def test_a_window_of_too_many_folders_or_bytes_holds_everything_instead(world: World, folders: list[str]) -> None:
     item = open_window(world.windows)
-    assert world.windows.join(KEY, item, frozenset(folders), START)
+    assert world.windows.join(KEY, item, frozenset(folders), START, FIXED)
     assert world.item().folders == {EVERYTHING}
     assert world.item().holds(frozenset({"/anything"}))
 
@@ -97,28 +101,87 @@ def test_closing_moves_the_folders_to_the_refresh(world: World) -> None:
     open_window(world.windows)
     item = world.windows.close(KEY, world.item(), START + 30_000)
     assert item == world.item()
-    assert item == Item(refreshing_id="w1", refreshed_folders=frozenset({"/a"}))
+    assert item == Item(refreshing_id="w1", refreshed_folders=frozenset({"/a"}), refreshed_since=START)
+
+
+def test_a_window_is_not_closed_before_it_is_due(world: World) -> None:
+    item = open_window(world.windows)
+    assert world.windows.close(KEY, item, DUE - 1) is None
+
+
+def test_a_window_that_was_moved_later_meanwhile_is_not_closed(world: World) -> None:
+    """A warm container relies on the later RefreshAt, and absorbs changes until then."""
+    seen = open_window(world.windows)
+    world.windows.join(KEY, seen, frozenset({"/a"}), DUE - 1, Due(DUE + 20_000, longest=600_000))
+    assert world.windows.close(KEY, seen, DUE) is None
+
+
+def test_joining_moves_a_window_later_and_never_earlier(world: World) -> None:
+    item = open_window(world.windows)
+    for due, refresh_at in ((Due(DUE + 5, longest=600_000), DUE + 5), (Due(DUE, longest=600_000), DUE + 5)):
+        # With an item that is out of date, as another container may have it.
+        after = world.windows.join(KEY, item, frozenset({"/a"}), START, due)
+        assert after
+        assert after.refresh_at == world.item().refresh_at == refresh_at
+
+
+def test_a_window_is_moved_no_further_than_its_longest_time(world: World) -> None:
+    item = open_window(world.windows)
+    after = world.windows.join(KEY, item, frozenset({"/a"}), START, Due(DUE + 600_000, longest=60_000))
+    assert after
+    assert after.refresh_at == START + 60_000
+
+
+def test_a_window_of_a_fixed_delay_is_not_moved(world: World) -> None:
+    item = open_window(world.windows)
+    assert Due(DUE + 600_000).fits(item)
+    assert Due(DUE + 600_000).of(item) == DUE
+
+
+def test_a_taken_over_window_keeps_the_time_of_its_first_change(world: World) -> None:
+    open_window(world.windows, "w1", since=START)
+    assert open_window(world.windows, "w2", since=START + 9_000).opened_at == START
+
+
+def test_a_window_is_opened_for_a_refresh_in_progress_only_while_it_is(world: World) -> None:
+    world.pace.claim("share", START, interval=0, in_progress_timeout=0)
+    world.pace.accepted("share", START, notification_id="n1", since=START, mark=True)
+    assert open_window(world.windows, "w1", key="share", while_in_progress="n0").window_id is None
+    assert open_window(world.windows, "w1", key="share", while_in_progress="n1").window_id == "w1"
+
+
+def test_windows_past_their_lease_and_refreshes_that_were_never_completed_are_overdue(world: World) -> None:
+    open_window(world.windows, "w1", key="expired", lease_until=START)
+    open_window(world.windows, "w2", key="open", lease_until=START + 1_000_000)
+    for key, window_id in (("unfinished", "w3"), ("finished", "w4")):
+        item = open_window(world.windows, window_id, key=key)
+        world.windows.close(key, item, DUE)
+    world.windows.complete("finished", "w4")
+    assert set(world.windows.overdue(DUE + 9_999, 10_000)) == {("expired", "w1")}
+    assert set(world.windows.overdue(DUE + 10_001, 10_000)) == {("expired", "w1"), ("unfinished", "w3")}
 
 
 def test_a_window_is_closed_once(world: World) -> None:
     item = open_window(world.windows)
-    assert world.windows.close(KEY, item, START)
-    assert world.windows.close(KEY, item, START) is None
+    assert world.windows.close(KEY, item, DUE)
+    assert world.windows.close(KEY, item, DUE) is None
 
 
 def test_closing_takes_over_the_folders_of_a_refresh_that_was_never_completed(world: World) -> None:
     open_window(world.windows, "w1", folders=frozenset({"/a"}))
-    world.windows.close(KEY, world.item(), START)
-    open_window(world.windows, "w2", folders=frozenset({"/b"}), last_change_at=START + 1)
-    item = world.windows.close(KEY, world.item(), START)
-    assert item == Item(refreshing_id="w2", refreshed_folders=frozenset({"/a", "/b"}))
+    world.windows.close(KEY, world.item(), DUE)
+    open_window(world.windows, "w2", folders=frozenset({"/b"}), last_change_at=DUE)
+    item = world.windows.close(KEY, world.item(), DUE)
+    assert item
+    assert item.refreshing_id == "w2"
+    assert item.refreshed_folders == {"/a", "/b"}
 
 
 def test_a_refresh_that_was_taken_over_cannot_be_completed(world: World) -> None:
     open_window(world.windows, "w1")
-    world.windows.close(KEY, world.item(), START)
-    open_window(world.windows, "w2", last_change_at=START + 1)
-    world.windows.close(KEY, world.item(), START)
+    world.windows.close(KEY, world.item(), DUE)
+    open_window(world.windows, "w2", last_change_at=DUE)
+    world.windows.close(KEY, world.item(), DUE)
     world.windows.complete(KEY, "w1")
     assert world.item().refreshing_id == "w2"
 
@@ -150,34 +213,6 @@ def test_a_refresh_of_everything_covers_every_folder(world: World) -> None:
 def test_what_is_handed_to_a_share_is_never_taken_for_covered(world: World) -> None:
     closed(world.windows, now=START + 100_000)
     assert open_window(world.windows, "w1", last_change_at=None).window_id == "w1"
-
-
-def test_a_share_is_claimed_once_an_interval(world: World) -> None:
-    assert world.windows.claim("share", START, 60_000) is None
-    forbids = world.windows.claim("share", START, 60_000)
-    assert forbids
-    assert forbids.last_asked_at == START
-    assert world.windows.claim("share", START + 59_999, 60_000)
-    assert world.windows.claim("share", START + 60_000, 60_000) is None
-
-
-def test_the_interval_runs_from_the_accepted_call_not_from_the_claim(world: World) -> None:
-    world.windows.claim("share", START, 60_000)
-    world.windows.accepted("share", START + 9_000)
-    assert world.windows.claim("share", START + 60_000, 60_000)
-
-
-def test_a_share_for_which_something_waits_cannot_be_claimed(world: World) -> None:
-    open_window(world.windows, "w1", key="share")
-    forbids = world.windows.claim("share", START, 60_000)
-    assert forbids
-    assert forbids.window_id == "w1"
-
-
-def test_a_dropped_share_leaves_nothing(world: World) -> None:
-    open_window(world.windows, "w1", key="share")
-    world.windows.drop("share")
-    assert world.item("share") == Item()
 
 
 def test_an_error_that_is_no_failed_condition_is_raised(world: World) -> None:

@@ -1,0 +1,94 @@
+"""How often a file share is asked, kept in the table under the share's key.
+
+The guarantee: a share is asked by one process at a time, never twice within the interval, and not while a refresh of it
+is known to be in progress: from when it was accepted (the mark, InProgressId) until its completion event has come, or
+until the mark has lapsed because none came.
+"""
+
+from event_aggregator.table import Item, Table, number
+
+_MARK = "InProgressId, InProgressSince, InProgressFor"
+
+
+class Pace(Table):
+    """A share's operations; `key` is its key in the table, times and durations in milliseconds."""
+
+    def claim(self, key: str, now: int, *, interval: int, in_progress_timeout: int) -> Item | None:
+        """Claim the right to ask a share for a refresh now.
+
+        None: claimed. Otherwise the item that forbids it: something waits for the share already (window_id), it was
+        asked less than `interval` ago (last_asked_at), or a refresh is in progress (in_progress_id).
+        """
+        claimed, item = self._update(
+            key,
+            "SET LastAskedAt = :now",
+            # Promise: by however many processes, a share is not asked twice in the interval, nor while it refreshes.
+            "attribute_not_exists(WindowId)"
+            " AND (attribute_not_exists(LastAskedAt) OR LastAskedAt <= :interval_ago)"
+            " AND (attribute_not_exists(InProgressId) OR InProgressSince <= :lapsed)",
+            {
+                ":now": number(now),
+                ":interval_ago": number(now - interval),
+                ":lapsed": number(now - in_progress_timeout),
+            },
+        )
+        return None if claimed else item
+
+    def accepted(self, key: str, now: int, *, notification_id: str, since: int, mark: bool) -> Item:
+        """A refresh was accepted that shows the changes since `since`; the interval runs from here, not from the claim.
+
+        With `mark` it is known to be in progress from now on, unless its completion event has come already. The answer
+        is the item as it is then.
+        """
+        accepted = "SET LastAskedAt = :now, LastAcceptedAt = :now"
+        if mark:
+            marked, item = self._update(
+                key,
+                f"{accepted}, InProgressId = :id, InProgressSince = :now, InProgressFor = :since",
+                "attribute_not_exists(CompletedId) OR CompletedId <> :id",
+                {":now": number(now), ":id": {"S": notification_id}, ":since": number(since)},
+            )
+            if marked:
+                return item
+        _, item = self._update(
+            key, f"{accepted} REMOVE {_MARK}", "attribute_exists(LastAskedAt)", {":now": number(now)}
+        )
+        return item
+
+    def completed(self, key: str, notification_id: str) -> tuple[Item, Item] | None:
+        """A refresh of the share is complete: the item before its mark was cleared, and after.
+
+        None if this share was never asked, so that the refresh is somebody else's.
+        """
+        known, before = self._update(
+            key,
+            # Remembered first: the event may come before the mark is made.
+            "SET CompletedId = :id",
+            "attribute_exists(LastAskedAt)",
+            {":id": {"S": notification_id}},
+        )
+        if not known:
+            return None
+        _, after = self._update(
+            key,
+            f"REMOVE {_MARK}",
+            "InProgressId = :id",
+            {":id": {"S": notification_id}},
+        )
+        return before, after
+
+    def make_due(self, key: str, window_id: str, refresh_at: int) -> None:
+        """Have the share's waiting window due at `refresh_at`, if that is earlier and nothing is in progress.
+
+        On a share's key RefreshAt may move earlier: no container absorbs changes by remembering it.
+        """
+        self._update(
+            key,
+            "SET RefreshAt = :refresh_at",
+            "WindowId = :window AND RefreshAt > :refresh_at AND attribute_not_exists(InProgressId)",
+            {":window": {"S": window_id}, ":refresh_at": number(refresh_at)},
+        )
+
+    def drop(self, key: str) -> None:
+        """Forget a share that is no more."""
+        self._delete(key)

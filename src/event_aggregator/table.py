@@ -1,0 +1,115 @@
+"""The DynamoDB table: one item for each key, and every change to it one conditional write.
+
+A key (attribute BucketName) is a bucket, `my-bucket`, or a file share, `my-bucket/share-1234ABCD`. Times are epoch
+milliseconds. What the attributes mean is in docs/design.md.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from event_aggregator.folders import EVERYTHING
+
+if TYPE_CHECKING:
+    from types_boto3_dynamodb import DynamoDBClient
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """What the table holds for a key; None, zero and empty sets stand for what is not there."""
+
+    window_id: str | None = None
+    confirmed: bool = False  # the open window's request is known to be queued
+    opened_at: int = 0
+    refresh_at: int = 0
+    folders: frozenset[str] = field(default_factory=frozenset)
+    refreshing_id: str | None = None
+    refreshed_folders: frozenset[str] = field(default_factory=frozenset)
+    refreshed_since: int = 0
+    last_asked_at: int = 0
+    in_progress_id: str | None = None
+    in_progress_since: int = 0
+    in_progress_for: int = 0
+
+    @classmethod
+    def of(cls, attributes: Mapping[str, Any]) -> "Item":
+        def text(name: str) -> str | None:
+            return attributes[name]["S"] if name in attributes else None
+
+        def number(name: str) -> int:
+            return int(attributes[name]["N"]) if name in attributes else 0
+
+        def strings(name: str) -> frozenset[str]:
+            return frozenset(attributes[name]["SS"]) if name in attributes else frozenset()
+
+        return cls(
+            window_id=text("WindowId"),
+            confirmed="WindowId" in attributes and "OpenedBy" not in attributes,
+            opened_at=number("OpenedAt"),
+            refresh_at=number("RefreshAt"),
+            folders=strings("Folders"),
+            refreshing_id=text("RefreshingId"),
+            refreshed_folders=strings("RefreshedFolders"),
+            refreshed_since=number("RefreshedSince"),
+            last_asked_at=number("LastAskedAt"),
+            in_progress_id=text("InProgressId"),
+            in_progress_since=number("InProgressSince"),
+            in_progress_for=number("InProgressFor"),
+        )
+
+    def holds(self, folders: frozenset[str]) -> bool:
+        """Whether the open window will refresh these folders as it is."""
+        return EVERYTHING in self.folders or folders <= self.folders
+
+
+class Table:
+    """Reads and conditional writes. Raises botocore's errors for everything but a condition that does not hold."""
+
+    def __init__(self, client: "DynamoDBClient", name: str) -> None:
+        self._client = client
+        self._name = name
+
+    def read(self, key: str) -> Item:
+        answer = self._client.get_item(TableName=self._name, Key={"BucketName": {"S": key}}, ConsistentRead=True)
+        return Item.of(answer.get("Item", {}))
+
+    def _update(self, key: str, update: str, condition: str, values: dict[str, Any]) -> tuple[bool, Item]:
+        """True and the item as the update leaves it; or False and the item for which the condition does not hold."""
+        try:
+            answer = self._client.update_item(
+                TableName=self._name,
+                Key={"BucketName": {"S": key}},
+                UpdateExpression=update,
+                ConditionExpression=condition,
+                ExpressionAttributeValues=values,
+                ReturnValues="ALL_NEW",
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+                raise
+            met: Any = error.response.get("Item", {})
+            return False, Item.of(met)
+        return True, Item.of(answer.get("Attributes", {}))
+
+    def _delete(self, key: str) -> None:
+        self._client.delete_item(TableName=self._name, Key={"BucketName": {"S": key}})
+
+    def _scan(self, condition: str, values: dict[str, Any]) -> Iterator[tuple[str, Item]]:
+        """Every key whose item meets the condition, with the item."""
+        pages = self._client.get_paginator("scan").paginate(
+            TableName=self._name, FilterExpression=condition, ExpressionAttributeValues=values, ConsistentRead=True
+        )
+        for page in pages:
+            for attributes in page["Items"]:
+                yield attributes["BucketName"]["S"], Item.of(attributes)
+
+
+def number(value: int) -> dict[str, str]:
+    return {"N": str(value)}
+
+
+def strings(values: Iterable[str]) -> dict[str, list[str]]:
+    return {"SS": sorted(values)}
