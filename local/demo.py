@@ -29,12 +29,25 @@ from local.ministack import ROOT, MiniStack, StartError, ministack
 from local.timeline import Sample, draw
 
 BUCKET, TABLE, QUEUE = "demo-bucket", "S3EventAggregator", "S3EventAggregatorActionQueue"
-DELAY_SECONDS = INTERVAL_SECONDS = 5
+QUIET_SECONDS, INTERVAL_SECONDS = 3, 5
 PICTURE = ROOT / "build" / "demo-timeline.png"
 STEP_SECONDS = 0.1
 PATIENCE_SECONDS = 60
 
 console = Console(highlight=False)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What changes of one kind caused; seconds from the first and from the last of them until all were visible."""
+
+    name: str
+    changes: int
+    windows: int
+    requests: int
+    refreshes: int
+    after_first: float
+    after_last: float
 
 
 @dataclass
@@ -54,11 +67,11 @@ class Demo:
         row = dynamodb.get_item(TableName=TABLE, Key={"BucketName": {"S": BUCKET}}, ConsistentRead=True)
         counts = sqs.get_queue_attributes(
             QueueUrl=sqs.get_queue_url(QueueName=QUEUE)["QueueUrl"],
-            AttributeNames=[f"ApproximateNumberOfMessages{which}" for which in ("", "Delayed", "NotVisible")],
+            AttributeNames=["ApproximateNumberOfMessagesDelayed"],
         )["Attributes"]
         item = Item.of(row.get("Item", {}))
         files = self.share.tree()
-        queued = sum(int(count) for count in counts.values())
+        queued = int(counts["ApproximateNumberOfMessagesDelayed"])  # requests are; completion events are not
         self.samples.append(Sample(time.time(), keys, files, item.window_id, item.refresh_at / 1000, queued))
         return self.samples[-1]
 
@@ -68,7 +81,7 @@ class Demo:
 
     @property
     def requests(self) -> int:
-        """How many messages came to the queue: each is delayed for seconds, so that no sample can miss one."""
+        """How many requests came to the queue: each is delayed for a second at least, so that no sample misses one."""
         counts = [0, *(sample.queued for sample in self.samples)]
         return sum(max(0, later - earlier) for earlier, later in pairwise(counts))
 
@@ -76,9 +89,9 @@ class Demo:
     def refreshes(self) -> int:
         return sum(call.operation == "RefreshCache" for call in self.gateway.calls)
 
-    def follow(self, change: Callable[[], None]) -> str:
-        """Make changes and show how things stand until the share shows them all; how long that took, in words."""
-        first = len(self.changed_at)
+    def follow(self, name: str, change: Callable[[], None]) -> Stage:
+        """Make changes, and show how things stand until the share shows them all."""
+        changes, before = len(self.changed_at), (self.windows, self.requests, self.refreshes)
         self.sample()  # the picture begins before the first change
         background = threading.Thread(target=change, daemon=True)
         with Live(console=console, refresh_per_second=10) as live:
@@ -90,7 +103,18 @@ class Demo:
                 visible = all_made and sample.files == sample.keys
                 live.update(self.panel(sample, done=visible))
                 if visible:
-                    return f"{sample.at - self.changed_at[first]:.1f} s after the first"
+                    after = (self.windows, self.requests, self.refreshes)
+                    windows, requests, refreshes = (a - b for a, b in zip(after, before, strict=True))
+                    first, last = self.changed_at[changes], self.changed_at[-1]
+                    return Stage(
+                        name,
+                        changes=len(self.changed_at) - changes,
+                        windows=windows,
+                        requests=requests,
+                        refreshes=refreshes,
+                        after_first=sample.at - first,
+                        after_last=sample.at - last,
+                    )
                 if time.monotonic() > deadline:
                     raise TimeoutError(f"The share is still stale after {PATIENCE_SECONDS} s; see {self.aws.log}")
                 time.sleep(STEP_SECONDS)
@@ -117,6 +141,13 @@ class Demo:
             time.sleep(0.1)
             self.aws.client("s3").put_object(Bucket=BUCKET, Key=f"photos/2024/{number:02}.jpg", Body=b"a photo")
             self.changed_at.append(time.time())
+
+    def trickle(self) -> None:
+        """An object a second, as a slow program writes them."""
+        for number in range(8):
+            self.aws.client("s3").put_object(Bucket=BUCKET, Key=f"scans/page-{number}.pdf", Body=b"a page")
+            self.changed_at.append(time.time())
+            time.sleep(1)
 
     def delete(self) -> None:
         for number in (3, 7):
@@ -154,36 +185,42 @@ def show(aws: MiniStack, gateway: StorageGateway) -> None:
     demo = Demo(aws, gateway, share)
 
     title("Deploying with scripts/create-stack.sh")
-    delay, interval = str(DELAY_SECONDS), str(INTERVAL_SECONDS)
-    run(aws, gateway, "create-stack.sh", "--bucket", BUCKET, "--refresh-delay-seconds", delay,
-        "--min-refresh-interval-seconds", interval)  # fmt: skip
+    run(aws, gateway, "create-stack.sh", "--bucket", BUCKET, "--refresh-quiet-seconds", str(QUIET_SECONDS),
+        "--min-refresh-interval-seconds", str(INTERVAL_SECONDS))  # fmt: skip
 
     title("20 objects are uploaded to the bucket; the share's clients have seen an empty folder")
     demo.share.tree()
-    uploaded = demo.follow(demo.upload)
+    stages = [demo.follow("Upload of 20", demo.upload)]
 
     title("2 of them are deleted")
-    deleted = demo.follow(demo.delete)
+    stages.append(demo.follow("Deletion of 2", demo.delete))
+
+    title(f"8 objects trickle in, one a second: the window ends when the bucket has been quiet for {QUIET_SECONDS} s")
+    stages.append(demo.follow("Trickle of 8", demo.trickle))
 
     title("Removing it with scripts/delete-stack.sh")
     run(aws, gateway, "delete-stack.sh", "--yes")
     left = what_is_left(aws)
     console.print("  [red]Left over: " + ", ".join(left) if left else "  [green]Nothing is left in the account.")
 
-    summary = Table(title="What happened", title_justify="left", show_header=False)
-    for name, value in (
-        ("Changes in S3", f"{len(demo.changed_at)}"),
-        ("Windows", f"{demo.windows}"),
-        ("Requests (SQS)", f"{demo.requests}"),
-        ("Refreshes (RefreshCache)", f"{demo.refreshes}"),
-        ("All uploads visible", f"{uploaded}; the window is {DELAY_SECONDS} s"),
-        ("Both deletions visible", f"{deleted}; the window is {DELAY_SECONDS} s"),
-    ):
-        summary.add_row(name, value)
     console.print()
-    console.print(summary)
+    console.print(summary(stages))
     draw(demo.samples, demo.changed_at, gateway.refreshes, PICTURE)
     console.print(f"The time line as a picture: {PICTURE.relative_to(ROOT)}")
+
+
+def summary(stages: list[Stage]) -> Table:
+    table = Table(title="What happened", title_justify="left")
+    table.add_column()
+    for stage in stages:
+        table.add_column(stage.name, justify="right")
+    table.add_row("Changes in S3", *(str(stage.changes) for stage in stages))
+    table.add_row("Windows", *(str(stage.windows) for stage in stages))
+    table.add_row("Requests, deferred included", *(str(stage.requests) for stage in stages))
+    table.add_row("Refreshes", *(str(stage.refreshes) for stage in stages))
+    table.add_row("Visible, after the first", *(f"{stage.after_first:.1f} s" for stage in stages))
+    table.add_row("Visible, after the last", *(f"{stage.after_last:.1f} s" for stage in stages))
+    return table
 
 
 def title(text: str) -> None:

@@ -21,14 +21,14 @@ class Sample:
     files: set[str]  # on the share, as its clients see it
     window_id: str | None
     refresh_at: float
-    queued: int  # messages on the queue, delayed ones included
+    queued: int  # delayed requests on the queue
 
 
 def draw(samples: Sequence[Sample], changed_at: Sequence[float], refreshes: Sequence[Refresh], to: Path) -> None:
     """Draw the bucket and the share over time and, below, changes, windows, requests and refreshes; save it as `to`."""
     zero = changed_at[0]
     at = [sample.at - zero for sample in samples]
-    figure, (above, below) = plt.subplots(2, 1, sharex=True, figsize=(10, 5.5), height_ratios=(3, 2))
+    figure, (above, below) = plt.subplots(2, 1, sharex=True, figsize=(11, 5.5), height_ratios=(3, 2))
 
     above.step(
         at, [len(sample.keys) for sample in samples], where="post", color="tab:blue", label="objects in the bucket"
@@ -39,8 +39,8 @@ def draw(samples: Sequence[Sample], changed_at: Sequence[float], refreshes: Sequ
     above.set_ylabel("number")
     above.set_ylim(bottom=0)
     above.yaxis.get_major_locator().set_params(integer=True)
-    above.legend(loc="center right")
-    above.set_title("What an upload of 20 objects and a deletion of 2 cause")
+    above.legend(loc="lower right")
+    above.set_title("An upload of 20 objects, a deletion of 2, and a trickle of 8: a refresh each, when it is quiet")
 
     lanes = ("RefreshCache", "request queued", "window open", "S3 changes")
     below.plot([change - zero for change in changed_at], [3] * len(changed_at), "|", color="tab:blue", markersize=14)
