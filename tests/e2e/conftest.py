@@ -135,14 +135,26 @@ _numbers = itertools.count(1)
 
 
 @pytest.fixture
-def bucket(aws: MiniStack, gateway: StorageGateway, stack: dict[str, Any]) -> Iterator[Bucket]:
-    """A new bucket with the notification that create-stack.sh makes."""
-    name = f"bucket-{next(_numbers)}"
-    aws.client("s3").create_bucket(Bucket=name)
-    aws.client("s3").put_bucket_notification_configuration(Bucket=name, NotificationConfiguration=stack)
-    yield Bucket(aws, gateway, name)
-    for share in [share for share in gateway.shares.values() if share.location_arn.startswith(f"arn:aws:s3:::{name}")]:
-        del gateway.shares[share.arn]
+def make_bucket(aws: MiniStack, gateway: StorageGateway, stack: dict[str, Any]) -> Iterator[Callable[[], Bucket]]:
+    """Makes buckets with the notification that create-stack.sh makes; their shares are gone after the test."""
+    names = []
+
+    def make() -> Bucket:
+        name = f"bucket-{next(_numbers)}"
+        names.append(name)
+        aws.client("s3").create_bucket(Bucket=name)
+        aws.client("s3").put_bucket_notification_configuration(Bucket=name, NotificationConfiguration=stack)
+        return Bucket(aws, gateway, name)
+
+    yield make
+    for share in list(gateway.shares.values()):
+        if share.location_arn.removeprefix("arn:aws:s3:::").partition("/")[0] in names:
+            del gateway.shares[share.arn]
+
+
+@pytest.fixture
+def bucket(make_bucket: Callable[[], Bucket]) -> Bucket:
+    return make_bucket()
 
 
 @pytest.hookimpl(wrapper=True)

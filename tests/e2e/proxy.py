@@ -1,6 +1,7 @@
-"""A proxy between the functions and the local AWS, which counts their calls and can take a service away."""
+"""A proxy between the functions and the local AWS: it counts calls, takes a service away, and makes calls fail."""
 
 import json
+import random
 import threading
 import urllib.error
 import urllib.request
@@ -13,7 +14,9 @@ from typing import Any, Self
 class Proxy:
     """`with Proxy(url) as proxy`: what is sent to proxy.endpoint_url goes to `url`, unless its service is `down`.
 
-    `calls` counts what went through, and `refused` what did not, by operation: "DynamoDB.UpdateItem".
+    `calls` counts what went through, and `refused` what did not, by operation: "DynamoDB.UpdateItem". After `fail`
+    many calls are throttled, answered by an error of the server's, or lose their connection before or after they took
+    effect; and as many SQS messages are sent twice.
     """
 
     def __init__(self, target: str) -> None:
@@ -21,6 +24,8 @@ class Proxy:
         self.down: set[str] = set()
         self.calls: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
+        self.fault_rate = 0.0
+        self.chance = random.Random(0)  # noqa: S311
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, self))
         self.endpoint_url = f"http://127.0.0.1:{self._server.server_port}"
 
@@ -31,6 +36,16 @@ class Proxy:
     def __exit__(self, *_: object) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+    def fail(self, rate: float, seed: int) -> None:
+        """From now on, have this share of the calls fail; 0: none."""
+        self.fault_rate, self.chance = rate, random.Random(seed)  # noqa: S311
+
+    def fault(self) -> str:
+        """What befalls the next call, or nothing."""
+        if self.chance.random() >= self.fault_rate:
+            return ""
+        return self.chance.choice(("throttled", "error", "lost before", "lost after", "twice"))
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -43,20 +58,38 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         service, _, operation = self.headers["X-Amz-Target"].partition(".")
-        service = {"DynamoDB_20120810": "DynamoDB", "AmazonSQS": "SQS"}[service]
-        if service in self.proxy.down:
+        service = {"DynamoDB_20120810": "DynamoDB", "AmazonSQS": "SQS"}.get(service, "StorageGateway")
+        fault = self.proxy.fault()
+        if service in self.proxy.down or fault in ("throttled", "error", "lost before"):
             self.proxy.refused[f"{service}.{operation}"] += 1
-            refusal = {"__type": "ServiceUnavailable", "message": f"{service} is down"}
-            self._answer(503, {"Content-Type": "application/x-amz-json-1.0"}, json.dumps(refusal).encode())
+            if fault == "lost before":
+                self.close_connection = True
+            elif fault == "throttled":
+                self._refuse(400, "ThrottlingException")
+            else:
+                self._refuse(503, "ServiceUnavailable")
             return
         self.proxy.calls[f"{service}.{operation}"] += 1
+        if fault == "twice" and operation == "SendMessage":
+            self._forward(body)
+        status, headers, answer = self._forward(body)
+        if fault == "lost after":
+            self.close_connection = True
+        else:
+            self._answer(status, headers, answer)
+
+    def _forward(self, body: bytes) -> tuple[int, dict[str, str], bytes]:
         # With the Host header as it came: it is part of what the caller signed.
         request = urllib.request.Request(f"{self.proxy.target}{self.path}", body, dict(self.headers), method="POST")  # noqa: S310
         try:
             with urllib.request.urlopen(request) as answer:  # noqa: S310
-                self._answer(answer.status, dict(answer.headers), answer.read())
+                return answer.status, dict(answer.headers), answer.read()
         except urllib.error.HTTPError as answer:
-            self._answer(answer.code, dict(answer.headers), answer.read())
+            return answer.code, dict(answer.headers), answer.read()
+
+    def _refuse(self, status: int, code: str) -> None:
+        refusal = {"__type": code, "message": "an outage that a test makes"}
+        self._answer(status, {"Content-Type": "application/x-amz-json-1.1"}, json.dumps(refusal).encode())
 
     def _answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
         self.send_response(status)
