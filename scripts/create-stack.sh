@@ -56,12 +56,7 @@ main() {
   ensure_function "$refresh" "$refresh_role" s3_sgw_refresh 60 "$aggregator"
   ensure_failed_events_are_kept
   ensure_queue_is_read
-  ensure_rule "$completion_rule" "tells of completed refreshes" "" <<'JSON'
-{"EventPattern": "{\"source\": [\"aws.storagegateway\"], \"detail-type\": [\"Storage Gateway Refresh Cache Event\"]}"}
-JSON
-  ensure_rule "$sweep_rule" "looks for lost requests every 15 minutes" '"{\"sweep\": true}"' <<'JSON'
-{"ScheduleExpression": "rate(15 minutes)"}
-JSON
+  ensure_rules
   ensure_deferring_is_allowed
   attach_buckets
   say_what_is_there
@@ -350,8 +345,9 @@ JSON
   fi
 }
 
+# One message an invocation: a bucket whose gateways answer slowly holds up no other.
 ensure_queue_is_read() {
-  cat >"$tmp/desired" <<<'{"BatchSize": 10, "FunctionResponseTypes": ["ReportBatchItemFailures"]}'
+  cat >"$tmp/desired" <<<'{"BatchSize": 1, "FunctionResponseTypes": ["ReportBatchItemFailures"]}'
   call lambda list-event-source-mappings --function-name "$refresh" --event-source-arn "$queue_arn" \
     --query "EventSourceMappings[?State!='Deleting'] | [0]" || true
   if ! grep -q UUID "$tmp/answer"; then
@@ -365,6 +361,17 @@ ensure_queue_is_read() {
   else
     step keep "trigger of $refresh: the queue"
   fi
+}
+
+ensure_rules() {
+  local pattern='{\"source\": [\"aws.storagegateway\"], \"detail-type\": [\"Storage Gateway Refresh Cache Event\"],'
+  pattern="$pattern \\\"detail\\\": {\\\"event-type\\\": [\\\"refresh-complete\\\"]}}"
+  ensure_rule "$completion_rule" "tells of completed refreshes" "" <<JSON
+{"State": "ENABLED", "EventPattern": "$pattern"}
+JSON
+  ensure_rule "$sweep_rule" "looks for lost requests every 15 minutes" '"{\"sweep\": true}"' <<'JSON'
+{"State": "ENABLED", "ScheduleExpression": "rate(15 minutes)"}
+JSON
 }
 
 # Its pattern or schedule is on standard input.
@@ -402,10 +409,9 @@ attach_buckets() {
   call_about "$aggregator" get-policy --query Policy --output text
   files buckets "$tmp/answer" >"$tmp/permitted"
   local bucket
-  for bucket in $buckets; do
-    allow_bucket "$bucket"
-    notify_from_bucket "$bucket"
-  done
+  for bucket in $buckets; do allow_bucket "$bucket"; done
+  # Those of earlier runs as well: somebody may have put other notifications in the place of all.
+  for bucket in $(xargs -n 1 <<<"$(<"$tmp/permitted") $buckets" | sort -u); do notify_from_bucket "$bucket"; done
 }
 
 allow_bucket() {
@@ -416,7 +422,10 @@ allow_bucket() {
 }
 
 notify_from_bucket() {
-  call s3api get-bucket-notification-configuration --bucket "$1" || fail "The bucket $1 was deleted just now."
+  if ! call s3api get-bucket-notification-configuration --bucket "$1"; then
+    step skip "notification of $1: the bucket is gone"
+    return
+  fi
   mv "$tmp/answer" "$tmp/before"
   files attach "$tmp/before" "$tmp/entry" >"$tmp/after" || exit
   if [[ ! -s $tmp/after ]]; then

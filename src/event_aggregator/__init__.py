@@ -8,6 +8,7 @@ memo           an open window that this container has seen, so that most changes
 request        the window's one request, delayed (SQS)
 aggregate      the three together: what the aggregator Lambda does
 file_shares    the file shares that show a bucket, and RefreshCache (Storage Gateway)
+messages       what else arrives on the queue: completions, failed events, the time to sweep
 pace           how often a share is asked, and whether its last refresh is complete
 refresh        what the refresh Lambda does with a request: close, refresh, complete, or wait
 

@@ -14,7 +14,7 @@ from uuid import uuid4
 from event_aggregator.aws import AWS_ERRORS
 from event_aggregator.changes import Change, by_bucket, read_event
 from event_aggregator.folders import folder_of
-from event_aggregator.memo import Memo
+from event_aggregator.memo import Memo, is_open
 from event_aggregator.observability import count, logger, timestamp
 from event_aggregator.request import LIFETIME_MS, ActionQueue, Request
 from event_aggregator.settings import Settings
@@ -45,11 +45,12 @@ class Aggregator:
 
         A bucket that fails, or a record that is none of S3's, stops no other; then NotFinishedError is raised.
         """
+        deadline = self.now() + time_left
         changes, problems = read_event(event)
         failures: list[Exception] = list(problems)
         for bucket, of_bucket in by_bucket(self._news(changes), at_most=_CHANGES_A_WRITE):
             try:
-                self._absorb(bucket, of_bucket, time_left)
+                self._absorb(bucket, of_bucket, deadline)
             except AWS_ERRORS as error:
                 error.add_note(f"Bucket {bucket}")
                 failures.append(error)
@@ -61,11 +62,11 @@ class Aggregator:
         ignored = self.settings.ignore_principals_containing
         return [change for change in changes if not ignored or ignored not in change.principal]
 
-    def _absorb(self, bucket: str, changes: list[Change], time_left: int) -> None:
+    def _absorb(self, bucket: str, changes: list[Change], deadline: int) -> None:
         folders, now = frozenset(folder_of(change.key) for change in changes), self.now()
         due = self._due(now)
-        if known := self.memo.recall(bucket, now):
-            if known.holds(folders) and due.fits(known):
+        if known := self.memo.recall(bucket):
+            if is_open(known, now) and known.holds(folders) and due.fits(known):
                 return
             if joined := self.windows.join(bucket, known, folders, now, due):
                 self.memo.remember(bucket, joined)
@@ -74,10 +75,10 @@ class Aggregator:
             bucket,
             folders,
             owners=[change.identity for change in changes],
-            last_change_at=max(change.time for change in changes),
+            newest_event=max(change.time for change in changes),
             since=now,
             due=due,
-            time_left=time_left,
+            deadline=deadline,
         )
         self.memo.remember(bucket, item)
         if opened:
@@ -100,31 +101,31 @@ class Aggregator:
         owners: Iterable[str],
         due: Due,
         since: int,
-        time_left: int,
-        last_change_at: int | None = None,
+        deadline: int,
+        newest_event: int | None = None,
         attempt: int = 1,
         while_in_progress: str | None = None,
     ) -> tuple[Item, str | None]:
         """Put `folders` into the open window of `key`; if there is none, open one and queue its request.
 
-        The item as it was seen last, and the id of the window if it was opened. The other arguments are those of
-        Windows.open and Request.
+        The item as it was seen last, and the id of the window if it was opened. By `deadline` (epoch milliseconds) this
+        process has ended. The other arguments are those of Windows.open and Request.
         """
         while True:
             window, now = uuid4().hex, self.now()
-            met = self.windows.open(
+            opened, met = self.windows.open(
                 key,
                 window,
                 folders=folders,
                 owners=owners,
-                last_change_at=last_change_at,
+                newest_event=newest_event,
                 now=now,
                 since=since,
                 refresh_at=due.at,
-                lease_until=now + time_left + _SEND_LEASE_MARGIN_MS,
+                lease_until=deadline + _SEND_LEASE_MARGIN_MS,
                 while_in_progress=while_in_progress,
             )
-            if met.window_id == window:
+            if opened:
                 break
             if while_in_progress and met.in_progress_id != while_in_progress:
                 return met, None

@@ -73,7 +73,7 @@ def _read_record(record: Any) -> Change:
         bucket=bucket,
         key=key,
         time=epoch_ms_of(record["eventTime"]),
-        principal=record.get("userIdentity", {}).get("principalId", ""),
+        principal=record.get("userIdentity", {}).get("principalId") or "",
         identity=f"{_occurrence(record)} {key}",
     )
 

@@ -4,12 +4,13 @@ The list is read afresh for every refresh: all pages, all gateways of the accoun
 share's bucket and prefix lie cannot change while it exists, so that is remembered by ARN.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from event_aggregator.aws import UnreadableAnswerError
 from event_aggregator.folders import Round
 from event_aggregator.observability import logger
 
@@ -60,13 +61,19 @@ class FileShares:
 
     def showing(self, bucket: str) -> list[FileShare]:
         """The file shares that show `bucket` or a part of it, without those that are being deleted."""
-        listed = [share for share in self._listed() if share["FileShareStatus"] not in _LEAVING]
+        listed = [share for share in self._listed() if share.get("FileShareStatus") not in _LEAVING]
         self._locate(listed)
         shares = [
-            FileShare(share["FileShareARN"], share["FileShareStatus"], *self._locations[share["FileShareARN"]])
+            FileShare(arn, share.get("FileShareStatus", ""), *self._locations[arn])
             for share in listed
+            if (arn := share["FileShareARN"]) in self._locations
         ]
         return [share for share in shares if share.bucket == bucket]
+
+    def is_gone(self, share_id: str) -> bool:
+        """Whether there is no such share, or one that is being deleted."""
+        shares = (share for share in self._listed() if share.get("FileShareStatus") not in _LEAVING)
+        return all(share["FileShareARN"].rpartition("/")[2] != share_id for share in shares)
 
     def key_of(self, arn: str) -> str | None:
         """The key in the window table of the file share with this ARN, if it is known or can be found."""
@@ -76,10 +83,15 @@ class FileShares:
         return FileShare(arn, "", bucket, prefix).key if bucket else None
 
     def refresh(self, share: FileShare, round_: Round) -> str:
-        """Ask for a refresh of some of what `share` shows; the notification id. It goes on after this returns."""
+        """Ask for a refresh of some of what `share` shows; the notification id. It goes on after this returns.
+
+        Raises one of AWS_ERRORS.
+        """
         answer = self._asking_once.refresh_cache(
             FileShareARN=share.arn, FolderList=round_.folder_list, Recursive=round_.recursive
         )
+        if "NotificationId" not in answer:
+            raise UnreadableAnswerError(f"Storage Gateway took a refresh of {share.arn}, and did not say as what")
         return answer["NotificationId"]
 
     def _listed(self) -> "Iterator[FileShareInfoTypeDef]":
@@ -88,12 +100,32 @@ class FileShares:
 
     def _locate(self, shares: "list[FileShareInfoTypeDef]") -> None:
         new = [share for share in shares if share["FileShareARN"] not in self._locations]
-        for arns in _tens(share["FileShareARN"] for share in new if share["FileShareType"] == "NFS"):
-            for nfs in self._client.describe_nfs_file_shares(FileShareARNList=arns)["NFSFileShareInfoList"]:
-                self._remember(nfs["FileShareARN"], nfs["LocationARN"])
-        for arns in _tens(share["FileShareARN"] for share in new if share["FileShareType"] == "SMB"):
-            for smb in self._client.describe_smb_file_shares(FileShareARNList=arns)["SMBFileShareInfoList"]:
-                self._remember(smb["FileShareARN"], smb["LocationARN"])
+        for kind, describe in (("NFS", self._describe_nfs), ("SMB", self._describe_smb)):
+            for arns in _tens(share["FileShareARN"] for share in new if share.get("FileShareType") == kind):
+                try:
+                    describe(arns)
+                except ClientError as error:
+                    if error.response["Error"]["Code"] != "InvalidGatewayRequestException":
+                        raise
+                    self._locate_one_by_one(arns, describe)
+
+    def _locate_one_by_one(self, arns: list[str], describe: Callable[[list[str]], None]) -> None:
+        """One share that cannot be described must not keep the others from being refreshed."""
+        for arn in arns:
+            try:
+                describe([arn])
+            except ClientError as error:
+                if error.response["Error"]["Code"] != "InvalidGatewayRequestException":
+                    raise
+                logger.warning(f"{arn} cannot be described, and so it is not known what it shows: {error}")
+
+    def _describe_nfs(self, arns: list[str]) -> None:
+        for share in self._client.describe_nfs_file_shares(FileShareARNList=arns)["NFSFileShareInfoList"]:
+            self._remember(share["FileShareARN"], share["LocationARN"])
+
+    def _describe_smb(self, arns: list[str]) -> None:
+        for share in self._client.describe_smb_file_shares(FileShareARNList=arns)["SMBFileShareInfoList"]:
+            self._remember(share["FileShareARN"], share["LocationARN"])
 
     def _remember(self, arn: str, location_arn: str) -> None:
         self._locations[arn] = location(location_arn)
@@ -121,8 +153,24 @@ def _tens(arns: Iterable[str]) -> Iterator[list[str]]:
         yield whole[start : start + _ARNS_A_DESCRIBE]
 
 
-# Among InvalidGatewayRequestException's error codes, those that tell of a gateway that cannot just now.
-_BUSY = ("GatewayNotConnected", "GatewayProxyNetworkConnectionBusy", "GatewayInternalError", "InternalError")
+# What says that a share, a gateway or the service cannot just now, or that we may not, whatever is asked for.
+_NOT_ABOUT_FOLDERS = frozenset(
+    {
+        "AccessDeniedException",
+        "ExpiredTokenException",
+        "GatewayInternalError",
+        "GatewayNotConnected",
+        "GatewayProxyNetworkConnectionBusy",
+        "OperationAborted",
+        "RequestTimeout",
+        "ServiceUnavailable",
+        "ServiceUnavailableError",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+        "UnrecognizedClientException",
+    }
+)
 
 
 def may_concern_folders(error: Exception) -> bool:
@@ -134,7 +182,5 @@ def may_concern_folders(error: Exception) -> bool:
     if not isinstance(error, ClientError):
         return False  # no answer at all
     answer: Any = error.response
-    if answer["Error"]["Code"] not in ("InvalidGatewayRequestException", "ValidationException"):
-        return False
-    busy = answer.get("error", {}).get("errorCode") in _BUSY or "too many requests" in str(error).lower()
-    return not busy
+    codes = {answer["Error"]["Code"], answer.get("error", {}).get("errorCode")}
+    return not (codes & _NOT_ABOUT_FOLDERS) and "too many requests" not in str(error).lower()

@@ -15,16 +15,20 @@ MARGIN_MS = 1_000
 _MAX_BUCKETS = 256
 
 
+def is_open(item: Item, now: int) -> bool:
+    """Whether a confirmed window is certain not to be refreshed yet at `now` (epoch milliseconds)."""
+    return now < item.refresh_at - MARGIN_MS
+
+
 class Memo:
     """Windows by bucket, those used last."""
 
     def __init__(self) -> None:
         self._windows: OrderedDict[str, Item] = OrderedDict()
 
-    def recall(self, bucket: str, now: int) -> Item | None:
-        """The bucket's window, if it is certain not to be refreshed yet at `now` (epoch milliseconds)."""
-        item = self._windows.get(bucket)
-        return item if item and now < item.refresh_at - MARGIN_MS else None
+    def recall(self, bucket: str) -> Item | None:
+        """The bucket's window as it was seen last: still open for sure only if `is_open` says so."""
+        return self._windows.get(bucket)
 
     def remember(self, bucket: str, item: Item) -> None:
         """Remember the bucket's window as `item` shows it, or that none can be relied on."""

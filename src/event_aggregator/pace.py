@@ -1,13 +1,16 @@
 """How often a file share is asked, kept in the table under the share's key.
 
-The guarantee: a share is asked by one process at a time, never twice within the interval, and not while a refresh of it
-is known to be in progress: from when it was accepted (the mark, InProgressId) until its completion event has come, or
-until the mark has lapsed because none came.
+The guarantee: a share is never asked twice within the interval, counted from the acceptance, or from the claim where
+there was none; nor while a refresh of it is known to be in progress: from when it was accepted (the mark, InProgressId)
+until its completion event has come, or until the mark has lapsed because none came.
 """
 
-from event_aggregator.table import Item, Table, number
+from event_aggregator.table import Item, Table, number, strings
 
 _MARK = "InProgressId, InProgressSince, InProgressFor"
+
+# So many completions are remembered until the share's next refresh is accepted: most are of refreshes of others.
+_MAX_COMPLETED = 10
 
 
 class Pace(Table):
@@ -44,8 +47,8 @@ class Pace(Table):
         if mark:
             marked, item = self._update(
                 key,
-                f"{accepted}, InProgressId = :id, InProgressSince = :now, InProgressFor = :since",
-                "attribute_not_exists(CompletedId) OR CompletedId <> :id",
+                f"{accepted}, InProgressId = :id, InProgressSince = :now, InProgressFor = :since REMOVE CompletedIds",
+                "attribute_not_exists(CompletedIds) OR NOT contains(CompletedIds, :id)",
                 {":now": number(now), ":id": {"S": notification_id}, ":since": number(since)},
             )
             if marked:
@@ -60,13 +63,11 @@ class Pace(Table):
 
         None if this share was never asked, so that the refresh is somebody else's.
         """
-        known, before = self._update(
-            key,
-            # Remembered first: the event may come before the mark is made.
-            "SET CompletedId = :id",
-            "attribute_exists(LastAskedAt)",
-            {":id": {"S": notification_id}},
-        )
+        values = {":ids": strings([notification_id])}
+        # Remembered first: the event may come before the mark is made.
+        known, before = self._update(key, "ADD CompletedIds :ids", "attribute_exists(LastAskedAt)", values)
+        if known and before.completed > _MAX_COMPLETED:
+            self._update(key, "SET CompletedIds = :ids", "attribute_exists(LastAskedAt)", values)
         if not known:
             return None
         _, after = self._update(

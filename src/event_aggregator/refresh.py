@@ -11,17 +11,10 @@ from event_aggregator.aggregate import Aggregator, in_words
 from event_aggregator.aws import AWS_ERRORS
 from event_aggregator.file_shares import FileShare, FileShares, may_concern_folders
 from event_aggregator.folders import EVERYTHING, WHOLE_SHARE, Round, next_round, shown
+from event_aggregator.messages import BucketRequest, FailedEvent, RefreshCompleted, Sweep, read_message
 from event_aggregator.observability import count, logger, seconds, timestamp
 from event_aggregator.pace import Pace
-from event_aggregator.request import (
-    LIFETIME_MS,
-    BucketRequest,
-    FailedEvent,
-    RefreshCompleted,
-    Request,
-    Sweep,
-    read_message,
-)
+from event_aggregator.request import LIFETIME_MS, Request
 from event_aggregator.table import Item
 from event_aggregator.window import Due
 
@@ -31,6 +24,10 @@ _MAX_BACKOFF_MS = 900_000
 
 # Lambda takes a message that goes round without a delay for a runaway loop.
 _MIN_DELAY_MS = 1_000
+
+# A RefreshCache call may take 23 s without an answer. When less than this is left of an invocation, the shares not
+# asked yet are asked in others.
+_ASK_MS = 30_000
 
 
 class NotRefreshedError(Exception):
@@ -46,7 +43,7 @@ class HandOver:
     owner: str
     since: int  # when the first change in them came, epoch milliseconds
     attempt: int
-    time_left: int
+    deadline: int  # when Lambda ends this process, epoch milliseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +54,15 @@ class Refresher:
 
     def handle(self, body: str, bucket_attribute: str | None, message_id: str, time_left: int) -> None:
         """Do what a message on the queue asks for. `time_left`: milliseconds until Lambda ends this."""
-        message = read_message(body, bucket_attribute)
+        message, now = read_message(body, bucket_attribute), self.aggregator.now()
         match message:
             case Request():
-                self._request_arrived(message, time_left)
+                self._request_arrived(message, now + time_left)
             case FailedEvent():
                 logger.warning("Handling an S3 event that the aggregator could not handle", message_id=message_id)
                 self.aggregator.aggregate_event(message.event, time_left)
             case BucketRequest(bucket):
-                now = self.aggregator.now()
-                everything = HandOver(bucket, frozenset({EVERYTHING}), message_id, now, 1, time_left)
+                everything = HandOver(bucket, frozenset({EVERYTHING}), message_id, now, 1, now + time_left)
                 self._hand_over(everything, self.file_shares.showing(bucket))
             case RefreshCompleted():
                 self._completed(message)
@@ -75,13 +71,13 @@ class Refresher:
             case _:
                 assert_never(message)
 
-    def _request_arrived(self, request: Request, time_left: int) -> None:
+    def _request_arrived(self, request: Request, deadline: int) -> None:
         windows, now = self.aggregator.windows, self.aggregator.now
         item = windows.read(request.key)
         if item.window_id == request.window and item.refresh_at > now():
             self._defer(request, item)
         elif request.window in (item.window_id, item.refreshing_id):
-            self._refresh(request, item, time_left)
+            self._refresh(request, item, deadline)
         else:
             logger.debug(f"The window of {request.key} was refreshed or taken over already", window=request.window)
 
@@ -91,26 +87,29 @@ class Refresher:
         due = max(item.refresh_at, now + _MIN_DELAY_MS)
         self.aggregator.windows.confirm(request.key, request.window, due + LIFETIME_MS)
         self.aggregator.queue.send(request, now=now, due=due)
-        logger.info(f"The refresh of {request.key} is due at {timestamp(due)}: deferred", window=request.window)
+        logger.debug(f"The refresh of {request.key} is due at {timestamp(due)}: deferred", window=request.window)
 
-    def _refresh(self, request: Request, item: Item, time_left: int) -> None:
+    def _refresh(self, request: Request, item: Item, deadline: int) -> None:
         """Close the window, or take up a refresh that died half-way, and hand its folders to the shares."""
         bucket, _, share_id = request.key.partition("/")
         shares = self.file_shares.showing(bucket)  # before the window is closed: a failure here leaves it open
         if share_id:
             shares = [share for share in shares if share.share_id == share_id]
-            if not shares:
+            if not shares and self.file_shares.is_gone(share_id):
                 logger.warning(f"The file share of {request.key} is gone, and with it what waited for it")
                 self.pace.drop(request.key)
                 return
+            if not shares:
+                raise NotRefreshedError(f"The file share of {request.key} cannot be described, or shows another bucket")
         if item.window_id == request.window:
-            closed = self.aggregator.windows.close(request.key, item, self.aggregator.now())
+            now = self.aggregator.now()
+            closed = self.aggregator.windows.close(request.key, item, now, now + LIFETIME_MS)
             if closed is None:  # by another delivery of this request, or taken over, or moved later
-                self._request_arrived(request, time_left)
+                self._request_arrived(request, deadline)
                 return
             item = closed
         hand_over = HandOver(
-            bucket, item.refreshed_folders, request.window, item.refreshed_since, request.attempt, time_left
+            bucket, item.refreshed_folders, request.window, item.refreshed_since, request.attempt, deadline
         )
         self._hand_over(hand_over, shares)
         self.aggregator.windows.complete(request.key, request.window)
@@ -140,6 +139,9 @@ class Refresher:
         settings, now = self.aggregator.settings, self.aggregator.now()
         interval, timeout = settings.min_refresh_interval_seconds * 1000, settings.in_progress_timeout_seconds * 1000
         again = backoff(hand_over.attempt, interval)
+        if now > hand_over.deadline - _ASK_MS:
+            self._wait(hand_over, share, folders, due=now, reason="there was no time left to ask it")
+            return False
         if not share.available:
             self._wait(hand_over, share, folders, due=now + again, reason=f"it is {share.status}", refused=True)
             return False
@@ -207,7 +209,7 @@ class Refresher:
             owners=[hand_over.owner],
             due=Due(due),
             since=hand_over.since,
-            time_left=hand_over.time_left,
+            deadline=hand_over.deadline,
             attempt=hand_over.attempt + refused,
             while_in_progress=while_in_progress,
         )
@@ -228,7 +230,7 @@ class Refresher:
             return
         before, item = found
         if before.in_progress_id == event.notification_id:
-            elapsed = (event.at - before.in_progress_for) / 1000
+            elapsed = ((event.at or self.aggregator.now()) - before.in_progress_for) / 1000
             logger.info(f"{key} shows what changed, {elapsed:.1f} s after the first change")
             seconds(key.partition("/")[0], SecondsUntilVisible=max(0.0, elapsed))
         now = self.aggregator.now()
@@ -241,9 +243,10 @@ class Refresher:
     def _sweep(self) -> None:
         """Send the requests of windows that nobody asks for any more; the window decides whether they still count."""
         now = self.aggregator.now()
-        for key, window in self.aggregator.windows.overdue(now, LIFETIME_MS):
+        for key, window in self.aggregator.windows.overdue(now):
             logger.warning(f"The request of {key} was lost; sending it again", window=window)
             self.aggregator.queue.send(Request(key, window), now=now, due=now)
+            self.aggregator.windows.confirm(key, window, now + LIFETIME_MS)
 
 
 def backoff(attempt: int, interval: int) -> int:

@@ -1,16 +1,13 @@
-"""The refresh request: one delayed SQS message for each window, and what else arrives on the same queue.
+"""The refresh request: one delayed SQS message for each window.
 
-The guarantee: whatever is on the queue is either understood or refused with a message that quotes it; nothing is taken
-for an empty request. Sending is at least once, and so is delivery: the window decides whether a request still counts.
+Sending is at least once, and so is delivery: the window decides whether a request still counts.
 """
 
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
-
-from event_aggregator.changes import epoch_ms_of
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from types_boto3_sqs import SQSClient
@@ -22,11 +19,8 @@ MAX_DELAY_SECONDS = 900
 # 360 s, as create-stack.sh sets them. Nobody may take its window over before, or a backlog would breed requests.
 LIFETIME_MS = 100 * 360 * 1000
 
-_VERSION = 1
-
-
-class NotUnderstoodError(ValueError):
-    """A message on the queue that is no request and no failure record; the text quotes it."""
+# Of the message's format; messages reads it.
+VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,37 +30,6 @@ class Request:
     key: str
     window: str
     attempt: int = 1
-
-
-@dataclass(frozen=True, slots=True)
-class BucketRequest:
-    """Refresh everything in a bucket: the request of the 2018 project, which knew no windows."""
-
-    bucket: str
-
-
-@dataclass(frozen=True, slots=True)
-class RefreshCompleted:
-    """A refresh that a share accepted as `notification_id` is complete, since `at` (epoch milliseconds).
-
-    From EventBridge, where Storage Gateway reports it (S3 File Gateway user guide, monitoring-file-gateway).
-    """
-
-    share_arn: str
-    notification_id: str
-    at: int
-
-
-@dataclass(frozen=True, slots=True)
-class Sweep:
-    """Look for windows whose request was lost: from a schedule."""
-
-
-@dataclass(frozen=True, slots=True)
-class FailedEvent:
-    """An S3 event that the aggregator could not handle, from Lambda's on-failure destination."""
-
-    event: Any
 
 
 class ActionQueue:
@@ -84,7 +47,7 @@ class ActionQueue:
     def send(self, request: Request, *, now: int, due: int) -> None:
         """Queue `request` so that it arrives at `due`, or as near before it as SQS allows (epoch milliseconds)."""
         seconds = -(-(due - now) // 1000)  # rounded up
-        body = {"version": _VERSION, "key": request.key, "window": request.window, "attempt": request.attempt}
+        body = {"version": VERSION, "key": request.key, "window": request.window, "attempt": request.attempt}
         self._client.send_message(
             QueueUrl=self._url,
             DelaySeconds=max(0, min(seconds, MAX_DELAY_SECONDS)),
@@ -94,34 +57,3 @@ class ActionQueue:
                 "timestamp": {"DataType": "Number", "StringValue": str(now / 1000)},
             },
         )
-
-
-Message = Request | BucketRequest | RefreshCompleted | Sweep | FailedEvent
-
-
-def read_message(body: str, bucket_attribute: str | None) -> Message:
-    """What a message asks for, from its body and its attribute `bucket-name`. Raises NotUnderstoodError."""
-    try:
-        content = json.loads(body)
-    except ValueError as error:
-        raise NotUnderstoodError(f"The message is no JSON ({error}): {body[:500]}") from error
-    match content:
-        case {"version": 1, "key": str(key), "window": str(window), "attempt": int(attempt)} if attempt >= 1:
-            return Request(key, window, attempt)
-        case {"version": version, "key": _, "window": _}:
-            raise NotUnderstoodError(
-                f"The request is of version {version!r}, and this function knows version 1: {body[:500]}"
-            )
-        case {
-            "detail-type": "Storage Gateway Refresh Cache Event",
-            "resources": [*arns],
-            "detail": {"notification-id": str(notification_id), "completed": str(completed)},
-        } if share_arns := [arn for arn in arns if ":share/" in str(arn)]:
-            return RefreshCompleted(share_arns[0], notification_id, epoch_ms_of(completed))
-        case {"sweep": True}:
-            return Sweep()
-        case {"requestPayload": event}:
-            return FailedEvent(event)
-        case dict() if not content and bucket_attribute:
-            return BucketRequest(bucket_attribute)
-    raise NotUnderstoodError(f"The message is neither a request nor an event that is known here: {body[:500]}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from event_aggregator.aws import UnreadableAnswerError
 from event_aggregator.folders import EVERYTHING
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class Item:
     in_progress_id: str | None = None
     in_progress_since: int = 0
     in_progress_for: int = 0
+    completed: int = 0  # how many completions are remembered
 
     @classmethod
     def of(cls, attributes: Mapping[str, Any]) -> "Item":
@@ -57,6 +59,7 @@ class Item:
             in_progress_id=text("InProgressId"),
             in_progress_since=number("InProgressSince"),
             in_progress_for=number("InProgressFor"),
+            completed=len(strings("CompletedIds")),
         )
 
     def holds(self, folders: frozenset[str]) -> bool:
@@ -92,7 +95,9 @@ class Table:
                 raise
             met: Any = error.response.get("Item", {})
             return False, Item.of(met)
-        return True, Item.of(answer.get("Attributes", {}))
+        if "Attributes" not in answer:
+            raise UnreadableAnswerError(f"DynamoDB says that it updated {key}, and not to what")
+        return True, Item.of(answer["Attributes"])
 
     def _delete(self, key: str) -> None:
         self._client.delete_item(TableName=self._name, Key={"BucketName": {"S": key}})

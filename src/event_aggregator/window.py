@@ -21,7 +21,7 @@ _MAX_FOLDER_BYTES = 16_384
 # start of a refresh is taken to be covered by it.
 COVERED_MARGIN_MS = 5_000
 
-_OPEN_WINDOW = "WindowId, OpenedBy, OpenedAt, LastChangeAt, RefreshAt, LeaseUntil, Folders"
+_OPEN_WINDOW = "WindowId, OpenedBy, OpenedAt, LastChangeAt, RefreshAt, Folders"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,22 +53,22 @@ class Windows(Table):
         *,
         folders: frozenset[str],
         owners: Iterable[str],
-        last_change_at: int | None,
+        newest_event: int | None,
         now: int,
         since: int,
         refresh_at: int,
         lease_until: int,
         while_in_progress: str | None = None,
-    ) -> Item:
-        """Open the window `window_id`, or hand back the item that stands in the way.
+    ) -> tuple[bool, Item]:
+        """Open the window `window_id`: True and its item, or False and the item that stands in the way.
 
-        `owners` are the identities of those on whose behalf it is opened, at most 100. `last_change_at` is the time of
+        `owners` are the identities of those on whose behalf it is opened, at most 100. `newest_event` is the time of
         the latest S3 change among them; None for a hand-over to a share, which is never taken to be covered already.
         `since` is when the first change in it came. `while_in_progress` opens it only as long as this refresh is marked
         as in progress.
 
-        Opened: the answer's window_id is `window_id`. Otherwise another window is open; or (window_id None) the changes
-        are covered by a refresh that began after them; or the mark is gone.
+        In the way is another open window; or (window_id None) a refresh that began after the changes and covers them,
+        or that the mark is gone.
         """
         if _too_many(folders):
             folders = frozenset({EVERYTHING})
@@ -84,9 +84,9 @@ class Windows(Table):
         values[":opener"] = values[owner_names[0]]
         # Promise: at most one window is open.
         none_open = "attribute_not_exists(WindowId)"
-        if last_change_at is not None:
+        if newest_event is not None:
             # Promise: a change that comes late, from before a refresh of its folder, causes no other one.
-            values[":latest"] = number(last_change_at + COVERED_MARGIN_MS)
+            values[":latest"] = number(newest_event + COVERED_MARGIN_MS)
             values[":everything"] = {"S": EVERYTHING}
             each = [f"contains(RefreshedFolders, {name})" for name in _name_each(values, "folder", sorted(folders))]
             refreshed = f"(contains(RefreshedFolders, :everything) OR ({' AND '.join(each)}))"
@@ -94,21 +94,20 @@ class Windows(Table):
             none_open = f"({none_open} AND ({began_before} OR NOT {refreshed}))"
         # Promise: no change waits for a request that was never sent. Whoever opened the window and died before its
         # request was queued comes again as itself, or its lease passes; both take the window over, Folders included.
-        expired = "LeaseUntil < :now"
+        expired = "(attribute_exists(WindowId) AND LeaseUntil < :now)"
         opened_by_us = f"OpenedBy IN ({', '.join(owner_names)})"
         condition = f"({none_open} OR {expired} OR {opened_by_us})"
         if while_in_progress:
             # Promise: a share does not wait for a completion that has come already.
             values[":mark"] = {"S": while_in_progress}
             condition += " AND InProgressId = :mark"
-        _, item = self._update(
+        return self._update(
             key,
             "SET WindowId = :window, OpenedBy = :opener, OpenedAt = if_not_exists(OpenedAt, :since),"
             " LastChangeAt = :now, RefreshAt = :refresh_at, LeaseUntil = :lease_until ADD Folders :folders",
             condition,
             values,
         )
-        return item
 
     def join(self, key: str, item: Item, folders: frozenset[str], now: int, due: Due) -> Item | None:
         """Put `folders` into the window that `item` shows, and have it due as `due` says.
@@ -116,32 +115,26 @@ class Windows(Table):
         The item as it is then; None if the window has been closed or taken over meanwhile.
         """
         window_id = item.window_id
-        change = "SET LastChangeAt = :now, RefreshAt = :refresh_at ADD Folders :folders"
+        # Promise: a change is absorbed only by a window whose refresh has not begun.
+        change, condition = "SET LastChangeAt = :now", "WindowId = :window"
+        if due.longest:
+            # Promise: RefreshAt, on which warm containers rely, never moves earlier.
+            change, condition = f"{change}, RefreshAt = :refresh_at", f"{condition} AND RefreshAt <= :refresh_at"
         if _too_many(item.folders | folders):
-            folders, change = (
-                frozenset({EVERYTHING}),
-                "SET LastChangeAt = :now, RefreshAt = :refresh_at, Folders = :folders",
-            )
+            folders, change = frozenset({EVERYTHING}), f"{change}, Folders = :folders"
+        else:
+            change += " ADD Folders :folders"
         while item.window_id == window_id:
-            joined, item = self._update(
-                key,
-                change,
-                # Promise: a change is absorbed only by a window whose refresh has not begun, and RefreshAt, on which
-                # warm containers rely, never moves earlier.
-                "WindowId = :window AND RefreshAt <= :refresh_at",
-                {
-                    ":window": {"S": window_id},
-                    ":folders": strings(folders),
-                    ":now": number(now),
-                    ":refresh_at": number(due.of(item)),
-                },
-            )
+            values = {":window": {"S": window_id}, ":folders": strings(folders), ":now": number(now)}
+            if due.longest:
+                values[":refresh_at"] = number(due.of(item))
+            joined, item = self._update(key, change, condition, values)
             if joined:
                 return item
         return None
 
     def confirm(self, key: str, window_id: str, lease_until: int) -> Item:
-        """The window's request is known to be queued: nobody need take it over until `lease_until`.
+        """The window's request is known to be queued: nobody need take it over, or ask again, until `lease_until`.
 
         The answer is the item as it is then, with another window or none if this one was taken over or closed.
         """
@@ -149,38 +142,42 @@ class Windows(Table):
             key,
             "SET LeaseUntil = :lease_until REMOVE OpenedBy",
             # A window that has been taken over has another opener, whose request may not be queued yet.
-            "WindowId = :window",
+            "WindowId = :window OR (attribute_not_exists(WindowId) AND RefreshingId = :window)",
             {":window": {"S": window_id}, ":lease_until": number(lease_until)},
         )
         return item
 
-    def close(self, key: str, item: Item, now: int) -> Item | None:
+    def close(self, key: str, item: Item, now: int, lease_until: int) -> Item | None:
         """Close the window that `item` shows: in the answer its Folders are refreshed_folders, to be refreshed now.
 
+        Whoever finds it unfinished after `lease_until` may ask for it again.
         None: the window was closed, taken over or moved later since `item` was read.
         """
         if item.refreshing_id is not None:
             self._fold(key, item)
         closed, after = self._update(
             key,
-            "SET RefreshingId = :window, RefreshedFolders = Folders, RefreshedSince = OpenedAt, RefreshStartedAt = :now"
-            f" REMOVE {_OPEN_WINDOW}",
+            "SET RefreshingId = :window, RefreshedFolders = Folders, RefreshedSince = OpenedAt,"
+            f" RefreshStartedAt = :now, LeaseUntil = :lease_until REMOVE {_OPEN_WINDOW}",
             # Promise: a warm container may absorb changes until RefreshAt, however late it was moved.
             "WindowId = :window AND RefreshAt <= :now",
-            {":window": {"S": item.window_id}, ":now": number(now)},
+            {":window": {"S": item.window_id}, ":now": number(now), ":lease_until": number(lease_until)},
         )
         return after if closed else None
 
     def _fold(self, key: str, item: Item) -> None:
         """Take over the folders of a refresh that began and was never completed: whoever ran it may be dead."""
+        folders, take_over = item.refreshed_folders, "ADD Folders :refreshed REMOVE RefreshingId"
+        if _too_many(item.folders | folders):
+            folders, take_over = frozenset({EVERYTHING}), "SET Folders = :refreshed REMOVE RefreshingId"
         self._update(
             key,
-            "ADD Folders :refreshed REMOVE RefreshingId",
+            take_over,
             "WindowId = :window AND RefreshingId = :refreshing",
             {
                 ":window": {"S": item.window_id},
                 ":refreshing": {"S": item.refreshing_id},
-                ":refreshed": strings(item.refreshed_folders),
+                ":refreshed": strings(folders),
             },
         )
 
@@ -188,16 +185,11 @@ class Windows(Table):
         """Every share of the window that was closed as `window_id` has been asked, or waits in a window of its own."""
         self._update(key, "REMOVE RefreshingId", "RefreshingId = :window", {":window": {"S": window_id}})
 
-    def overdue(self, now: int, lifetime: int) -> Iterator[tuple[str, str]]:
-        """Key and id of every window whose request must be lost: past its lease, or closed and not completed within
-        `lifetime` (milliseconds)."""
-        past_lease = "LeaseUntil < :now"
-        # An open window's own request takes an unfinished refresh over.
-        unfinished = (
-            "attribute_not_exists(WindowId) AND attribute_exists(RefreshingId) AND RefreshStartedAt < :long_ago"
-        )
-        values = {":now": number(now), ":long_ago": number(now - lifetime)}
-        for key, item in self._scan(f"{past_lease} OR ({unfinished})", values):
+    def overdue(self, now: int) -> Iterator[tuple[str, str]]:
+        """Key and id of every window, open or being refreshed, that is past its lease: its request must be lost."""
+        unfinished = "attribute_exists(WindowId) OR attribute_exists(RefreshingId)"
+        for key, item in self._scan(f"LeaseUntil < :now AND ({unfinished})", {":now": number(now)}):
+            # The request of an open window takes an unfinished refresh over.
             if window_id := item.window_id or item.refreshing_id:
                 yield key, window_id
 

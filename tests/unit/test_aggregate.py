@@ -128,7 +128,7 @@ def test_a_change_that_joins_while_the_window_is_closed_opens_the_next(world: Wo
     def close_first(params: dict[str, Any], **_: Any) -> None:
         if closing[0] and "SET LastChangeAt" in params["UpdateExpression"]:
             closing[0] = False
-            world.windows.close("my-bucket", world.item(), world.item().refresh_at)
+            world.windows.close("my-bucket", world.item(), world.item().refresh_at, world.time + LIFETIME_MS)
 
     world.dynamodb.meta.events.register("provide-client-params.dynamodb.UpdateItem", close_first)
     aggregate(world, s3_record("videos/b.mp4"))
@@ -136,6 +136,15 @@ def test_a_change_that_joins_while_the_window_is_closed_opens_the_next(world: Wo
     assert len(world.sent) == 2
     assert world.item().folders == {"/videos"}
     assert world.item().refreshed_folders == {"/photos"}
+
+
+def test_an_answer_that_says_nothing_is_not_taken_for_success(world: World) -> None:
+    def truncate(parsed: dict[str, Any], **_: Any) -> None:
+        parsed.pop("Attributes", None)
+
+    world.dynamodb.meta.events.register("after-call.dynamodb.UpdateItem", truncate)
+    with pytest.raises(NotFinishedError, match="DynamoDB says that it updated my-bucket, and not to what"):
+        aggregate(world, s3_record())
 
 
 def test_what_dynamodb_refuses_is_raised(world: World) -> None:

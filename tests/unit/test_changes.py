@@ -39,6 +39,11 @@ def test_without_a_sequencer_the_request_and_its_time_tell_changes_apart() -> No
     assert first.identity == again.identity != second.identity
 
 
+def test_a_change_by_nobody_known_is_a_change() -> None:
+    [change], _ = read_event(s3_event(s3_record(userIdentity={"principalId": None})))
+    assert change.principal == ""
+
+
 def test_a_test_event_tells_of_nothing() -> None:
     assert read_event({"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "my-bucket"}) == ([], [])
 

@@ -48,6 +48,8 @@ EMPTY_ACCOUNT = {
     "lambda get-function-event-invoke-config": ABSENT,
     "lambda get-function-recursion-config": ABSENT,
     "lambda get-policy": ABSENT,
+    "events describe-rule": ABSENT,
+    "events list-targets-by-rule": ABSENT,
     "lambda list-event-source-mappings": ["null"],
 }
 
@@ -143,9 +145,9 @@ def test_a_bucket_that_does_not_exist_is_refused(checkout: Checkout) -> None:
 @pytest.mark.parametrize(
     ("flag", "value", "allowed"),
     [
-        ("--refresh-delay-seconds", "901", "from 0 to 900"),
-        ("--refresh-delay-seconds", "-1", "from 0 to 900"),
-        ("--refresh-delay-seconds", "1.5", "from 0 to 900"),
+        ("--refresh-delay-seconds", "43201", "from 0 to 43200"),
+        ("--refresh-delay-seconds", "-1", "from 0 to 43200"),
+        ("--refresh-delay-seconds", "1.5", "from 0 to 43200"),
         ("--min-refresh-interval-seconds", "3601", "from 1 to 3600"),
         ("--log-level", "LOUD", "DEBUG INFO WARNING ERROR"),
         ("--log-retention-days", "31", "14 30 60"),

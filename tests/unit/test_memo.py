@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from event_aggregator.aggregate import Aggregator, NotFinishedError
-from event_aggregator.memo import MARGIN_MS, Memo
+from event_aggregator.memo import MARGIN_MS, Memo, is_open
 from event_aggregator.table import Item
 from tests.unit.conftest import START, World, fail, s3_event, s3_record
 
@@ -21,8 +21,8 @@ def remembering(item: Item) -> Memo:
 
 
 def absorbs(memo: Memo, bucket: str, folders: frozenset[str], now: int) -> bool:
-    known = memo.recall(bucket, now)
-    return known is not None and known.holds(folders)
+    known = memo.recall(bucket)
+    return known is not None and is_open(known, now) and known.holds(folders)
 
 
 def test_a_change_of_a_folder_in_a_confirmed_window_is_absorbed() -> None:
@@ -122,7 +122,7 @@ def test_a_change_after_the_refresh_opens_the_next_window(world: World) -> None:
     container = world.aggregator
     aggregate(container, "photos/a.jpg")
     world.time += 30_000
-    world.windows.close("my-bucket", world.item(), world.time)
+    world.windows.close("my-bucket", world.item(), world.time, world.time + 1)
     aggregate(container, "photos/b.jpg", at=world.time)
     assert len(world.sent) == 2
 

@@ -70,6 +70,21 @@ def test_no_mark_is_made_for_a_refresh_whose_completion_has_come_already(world: 
     assert accepted(world, START).in_progress_id is None
 
 
+def test_completions_of_others_do_not_hide_one_that_came_early(world: World) -> None:
+    claim(world, START)
+    world.pace.completed(KEY, "n1")
+    for number in range(5):
+        world.pace.completed(KEY, f"of-others-{number}")
+    assert accepted(world, START).in_progress_id is None
+
+
+def test_the_number_of_completions_that_are_remembered_is_bounded(world: World) -> None:
+    claim(world, START)
+    for number in range(30):
+        world.pace.completed(KEY, f"of-others-{number}")
+    assert world.item(KEY).completed <= 11
+
+
 def test_a_share_that_was_never_asked_knows_of_no_completion(world: World) -> None:
     assert world.pace.completed(KEY, "n1") is None
     assert world.item(KEY) == Item()

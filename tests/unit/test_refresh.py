@@ -1,7 +1,7 @@
 """From messages on the queue to refreshed shares, with moto's DynamoDB and SQS and shares that do as a test says."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
@@ -9,9 +9,10 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from event_aggregator.aggregate import NotFinishedError
 from event_aggregator.file_shares import FileShare, FileShares
 from event_aggregator.folders import WHOLE_SHARE, Round
+from event_aggregator.messages import NotUnderstoodError
 from event_aggregator.observability import timestamp
 from event_aggregator.refresh import NotRefreshedError, Refresher, backoff
-from event_aggregator.request import LIFETIME_MS, NotUnderstoodError, Request
+from event_aggregator.request import LIFETIME_MS, Request
 from event_aggregator.table import Item
 from event_aggregator.window import Due
 from tests.unit.conftest import START, World, fail, s3_event, s3_record
@@ -58,13 +59,18 @@ class Gateway(FileShares):
     asked: list[str] = field(default_factory=list)
     rounds: list[Round] = field(default_factory=list)
     listing: Exception | None = None
+    slowness: int = 0  # of a RefreshCache call, milliseconds
 
     def showing(self, bucket: str) -> list[FileShare]:
         if self.listing:
             raise self.listing
         return [share for share in self.shares if share.bucket == bucket]
 
+    def is_gone(self, share_id: str) -> bool:
+        return all(share.share_id != share_id for share in self.shares)
+
     def refresh(self, share: FileShare, round_: Round) -> str:
+        self.world.time += self.slowness
         self.asked.append(share.share_id)
         self.rounds.append(round_)
         if share.share_id in self.answers:
@@ -156,7 +162,7 @@ def test_a_listing_that_fails_leaves_the_window_open(gateway: Gateway) -> None:
 
 def test_a_refresh_that_died_half_way_is_taken_up_again(world: World, gateway: Gateway) -> None:
     world.time += 30_000
-    world.windows.close("my-bucket", world.item(), world.time)  # and here it died
+    world.windows.close("my-bucket", world.item(), world.time, world.time + LIFETIME_MS)  # and here it died
     gateway.deliver(world.requests()[0])
     assert gateway.asked == ["share-1"]
     assert world.item().refreshing_id is None
@@ -365,7 +371,7 @@ def test_a_completion_of_an_unknown_refresh_changes_nothing(world: World, gatewa
     refreshing(world, gateway)
     before = world.item("my-bucket/share-1")
     gateway.complete("notification-of-somebody-else", name)
-    assert world.item("my-bucket/share-1") == before
+    assert replace(world.item("my-bucket/share-1"), completed=0) == before
 
 
 def test_a_share_that_was_never_asked_gets_no_item_by_a_completion(world: World, gateway: Gateway) -> None:
@@ -438,14 +444,16 @@ def test_a_lost_request_is_sent_again_by_the_sweep_after_its_lease(world: World,
     gateway.deliver_body('{"sweep": true}')
     assert len(world.sent) == 1, "it may still be delivered"
     world.time += 1
-    gateway.deliver_body('{"sweep": true}')
+    for _ in range(3):
+        gateway.deliver_body('{"sweep": true}')
+    assert len(world.sent) == 2, "a sweep must not breed requests"
     gateway.deliver(world.requests()[-1])
     assert gateway.asked == ["share-1"]
 
 
 def test_a_request_lost_after_its_window_was_closed_is_sent_again_by_the_sweep(world: World, gateway: Gateway) -> None:
     world.time += 30_000
-    world.windows.close("my-bucket", world.item(), world.time)
+    world.windows.close("my-bucket", world.item(), world.time, world.time + LIFETIME_MS)
     world.time += LIFETIME_MS + 1
     gateway.deliver_body('{"sweep": true}')
     gateway.deliver(world.requests()[-1])
@@ -528,6 +536,30 @@ def test_a_share_that_cannot_be_made_to_wait_fails_the_message_but_not_the_other
     gateway.deliver(world.requests()[0])  # delivered again
     assert world.requests()[-2].key == "my-bucket/share-1", "its request, which could not be sent, is sent now"
     assert world.item().refreshing_id is None
+
+
+def test_shares_for_which_no_time_is_left_are_asked_in_invocations_of_their_own(world: World, gateway: Gateway) -> None:
+    world.settings["IN_PROGRESS_TIMEOUT_SECONDS"] = "0"
+    gateway.shares = [share(f"share-{n}") for n in range(10)]
+    gateway.slowness = 8_000
+    gateway.deliver_when_due()
+    assert gateway.asked == ["share-0", "share-1", "share-2", "share-3"]
+    assert world.item().refreshing_id is None
+    for request in world.requests()[1:]:
+        world.time += 1_000
+        gateway.deliver(request)
+    assert gateway.asked == [f"share-{n}" for n in range(10)]
+
+
+def test_a_waiting_share_that_is_listed_and_cannot_be_described_is_not_forgotten(
+    world: World, gateway: Gateway
+) -> None:
+    gateway.answers["share-1"] = BUSY
+    gateway.deliver_when_due()
+    gateway.shares = [FileShare(share().arn, "AVAILABLE", "", "")]
+    with pytest.raises(NotRefreshedError, match="cannot be described"):
+        gateway.deliver_when_due()
+    assert world.item("my-bucket/share-1").folders == {"/photos"}
 
 
 def test_an_event_that_the_aggregator_could_not_handle_is_aggregated(world: World, gateway: Gateway) -> None:

@@ -2,16 +2,15 @@ import json
 
 import pytest
 
-from event_aggregator.request import (
-    ActionQueue,
+from event_aggregator.messages import (
     BucketRequest,
     FailedEvent,
     NotUnderstoodError,
     RefreshCompleted,
-    Request,
     Sweep,
     read_message,
 )
+from event_aggregator.request import ActionQueue, Request
 from tests.unit.conftest import START, World
 
 
@@ -57,6 +56,17 @@ def test_a_completion_event_names_its_share_and_its_notification() -> None:
         },
     }
     expected = RefreshCompleted("arn:aws:storagegateway:us-east-1:1:share/share-1", "n1", 1_517_952_893_000)
+    assert read_message(json.dumps(event), None) == expected
+
+
+@pytest.mark.parametrize("completed", [{}, {"completed": "yesterday"}, {"completed": None}])
+def test_a_completion_event_without_a_readable_time_counts_all_the_same(completed: dict[str, object]) -> None:
+    event = {
+        "detail-type": "Storage Gateway Refresh Cache Event",
+        "resources": ["arn:aws:storagegateway:us-east-1:1:share/share-1"],
+        "detail": {"notification-id": "n1", **completed},
+    }
+    expected = RefreshCompleted("arn:aws:storagegateway:us-east-1:1:share/share-1", "n1", None)
     assert read_message(json.dumps(event), None) == expected
 
 

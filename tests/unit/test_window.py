@@ -11,6 +11,7 @@ from tests.unit.conftest import START, World
 
 KEY = "my-bucket"
 DUE = START + 30_000
+LEASE = DUE + 10_000
 FIXED = Due(DUE)
 
 
@@ -18,19 +19,21 @@ def open_window(windows: Windows, window_id: str = "w1", key: str = KEY, **chang
     arguments: dict[str, Any] = {
         "folders": frozenset({"/a"}),
         "owners": ["change-1"],
-        "last_change_at": START,
+        "newest_event": START,
         "now": START,
         "since": START,
         "refresh_at": DUE,
         "lease_until": START + 40_000,
     }
-    return windows.open(key, window_id, **(arguments | changed))
+    opened, item = windows.open(key, window_id, **(arguments | changed))
+    assert opened == (item.window_id == window_id)
+    return item
 
 
 def closed(windows: Windows, now: int = START + 30_000) -> None:
     """A window of /a was opened, confirmed and closed at `now`, and its refresh completed."""
     open_window(windows, "w0")
-    assert windows.close(KEY, windows.read(KEY), now)
+    assert windows.close(KEY, windows.read(KEY), now, LEASE)
     windows.complete(KEY, "w0")
 
 
@@ -84,7 +87,7 @@ def test_folders_join_the_window_that_was_met(world: World) -> None:
 
 def test_nothing_joins_a_window_that_was_closed_meanwhile(world: World) -> None:
     item = open_window(world.windows)
-    world.windows.close(KEY, item, DUE)
+    world.windows.close(KEY, item, DUE, LEASE)
     assert world.windows.join(KEY, item, frozenset({"/b"}), START, FIXED) is None
     assert world.item().folders == frozenset()
 
@@ -99,21 +102,21 @@ def test_a_window_of_too_many_folders_or_bytes_holds_everything_instead(world: W
 
 def test_closing_moves_the_folders_to_the_refresh(world: World) -> None:
     open_window(world.windows)
-    item = world.windows.close(KEY, world.item(), START + 30_000)
+    item = world.windows.close(KEY, world.item(), DUE, LEASE)
     assert item == world.item()
     assert item == Item(refreshing_id="w1", refreshed_folders=frozenset({"/a"}), refreshed_since=START)
 
 
 def test_a_window_is_not_closed_before_it_is_due(world: World) -> None:
     item = open_window(world.windows)
-    assert world.windows.close(KEY, item, DUE - 1) is None
+    assert world.windows.close(KEY, item, DUE - 1, LEASE) is None
 
 
 def test_a_window_that_was_moved_later_meanwhile_is_not_closed(world: World) -> None:
     """A warm container relies on the later RefreshAt, and absorbs changes until then."""
     seen = open_window(world.windows)
     world.windows.join(KEY, seen, frozenset({"/a"}), DUE - 1, Due(DUE + 20_000, longest=600_000))
-    assert world.windows.close(KEY, seen, DUE) is None
+    assert world.windows.close(KEY, seen, DUE, LEASE) is None
 
 
 def test_joining_moves_a_window_later_and_never_earlier(world: World) -> None:
@@ -150,28 +153,52 @@ def test_a_window_is_opened_for_a_refresh_in_progress_only_while_it_is(world: Wo
     assert open_window(world.windows, "w1", key="share", while_in_progress="n1").window_id == "w1"
 
 
-def test_windows_past_their_lease_and_refreshes_that_were_never_completed_are_overdue(world: World) -> None:
-    open_window(world.windows, "w1", key="expired", lease_until=START)
-    open_window(world.windows, "w2", key="open", lease_until=START + 1_000_000)
+def test_windows_and_refreshes_past_their_lease_are_overdue_until_it_is_renewed(world: World) -> None:
+    open_window(world.windows, "w1", key="open", lease_until=START + 1_000_000)
+    open_window(world.windows, "w2", key="expired", lease_until=START)
     for key, window_id in (("unfinished", "w3"), ("finished", "w4")):
-        item = open_window(world.windows, window_id, key=key)
-        world.windows.close(key, item, DUE)
+        world.windows.close(key, open_window(world.windows, window_id, key=key), DUE, LEASE)
     world.windows.complete("finished", "w4")
-    assert set(world.windows.overdue(DUE + 9_999, 10_000)) == {("expired", "w1")}
-    assert set(world.windows.overdue(DUE + 10_001, 10_000)) == {("expired", "w1"), ("unfinished", "w3")}
+    assert set(world.windows.overdue(LEASE)) == {("expired", "w2")}
+    assert set(world.windows.overdue(LEASE + 1)) == {("expired", "w2"), ("unfinished", "w3")}
+    for key, window_id in world.windows.overdue(LEASE + 1):
+        world.windows.confirm(key, window_id, LEASE + 1_000)
+    assert list(world.windows.overdue(LEASE + 1)) == []
+
+
+def test_renewing_the_lease_of_a_refresh_leaves_the_window_that_was_opened_meanwhile_alone(world: World) -> None:
+    world.windows.close(KEY, open_window(world.windows, "w1"), DUE, LEASE)
+    open_window(world.windows, "w2", newest_event=DUE, lease_until=START + 50_000)
+    world.windows.confirm(KEY, "w1", START + 1_000_000)
+    assert not world.item().confirmed
+
+
+def test_folders_that_are_taken_over_again_and_again_become_everything(world: World) -> None:
+    for number in range(4):
+        folders = frozenset(f"/{number}/{n}" for n in range(50))
+        item = open_window(world.windows, f"w{number}", folders=folders, newest_event=DUE)
+        world.windows.close(KEY, item, DUE, LEASE)
+    assert world.item().refreshed_folders == {EVERYTHING}
+
+
+def test_folders_join_a_window_that_a_completion_has_made_due_meanwhile_without_undoing_that(world: World) -> None:
+    seen = open_window(world.windows, "w1", key="share", refresh_at=DUE)
+    world.pace.make_due("share", "w1", START)
+    world.windows.join("share", seen, frozenset({"/b"}), START, FIXED)
+    assert world.item("share").refresh_at == START
 
 
 def test_a_window_is_closed_once(world: World) -> None:
     item = open_window(world.windows)
-    assert world.windows.close(KEY, item, DUE)
-    assert world.windows.close(KEY, item, DUE) is None
+    assert world.windows.close(KEY, item, DUE, LEASE)
+    assert world.windows.close(KEY, item, DUE, LEASE) is None
 
 
 def test_closing_takes_over_the_folders_of_a_refresh_that_was_never_completed(world: World) -> None:
     open_window(world.windows, "w1", folders=frozenset({"/a"}))
-    world.windows.close(KEY, world.item(), DUE)
-    open_window(world.windows, "w2", folders=frozenset({"/b"}), last_change_at=DUE)
-    item = world.windows.close(KEY, world.item(), DUE)
+    world.windows.close(KEY, world.item(), DUE, LEASE)
+    open_window(world.windows, "w2", folders=frozenset({"/b"}), newest_event=DUE)
+    item = world.windows.close(KEY, world.item(), DUE, LEASE)
     assert item
     assert item.refreshing_id == "w2"
     assert item.refreshed_folders == {"/a", "/b"}
@@ -179,9 +206,9 @@ def test_closing_takes_over_the_folders_of_a_refresh_that_was_never_completed(wo
 
 def test_a_refresh_that_was_taken_over_cannot_be_completed(world: World) -> None:
     open_window(world.windows, "w1")
-    world.windows.close(KEY, world.item(), DUE)
-    open_window(world.windows, "w2", last_change_at=DUE)
-    world.windows.close(KEY, world.item(), DUE)
+    world.windows.close(KEY, world.item(), DUE, LEASE)
+    open_window(world.windows, "w2", newest_event=DUE)
+    world.windows.close(KEY, world.item(), DUE, LEASE)
     world.windows.complete(KEY, "w1")
     assert world.item().refreshing_id == "w2"
 
@@ -200,19 +227,19 @@ def test_a_late_change_is_covered_only_by_a_refresh_of_its_folder_that_began_wel
 ) -> None:
     closed(world.windows, now=START + 100_000)
     changed_at = START + 100_000 - change_before_refresh
-    item = open_window(world.windows, "w1", folders=frozenset(folders), last_change_at=changed_at)
+    item = open_window(world.windows, "w1", folders=frozenset(folders), newest_event=changed_at)
     assert (item.window_id is None) == is_covered
 
 
 def test_a_refresh_of_everything_covers_every_folder(world: World) -> None:
     open_window(world.windows, "w0", folders=frozenset({EVERYTHING}))
-    world.windows.close(KEY, world.item(), START + 100_000)
+    world.windows.close(KEY, world.item(), START + 100_000, LEASE)
     assert open_window(world.windows, "w1", folders=frozenset({"/x", "/y"})).window_id is None
 
 
 def test_what_is_handed_to_a_share_is_never_taken_for_covered(world: World) -> None:
     closed(world.windows, now=START + 100_000)
-    assert open_window(world.windows, "w1", last_change_at=None).window_id == "w1"
+    assert open_window(world.windows, "w1", newest_event=None).window_id == "w1"
 
 
 def test_an_error_that_is_no_failed_condition_is_raised(world: World) -> None:

@@ -1,0 +1,53 @@
+"""The shortcuts on the way to a client lead to the same endpoints as botocore's own data."""
+
+from typing import Any
+
+import botocore.session
+import pytest
+from botocore.session import Session
+
+from event_aggregator.aws import FastLoader
+
+
+class NotSentError(Exception):
+    """In the place of a call over the network."""
+
+
+def endpoints(session: Session, region: str) -> list[tuple[str, ...]]:
+    """Where, and signed for what, each of the services is called in a region."""
+    found: list[tuple[str, ...]] = []
+
+    def stop(request: Any, signing_name: str, region_name: str, **_: Any) -> None:
+        found.append((request.url, signing_name, region_name))
+        raise NotSentError
+
+    for service, operation in (("dynamodb", "list_tables"), ("sqs", "list_queues"), ("storagegateway", "list_tapes")):
+        client = session.create_client(service, region_name=region)
+        client.meta.events.register("before-sign", stop)
+        with pytest.raises(NotSentError):
+            getattr(client, operation)()
+    return found
+
+
+def fast() -> Session:
+    session = botocore.session.get_session()
+    session.register_component("data_loader", FastLoader())
+    return session
+
+
+def plain() -> Session:
+    return botocore.session.get_session()
+
+
+@pytest.mark.parametrize(
+    "region",
+    ["us-east-1", "eu-central-1", "ap-southeast-5", "cn-north-1", "us-gov-west-1", "us-iso-east-1", "xx-new-1"],
+)
+def test_every_service_is_called_where_botocore_would_call_it(region: str) -> None:
+    assert endpoints(fast(), region) == endpoints(plain(), region) != []
+
+
+@pytest.mark.parametrize("variable", ["AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT"])
+def test_special_endpoints_are_botocores_own(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    monkeypatch.setenv(variable, "true")
+    assert endpoints(fast(), "us-east-1") == endpoints(plain(), "us-east-1")

@@ -1,0 +1,155 @@
+"""Finding and asking file shares, through the SDK, of a simulated Storage Gateway."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import botocore.session
+import pytest
+from botocore.exceptions import ClientError, ReadTimeoutError
+
+from event_aggregator.file_shares import NO_BUCKET, FileShares, location, may_concern_folders
+from event_aggregator.folders import Round
+from local.gateway import StorageGateway
+
+
+@pytest.fixture
+def gateway() -> Iterator[StorageGateway]:
+    with StorageGateway(None, page_size=3, refresh_seconds=0) as gateway:
+        yield gateway
+
+
+@pytest.fixture
+def file_shares(gateway: StorageGateway) -> FileShares:
+    client: Any = botocore.session.get_session().create_client("storagegateway", endpoint_url=gateway.endpoint_url)
+    return FileShares(client, client)
+
+
+def operations(gateway: StorageGateway) -> list[str]:
+    return [call.operation for call in gateway.calls]
+
+
+def test_every_share_of_a_bucket_is_found_on_all_pages_and_of_both_kinds(
+    gateway: StorageGateway, file_shares: FileShares
+) -> None:
+    wanted = [gateway.add_share("mine", kind="NFS"), gateway.add_share("mine", "a/b", kind="SMB", gateway_id="sgw-2")]
+    for _ in range(8):
+        gateway.add_share("others")
+    wanted.append(gateway.add_share("mine", kind="SMB"))
+    found = file_shares.showing("mine")
+    assert [share.arn for share in found] == [share.arn for share in wanted]
+    assert [share.prefix for share in found] == ["", "a/b/", ""]
+    assert found[0].key == f"mine/{wanted[0].share_id}"
+
+
+def test_eleven_shares_are_described_in_two_calls_and_only_once(
+    gateway: StorageGateway, file_shares: FileShares
+) -> None:
+    for _ in range(11):
+        gateway.add_share("mine", kind="SMB")
+    assert len(file_shares.showing("mine")) == len(file_shares.showing("mine")) == 11
+    assert operations(gateway).count("DescribeSMBFileShares") == 2
+    assert operations(gateway).count("ListFileShares") == 2 * 4
+
+
+def test_the_status_is_read_afresh(gateway: StorageGateway, file_shares: FileShares) -> None:
+    share = gateway.add_share("mine", status="UPDATING")
+    assert [found.available for found in file_shares.showing("mine")] == [False]
+    share.status = "AVAILABLE"
+    assert [found.available for found in file_shares.showing("mine")] == [True]
+
+
+@pytest.mark.parametrize("status", ["DELETING", "FORCE_DELETING"])
+def test_a_share_that_is_being_deleted_is_left_alone_and_gone(
+    gateway: StorageGateway, file_shares: FileShares, status: str
+) -> None:
+    share = gateway.add_share("mine", status=status)
+    assert file_shares.showing("mine") == []
+    assert file_shares.is_gone(share.share_id)
+
+
+def test_a_share_that_cannot_be_described_keeps_no_other_from_being_found(
+    gateway: StorageGateway, file_shares: FileShares, caplog: pytest.LogCaptureFixture
+) -> None:
+    good, bad = gateway.add_share("mine"), gateway.add_share("mine")
+    bad.kind = "SMB"
+    answer = gateway._list
+    gateway._list = lambda request: {  # type: ignore[method-assign]
+        **answer(request),
+        "FileShareInfoList": [{**share, "FileShareType": "NFS"} for share in answer(request)["FileShareInfoList"]],
+    }  # as a share that was deleted between the two calls: its description is refused
+    assert [share.arn for share in file_shares.showing("mine")] == [good.arn]
+    assert f"{bad.arn} cannot be described" in caplog.text
+    assert not file_shares.is_gone(bad.share_id)
+
+
+def test_an_outage_is_raised_and_not_taken_for_no_shares(gateway: StorageGateway, file_shares: FileShares) -> None:
+    gateway.outage = True
+    with pytest.raises(ClientError):
+        file_shares.showing("mine")
+
+
+def test_a_share_on_an_access_point_is_named_in_a_warning_once(
+    gateway: StorageGateway, file_shares: FileShares, caplog: pytest.LogCaptureFixture
+) -> None:
+    gateway.add_share("mine", location_arn="arn:aws:s3:us-east-1:123456789012:accesspoint/mine")
+    assert file_shares.showing("mine") == file_shares.showing("mine") == []
+    assert caplog.text.count("accesspoint/mine") == 1
+
+
+@pytest.mark.parametrize(
+    ("arn", "bucket_and_prefix"),
+    [
+        ("arn:aws:s3:::my-bucket", ("my-bucket", "")),
+        ("arn:aws:s3:::my-bucket/", ("my-bucket", "")),
+        ("arn:aws-cn:s3:::my-bucket/a/b/", ("my-bucket", "a/b/")),
+        ("arn:aws-us-gov:s3:::my.bucket/a b/ü/", ("my.bucket", "a b/ü/")),
+        ("arn:aws:s3:us-east-1:123456789012:accesspoint/mine/a/", NO_BUCKET),
+        ("mine-ab123cdef4gehijklmn5opqrstuvuse1a-s3alias", NO_BUCKET),
+    ],
+)
+def test_a_location_names_its_bucket_and_prefix_in_every_partition(
+    arn: str, bucket_and_prefix: tuple[str, str]
+) -> None:
+    assert location(arn) == bucket_and_prefix
+
+
+def test_a_refresh_names_its_folders_and_whether_what_is_beneath_them(
+    gateway: StorageGateway, file_shares: FileShares
+) -> None:
+    gateway.add_share("mine").list_objects = lambda _: ([], [])
+    [share] = file_shares.showing("mine")
+    notification = file_shares.refresh(share, Round(["/", "a b"], recursive=False))
+    assert notification == gateway.refreshes[0].notification_id
+    assert (gateway.calls[-1].folders, gateway.calls[-1].recursive) == (("/", "a b"), False)
+
+
+def test_the_key_of_a_share_is_found_by_its_arn(gateway: StorageGateway, file_shares: FileShares) -> None:
+    share = gateway.add_share("mine")
+    assert file_shares.key_of(share.arn) == f"mine/{share.share_id}"
+    assert file_shares.key_of(f"{share.arn}X") is None
+    listings = operations(gateway).count("ListFileShares")
+    file_shares.key_of(share.arn)
+    assert operations(gateway).count("ListFileShares") == listings, "what is known is not looked up again"
+
+
+def refusal(code: str, message: str = "no", error_code: str = "") -> ClientError:
+    answer: Any = {"Error": {"Code": code, "Message": message}, "error": {"errorCode": error_code}}
+    return ClientError(answer, "RefreshCache")
+
+
+@pytest.mark.parametrize(
+    ("error", "may"),
+    [
+        (refusal("InvalidGatewayRequestException", "Too many requests have been sent to server."), False),
+        (refusal("InvalidGatewayRequestException", error_code="GatewayNotConnected"), False),
+        (refusal("ThrottlingException"), False),
+        (refusal("AccessDeniedException"), False),
+        (ReadTimeoutError(endpoint_url="x"), False),
+        (refusal("InvalidGatewayRequestException", error_code="InvalidParameters"), True),
+        (refusal("InvalidGatewayRequestException", "something new"), True),
+        (refusal("InternalServerError"), True),
+        (refusal("ValidationException"), True),
+    ],
+)
+def test_only_a_refusal_that_is_known_to_have_another_cause_does_not_widen(error: Exception, may: bool) -> None:
+    assert may_concern_folders(error) == may
