@@ -50,6 +50,8 @@ def _sections(quick: bool) -> Iterator[str]:
     shapes = [traffic.run(shape, times) for shape, times in traffic.shapes(0.1 if quick else 1).items()]
     if not quick:
         charts.draw_traffic(list(traffic.by_rate([10, 30, 100, 300, 1_000, 3_000])), _DOCS / document.TRAFFIC_CHART)
+        fixed, quiet = traffic.upload(), traffic.upload(refresh_quiet_seconds=30)
+        charts.draw_upload({"fixed delay of 30 s": fixed, "quiet time of 30 s": quiet}, _DOCS / document.UPLOAD_CHART)
     yield document.traffic(shapes, chart=not quick)
 
     example = money.worked_example(ours, objects, sweeps=True)

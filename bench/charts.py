@@ -1,6 +1,6 @@
-"""The two curves that say more than their table."""
+"""The curves that say more than a table."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bench.scope import Scope
-from bench.traffic import Outcome
+from bench.traffic import Outcome, Times
 
 mpl.use("agg")  # needs no screen
 from matplotlib import pyplot as plt
@@ -39,6 +39,23 @@ def draw_traffic(outcomes: Sequence[Outcome], to: Path) -> None:
     axes.loglog(events, fewest, ":", color="black", label="fewest possible, 60 s apart")
     axes.set_xlabel("events in an hour, at random times")
     axes.set_ylabel("refreshes of the share")
+    _save(axes, figure, to)
+
+
+def draw_upload(uploads: Mapping[str, tuple[Times, Times]], to: Path) -> None:
+    """The same upload over time: what is in the bucket, and what the share shows under each setting."""
+    figure, axes = plt.subplots(figsize=(8, 3.4))
+    written, _ = next(iter(uploads.values()))
+    end = max(refreshes[-1] for _, refreshes in uploads.values()) + 15_000
+    axes.step([at / 1000 for at in (*written, end)], [*range(1, len(written) + 1), len(written)], where="post",
+              color="tab:blue", label="files in the bucket")  # fmt: skip
+    for (name, (_, refreshes)), color in zip(uploads.items(), ("tab:red", "tab:green"), strict=True):
+        shown = [sum(at <= refresh for at in written) for refresh in refreshes]
+        number = f"{len(refreshes)} refresh{'es' if len(refreshes) > 1 else ''}"
+        axes.step([0, *(at / 1000 for at in refreshes), end / 1000], [0, *shown, shown[-1]], where="post",
+                  color=color, label=f"on the share, {name}: {number}")  # fmt: skip
+    axes.set_xlabel("seconds since the first file")
+    axes.set_ylabel("files")
     _save(axes, figure, to)
 
 

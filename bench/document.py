@@ -10,7 +10,7 @@ from bench.report import dollars, machine, number, ratio, table, today
 from bench.scope import DEPTH, OBJECTS_A_FOLDER, Cost, Scope, Spread
 from bench.traffic import Outcome
 
-SCOPE_CHART, TRAFFIC_CHART = "refresh-cost.png", "refreshes.png"
+SCOPE_CHART, TRAFFIC_CHART, UPLOAD_CHART = "refresh-cost.png", "refreshes.png", "quiet-window.png"
 
 
 def head() -> str:

@@ -21,8 +21,9 @@ REFRESH_TAKES = 5_000  # milliseconds, until the gateway reports it complete
 class Ours:
     """This project's two functions: an Aggregator a container, and a Refresher for the one share."""
 
-    def __init__(self, world: World, containers: int = 1) -> None:
-        settings = Settings.read({"TABLE_NAME": TABLE, "QUEUE_URL": world.queue_url})
+    def __init__(self, world: World, containers: int = 1, **changed: int) -> None:
+        environment = {name.upper(): str(value) for name, value in changed.items()}
+        settings = Settings.read({"TABLE_NAME": TABLE, "QUEUE_URL": world.queue_url, **environment})
         windows, queue = Windows(world.dynamodb, TABLE), ActionQueue(lambda: world.sqs, world.queue_url)
         first, *others = [Aggregator(windows, queue, settings, lambda: world.now) for _ in range(containers + 1)]
         self._refresher = Refresher(first, _OneShare(world), Pace(world.dynamodb, TABLE))

@@ -61,6 +61,20 @@ def run(shape: str, times: Times) -> Outcome:
     return Outcome(shape, len(times), len(refreshes), len(fewest(times, 0)), len(fewest(times, INTERVAL)), max(waits))
 
 
+def upload(**settings: int) -> tuple[Times, Times]:
+    """When the files of an upload are written (a pause of 2 to 18 s between two), and when the share is refreshed."""
+    chance = random.Random(_SEED)  # noqa: S311 - the same at each run
+    times = [0]
+    for _ in range(24):
+        times.append(times[-1] + chance.randrange(2, 19) * _SECOND)
+    with simulated(lambda world: Ours(world, **settings)) as world:
+        for number, at in enumerate(times):
+            world.advance(START + at)
+            world.put(f"upload/{number}")
+        world.settle()
+        return times, [at - START for at in world.refreshed_at]
+
+
 def by_rate(rates: Iterable[int]) -> Iterator[Outcome]:
     """An hour of random arrivals, so many in it on average."""
     for rate in rates:

@@ -16,7 +16,7 @@ _ALL_IN = "*"
 MAX_FOLDERS_A_CALL = 50
 # More folders than four calls can take are refreshed by sub-trees instead.
 _MAX_FOLDERS_ONE_BY_ONE = 200
-# The most that can be left for later rounds, and so the most that a window has to keep.
+# What up to 200 single folders leave for later rounds, and so what a window has to keep; more become everything.
 MAX_FOLDERS_LEFT = _MAX_FOLDERS_ONE_BY_ONE - MAX_FOLDERS_A_CALL
 
 # A folder below a share's root, as the names on the way to it.

@@ -7,7 +7,8 @@ until its completion event has come, or until the mark has lapsed because none c
 
 from event_aggregator.table import Item, Table, number, strings
 
-_MARK = "InProgressId, InProgressSince, InProgressFor"
+# InProgressFor stays, to tell how long what is complete has taken.
+_MARK = "InProgressId, InProgressSince"
 
 # So many completions are remembered until the share's next refresh is accepted: most are of refreshes of others.
 _MAX_COMPLETED = 10
@@ -58,25 +59,24 @@ class Pace(Table):
         )
         return item
 
-    def completed(self, key: str, notification_id: str) -> tuple[Item, Item] | None:
-        """A refresh of the share is complete: the item before its mark was cleared, and after.
+    def completed(self, key: str, notification_id: str) -> tuple[bool, Item] | None:
+        """A refresh of the share is complete: whether that cleared its mark, and the item as it is then.
 
         None if this share was never asked, so that the refresh is somebody else's.
         """
-        values = {":ids": strings([notification_id])}
-        # Remembered first: the event may come before the mark is made.
-        known, before = self._update(key, "ADD CompletedIds :ids", "attribute_exists(LastAskedAt)", values)
-        if known and before.completed > _MAX_COMPLETED:
-            self._update(key, "SET CompletedIds = :ids", "attribute_exists(LastAskedAt)", values)
+        clear = (key, f"REMOVE {_MARK}", "InProgressId = :id", {":id": {"S": notification_id}})
+        cleared, item = self._update(*clear)
+        if cleared:
+            return True, item
+        # Somebody else's, or ours, and the event came before the mark was made: then `accepted` will find it here.
+        ids = {":ids": strings([notification_id])}
+        known, item = self._update(key, "ADD CompletedIds :ids", "attribute_exists(LastAskedAt)", ids)
         if not known:
             return None
-        _, after = self._update(
-            key,
-            f"REMOVE {_MARK}",
-            "InProgressId = :id",
-            {":id": {"S": notification_id}},
-        )
-        return before, after
+        if item.completed > _MAX_COMPLETED:
+            self._update(key, "SET CompletedIds = :ids", "attribute_exists(LastAskedAt)", ids)
+        # Or the mark was made between the two writes.
+        return self._update(*clear) if item.in_progress_id == notification_id else (False, item)
 
     def make_due(self, key: str, window_id: str, refresh_at: int) -> None:
         """Have the share's waiting window due at `refresh_at`, if that is earlier and nothing is in progress.

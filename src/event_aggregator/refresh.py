@@ -228,9 +228,9 @@ class Refresher:
         if not key or not found:
             logger.debug(f"A refresh of {event.share_arn} is complete that was not asked for here")
             return
-        before, item = found
-        if before.in_progress_id == event.notification_id:
-            elapsed = ((event.at or self.aggregator.now()) - before.in_progress_for) / 1000
+        cleared, item = found
+        if cleared:
+            elapsed = ((event.at or self.aggregator.now()) - item.in_progress_for) / 1000
             logger.info(f"{key} shows what changed, {elapsed:.1f} s after the first change")
             seconds(key.partition("/")[0], SecondsUntilVisible=max(0.0, elapsed))
         now = self.aggregator.now()

@@ -1,5 +1,7 @@
 """A share's restraint, each operation against moto's DynamoDB."""
 
+from typing import Any
+
 from event_aggregator.table import Item
 from tests.unit.conftest import START, World
 from tests.unit.test_window import open_window
@@ -59,9 +61,23 @@ def test_a_completion_clears_the_mark_and_hands_back_what_it_was_for(world: Worl
     accepted(world, START + 5)
     found = world.pace.completed(KEY, "n1")
     assert found
-    before, after = found
-    assert (before.in_progress_id, before.in_progress_for) == ("n1", START)
-    assert after.in_progress_id is None
+    cleared, item = found
+    assert cleared
+    assert (item.in_progress_id, item.in_progress_for) == (None, START)
+
+
+def test_a_completion_clears_a_mark_that_is_made_while_it_is_noted(world: World) -> None:
+    claim(world, START)
+    made: list[Item] = []
+
+    def make_mark(params: dict[str, Any], **_: Any) -> None:
+        if "ADD CompletedIds" in params["UpdateExpression"] and not made:
+            made.append(accepted(world, START))
+
+    world.dynamodb.meta.events.register("provide-client-params.dynamodb.UpdateItem", make_mark)
+    world.pace.completed(KEY, "n1")
+    assert made[0].in_progress_id == "n1"
+    assert world.item(KEY).in_progress_id is None
 
 
 def test_no_mark_is_made_for_a_refresh_whose_completion_has_come_already(world: World) -> None:
