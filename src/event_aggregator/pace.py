@@ -38,25 +38,28 @@ class Pace(Table):
         )
         return None if claimed else item
 
-    def accepted(self, key: str, now: int, *, notification_id: str, since: int, mark: bool) -> Item:
+    def accepted(  # noqa: PLR0913 - what there is to know of it
+        self, key: str, claimed_at: int, now: int, *, notification_id: str, since: int, mark: bool
+    ) -> Item:
         """A refresh was accepted that shows the changes since `since`; the interval runs from here, not from the claim.
 
         With `mark` it is known to be in progress from now on, unless its completion event has come already. The answer
         is the item as it is then.
         """
+        # Promise: a write that the SDK repeats, since its answer was lost, makes no mark that a completion has cleared.
+        ours = "LastAskedAt = :claimed_at AND (attribute_not_exists(LastAcceptedAt) OR LastAcceptedAt < :claimed_at)"
+        values = {":claimed_at": number(claimed_at), ":now": number(now)}
         accepted = "SET LastAskedAt = :now, LastAcceptedAt = :now"
         if mark:
             marked, item = self._update(
                 key,
                 f"{accepted}, InProgressId = :id, InProgressSince = :now, InProgressFor = :since REMOVE CompletedIds",
-                "attribute_not_exists(CompletedIds) OR NOT contains(CompletedIds, :id)",
-                {":now": number(now), ":id": {"S": notification_id}, ":since": number(since)},
+                f"{ours} AND (attribute_not_exists(CompletedIds) OR NOT contains(CompletedIds, :id))",
+                {**values, ":id": {"S": notification_id}, ":since": number(since)},
             )
             if marked:
                 return item
-        _, item = self._update(
-            key, f"{accepted} REMOVE {_MARK}", "attribute_exists(LastAskedAt)", {":now": number(now)}
-        )
+        _, item = self._update(key, f"{accepted} REMOVE {_MARK}", ours, values)
         return item
 
     def completed(self, key: str, notification_id: str) -> tuple[bool, Item] | None:

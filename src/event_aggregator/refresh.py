@@ -160,9 +160,9 @@ class Refresher:
             due = self.aggregator.now() + again
             self._wait(hand_over, share, folders, due=due, reason=str(error), refused=True)
             return False
-        now = self.aggregator.now()
+        claimed_at, now = now, self.aggregator.now()
         item = self.pace.accepted(
-            share.key, now, notification_id=notification_id, since=hand_over.since, mark=timeout > 0
+            share.key, claimed_at, now, notification_id=notification_id, since=hand_over.since, mark=timeout > 0
         )
         seconds(hand_over.bucket, SecondsUntilAccepted=(now - hand_over.since) / 1000)
         if round_.left:

@@ -14,8 +14,9 @@ def claim(world: World, now: int) -> Item | None:
     return world.pace.claim(KEY, now, interval=60_000, in_progress_timeout=3_600_000)
 
 
-def accepted(world: World, now: int, *, mark: bool = True) -> Item:
-    return world.pace.accepted(KEY, now, notification_id="n1", since=START, mark=mark)
+def accepted(world: World, now: int, *, mark: bool = True, notification_id: str = "n1") -> Item:
+    """The refresh that was claimed at the START is accepted."""
+    return world.pace.accepted(KEY, START, now, notification_id=notification_id, since=START, mark=mark)
 
 
 def test_a_share_is_claimed_once_an_interval(world: World) -> None:
@@ -78,6 +79,24 @@ def test_a_completion_clears_a_mark_that_is_made_while_it_is_noted(world: World)
     world.pace.completed(KEY, "n1")
     assert made[0].in_progress_id == "n1"
     assert world.item(KEY).in_progress_id is None
+
+
+def test_an_acceptance_that_is_written_again_after_its_completion_makes_no_mark(world: World) -> None:
+    """The SDK repeats a write whose answer was lost."""
+    claim(world, START)
+    accepted(world, START)
+    world.pace.completed(KEY, "n1")
+    assert accepted(world, START).in_progress_id is None
+
+
+def test_an_acceptance_that_is_written_again_after_the_next_claim_changes_nothing(world: World) -> None:
+    claim(world, START)
+    accepted(world, START)
+    world.pace.completed(KEY, "n1")
+    claim(world, START + 70_000)
+    world.pace.accepted(KEY, START + 70_000, START + 70_001, notification_id="n2", since=START, mark=True)
+    assert accepted(world, START + 70_002).in_progress_id == "n2"
+    assert world.item(KEY).last_asked_at == START + 70_001
 
 
 def test_no_mark_is_made_for_a_refresh_whose_completion_has_come_already(world: World) -> None:

@@ -362,7 +362,8 @@ def test_a_completion_that_comes_before_the_mark_is_made_counts(world: World, ga
     with pytest.raises(NotRefreshedError):
         gateway.deliver_when_due()
     gateway.complete("notification-1")
-    world.pace.accepted("my-bucket/share-1", world.time, notification_id="notification-1", since=START, mark=True)
+    key, claimed_at = "my-bucket/share-1", world.time
+    world.pace.accepted(key, claimed_at, world.time, notification_id="notification-1", since=START, mark=True)
     assert world.item("my-bucket/share-1").in_progress_id is None
 
 

@@ -148,7 +148,7 @@ def test_a_taken_over_window_keeps_the_time_of_its_first_change(world: World) ->
 
 def test_a_window_is_opened_for_a_refresh_in_progress_only_while_it_is(world: World) -> None:
     world.pace.claim("share", START, interval=0, in_progress_timeout=0)
-    world.pace.accepted("share", START, notification_id="n1", since=START, mark=True)
+    world.pace.accepted("share", START, START, notification_id="n1", since=START, mark=True)
     assert open_window(world.windows, "w1", key="share", while_in_progress="n0").window_id is None
     assert open_window(world.windows, "w1", key="share", while_in_progress="n1").window_id == "w1"
 
