@@ -71,16 +71,24 @@ class Bucket:
         """How often a refresh of the share was accepted."""
         return sum(refresh.share is share for refresh in self.gateway.refreshes)
 
+    def items(self) -> list[dict[str, Any]]:
+        """What the table holds for this bucket and its shares."""
+        items = self.aws.client("dynamodb").scan(TableName="S3EventAggregator")["Items"]
+        return [item for item in items if item["BucketName"]["S"].partition("/")[0] == self.name]
+
     def is_settled(self) -> bool:
         """Nothing is open, waiting or half-way for this bucket or its shares."""
-        items = self.aws.client("dynamodb").scan(TableName="S3EventAggregator")["Items"]
-        mine = [item for item in items if item["BucketName"]["S"].partition("/")[0] == self.name]
-        return bool(mine) and not any("WindowId" in item or "RefreshingId" in item for item in mine)
+        items = self.items()
+        return bool(items) and not any("WindowId" in item or "RefreshingId" in item for item in items)
 
     def becomes_visible(self, *shares: FileShare) -> None:
         """Wait until everything is done, and see that each share shows what the bucket holds below its prefix."""
-        eventually(lambda: all(share.tree() == _below(self.keys(), share.prefix) for share in shares))
-        eventually(self.is_settled)
+        try:
+            eventually(lambda: all(share.tree() == _below(self.keys(), share.prefix) for share in shares))
+            eventually(self.is_settled)
+        except AssertionError as error:
+            error.add_note(f"The table holds {self.items()}")
+            raise
 
 
 def _below(keys: set[str], prefix: str) -> set[str]:
