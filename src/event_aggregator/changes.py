@@ -67,13 +67,16 @@ def _read_record(record: Any) -> Change:
         raise ValueError(f"eventVersion is {record['eventVersion']!r}, and only 2.x is known")
     s3 = record["s3"]
     bucket, key = s3["bucket"]["name"], unquote_plus(s3["object"]["key"])
+    principal = record.get("userIdentity", {}).get("principalId") or ""
     if not bucket or not key:
         raise ValueError("the bucket's name or the key is empty")
+    if not (isinstance(bucket, str) and isinstance(principal, str)):
+        raise TypeError("the bucket's name or the principal's id is no text")
     return Change(
         bucket=bucket,
         key=key,
         time=epoch_ms_of(record["eventTime"]),
-        principal=record.get("userIdentity", {}).get("principalId") or "",
+        principal=principal,
         identity=f"{_occurrence(record)} {key}",
     )
 

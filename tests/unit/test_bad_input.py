@@ -1,0 +1,155 @@
+"""Whatever arrives is understood, or refused with a message that names it: no other surprise, and nothing dropped.
+
+The shapes are those of S3's event notifications (S3 user guide, notification-content-structure, and the pages of each
+event type), and of what reaches a function by a wrong turn. `BAD_INPUT_EXAMPLES` sets how many random inputs are tried.
+"""
+
+import json
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from event_aggregator.changes import NotAnS3RecordError, read_event
+from event_aggregator.messages import NotUnderstoodError, read_message
+from event_aggregator.settings import SettingError, Settings
+from tests.unit.conftest import s3_event, s3_record
+
+EXAMPLES = int(os.environ.get("BAD_INPUT_EXAMPLES", "300"))
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+class _Anything(str):
+    """In the place of a refusal's text where there is none: holds whatever is looked for."""
+
+    __slots__ = ()
+
+    def __contains__(self, text: object) -> bool:
+        return True
+
+
+def refusal(function: Callable[..., Any], *arguments: Any) -> str:
+    """The text with which the input is refused; if it is understood, a text that holds everything."""
+    try:
+        function(*arguments)
+    except (NotUnderstoodError, SettingError) as error:
+        return str(error)
+    return _Anything()
+
+
+def with_object(record: dict[str, Any], **changed: Any) -> dict[str, Any]:
+    record["s3"]["object"] |= changed
+    return record
+
+
+def without(record: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in record.items() if name not in names}
+
+
+UNDERSTOOD = {
+    "an object in a versioned bucket": with_object(s3_record(), versionId="096fKKXTRTtl3on89fVO.nfljtsv6qko"),
+    "a multipart upload": s3_record(eventName="ObjectCreated:CompleteMultipartUpload"),
+    "a delete marker": with_object(s3_record(eventName="ObjectRemoved:DeleteMarkerCreated"), eTag="d41d8cd98f00b204"),
+    "a restored object": s3_record(
+        eventName="ObjectRestore:Completed",
+        glacierEventData={"restoreEventData": {"lifecycleRestorationExpiryTime": "1970-01-01T00:00:00.000Z"}},
+    ),
+    "an expiry by lifecycle": s3_record(
+        eventName="LifecycleExpiration:Delete", userIdentity={"principalId": "s3.amazonaws.com"}
+    ),
+    "a record of version 2.6 with fields of tomorrow": s3_record(eventVersion="2.6", tomorrow={"a": [1]}),
+    "nobody known": without(s3_record(), "userIdentity", "responseElements", "requestParameters"),
+    "a key of four bytes a character, as long as S3 allows": s3_record("%F0%9F%97%82" * 256),
+    "a key that is no Unicode": s3_record("%FF%FE.bin"),
+}
+
+REFUSED: dict[str, Any] = {
+    "an event that SNS wrapped": {"Records": [{"EventSource": "aws:sns", "Sns": {"Message": json.dumps(s3_event())}}]},
+    "an event that SQS wrapped": {"Records": [{"eventSource": "aws:sqs", "body": json.dumps(s3_event(s3_record()))}]},
+    "an event of EventBridge": {
+        "detail-type": "Object Created",
+        "source": "aws.s3",
+        "detail": {"bucket": {"name": "b"}},
+    },
+    "no key": s3_event(s3_record("")),
+    "no bucket": s3_event(s3_record(bucket="")),
+    "a key of the wrong type": s3_event(with_object(s3_record(), key=3)),
+    "a bucket of the wrong type": s3_event(s3_record(bucket=["my-bucket"])),  # type: ignore[arg-type]
+    "a principal of the wrong type": s3_event(s3_record(userIdentity={"principalId": 7})),
+    "a time of the wrong type": s3_event(s3_record(eventTime=1_790_000_000)),
+    "records that are none": {"Records": [None, 3, "text", [], {}]},
+}
+
+
+@pytest.mark.parametrize("name", UNDERSTOOD)
+def test_every_shape_of_a_record_that_s3_sends_is_a_change(name: str) -> None:
+    changes, problems = read_event(s3_event(UNDERSTOOD[name]))
+    assert len(changes) == 1
+    assert problems == []
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_none_of_s3s_is_refused_record_by_record(name: str) -> None:
+    changes, problems = read_event(REFUSED[name])
+    assert changes == []
+    assert len(problems) == len(REFUSED[name].get("Records", [None]))
+    assert all(len(str(problem)) > 20 for problem in problems)
+
+
+def test_an_event_without_any_record_holds_no_change_and_no_problem() -> None:
+    assert read_event({"Records": []}) == ([], [])
+
+
+@settings(max_examples=EXAMPLES, derandomize="BAD_INPUT_EXAMPLES" not in os.environ, database=None, deadline=None)
+@given(json_values)
+def test_any_event_becomes_changes_and_problems_one_for_each_record(event: Any) -> None:
+    changes, problems = read_event(event)
+    records = event.get("Records") if isinstance(event, dict) else None
+    assert len(changes) + len(problems) == (len(records) if isinstance(records, list) else 1)
+    assert all(isinstance(problem, NotAnS3RecordError) for problem in problems)
+
+
+@settings(max_examples=EXAMPLES, derandomize="BAD_INPUT_EXAMPLES" not in os.environ, database=None, deadline=None)
+@given(st.data())
+def test_a_record_of_which_any_part_is_anything_is_a_change_or_a_problem(data: st.DataObject) -> None:
+    record = s3_record()
+    place = data.draw(st.sampled_from([record, record["s3"], record["s3"]["bucket"], record["s3"]["object"]]))
+    place[data.draw(st.sampled_from(sorted(place)))] = data.draw(json_values)
+    changes, problems = read_event(s3_event(record))
+    assert len(changes) + len(problems) == 1
+    for change in changes:
+        texts = (change.bucket, change.key, change.principal, change.identity)
+        assert all(isinstance(text, str) for text in texts)
+        assert isinstance(change.time, int)
+
+
+@settings(max_examples=EXAMPLES, derandomize="BAD_INPUT_EXAMPLES" not in os.environ, database=None, deadline=None)
+@given(json_values | st.dictionaries(st.sampled_from(["version", "key", "window", "attempt", "detail"]), json_values))
+def test_any_message_is_understood_or_refused_with_a_quotation(content: Any) -> None:
+    body = json.dumps(content)
+    assert body[:100] in refusal(read_message, body, None)
+
+
+@settings(max_examples=EXAMPLES, derandomize="BAD_INPUT_EXAMPLES" not in os.environ, database=None, deadline=None)
+@given(st.text(max_size=30))
+def test_any_text_on_the_queue_is_understood_or_refused(body: str) -> None:
+    assert body[:100] in refusal(read_message, body, "my-bucket")
+
+
+@settings(max_examples=EXAMPLES, derandomize="BAD_INPUT_EXAMPLES" not in os.environ, database=None, deadline=None)
+@given(
+    st.sampled_from(["REFRESH_DELAY_SECONDS", "REFRESH_QUIET_SECONDS", "LOG_LEVEL", "REFRESH_SCOPE"]),
+    st.text(max_size=10),
+)
+def test_any_setting_is_taken_or_refused_with_its_name_and_value(name: str, value: str) -> None:
+    refused = refusal(Settings.read, {"TABLE_NAME": "t", "QUEUE_URL": "q", name: value})
+    assert name in refused
+    assert repr(value) in refused
