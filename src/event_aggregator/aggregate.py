@@ -67,6 +67,7 @@ class Aggregator:
         due = self._due(now)
         if known := self.memo.recall(bucket):
             if is_open(known, now) and known.holds(folders) and due.fits(known):
+                logger.debug("Absorbed by the window of %s, from memory", bucket)
                 return
             if joined := self.windows.join(bucket, known, folders, now, due):
                 self.memo.remember(bucket, joined)
