@@ -136,10 +136,18 @@ class Aggregator:
             fits = met.holds(folders) and due.fits(met)
             if item := met if fits else self.windows.join(key, met, folders, now, due):
                 logger.debug(f"Absorbed by the window of {key}", window=item.window_id, folders=sorted(folders))
+                if newest_event is None and item.window_id and not item.confirmed:
+                    # Promise: a share's window has a request. Its opener may be dead, never to come again: a later
+                    # window of the bucket takes its folders over, so that its own message is dropped.
+                    item = self._request(Request(key, item.window_id, attempt), item.refresh_at)
                 return item, None
             # The window was closed between the two writes: the next round opens one, or finds the next.
-        self.queue.send(Request(key, window, attempt), now=self.now(), due=due.at)
-        return self.windows.confirm(key, window, due.at + LIFETIME_MS), window
+        return self._request(Request(key, window, attempt), due.at), window
+
+    def _request(self, request: Request, due: int) -> Item:
+        """Queue a window's request, and only then note that it is queued."""
+        self.queue.send(request, now=self.now(), due=due)
+        return self.windows.confirm(request.key, request.window, due + LIFETIME_MS)
 
 
 def in_words(failures: Iterable[Exception]) -> str:

@@ -495,6 +495,19 @@ def test_a_delay_of_12_hours_takes_48_rounds_and_one_refresh(world: World) -> No
     assert len([request for request in world.requests() if request.key == "my-bucket"]) == 48 + 1
 
 
+def test_a_share_whose_waiting_window_was_never_asked_for_gets_its_request_from_who_joins_it(
+    world: World, gateway: Gateway
+) -> None:
+    gateway.answers["share-1"] = BUSY
+    fail(world.sqs, "SendMessage")
+    with pytest.raises(NotRefreshedError):
+        gateway.deliver_when_due()  # and this message never comes again: the next window takes its folders over
+    change(world, "videos/b.mp4")
+    gateway.deliver_when_due()
+    assert world.item("my-bucket/share-1").confirmed
+    assert world.requests()[-1] == Request("my-bucket/share-1", world.item("my-bucket/share-1").window_id or "")
+
+
 def test_what_comes_while_a_share_waits_joins_its_window(world: World, gateway: Gateway) -> None:
     gateway.answers["share-1"] = BUSY
     gateway.deliver_when_due()

@@ -1,0 +1,181 @@
+"""DynamoDB's answers, by moto's engine called directly: no HTTP, no client, and no expression evaluated twice.
+
+The expressions of this project compare and copy, and never calculate. So what moto answers depends only on the order of
+the numbers in the item and in the call, and on which strings are equal: both are renamed (numbers by rank) before moto
+is asked, and back afterwards, and its answers are remembered.
+"""
+
+import json
+from typing import Any
+
+from moto.dynamodb.exceptions import ConditionalCheckFailed
+from moto.dynamodb.models import DynamoDBBackend
+from moto.dynamodb.responses import DynamoHandler
+
+Attributes = dict[str, Any]
+
+
+class Row:
+    """An item as it is between two writes; there is one Row for each text, so that identity is equality."""
+
+    __slots__ = ("attributes", "text")
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.attributes: Attributes = json.loads(text)
+
+
+class _Handler(DynamoHandler):
+    """moto's handler of DynamoDB requests, with one table."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._backend = DynamoDBBackend("us-east-1", "123456789012")
+        self.table = self._backend.create_table(
+            "windows",
+            schema=[{"AttributeName": "BucketName", "KeyType": "HASH"}],
+            throughput=None,
+            attr=[{"AttributeName": "BucketName", "AttributeType": "S"}],
+            global_indexes=None,
+            indexes=None,
+            streams=None,
+            billing_mode="PAY_PER_REQUEST",
+            sse_specification=None,
+            tags=[],
+            deletion_protection_enabled=False,
+            warm_throughput=None,
+        )
+
+    @property
+    def dynamodb_backend(self) -> DynamoDBBackend:
+        return self._backend
+
+    def ask(self, operation: str, parameters: Attributes, items: list[Attributes]) -> Any:
+        self.table.items.clear()
+        for item in items:
+            self.table.put_item(item)
+        self.body = parameters
+        result: Any = getattr(self, operation)()
+        return result._result
+
+    def update_again(self, parameters: Attributes, items: list[Attributes]) -> Attributes:
+        """Like `ask("update_item", ...)`, for an expression that moto has validated: without doing that again."""
+        self.table.items.clear()
+        for item in items:
+            self.table.put_item(item)
+        after = self._backend.update_item(
+            "windows",
+            parameters["Key"],
+            parameters["UpdateExpression"],
+            {},
+            parameters["ExpressionAttributeValues"],
+            condition_expression=parameters["ConditionExpression"],
+            return_values_on_condition_check_failure=parameters["ReturnValuesOnConditionCheckFailure"],
+        )
+        attributes: Attributes = after.to_json()
+        return attributes
+
+
+class Engine:
+    def __init__(self) -> None:
+        self._handler = _Handler()
+        self._rows: dict[str, Row] = {}
+        self._exact: dict[tuple[str, str], tuple[bool, Row | None]] = {}
+        self._renamed: dict[str, tuple[bool, Attributes | None]] = {}
+        self._validated: set[tuple[str, str, str]] = set()
+
+    def row(self, attributes: Attributes | None) -> Row | None:
+        if attributes is None:
+            return None
+        for value in attributes.values():
+            if "SS" in value:
+                value["SS"].sort()
+        text = json.dumps(attributes, sort_keys=True)
+        return self._rows.setdefault(text, Row(text))
+
+    def update(self, row: Row | None, text: str, parameters: Attributes) -> tuple[bool, Row | None]:
+        """Whether the condition of UpdateItem (`text` is `parameters` as JSON) holds for `row`, and the item after."""
+        asked = (row.text if row else "", text)
+        if asked not in self._exact:
+            ok, after = self._update_renamed(row.attributes if row else None, parameters)
+            self._exact[asked] = ok, self.row(after)
+        return self._exact[asked]
+
+    def _update_renamed(self, before: Attributes | None, parameters: Attributes) -> tuple[bool, Attributes | None]:
+        assert "+" not in parameters["UpdateExpression"]
+        assert "-" not in parameters["UpdateExpression"]
+        names = _Names(before, parameters["ExpressionAttributeValues"])
+        key = parameters["Key"]
+        item = names.rename(before)
+        if item is not None:
+            item |= key
+        renamed = parameters | {"ExpressionAttributeValues": names.rename(parameters["ExpressionAttributeValues"])}
+        text = json.dumps([item, renamed], sort_keys=True)
+        if text not in self._renamed:
+            self._renamed[text] = self._update_by_moto(item, renamed)
+        ok, after = self._renamed[text]
+        if after is None:
+            return ok, None
+        back = names.rename_back(after)
+        return ok, back | key
+
+    def _update_by_moto(self, item: Attributes | None, parameters: Attributes) -> tuple[bool, Attributes | None]:
+        items = [item] if item is not None else []
+        form = (
+            parameters["UpdateExpression"],
+            parameters["ConditionExpression"],
+            " ".join(sorted(parameters["ExpressionAttributeValues"])),
+        )
+        try:
+            if form in self._validated:
+                answer = self._handler.update_again(parameters, items)
+            else:
+                self._validated.add(form)
+                answer = self._handler.ask("update_item", parameters, items)
+        except ConditionalCheckFailed as failed:
+            met: Attributes | None = json.loads(failed.description).get("Item")
+            return False, met
+        return True, json.loads(json.dumps(answer["Attributes"]))
+
+    def scan(self, rows: list[Row], parameters: Attributes) -> list[Attributes]:
+        answer = self._handler.ask("scan", parameters, [json.loads(row.text) for row in rows])
+        items: list[Attributes] = json.loads(json.dumps(answer["Items"]))
+        return items
+
+
+class _Names:
+    """Numbers by their rank and strings in order of appearance, and the way back."""
+
+    def __init__(self, *attributes: Attributes | None) -> None:
+        numbers: set[int] = set()
+        self._strings: dict[str, str] = {"*": "*"}
+        for values in attributes:
+            for name in sorted(values or ()):
+                (kind, value), *_ = (values or {})[name].items()
+                if kind == "N":
+                    numbers.add(int(value))
+                else:
+                    for text in [value] if kind == "S" else sorted(value):
+                        self._strings.setdefault(text, f"s{len(self._strings)}")
+        self._numbers = {str(number): str(rank) for rank, number in enumerate(sorted(numbers), start=1)}
+        self._back = {new: old for old, new in self._strings.items()}
+        self._numbers_back = {new: old for old, new in self._numbers.items()}
+
+    def rename(self, attributes: Attributes | None) -> Attributes | None:
+        return None if attributes is None else _mapped(attributes, self._strings, self._numbers)
+
+    def rename_back(self, attributes: Attributes) -> Attributes:
+        return _mapped(attributes, self._back, self._numbers_back)
+
+
+def _mapped(attributes: Attributes, strings: dict[str, str], numbers: dict[str, str]) -> Attributes:
+    new: Attributes = {}
+    for name, typed in attributes.items():
+        (kind, value), *_ = typed.items()
+        if kind == "N":
+            new[name] = {"N": numbers[value]}
+        elif kind == "S":
+            new[name] = {"S": strings.get(value, value)}
+        else:
+            new[name] = {"SS": sorted(strings[text] for text in value)}
+    return new

@@ -1,0 +1,162 @@
+"""What can happen in a run, and the small scenarios of which every schedule is run, each made for one way in which a
+change could be lost."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from event_aggregator.settings import Settings
+
+SECOND = 1_000  # milliseconds, the unit of every time here
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """S3 writes `keys` at `at`, counted from the start; the event is delivered each of `after` later."""
+
+    at: int
+    keys: tuple[str, ...]
+    after: tuple[int, ...] = (0,)
+    bucket: str = "my-bucket"
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    name: str
+    prefix: str = ""
+    refresh_takes: int = 5 * SECOND
+    bucket: str = "my-bucket"
+    # In these milliseconds after the start it cannot be refreshed.
+    unavailable: tuple[int, int] = (0, 0)
+    uncached: str = ""  # a folder that it refuses to refresh by name
+
+    @property
+    def arn(self) -> str:
+        return f"arn:aws:storagegateway:us-east-1:123456789012:share/{self.name}"
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """Everything that is not the scheduler's to decide."""
+
+    events: tuple[Event, ...]
+    shares: tuple[Share, ...] = (Share("share-1"),)
+    aggregators: tuple[int, ...] = (0, 0)  # containers, each by how far its clock is ahead, in ms
+    refreshers: tuple[int, ...] = (0,)
+    settings: tuple[tuple[str, str], ...] = ()
+    retries: tuple[int, ...] = (60 * SECOND, 120 * SECOND)  # Lambda invokes a failed function again after these
+    completion_events: bool = True
+
+    @cached_property
+    def read_settings(self) -> Settings:
+        return Settings.read({"TABLE_NAME": "windows", "QUEUE_URL": "queue"} | dict(self.settings))
+
+    @property
+    def interval(self) -> int:
+        return self.read_settings.min_refresh_interval_seconds * SECOND
+
+    @property
+    def longest_delay(self) -> int:
+        """From a window's first change to its refresh."""
+        settings = self.read_settings
+        if settings.refresh_quiet_seconds:
+            return settings.refresh_max_delay_seconds * SECOND
+        return settings.refresh_delay_seconds * SECOND
+
+    @property
+    def max_skew(self) -> int:
+        clocks = (0, *self.aggregators, *self.refreshers)
+        return max(clocks) - min(clocks)
+
+
+DELAY = ("REFRESH_DELAY_SECONDS", "20")
+QUIET = (("REFRESH_QUIET_SECONDS", "10"), ("REFRESH_MAX_DELAY_SECONDS", "60"))
+SOON = (2 * SECOND, 5 * SECOND)  # Lambda retries while the window's lease holds
+
+
+def scenario(
+    *events: Event,
+    settings: tuple[tuple[str, str], ...] = (DELAY,),
+    aggregators: tuple[int, ...] = (0, 0),
+    refreshers: tuple[int, ...] = (0,),
+    shares: tuple[Share, ...] = (Share("share-1"),),
+    retries: tuple[int, ...] = (60 * SECOND, 120 * SECOND),
+) -> Scenario:
+    return Scenario(events, shares, aggregators, refreshers, settings, retries)
+
+
+def at(seconds: float, *keys: str, after: tuple[int, ...] = (0,)) -> Event:
+    return Event(round(seconds * SECOND), keys, after)
+
+
+# Two changes in one window, or in two if the second is late.
+TWO_CHANGES = scenario(at(0, "a/1"), at(5, "b/1"))
+# In two windows, the second due within the interval.
+TWO_WINDOWS = scenario(at(0, "a/1"), at(25, "b/1"))
+# The same, their functions tried again while the lease of the window holds.
+RETRIED_SOON = scenario(at(0, "a/1"), at(0, "b/1"), retries=SOON)
+# Of the same folder, so that a memo can absorb the second.
+SAME_FOLDER = scenario(at(0, "a/1"), at(0, "a/2"), retries=SOON)
+# The second comes when the window is due.
+AT_THE_CLOSE = scenario(at(0, "a/1"), at(20, "a/2"))
+# The second comes during the refresh of the first, whose message comes again only after the second's window is due.
+DURING_THE_REFRESH = scenario(at(0, "a/1"), at(21, "b/1"), refreshers=(0, 0))
+# No delay: everything happens at once.
+NO_DELAY = scenario(at(0, "a/1"), at(0, "b/1"), refreshers=(0, 0), settings=(("REFRESH_DELAY_SECONDS", "0"),))
+# The first is delivered twice.
+DUPLICATE = scenario(at(0, "a/1", after=(0, 0)), retries=SOON)
+# The first is delivered again long after its refresh.
+LATE_DUPLICATE = scenario(at(0, "a/1", after=(0, 40 * SECOND)))
+# One that fails for good.
+FAILS_FOR_GOOD = scenario(at(0, "a/1"), aggregators=(0,), retries=SOON)
+# The refresh is complete at once, perhaps before it is known to be accepted; the next waits for the interval.
+COMPLETE_AT_ONCE = scenario(
+    at(0, "a/1"), at(25, "b/1"), aggregators=(0,), refreshers=(0, 0), shares=(Share("share-1", refresh_takes=0),)
+)
+# It is complete just when the next window is due.
+COMPLETE_WHEN_DUE = scenario(
+    at(0, "a/1"),
+    at(60, "b/1"),
+    aggregators=(0,),
+    refreshers=(0, 0),
+    shares=(Share("share-1", refresh_takes=60 * SECOND),),
+)
+# ... and when the one after that is due, while one waits.
+COMPLETE_WHEN_NEXT_IS_DUE = scenario(
+    at(0, "a/1"),
+    at(60, "b/1"),
+    at(84, "c/1"),
+    aggregators=(0,),
+    refreshers=(0, 0),
+    shares=(Share("share-1", refresh_takes=84 * SECOND),),
+)
+# A hand-over to a waiting share dies, and the next window takes its folders over.
+HAND_OVER_DIES = scenario(
+    at(0, "a/1"), at(25, "b/1"), at(50, "c/1"), aggregators=(0,), refreshers=(0, 0), settings=(DELAY,)
+)
+# Refreshes that take longer than the interval.
+LONG_REFRESH = scenario(at(0, "a/1"), at(70, "b/1"), shares=(Share("share-1", refresh_takes=200 * SECOND),))
+# Two shares, one on a prefix, and one that is not there for a while.
+THREE_SHARES = scenario(
+    at(0, "a/b/1"),
+    at(25, "c/1"),
+    shares=(Share("share-1"), Share("share-2", "a/"), Share("share-3", unavailable=(0, 100 * SECOND))),
+)
+# A window that is moved later by each change.
+QUIET_WINDOW = scenario(at(0, "a/1"), at(3.5, "a/2"), at(14, "a/3"), at(16.2, "a/4"), settings=QUIET)
+QUIET_AT_THE_CLOSE = scenario(at(0, "a/1"), at(13, "a/2"), at(14, "a/3"), settings=QUIET, aggregators=(0,))
+# A change after RefreshAt (12.5 s) and before its request, whose delay is in whole seconds.
+BEFORE_THE_REQUEST = scenario(at(0, "a/1"), at(12.7, "a/2"), settings=(("REFRESH_QUIET_SECONDS", "10"),))
+# The clock of the refresh function is ahead; or that of an aggregator behind.
+REFRESHER_AHEAD = scenario(at(0, "a/1"), at(20.5, "a/2"), refreshers=(900,))
+AGGREGATOR_BEHIND = scenario(at(0, "a/1"), at(5, "a/2"), at(20.3, "a/3"), aggregators=(0, -900))
+# What is put into a window that was opened before the share's last refresh, and after it.
+JOINED_AFTER_THE_REFRESH = scenario(at(0, "a/1"), at(21, "a/2"), at(70, "a/3"), at(85, "a/4"), aggregators=(0,))
+# A gateway that refuses a folder that it has not cached.
+UNCACHED_FOLDER = scenario(at(0, "a/1"), shares=(Share("share-1", uncached="a"),))
+DEEP_FOLDER = scenario(at(0, "a/b/c/1"))
+MANY_FOLDERS = scenario(at(0, *(f"f{number}/1" for number in range(60))))
+TOO_MANY_FOLDERS = scenario(
+    *(at(start / 50, *(f"f{number}/1" for number in range(start, start + 50))) for start in (0, 50, 100, 150)),
+    aggregators=(0,),
+)
+LONG_DELAY = scenario(at(0, "a/1"), settings=(("REFRESH_DELAY_SECONDS", "1000"),))

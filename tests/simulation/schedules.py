@@ -1,0 +1,186 @@
+"""Schedules of a scenario: one given step by step, every one within bounds, or one at random."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from tests.simulation.functions import Call, End, Query, simulated
+from tests.simulation.scenarios import Scenario
+from tests.simulation.world import BrokenPromiseError, World
+
+
+def story(scenario: Scenario, steps: tuple[str, ...]) -> str:
+    """The schedule as a list to be pasted into a test, each step with what happened."""
+    world = World.of(scenario)
+    world.noting = True
+    try:
+        for step in steps:
+            world.do(step)
+    except BrokenPromiseError:
+        pass  # at the last step
+    lines = [f"    {json.dumps(step) + ',':28} # {note}" for step, note in zip(world.steps, world.notes, strict=False)]
+    lines += [f"    {json.dumps(step)}," for step in world.steps[len(world.notes) :]]
+    return "\n".join([f"replay({world.scenario!r}, [", *lines, "])"])
+
+
+class ScheduleError(AssertionError):
+    """A schedule that breaks a promise, to be read and replayed."""
+
+    def __init__(self, world: World, broken: BrokenPromiseError) -> None:
+        super().__init__(f"{broken}\n{story(world.scenario, world.steps)}")
+        self.promise = broken.promise
+
+
+def replay(scenario: Scenario, steps: list[str]) -> World:
+    """Take exactly these steps, and check the promises if all is quiet then. ScheduleError if one is broken."""
+    with simulated():
+        world = World.of(scenario)
+        with _told(world):
+            for step in steps:
+                world.do(step)
+            if world.quiet():
+                world.check()
+        return world
+
+
+@contextmanager
+def _told(world: World) -> Iterator[None]:
+    try:
+        yield
+    except BrokenPromiseError as broken:
+        raise ScheduleError(world, broken) from broken
+
+
+FAULTS: dict[str, tuple[str, ...]] = {
+    "UpdateItem": ("throttled", "unanswered", "twice"),
+    "GetItem": ("throttled",),
+    "DeleteItem": ("throttled", "unanswered"),
+    "Scan": ("throttled",),
+    "SendMessage": ("throttled", "unanswered", "twice"),
+    "ListFileShares": ("throttled",),
+    "RefreshCache": ("throttled", "refused", "unknown-folder", "unanswered"),
+}
+
+
+@dataclass
+class Search:
+    """Every schedule of `scenario` with at most so many preemptions and deaths, depth first.
+
+    A running function runs on until it ends, dies, or is preempted: another function runs, something else begins, or
+    the clock goes on. What begins next, when nothing runs, is free. With `faults` a call that fails counts as a death.
+    """
+
+    scenario: Scenario
+    preemptions: int = 2
+    deaths: int = 1
+    faults: bool = False
+    schedules: int = 0
+
+    def run(self) -> int:
+        """The number of schedules. ScheduleError for the first that breaks a promise."""
+        with simulated():
+            todo: list[tuple[World, str | None, int, int]] = [
+                (World.of(self.scenario), None, self.preemptions, self.deaths)
+            ]
+            while todo:
+                world, current, preemptions, deaths = todo.pop()
+                moves = self._moves(world, current, preemptions, deaths)
+                if not moves:
+                    self.schedules += 1
+                    with _told(world):
+                        assert world.quiet(), story(world.scenario, world.steps)
+                        world.check()
+                    continue
+                for position, (step, after, preempted, died) in enumerate(moves):
+                    # The last of them needs no copy.
+                    new = world.copy() if position < len(moves) - 1 else world
+                    with _told(new):
+                        new.do(step)
+                    runs = after if after and new.containers[after].process else None
+                    todo.append((new, runs, preemptions - preempted, deaths - died))
+        return self.schedules
+
+    def _moves(
+        self, world: World, current: str | None, preemptions: int, deaths: int
+    ) -> list[tuple[str, str | None, int, int]]:
+        """Steps, each with who runs after it, and what it costs."""
+        running = world.running()
+        moves: list[tuple[str, str | None, int, int]] = []
+        cost = 1 if current else 0
+        if current:
+            moves.append((current, current, 0, 0))
+            process = world.containers[current].process
+            assert process
+            if deaths:
+                moves.append((f"{current} dies", None, 0, 1))
+                if self.faults and isinstance(process.node.asks, Call):
+                    moves += [(f"{current} {fault}", current, 0, 1) for fault in FAULTS[process.node.asks.operation]]
+            if not preemptions or isinstance(process.node.asks, End):
+                return moves
+        moves += [(name, name, cost, 0) for name in running if name != current]
+        for step in world.startable():
+            who = step.split()[0]
+            moves.append((step, who if who != "S3" else current, cost, 0))
+        if world.next_time() is not None:
+            waiting = bool(moves)
+            outlived = len(world.outlived())
+            if (not waiting or preemptions) and outlived <= deaths:
+                moves.append(("time", None, 1 if waiting else 0, outlived))
+        return moves
+
+
+def run_at_random(scenario: Scenario, choose: Callable[[int], int], *, faults: int, preemptions: int) -> World:
+    """One schedule. `choose(n)` is a number below n, 0 the most harmless; `faults` and `preemptions` are at most."""
+    with simulated():
+        world = World.of(scenario)
+        current: str | None = None
+        with _told(world):
+            while not world.quiet():
+                step, current, fault, preempted = _random_step(world, current, choose, faults, preemptions)
+                faults -= fault
+                preemptions -= preempted
+                world.do(step)
+                if current and not world.containers[current].process:
+                    current = None
+            world.check()
+        return world
+
+
+def _random_step(
+    world: World, current: str | None, choose: Callable[[int], int], faults: int, preemptions: int
+) -> tuple[str, str | None, int, int]:
+    """A step, who runs after it, and whether it is a fault or a preemption."""
+    running, starts = world.running(), world.startable()
+    if current and (not preemptions or choose(4) < 3):
+        if faults and choose(8) == 7:
+            process = world.containers[current].process
+            assert process
+            asks = process.node.asks
+            kinds = ["dies", *(FAULTS[asks.operation] if isinstance(asks, Call) and not process.answer else ())]
+            fault = kinds[choose(len(kinds))]
+            return f"{current} {fault}", None if fault == "dies" else current, 1, 0
+        if preemptions and choose(8) == 7 and isinstance(_asks(world, current), Call):
+            return f"{current} slowly", current, 0, 1
+        return current, current, 0, 0
+    others: list[tuple[str, str | None, int]] = []
+    for step in starts:
+        who = step.split()[0]
+        others.append((step, who if who != "S3" else current, 0))
+    others += [(name, name, 0) for name in running if name != current]
+    if world.next_time() is not None and len(world.outlived()) <= faults and (not others or preemptions):
+        others.append(("time", current, len(world.outlived())))
+    if not others:
+        assert current
+        return current, current, 0, 0
+    step, after, died = others[choose(len(others))]
+    if faults > died and " takes " in step and choose(16) == 15:
+        return f"{step} and again", after, died + 1, 1 if current else 0
+    late = step == "time" and bool(starts or running)
+    return step, after, died, 1 if current or late else 0
+
+
+def _asks(world: World, name: str) -> Call | Query | End:
+    process = world.containers[name].process
+    assert process
+    return process.node.asks

@@ -1,0 +1,105 @@
+"""Random scenarios under random schedules: several changes an event, buckets, shares, containers; clocks that differ,
+calls that fail or take effect without an answer, deaths, duplicates, late deliveries, quiet windows.
+
+Derandomized, so that every run makes the same schedules. SIMULATION_EXAMPLES=100000 makes so many of each kind, and
+SIMULATION_SEED=n others than usual.
+"""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+
+from tests.simulation.scenarios import SECOND, Event, Scenario, Share
+from tests.simulation.schedules import run_at_random
+
+EXAMPLES = int(os.environ.get("SIMULATION_EXAMPLES", "300"))
+SEED = os.environ.get("SIMULATION_SEED")
+
+Choose = Callable[[int], int]
+
+
+def chooser(choices: bytes) -> Choose:
+    """Numbers below n out of `choices`, and 0 when they are used up: what shrinks becomes harmless."""
+    left = iter(choices)
+    return lambda n: next(left, 0) * n // 256
+
+
+def random_scenario(choose: Choose, *, skew: bool) -> Scenario:
+    names = ("a/1", "a/2", "b/c/1", "b/2", "root", "d/e/f/1")
+    delay = (20, 5, 0, 70)[choose(4)]
+    quiet = (0, 0, 10, 25)[choose(4)]
+    timeout = (3600, 100, 0)[choose(3)]
+    buckets = ("my-bucket", "my-bucket", "my-bucket", "other-bucket")
+    events = tuple(
+        Event(
+            at=choose(40) * 3 * SECOND,
+            keys=tuple(names[choose(len(names))] for _ in range(1 + choose(6) // 3)),
+            after=((0,), (0,), (0,), (1_500,), (45 * SECOND,), (0, 8 * SECOND))[choose(6)],
+            bucket=buckets[choose(4)],
+        )
+        for _ in range(1 + choose(5))
+    )
+    shares = tuple(
+        Share(
+            f"share-{number}",
+            prefix=("", "", "b/", "a/")[choose(4)],
+            refresh_takes=(5, 90, 200)[choose(3)] * SECOND,
+            bucket=buckets[choose(4)],
+            unavailable=((0, 0), (0, 0), (0, 0), (20 * SECOND, 150 * SECOND))[choose(4)],
+        )
+        for number in range(1, 2 + choose(3))
+    )
+    skews = (0, 0, 400, -450) if skew else (0, 0, 0, 0)
+    return Scenario(
+        events=events,
+        shares=shares,
+        aggregators=(skews[choose(4)], skews[choose(4)]),
+        refreshers=tuple(skews[choose(4)] for _ in range(1 + choose(3))),
+        settings=(
+            ("REFRESH_DELAY_SECONDS", str(delay)),
+            ("REFRESH_QUIET_SECONDS", str(quiet)),
+            ("REFRESH_MAX_DELAY_SECONDS", "60"),
+            ("IN_PROGRESS_TIMEOUT_SECONDS", str(timeout)),
+        ),
+        retries=((60 * SECOND, 120 * SECOND), (2 * SECOND, 5 * SECOND))[choose(2)],
+        completion_events=timeout > 0 and choose(8) < 7,
+    )
+
+
+def searched(**limits: Any) -> Callable[[Callable[[bytes], None]], Callable[[], None]]:
+    def decorate(test: Callable[[bytes], None]) -> Callable[[], None]:
+        given_bytes = given(st.binary(min_size=400, max_size=400))(test)
+        if SEED:
+            given_bytes = seed(int(SEED))(given_bytes)
+        run: Callable[[], None] = settings(
+            max_examples=EXAMPLES,
+            derandomize=not SEED,
+            database=None,
+            deadline=None,
+            phases=(Phase.generate, Phase.shrink),
+            suppress_health_check=list(HealthCheck),
+            **limits,
+        )(given_bytes)
+        return run
+
+    return decorate
+
+
+@pytest.mark.parametrize(("faults", "preemptions", "skew"), [(0, 0, False), (0, 6, False), (2, 4, True), (6, 8, True)])
+def test_every_promise_is_kept(faults: int, preemptions: int, skew: bool) -> None:
+    ran = 0
+
+    @searched()
+    def one_schedule(choices: bytes) -> None:
+        nonlocal ran
+        ran += 1
+        choose = chooser(choices)
+        run_at_random(random_scenario(choose, skew=skew), choose, faults=faults, preemptions=preemptions)
+
+    one_schedule()
+    print(f"{ran} schedules with at most {faults} faults and {preemptions} preemptions")
+    assert ran == EXAMPLES

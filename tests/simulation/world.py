@@ -1,0 +1,568 @@
+"""A small AWS in which the real Aggregator and Refresher run under a scheduler that decides everything.
+
+The guarantee: what happens in a run follows from its scenario and its steps alone, each step a line of text, so that a
+schedule that breaks a promise can be printed, read, and run again with `replay(scenario, steps)`.
+
+    time                     the clock goes on to when something is due next
+    S3 writes c1             the change (or the changes of one event) happens, and its event is on its way
+    A1 takes c1              a container starts with an event, or R1 with a message; "... and again": it comes twice
+    A1                       its next AWS call is made, and its code runs on to the one after
+    A1 slowly                the same, but its code runs on (and reads the clock) only with its next step
+    A1 throttled             the call fails without effect
+    A1 unanswered            it takes effect and fails
+    A1 twice                 the SDK repeats a call whose answer was lost
+    R1 refused               the gateway says that it is busy; unknown-folder: that it knows no such folder
+    A1 dies                  before its next call, and so after the last one
+"""
+
+import copy
+import json
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from event_aggregator.file_shares import FileShare
+from event_aggregator.observability import timestamp
+from event_aggregator.table import Item
+from tests.simulation.engine import Attributes, Engine, Row
+from tests.simulation.functions import (
+    AGGREGATOR_TIMEOUT,
+    REFRESHER_TIMEOUT,
+    Answer,
+    Call,
+    End,
+    Node,
+    Program,
+    Query,
+    started,
+)
+from tests.simulation.scenarios import SECOND, Scenario, Share
+
+START = 1_790_000_000_000  # epoch milliseconds
+
+# As create-stack.sh sets them.
+VISIBILITY_TIMEOUT = 360 * SECOND
+_MAX_RECEIVES = 100
+
+_MAX_STEPS = 3_000
+
+ENGINE = Engine()
+
+
+class BrokenPromiseError(AssertionError):
+    """A promise does not hold: its name is the first word."""
+
+    def __init__(self, promise: str, what: str) -> None:
+        super().__init__(f"{promise}: {what}")
+        self.promise = promise
+
+
+class Task(NamedTuple):
+    """What waits to be done: a write to S3, an event for an aggregator, or a message on the queue."""
+
+    ready_at: int
+    name: str
+    kind: str  # write, event, message
+    body: str
+    number: int  # of the event or message
+    attempt: int = 1
+    origin: str = ""  # of an event: whose it is
+
+    @property
+    def function(self) -> str:
+        return "A" if self.kind == "event" else "R"
+
+
+class Process(NamedTuple):
+    """A function while it runs."""
+
+    task: Task
+    node: Node
+    answer: Answer | None  # to the call at `node`, if its code has not run on yet
+    deadline: int
+    number: int
+    claims: tuple[tuple[str, int, int], ...] = ()  # share's key, when LastAskedAt was written, and what
+
+    def claim(self, key: str, otherwise: int) -> tuple[int, int]:
+        return next(((at, value) for name, at, value in self.claims if name == key), (otherwise, otherwise))
+
+
+class Container(NamedTuple):
+    name: str
+    skew: int
+    memo: tuple[tuple[str, Item], ...] = ()
+    process: Process | None = None
+
+
+class Refresh(NamedTuple):
+    """A call of RefreshCache that was accepted."""
+
+    order: int
+    at: int
+    share: str  # its key
+    folder_list: tuple[str, ...]
+    recursive: bool
+    notification: str
+    process: int
+    since: int  # the interval runs from here, as far as the state can tell
+
+
+class Mark(NamedTuple):
+    notification: str
+    at: int  # when it was made
+    since: int  # as it says
+
+
+class Written(NamedTuple):
+    order: int
+    at: int
+    bucket: str
+    key: str
+    event: str
+
+
+@dataclass
+class World:
+    """The state of a run. What is not scenario or table is there for the promises to be checked."""
+
+    scenario: Scenario
+    time: int = 0
+    order: int = 0  # of steps
+    table: dict[str, Row] = field(default_factory=dict)
+    tasks: tuple[Task, ...] = ()
+    containers: dict[str, Container] = field(default_factory=dict)
+    in_progress: tuple[tuple[str, int], ...] = ()  # share's key, until: what the gateway does
+    windows: int = 0
+    notifications: int = 0
+    numbers: int = 0
+    noting: bool = False
+    # History.
+    steps: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    written: tuple[Written, ...] = ()
+    arrived: dict[str, int] = field(default_factory=dict)
+    refreshes: tuple[Refresh, ...] = ()
+    opened: tuple[tuple[str, str], ...] = ()  # key, window
+    first_requests: tuple[str, ...] = ()  # windows
+    marks: dict[str, Mark] = field(default_factory=dict)
+    completed: dict[str, int] = field(default_factory=dict)  # notification: when its event came
+    failed: bool = False  # something failed, died, or was delivered twice
+    delayed: bool = False  # something was left waiting, or took its time
+
+    @classmethod
+    def of(cls, scenario: Scenario) -> "World":
+        world = cls(scenario)
+        world.containers = {
+            f"{function}{number}": Container(f"{function}{number}", skew)
+            for function, skews in (("A", scenario.aggregators), ("R", scenario.refreshers))
+            for number, skew in enumerate(skews, start=1)
+        }
+        world.tasks = tuple(
+            Task(event.at, f"c{number}", "write", "", number) for number, event in enumerate(scenario.events, start=1)
+        )
+        return world
+
+    def copy(self) -> "World":
+        new = copy.copy(self)
+        new.table = self.table.copy()
+        new.containers = self.containers.copy()
+        new.arrived = self.arrived.copy()
+        new.marks = self.marks.copy()
+        new.completed = self.completed.copy()
+        return new
+
+    # What can be done next
+
+    def running(self) -> list[str]:
+        return [name for name, container in self.containers.items() if container.process]
+
+    def startable(self) -> list[str]:
+        """The steps by which something that waits can begin now."""
+        steps = []
+        idle: dict[str, list[str]] = {"A": [], "R": []}
+        alike = set()
+        for name, container in self.containers.items():
+            if not container.process and (name[0], container.skew, container.memo) not in alike:
+                alike.add((name[0], container.skew, container.memo))
+                idle[name[0]].append(name)
+        for task in self.tasks:
+            if task.ready_at > self.time:
+                continue
+            if task.kind == "write":
+                steps.append(f"S3 writes {task.name}")
+            else:
+                steps += [f"{name} takes {task.name}" for name in idle[task.function]]
+        return list(dict.fromkeys(steps))
+
+    def next_time(self) -> int | None:
+        return min((task.ready_at for task in self.tasks if task.ready_at > self.time), default=None)
+
+    def quiet(self) -> bool:
+        return not self.tasks and not self.running()
+
+    def outlived(self) -> list[str]:
+        """The running containers that Lambda ends before the clock can go on."""
+        then = self.next_time()
+        assert then is not None
+        return [
+            name
+            for name, container in self.containers.items()
+            if container.process and container.process.deadline <= then
+        ]
+
+    # Steps
+
+    def do(self, step: str) -> None:
+        """Take `step`. BrokenPromiseError if that breaks a promise."""
+        self.order += 1
+        self.steps += (step,)
+        if self.order > _MAX_STEPS:
+            raise BrokenPromiseError("Coverage", "this run comes to no end")
+        who, *what = step.split()
+        note = ""
+        if step == "time":
+            self._go_on()
+        elif who == "S3":
+            self._write(what[1])
+        elif what[:1] == ["takes"]:
+            self._start(who, what[1], again=what[2:] == ["and", "again"])
+        elif what == ["dies"]:
+            self._die(who)
+        else:
+            note = self._call(who, what[0] if what else "")
+        if self.noting:
+            self.notes += (f"{self.time / 1000:8.3f} s  {note}",)
+
+    def _go_on(self) -> None:
+        then = self.next_time()
+        assert then is not None
+        for name in self.outlived():
+            self._die(name)
+        self.delayed = self.delayed or bool(self.running() or self.startable())
+        self.time = then
+        self.in_progress = tuple(entry for entry in self.in_progress if entry[1] > then)
+
+    def _task(self, name: str) -> Task:
+        return next(task for task in self.tasks if task.name == name and task.ready_at <= self.time)
+
+    def _without(self, task: Task) -> tuple[Task, ...]:
+        position = self.tasks.index(task)
+        return self.tasks[:position] + self.tasks[position + 1 :]
+
+    def _add(self, task: Task) -> None:
+        self.numbers += 1
+        self.tasks += (task._replace(number=self.numbers),)
+
+    def _write(self, name: str) -> None:
+        task = self._task(name)
+        event = self.scenario.events[task.number - 1]
+        self.tasks = self._without(task)
+        self.written += tuple(Written(self.order, self.time, event.bucket, key, name) for key in event.keys)
+        records = [
+            {
+                "eventVersion": "2.1",
+                "eventSource": "aws:s3",
+                "eventTime": timestamp(START + self.time),
+                "userIdentity": {"principalId": "AWS:AIDAEXAMPLE"},
+                "s3": {"bucket": {"name": event.bucket}, "object": {"key": key, "sequencer": f"{name}-{number}"}},
+            }
+            for number, key in enumerate(event.keys)
+        ]
+        body = json.dumps({"Records": records})
+        for after in event.after:
+            self._add(Task(self.time + after, name, "event", body, 0, origin=name))
+        self.failed = self.failed or len(event.after) > 1
+
+    def _start(self, who: str, name: str, *, again: bool) -> None:
+        task, container = self._task(name), self.containers[who]
+        assert not container.process
+        self.tasks = self._without(task)
+        if again:
+            self.failed = True
+            self._add(task._replace(ready_at=self.time + 7 * SECOND))
+        if task.origin:
+            self.arrived.setdefault(task.origin, self.time)
+        if task.kind == "message" and any(made.notification == name for made in self.refreshes):
+            self.completed.setdefault(name, self.time)
+            self.marks = {key: mark for key, mark in self.marks.items() if mark.notification != name}
+        scenario = self.scenario
+        program = Program(
+            who[0], scenario.read_settings, scenario.shares, container.memo, task.body, f"message-{task.number}"
+        )
+        timeout = AGGREGATOR_TIMEOUT if who[0] == "A" else REFRESHER_TIMEOUT
+        process = Process(task, started(program), None, self.time + timeout, self.order)
+        self._run_on(container, process)
+
+    def _run_on(self, container: Container, process: Process) -> None:
+        """The function's code runs up to its next call."""
+        node = process.node
+        if process.answer:
+            node = node.after(process.answer)
+        while isinstance(node.asks, Query):
+            if node.asks.what == "now":
+                answer: Answer = Answer("ok", START + self.time + container.skew)
+            else:
+                self.windows += 1
+                answer = Answer("ok", f"w{self.windows}")
+            node = node.after(answer)
+        self.containers[container.name] = container._replace(process=process._replace(node=node, answer=None))
+
+    def _die(self, who: str) -> None:
+        container = self.containers[who]
+        assert container.process
+        self.failed = True
+        self.containers[who] = container._replace(process=None, memo=())
+        self._comes_again(container.process)
+
+    def _comes_again(self, process: Process) -> None:
+        task = process.task
+        if task.kind == "event":
+            if task.attempt <= len(self.scenario.retries):
+                ready_at = self.time + self.scenario.retries[task.attempt - 1]
+                self._add(task._replace(ready_at=ready_at, attempt=task.attempt + 1))
+            else:
+                body = json.dumps({"requestPayload": json.loads(task.body)})
+                self._add(Task(self.time + SECOND, f"failed-{task.name}", "message", body, 0))
+        else:
+            assert task.attempt < _MAX_RECEIVES, "a message would end in the dead-letter queue"
+            began = process.deadline - REFRESHER_TIMEOUT
+            self.tasks += (task._replace(ready_at=began + VISIBILITY_TIMEOUT, attempt=task.attempt + 1),)
+
+    def _call(self, who: str, how: str) -> str:
+        """A running function makes its next call, or ends. What it was, for people to read."""
+        container = self.containers[who]
+        assert container.process
+        if container.process.answer:
+            self._run_on(container, container.process)
+            container = self.containers[who]
+        process = container.process
+        assert process
+        asks = process.node.asks
+        if isinstance(asks, End):
+            self.containers[who] = container._replace(process=None, memo=asks.memo)
+            if asks.failure is not None:
+                self.failed = True
+                self._comes_again(process)
+            return f"{who} ends: {asks.failure or 'done'}"
+        assert isinstance(asks, Call)
+        self.failed = self.failed or how not in ("", "slowly")
+        answer = self._answer(container, asks, how)
+        container = self.containers[who]  # as the call may have noted something
+        assert container.process
+        process = container.process._replace(answer=answer)
+        self.containers[who] = container._replace(process=process)
+        if how != "slowly":
+            self._run_on(self.containers[who], process)
+        else:
+            self.delayed = True
+        return _described(who, asks, answer) if self.noting else ""
+
+    def _answer(self, container: Container, call: Call, how: str) -> Answer:
+        if how == "throttled":
+            return Answer("throttled")
+        answer = getattr(self, f"_{call.operation}")(container, call, how)
+        if how == "twice":
+            answer = getattr(self, f"_{call.operation}")(container, call, how)
+        if how == "unanswered":
+            return Answer("unanswered")
+        assert isinstance(answer, Answer)
+        return answer
+
+    # The services; each answers a call and takes its effect
+
+    def _UpdateItem(self, container: Container, call: Call, _: str) -> Answer:  # noqa: N802 - the operation's name
+        key: str = call.parameters["Key"]["BucketName"]["S"]
+        before = self.table.get(key)
+        ok, after = ENGINE.update(before, call.text, call.parameters)
+        if not ok:
+            return Answer("no", after)
+        assert after
+        self.table[key] = after
+        self._note(container, call, key, before, after)
+        return Answer("ok", after)
+
+    def _GetItem(self, _: Container, call: Call, __: str) -> Answer:  # noqa: N802
+        return Answer("ok", self.table.get(call.parameters["Key"]["BucketName"]["S"]))
+
+    def _DeleteItem(self, _: Container, call: Call, __: str) -> Answer:  # noqa: N802
+        self.table.pop(call.parameters["Key"]["BucketName"]["S"], None)
+        return Answer("ok")
+
+    def _SendMessage(self, container: Container, call: Call, _: str) -> Answer:  # noqa: N802
+        body: str = call.parameters["MessageBody"]
+        window = json.loads(body)["window"]
+        self._add(Task(self.time + call.parameters["DelaySeconds"] * SECOND, window, "message", body, 0))
+        if container.name[0] == "A":
+            if window in self.first_requests and not self.failed:
+                raise BrokenPromiseError("Aggregation", f"the window {window} sends a second request")
+            self.first_requests += (window,)
+        return Answer("ok")
+
+    def _ListFileShares(self, _: Container, call: Call, __: str) -> Answer:  # noqa: N802
+        bucket = call.parameters["Bucket"]
+        listed = []
+        for share in self.scenario.shares:
+            begin, end = share.unavailable
+            status = "UNAVAILABLE" if begin <= self.time < end else "AVAILABLE"
+            if share.bucket == bucket:
+                listed.append(FileShare(share.arn, status, bucket, share.prefix))
+        return Answer("ok", tuple(listed))
+
+    def _RefreshCache(self, container: Container, call: Call, how: str) -> Answer:  # noqa: N802
+        key: str = call.parameters["Share"]
+        process = container.process
+        assert process
+        self._restrained(key, process)
+        if how == "refused" or sum(busy == key for busy, _ in self.in_progress) >= 2:
+            return Answer("too many requests")
+        share = next(share for share in self.scenario.shares if f"{share.bucket}/{share.name}" == key)
+        if how == "unknown-folder" or share.uncached in call.parameters["FolderList"]:
+            return Answer("unknown folder")
+        self.notifications += 1
+        notification = f"n{self.notifications}"
+        self.refreshes += (
+            Refresh(
+                self.order,
+                self.time,
+                key,
+                tuple(call.parameters["FolderList"]),
+                call.parameters["Recursive"],
+                notification,
+                process.number,
+                process.claim(key, self.time)[1],
+            ),
+        )
+        done = self.time + share.refresh_takes
+        self.in_progress += ((key, done),)
+        if self.scenario.completion_events:
+            body = {
+                "detail-type": "Storage Gateway Refresh Cache Event",
+                "resources": [share.arn],
+                "detail": {"notification-id": notification, "completed": timestamp(START + done)},
+            }
+            self._add(Task(done, notification, "message", json.dumps(body), 0))
+        return Answer("ok", notification)
+
+    # The promises
+
+    def _note(self, container: Container, call: Call, key: str, before: Row | None, after: Row) -> None:
+        """Keep what the promises are about."""
+        old, new = (before.attributes if before else {}), after.attributes
+        if "WindowId" in new and new["WindowId"] != old.get("WindowId"):
+            if "WindowId" in old and not self.failed and not self.delayed:
+                raise BrokenPromiseError("Aggregation", f"a second window of {key} is opened while one is open")
+            self.opened += ((key, new["WindowId"]["S"]),)
+        if "LastAskedAt" in call.parameters["UpdateExpression"]:
+            process = container.process
+            assert process
+            at = int(new["LastAskedAt"]["N"]) - START
+            mine = [n for n, made in enumerate(self.refreshes) if made.share == key and made.process == process.number]
+            if mine:  # the second time: it was accepted
+                again = self.refreshes[mine[-1]]._replace(since=at)
+                self.refreshes = (*self.refreshes[: mine[-1]], again, *self.refreshes[mine[-1] + 1 :])
+            others = tuple(claim for claim in process.claims if claim[0] != key)
+            noted = process._replace(claims=(*others, (key, self.time, at)))
+            self.containers[container.name] = container._replace(process=noted)
+        if "InProgressId" in new and new["InProgressId"] != old.get("InProgressId"):
+            notification = new["InProgressId"]["S"]
+            if notification not in self.completed:
+                self.marks[key] = Mark(notification, self.time, int(new["InProgressSince"]["N"]) - START)
+
+    def _restrained(self, key: str, process: Process) -> None:
+        """Promise: a share is not asked within the interval, nor while its last refresh is known to be in progress."""
+        skew = self.scenario.max_skew
+        last = next((made for made in reversed(self.refreshes) if made.share == key), None)
+        if last and self.time - last.since < self.scenario.interval - skew:
+            passed = (self.time - last.since) / SECOND
+            raise BrokenPromiseError("Restraint", f"{key} is asked again after {passed} s")
+        mark = self.marks.get(key)
+        timeout = self.scenario.read_settings.in_progress_timeout_seconds * SECOND
+        claimed_at, _ = process.claim(key, self.time)
+        if mark and mark.at < claimed_at < mark.since + timeout - skew:
+            raise BrokenPromiseError("Restraint", f"{key} is asked while {mark.notification} is in progress")
+
+    def check(self) -> None:
+        """Every promise, when all is quiet."""
+        for change in self.written:
+            for share in self.scenario.shares:
+                if share.bucket == change.bucket and change.key.startswith(share.prefix):
+                    self._covered(change, share)
+        for key, row in self.table.items():
+            for name in ("WindowId", "RefreshingId"):
+                if name in row.attributes:
+                    what = f"{name} of {key} is {row.attributes[name]['S']}, and no message will come for it"
+                    raise BrokenPromiseError("Coverage", what)
+        if not self.failed and not self.delayed:
+            self._aggregated()
+
+    def _covered(self, change: Written, share: Share) -> None:
+        """Promise: after every change a refresh of its folder, and of those above it, was accepted."""
+        key = f"{share.bucket}/{share.name}"
+        names = change.key[len(share.prefix) :].split("/")[:-1]
+        made = [call for call in self.refreshes if call.share == key]
+        for depth in range(len(names), -1, -1):
+            path = names[:depth]
+            after = [call for call in made if call.order > change.order and _covers(call, path)]
+            if not after:
+                what = f"no refresh of /{'/'.join(path)} on {share.name} was accepted after {change.event}"
+                raise BrokenPromiseError("Coverage", f"{what} wrote {change.key}")
+            if depth == len(names) and not self.failed and not self.delayed:
+                self._fresh(change, share, made, after[0])
+
+    def _fresh(self, change: Written, share: Share, made: list[Refresh], first: Refresh) -> None:
+        """Promise: with nothing failing the refresh starts within the delay and a second, or as Restraint allows."""
+        latest = self.arrived[change.event] + self.scenario.longest_delay + SECOND
+        before = [call for call in made if call.order < first.order]
+        if before:
+            known = self.completed.get(before[-1].notification, 0)
+            if not self.scenario.completion_events and self.scenario.read_settings.in_progress_timeout_seconds:
+                known = before[-1].at + self.scenario.read_settings.in_progress_timeout_seconds * SECOND
+            latest = max(latest, before[-1].at + self.scenario.interval + SECOND, known + 2 * SECOND)
+        latest = max(latest, share.unavailable[1] + self.scenario.interval * 17)
+        if first.at > latest + self.scenario.max_skew:
+            late = (first.at - latest) / SECOND
+            raise BrokenPromiseError("Freshness", f"{share.name} is refreshed {late} s late for {change.event}")
+
+    def _aggregated(self) -> None:
+        """Promise: any number of changes in a window, one request, and one refresh a share."""
+        for share in self.scenario.shares:
+            key = f"{share.bucket}/{share.name}"
+            made = sum(call.share == key for call in self.refreshes)
+            windows = sum(opened == share.bucket for opened, _ in self.opened)
+            if made > windows and not any(len(call.folder_list) >= 50 for call in self.refreshes):
+                raise BrokenPromiseError("Aggregation", f"{made} refreshes of {key} for {windows} windows")
+        opened = [window for key, window in self.opened if "/" not in key]
+        if sorted(opened) != sorted(self.first_requests):
+            raise BrokenPromiseError("Aggregation", f"windows {opened}, requests {list(self.first_requests)}")
+
+
+def _covers(call: Refresh, path: list[str]) -> bool:
+    name = "/".join(path) or "/"
+    if not call.recursive:
+        return name in call.folder_list
+    return any(tree == "/" or f"{name}/".startswith(f"{tree}/") for tree in call.folder_list)
+
+
+def _described(who: str, call: Call, answer: Answer) -> str:
+    what = call.parameters
+    match call.operation:
+        case "UpdateItem":
+            values = ", ".join(
+                f"{name[1:]} {_short(value)}" for name, value in what.get("ExpressionAttributeValues", {}).items()
+            )
+            text = f"{what['Key']['BucketName']['S']}: {what['UpdateExpression'][:60]} ({values})"
+        case "RefreshCache":
+            text = f"{what['Share']} {what['FolderList']}{' and all below' if what['Recursive'] else ''}"
+        case "SendMessage":
+            text = f"{what['MessageBody']} in {what['DelaySeconds']} s"
+        case "GetItem" | "DeleteItem":
+            text = what["Key"]["BucketName"]["S"]
+        case _:
+            text = ""
+    return f"{who} {call.operation} {text} -> {answer.kind if not isinstance(answer.value, str) else answer.value}"
+
+
+def _short(value: Attributes) -> str:
+    (kind, content), *_ = value.items()
+    if kind == "N" and int(content) >= START:
+        return f"{(int(content) - START) / 1000:g}"
+    return ",".join(content) if kind == "SS" else str(content)
