@@ -2,6 +2,8 @@
 
 import os
 
+import moto  # noqa: F401 - before event_aggregator: moto answers only for sessions that are made after its import
+
 # Before anything makes a client: no profile, no real credentials, no instance metadata.
 os.environ |= {
     "AWS_ACCESS_KEY_ID": "test",
