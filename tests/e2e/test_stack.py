@@ -1,5 +1,10 @@
-"""The two scripts on the local AWS: one beside another, killed on the way, and removed to the last trace."""
+"""The two scripts on the local AWS: one beside another, killed on the way, and removed to the last trace.
 
+Killed after a few sampled calls, that is; with KILL_AT_EVERY_CALL=1 after every call of each in turn, which takes
+more than an hour: KILL_AT_EVERY_CALL=1 scripts/test.sh tests/e2e/test_stack.py -k every_call
+"""
+
+import itertools
 import json
 import os
 from pathlib import Path
@@ -12,6 +17,8 @@ from local.ministack import MiniStack
 from tests.e2e.conftest import run_script
 
 BUCKET, PREFIX = "archive.example.com", "second-"
+CREATE = ("create-stack.sh", "--bucket", BUCKET, "--name-prefix", PREFIX)
+DELETE = ("delete-stack.sh", "--name-prefix", PREFIX, "--yes")
 
 # In the place of the AWS CLI: makes the call, and after the call numbered AWS_KILL_AFTER kills the script that made it.
 KILLING_AWS = """#!/usr/bin/env python3
@@ -39,10 +46,10 @@ def kill_after(aws: MiniStack, tmp_path: Path) -> Any:
     stub.write_text(KILLING_AWS)
     stub.chmod(0o755)
 
-    def run(calls: int, name: str, *arguments: str) -> None:
+    def run(calls: int, name: str, *arguments: str) -> bool:
         count = tmp_path / "calls"
         count.unlink(missing_ok=True)
-        printed = run_script(
+        run_script(
             aws,
             name,
             *arguments,
@@ -52,7 +59,7 @@ def kill_after(aws: MiniStack, tmp_path: Path) -> Any:
             AWS_CALLS=str(count),
             AWS_KILL_AFTER=str(calls),
         )
-        assert count.read_text() == str(calls), f"the script made fewer than {calls} calls:\n{printed}"
+        return count.read_text() == str(calls)
 
     return run
 
@@ -139,17 +146,15 @@ def test_a_stack_survives_being_killed_half_way_and_leaves_nothing_when_it_is_de
     aws: MiniStack, others_notification: dict[str, Any], kill_after: Any
 ) -> None:
     before = everything(aws)
-    create = ("create-stack.sh", "--bucket", BUCKET, "--name-prefix", PREFIX)
-    delete = ("delete-stack.sh", "--name-prefix", PREFIX, "--yes")
 
-    planned = run_script(aws, *create, "--dry-run")
+    planned = run_script(aws, *CREATE, "--dry-run")
     assert f"would create table {PREFIX}S3EventAggregator" in planned
     assert everything(aws) == before
     assert notification(aws) == others_notification
 
     for calls in (9, 24):
-        kill_after(calls, *create)
-    run_script(aws, *create)
+        assert kill_after(calls, *CREATE), f"it made fewer than {calls} calls"
+    run_script(aws, *CREATE)
     ours, *others = notification(aws)["LambdaFunctionConfigurations"]
     assert ours["Id"] == f"{PREFIX}s3-event-aggregator"
     assert others == []
@@ -157,15 +162,37 @@ def test_a_stack_survives_being_killed_half_way_and_leaves_nothing_when_it_is_de
 
     assert longest_delivery_ms(aws) <= LIFETIME_MS, "a window must outlive its request"
 
-    complete, again = everything(aws), run_script(aws, *create)
+    complete, again = everything(aws), run_script(aws, *CREATE)
     assert all(line.startswith("keep") for line in again.split("\n\n")[0].splitlines()[1:]), again
     assert everything(aws) == complete
 
-    changed = run_script(aws, *create, "--refresh-delay-seconds", "120")
+    changed = run_script(aws, *CREATE, "--refresh-delay-seconds", "120")
     assert changed.count("REFRESH_DELAY_SECONDS 30 -> 120") == 2
 
-    kill_after(9, *delete)
-    run_script(aws, *delete)
+    assert kill_after(9, *DELETE), "it made fewer than 9 calls"
+    run_script(aws, *DELETE)
     assert everything(aws) == before
     assert notification(aws) == others_notification
-    assert "Nothing to delete" in run_script(aws, *delete)
+    assert "Nothing to delete" in run_script(aws, *DELETE)
+
+
+@pytest.mark.skipif("KILL_AT_EVERY_CALL" not in os.environ, reason="takes more than an hour")
+@pytest.mark.usefixtures("stack")
+def test_killed_after_every_call_in_turn_both_scripts_end_right_when_they_are_run_again(
+    aws: MiniStack, others_notification: dict[str, Any], kill_after: Any
+) -> None:
+    before = everything(aws)
+    run_script(aws, *CREATE)
+    complete, attached = everything(aws), notification(aws)
+    for calls in itertools.count(1):
+        delete_was_killed = kill_after(calls, *DELETE)
+        run_script(aws, *DELETE)
+        assert everything(aws) == before, f"delete-stack.sh killed after call {calls}"
+        assert notification(aws) == others_notification
+        create_was_killed = kill_after(calls, *CREATE)
+        printed = run_script(aws, *CREATE)
+        assert everything(aws) == complete, f"create-stack.sh killed after call {calls}:\n{printed}"
+        assert notification(aws) == attached
+        assert "would" not in run_script(aws, *CREATE, "--dry-run"), f"create-stack.sh killed after call {calls}"
+        if not delete_was_killed and not create_was_killed:
+            break

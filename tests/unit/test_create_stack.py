@@ -1,19 +1,25 @@
 """create-stack.sh against a stub of the AWS CLI: what the local AWS cannot show, or not in a moment."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import threading
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
 
 STUB = """\
-import json, pathlib, sys
+import json, os, pathlib, sys
 
 here = pathlib.Path(__file__).parent
 words = sys.argv[1:]
@@ -23,6 +29,8 @@ operation = " ".join(words[:2])
 log = here / "calls"
 calls = log.read_text().splitlines() if log.exists() else []
 log.write_text("".join(f"{line}\\n" for line in [*calls, operation]))
+with (here / "retries").open("a") as retries:
+    print(os.environ.get("AWS_RETRY_MODE"), os.environ.get("AWS_MAX_ATTEMPTS"), file=retries)
 answers = json.loads((here / "answers.json").read_text()).get(operation, ["{}"])
 answer = answers[min(calls.count(operation), len(answers) - 1)]
 if answer.startswith("An error occurred"):
@@ -270,3 +278,83 @@ def test_an_entry_with_our_id_for_another_function_is_left_alone(checkout: Check
     assert run.exit_code == 1
     assert "it goes to arn:other" in run.output
     assert "s3api put-bucket-notification-configuration" not in run.calls
+
+
+# Throttled calls
+
+
+def test_every_call_is_made_with_the_retries_of_the_cli(checkout: Checkout) -> None:
+    run = checkout.create_stack("--bucket", "my-bucket")
+
+    retries = (checkout.folder / "bin/retries").read_text().splitlines()
+    assert run.exit_code == 0
+    assert len(retries) == len(run.calls)
+    assert set(retries) == {"standard 5"}
+
+
+class ThrottledAws(BaseHTTPRequestHandler):
+    """An AWS without buckets, which throttles each operation so many times before it answers."""
+
+    IDENTITY = (
+        '<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><GetCallerIdentityResult>'
+        "<Arn>arn:aws:iam::123456789012:user/me</Arn><Account>123456789012</Account>"
+        "</GetCallerIdentityResult></GetCallerIdentityResponse>"
+    )
+
+    def __init__(self, calls: "Counter[str]", throttled: int, *args: Any) -> None:
+        self.calls, self.throttled = calls, throttled
+        super().__init__(*args)
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        throttling = "<ErrorResponse><Error><Type>Sender</Type><Code>Throttling</Code></Error></ErrorResponse>"
+        self._answer("sts", (400, throttling), (200, self.IDENTITY))
+
+    def do_GET(self) -> None:
+        slow_down = "<Error><Code>SlowDown</Code><Message>Reduce your request rate.</Message></Error>"
+        self._answer("s3", (503, slow_down), (404, "<Error><Code>NoSuchBucket</Code></Error>"))
+
+    def _answer(self, service: str, throttling: tuple[int, str], answer: tuple[int, str]) -> None:
+        self.calls[service] += 1
+        status, text = throttling if self.calls[service] <= self.throttled else answer
+        self.send_response(status)
+        self.send_header("Content-Type", "text/xml")
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def log_message(self, *_: object) -> None:
+        """Nothing: what happened is in the calls."""
+
+
+@pytest.fixture
+def throttled_aws() -> Iterator[tuple[str, "Counter[str]"]]:
+    """The URL of an AWS that throttles each call twice, and what it was asked."""
+    calls: Counter[str] = Counter()
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(ThrottledAws, calls, 2)) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", calls
+        server.shutdown()
+
+
+def test_the_cli_makes_a_throttled_call_again(throttled_aws: tuple[str, "Counter[str]"], tmp_path: Path) -> None:
+    url, calls = throttled_aws
+
+    result = subprocess.run(
+        [ROOT / "scripts/create-stack.sh", "--region", "us-east-1", "--bucket", "my-bucket"],
+        env={
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "HOME": str(tmp_path),
+            "AWS_ENDPOINT_URL": url,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+
+    assert "There is no bucket my-bucket" in result.stdout, "the answer to the third try of the second call"
+    assert calls == {"sts": 3, "s3": 3}

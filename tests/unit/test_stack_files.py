@@ -7,7 +7,9 @@ import sys
 import zipfile
 from pathlib import Path
 
+import hypothesis
 import pytest
+from hypothesis import strategies as st
 
 from scripts import stack_files
 
@@ -280,3 +282,70 @@ def test_compiled_code_is_imported_without_a_look_at_the_source(
     )
 
     assert result.stdout == "1\n"
+
+
+# Bucket notifications, whatever else the bucket has
+
+EVENTS = st.lists(st.sampled_from(["s3:ObjectCreated:*", "s3:ObjectCreated:Put", "s3:ObjectRestore:*"]), min_size=1)
+FILTERS = st.fixed_dictionaries({"Name": st.sampled_from(["Prefix", "Suffix"]), "Value": st.text(max_size=5)}).map(
+    lambda rule: {"Key": {"FilterRules": [rule]}}
+)
+
+
+def others_of(target: str, arns: list[str]) -> st.SearchStrategy[list[stack_files.Json]]:
+    """Entries of others, to our function as well, under Ids that are never ours."""
+    entries = st.fixed_dictionaries(
+        {target: st.sampled_from(arns), "Events": EVENTS},
+        optional={"Id": st.sampled_from(["other", "x-s3-event-aggregator", "é"]), "Filter": FILTERS},
+    )
+    return st.lists(entries, min_size=1, max_size=3)
+
+
+CONFIGURATIONS: st.SearchStrategy[stack_files.Json] = st.fixed_dictionaries(
+    {},
+    optional={
+        "LambdaFunctionConfigurations": others_of("LambdaFunctionArn", [ARN, f"{ARN}Other"]),
+        "QueueConfigurations": others_of("QueueArn", ["arn:aws:sqs:us-east-1:123456789012:q"]),
+        "TopicConfigurations": others_of("TopicArn", ["arn:aws:sns:us-east-1:123456789012:t"]),
+        "EventBridgeConfiguration": st.just({}),
+    },
+)
+RANDOM = hypothesis.settings(max_examples=300, derandomize=True, database=None, deadline=None)
+
+
+@RANDOM
+@hypothesis.given(CONFIGURATIONS)
+def test_attach_then_detach_is_the_identity_and_attach_is_idempotent(before: stack_files.Json) -> None:
+    copy = json.loads(json.dumps(before))
+    attached = stack_files.attach(before, OURS)
+
+    assert stack_files.attach(attached, OURS) == attached
+    assert stack_files.detach(attached, OURS) == before == copy
+    assert stack_files.detach(before, OURS) == before
+
+
+@RANDOM
+@hypothesis.given(CONFIGURATIONS, EVENTS, st.integers(0, 3))
+def test_an_older_entry_of_ours_is_replaced_wherever_it_stands_and_those_of_others_stay_as_they_were(
+    others: stack_files.Json, events: list[str], position: int
+) -> None:
+    functions = list(others.get("LambdaFunctionConfigurations", []))
+    functions.insert(position, {**OURS, "Events": events})
+    before = {**others, "LambdaFunctionConfigurations": functions}
+
+    attached = stack_files.attach(before, OURS)
+
+    assert attached["LambdaFunctionConfigurations"].count(OURS) == 1
+    assert stack_files.detach(attached, OURS) == stack_files.detach(before, OURS) == others
+
+
+@RANDOM
+@hypothesis.given(CONFIGURATIONS, st.integers(0, 3))
+def test_an_entry_of_ours_that_is_as_it_should_be_stays_where_it_stands(
+    others: stack_files.Json, position: int
+) -> None:
+    functions = list(others.get("LambdaFunctionConfigurations", []))
+    functions.insert(position, {**OURS, "Events": OURS["Events"][::-1]})
+    before = {**others, "LambdaFunctionConfigurations": functions}
+
+    assert stack_files.attach(before, OURS) == before

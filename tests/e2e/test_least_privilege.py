@@ -1,0 +1,277 @@
+"""Every action that iam/ allows is needed, and nothing else is allowed: on the deployed stack, with IAM enforced.
+
+What the local AWS enforces is taken away, an action at a time, and what needs it fails until it is given back. What it
+does not enforce (logs, the poller of the queue; and Storage Gateway, whose simulation knows no IAM) is evaluated: its
+IAM simulator (SimulatePrincipalPolicy: the evaluator with which it enforces the others) says what the deployed policies
+allow on the resources of the calls made, and on others. It lets S3 and EventBridge through without a permission: that
+side is asserted on the policies as deployed.
+"""
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from local.gateway import FileShare, StorageGateway
+from local.ministack import ROOT, MiniStack
+from tests.e2e.conftest import FUNCTIONS, Bucket, eventually
+
+AGGREGATOR, REFRESH = FUNCTIONS
+ROLES = {AGGREGATOR: "S3EventAggregatorLambdaRole", REFRESH: "S3AggregatorActionLambdaRole"}
+POLICY = "S3EventAggregator-us-east-1"
+
+ACCOUNT, ANOTHER_ACCOUNT = "000000000000", "999999999999"
+TABLE = f"arn:aws:dynamodb:us-east-1:{ACCOUNT}:table/S3EventAggregator"
+QUEUE = f"arn:aws:sqs:us-east-1:{ACCOUNT}:S3EventAggregatorActionQueue"
+SHARE = f"arn:aws:storagegateway:us-east-1:{ACCOUNT}:share/share-00000001"
+RULES = ("S3EventAggregatorRefreshComplete", "S3EventAggregatorSweep")
+
+
+# What needs an action: each trigger leads to a call of it, and what it returns holds once the call has been allowed.
+
+Done = Callable[[], object]
+
+
+def upload(bucket: Bucket) -> Done:
+    share = bucket.share()
+    bucket.put("a.txt")
+    return lambda: share.tree() == {"a.txt"} and bucket.is_settled()
+
+
+def upload_to_a_share_that_refuses(bucket: Bucket) -> Done:
+    share = bucket.share()
+    share.refuse(1, "Too many requests have been sent to server.")
+    bucket.put("a.txt")
+    return lambda: share.tree() == {"a.txt"} and bucket.is_settled()
+
+
+def removal_of_a_share_that_waits(bucket: Bucket) -> Done:
+    share = bucket.share(gateway_id="sgw-gone")
+    bucket.gateway.set_online("sgw-gone", online=False)
+    bucket.put("a.txt")
+    eventually(lambda: waits(bucket, share))
+    del bucket.gateway.shares[share.arn]
+    return lambda: not waits(bucket, share)
+
+
+def waits(bucket: Bucket, share: FileShare) -> bool:
+    return any(item["BucketName"]["S"] == f"{bucket.name}/{share.share_id}" for item in bucket.items())
+
+
+def sweep_after_a_request_was_lost(bucket: Bucket) -> Done:
+    share = bucket.share()
+    nobody_is_told: dict[str, Any] = {}
+    bucket.aws.client("s3").put_bucket_notification_configuration(
+        Bucket=bucket.name, NotificationConfiguration=nobody_is_told
+    )
+    bucket.put("a.txt")
+    past = {"N": "1"}
+    bucket.aws.client("dynamodb").put_item(
+        TableName="S3EventAggregator",
+        Item={
+            "BucketName": {"S": bucket.name},
+            "WindowId": {"S": "without-a-request"},
+            "Folders": {"SS": ["/"]},
+            **dict.fromkeys(("OpenedAt", "LastChangeAt", "RefreshAt", "LeaseUntil"), past),
+        },
+    )
+    sqs = bucket.aws.client("sqs")
+    queue = sqs.get_queue_url(QueueName="S3EventAggregatorActionQueue")["QueueUrl"]
+    sqs.send_message(QueueUrl=queue, MessageBody=json.dumps({"sweep": True}))
+    return lambda: share.tree() == {"a.txt"} and bucket.is_settled()
+
+
+ENFORCED: dict[tuple[str, str], Callable[[Bucket], Done]] = {
+    (AGGREGATOR, "dynamodb:UpdateItem"): upload,
+    (AGGREGATOR, "sqs:SendMessage"): upload,
+    (REFRESH, "dynamodb:GetItem"): upload,
+    (REFRESH, "dynamodb:UpdateItem"): upload,
+    (REFRESH, "dynamodb:Scan"): sweep_after_a_request_was_lost,
+    (REFRESH, "dynamodb:DeleteItem"): removal_of_a_share_that_waits,
+    (REFRESH, "sqs:SendMessage"): upload_to_a_share_that_refuses,
+}
+
+# By whom each is called: the function's log, the trigger that reads the queue, the refresh function.
+NOT_ENFORCED = {
+    *((function, f"logs:{action}") for function in FUNCTIONS for action in ("CreateLogStream", "PutLogEvents")),
+    *((REFRESH, f"sqs:{action}") for action in ("ReceiveMessage", "DeleteMessage", "GetQueueAttributes")),
+    *((REFRESH, f"storagegateway:{action}") for action in ("DescribeNFSFileShares", "DescribeSMBFileShares")),
+    *((REFRESH, f"storagegateway:{action}") for action in ("ListFileShares", "RefreshCache")),
+}
+
+
+# The policies as deployed
+
+
+def policy_of(aws: MiniStack, function: str) -> dict[str, Any]:
+    policy = aws.client("iam").get_role_policy(RoleName=ROLES[function], PolicyName=POLICY)["PolicyDocument"]
+    return dict(policy)
+
+
+def actions_of(statement: dict[str, Any]) -> list[str]:
+    action = statement["Action"]
+    return [action] if isinstance(action, str) else list(action)
+
+
+@contextmanager
+def without(aws: MiniStack, function: str, action: str) -> Iterator[None]:
+    """Takes an action away from the function's role, and gives it back."""
+    policy = policy_of(aws, function)
+    left = [{**s, "Action": [a for a in actions_of(s) if a != action]} for s in policy["Statement"]]
+    put_policy(aws, function, {**policy, "Statement": [statement for statement in left if statement["Action"]]})
+    try:
+        yield
+    finally:
+        put_policy(aws, function, policy)
+
+
+def put_policy(aws: MiniStack, function: str, policy: dict[str, Any]) -> None:
+    document = json.dumps(policy)
+    aws.client("iam").put_role_policy(RoleName=ROLES[function], PolicyName=POLICY, PolicyDocument=document)
+
+
+def denied(aws: MiniStack, function: str, since: int) -> set[str]:
+    """The actions that the function was denied since then (epoch milliseconds), by its log."""
+    pages = (
+        aws.client("logs")
+        .get_paginator("filter_log_events")
+        .paginate(logGroupName=f"/aws/lambda/{function}", startTime=since)
+    )
+    messages = [event["message"] for page in pages for event in page["events"]]
+    return {action for m in messages for action in re.findall(r"is not authorized to perform: (\w+:\w+)", m)}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_delay(aws: MiniStack, stack: Any) -> Iterator[None]:  # noqa: ARG001 - it must be there
+    functions = aws.client("lambda")
+    configuration = functions.get_function_configuration(FunctionName=AGGREGATOR)
+    before = configuration["Environment"]["Variables"]
+
+    def delay(seconds: str) -> None:
+        variables = before | {"REFRESH_DELAY_SECONDS": seconds}
+        functions.update_function_configuration(FunctionName=AGGREGATOR, Environment={"Variables": variables})
+
+    delay("0")
+    yield
+    delay(before["REFRESH_DELAY_SECONDS"])
+
+
+@pytest.mark.parametrize(("function", "action"), ENFORCED, ids=lambda value: value.replace(":", "-"))
+def test_an_action_taken_away_is_missed_and_given_back_mends_it(
+    aws: MiniStack, bucket: Bucket, function: str, action: str
+) -> None:
+    with without(aws, function, action):
+        since = time.time_ns() // 1_000_000
+        done = ENFORCED[function, action](bucket)
+        eventually(lambda: denied(aws, function, since))
+        assert not done()
+        assert denied(aws, function, since) == {action}
+    eventually(done)
+
+
+def test_every_action_that_a_role_has_is_taken_away_above_or_named_as_not_enforced(aws: MiniStack) -> None:
+    allowed = [(f, action) for f in FUNCTIONS for s in policy_of(aws, f)["Statement"] for action in actions_of(s)]
+    assert sorted(allowed) == sorted([*ENFORCED, *NOT_ENFORCED])
+    of_roles = [path for path in (ROOT / "iam").glob("*.json") if path.stem not in ("lambda-trust", "queue-senders")]
+    in_files = {a for path in of_roles for s in json.loads(path.read_text())["Statement"] for a in actions_of(s)}
+    assert in_files == {action for _, action in allowed}
+    for role in ROLES.values():
+        assert aws.client("iam").list_role_policies(RoleName=role)["PolicyNames"] == [POLICY]
+        assert aws.client("iam").list_attached_role_policies(RoleName=role)["AttachedPolicies"] == []
+
+
+def other_calls(function: str) -> dict[str, list[str]]:
+    """By service, what its actions are called on: first the right resource, then others that look like it."""
+    log, other_log = (f"arn:aws:logs:us-east-1:{ACCOUNT}:log-group:/aws/lambda/{f}" for f in (function, "Other"))
+    return {
+        "dynamodb": [TABLE, f"{TABLE}2", TABLE.replace(ACCOUNT, ANOTHER_ACCOUNT), TABLE.replace("east", "west")],
+        "sqs": [QUEUE, f"{QUEUE}DeadLetter", QUEUE.replace(ACCOUNT, ANOTHER_ACCOUNT), QUEUE.replace("east", "west")],
+        "logs": [f"{log}:log-stream:1", f"{other_log}:log-stream:1", f"{log}2:log-stream:1"],
+        "storagegateway": [
+            SHARE,
+            SHARE.replace(ACCOUNT, ANOTHER_ACCOUNT),
+            SHARE.replace("east", "west"),
+            SHARE.replace("share/share", "gateway/sgw"),
+        ],
+    }
+
+
+def is_allowed(aws: MiniStack, function: str, action: str, resource: str) -> bool:
+    answer = aws.client("iam").simulate_principal_policy(
+        PolicySourceArn=f"arn:aws:iam::{ACCOUNT}:role/{ROLES[function]}", ActionNames=[action], ResourceArns=[resource]
+    )
+    [result] = answer["EvaluationResults"]
+    return bool(result["EvalDecision"] == "allowed")
+
+
+@pytest.mark.parametrize(
+    ("function", "action"), sorted([*ENFORCED, *NOT_ENFORCED]), ids=lambda value: value.replace(":", "-")
+)
+def test_an_action_is_allowed_on_its_own_resource_and_on_no_other(aws: MiniStack, function: str, action: str) -> None:
+    right, *wrong = other_calls(function)[action.partition(":")[0]]
+    if action == "storagegateway:ListFileShares":  # knows no resources
+        right, wrong = "*", []
+    assert is_allowed(aws, function, action, right)
+    assert [resource for resource in wrong if is_allowed(aws, function, action, resource)] == []
+    with without(aws, function, action):
+        assert not is_allowed(aws, function, action, right)
+
+
+def test_the_calls_to_storage_gateway_are_those_that_the_policy_allows(
+    aws: MiniStack, bucket: Bucket, gateway: StorageGateway
+) -> None:
+    shares = [bucket.share(kind="NFS"), bucket.share(kind="SMB")]
+    before = len(gateway.calls)
+    bucket.put("a.txt")
+    bucket.becomes_visible(*shares)
+    calls = {(call.operation, arn) for call in gateway.calls[before:] for arn in call.shares or ("*",)}
+    allowed = {action.partition(":")[2] for _, action in NOT_ENFORCED if action.startswith("storagegateway:")}
+    assert {operation for operation, _ in calls} == allowed
+    assert all(is_allowed(aws, REFRESH, f"storagegateway:{operation}", arn) for operation, arn in calls)
+
+
+# Who may invoke the functions and send to the queue
+
+
+def test_s3_may_invoke_the_aggregator_only_for_the_named_bucket_of_this_account(aws: MiniStack) -> None:
+    functions = aws.client("lambda")
+    [statement] = json.loads(functions.get_policy(FunctionName=AGGREGATOR)["Policy"])["Statement"]
+    del statement["Sid"]
+    assert statement == {
+        "Effect": "Allow",
+        "Principal": {"Service": "s3.amazonaws.com"},
+        "Action": "lambda:InvokeFunction",
+        "Resource": f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:{AGGREGATOR}",
+        "Condition": {
+            "StringEquals": {"AWS:SourceAccount": ACCOUNT},
+            "ArnLike": {"AWS:SourceArn": "arn:aws:s3:::first-bucket"},
+        },
+    }
+    # Nobody may invoke the other one. (AWS says so by a 404, the local AWS by an empty policy.)
+    assert json.loads(functions.get_policy(FunctionName=REFRESH)["Policy"])["Statement"] == []
+
+
+def test_eventbridge_may_send_to_the_queue_only_from_the_two_rules_of_the_stack(aws: MiniStack) -> None:
+    [statement] = queue_policy(aws, "S3EventAggregatorActionQueue")["Statement"]
+    del statement["Sid"]
+    assert statement == {
+        "Effect": "Allow",
+        "Principal": {"Service": "events.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+        "Resource": QUEUE,
+        "Condition": {
+            "ArnEquals": {"aws:SourceArn": [f"arn:aws:events:us-east-1:{ACCOUNT}:rule/{rule}" for rule in RULES]}
+        },
+    }
+    assert queue_policy(aws, "S3EventAggregatorActionQueueDeadLetter") == {}
+
+
+def queue_policy(aws: MiniStack, name: str) -> dict[str, Any]:
+    sqs = aws.client("sqs")
+    queue = sqs.get_queue_url(QueueName=name)["QueueUrl"]
+    attributes = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["All"])["Attributes"]
+    return dict(json.loads(attributes.get("Policy") or "{}"))
