@@ -230,9 +230,10 @@ class Refresher:
             return
         cleared, item = found
         if cleared:
-            elapsed = ((event.at or self.aggregator.now()) - item.in_progress_for) / 1000
+            # Not below 0: the event has whole seconds.
+            elapsed = max(0, (event.at or self.aggregator.now()) - item.in_progress_for) / 1000
             logger.info(f"{key} shows what changed, {elapsed:.1f} s after the first change")
-            seconds(key.partition("/")[0], SecondsUntilVisible=max(0.0, elapsed))
+            seconds(key.partition("/")[0], SecondsUntilVisible=elapsed)
         now = self.aggregator.now()
         due = max(now, item.last_asked_at + self.aggregator.settings.min_refresh_interval_seconds * 1000)
         if item.window_id and not item.in_progress_id and item.refresh_at > due:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.simulation.scenarios import SECOND, Event, Scenario, Share
 from tests.simulation.schedules import run_at_random
 
-EXAMPLES = int(os.environ.get("SIMULATION_EXAMPLES", "300"))
+EXAMPLES = int(os.environ.get("SIMULATION_EXAMPLES", "150"))
 SEED = os.environ.get("SIMULATION_SEED")
 
 Choose = Callable[[int], int]
