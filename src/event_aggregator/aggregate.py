@@ -65,7 +65,7 @@ class Aggregator:
     def _absorb(self, bucket: str, changes: list[Change], deadline: int) -> None:
         folders, now = frozenset(folder_of(change.key) for change in changes), self.now()
         due = self._due(now)
-        if known := self.memo.recall(bucket):
+        if known := self.memo.recall(bucket, now):
             if is_open(known, now) and known.holds(folders) and due.fits(known):
                 logger.debug("Absorbed by the window of %s, from memory", bucket)
                 return

@@ -26,9 +26,10 @@ class Memo:
     def __init__(self) -> None:
         self._windows: OrderedDict[str, Item] = OrderedDict()
 
-    def recall(self, bucket: str) -> Item | None:
-        """The bucket's window as it was seen last: still open for sure only if `is_open` says so."""
-        return self._windows.get(bucket)
+    def recall(self, bucket: str, now: int) -> Item | None:
+        """The bucket's window as it was seen last, if it is not due: still open for sure only if `is_open` says so."""
+        item = self._windows.get(bucket)
+        return item if item and now < item.refresh_at else None
 
     def remember(self, bucket: str, item: Item) -> None:
         """Remember the bucket's window as `item` shows it, or that none can be relied on."""

@@ -21,7 +21,7 @@ def remembering(item: Item) -> Memo:
 
 
 def absorbs(memo: Memo, bucket: str, folders: frozenset[str], now: int) -> bool:
-    known = memo.recall(bucket)
+    known = memo.recall(bucket, now)
     return known is not None and is_open(known, now) and known.holds(folders)
 
 
@@ -125,6 +125,15 @@ def test_a_change_after_the_refresh_opens_the_next_window(world: World) -> None:
     world.windows.close("my-bucket", world.item(), world.time, world.time + 1)
     aggregate(container, "photos/b.jpg", at=world.time)
     assert len(world.sent) == 2
+
+
+def test_a_window_that_is_due_is_not_even_asked_for(world: World, calls: list[str]) -> None:
+    container = world.aggregator
+    aggregate(container, "photos/a.jpg")
+    world.time += 30_000
+    calls.clear()
+    aggregate(container, "photos/b.jpg", at=world.time)
+    assert calls == ["UpdateItem"], "it finds the window open, for its request has not come yet"
 
 
 def test_a_failed_change_leaves_nothing_in_the_memo_that_hides_its_retry(world: World) -> None:
