@@ -14,7 +14,7 @@ main() {
   step "ruff format" ruff format --check --quiet .
   step "mypy --strict" mypy
   step "shellcheck" shellcheck -x scripts/*.sh .ci/run
-  exec pytest --numprocesses 2 --dist loadfile # a local AWS for each
+  exec pytest --numprocesses 3 --dist loadfile # a local AWS for each; much of their time is waiting
 }
 
 step() { # what, command...

@@ -28,7 +28,7 @@ SEARCHES = (
     ("NO_DELAY", 1, 0, False, 1_400),
     ("DURING_THE_REFRESH", 0, 1, True, 250),
     ("FAILS_FOR_GOOD", 0, 3, False, 1_300),
-    ("HAND_OVER_DIES", 0, 1, True, 460),
+    ("HAND_OVER_DIES", 0, 1, True, 430),
     ("COMPLETE_AT_ONCE", 1, 1, False, 3_600),
     ("COMPLETE_WHEN_DUE", 2, 0, False, 1_400),
     ("COMPLETE_WHEN_NEXT_IS_DUE", 1, 0, False, 190),
