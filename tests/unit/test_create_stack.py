@@ -150,6 +150,15 @@ def test_a_bucket_that_does_not_exist_is_refused(checkout: Checkout) -> None:
     assert run.writes == []
 
 
+def test_a_quiet_time_above_the_maximum_is_refused_before_anything_is_made(checkout: Checkout) -> None:
+    run = checkout.create_stack("--bucket", "my-bucket", "--refresh-quiet-seconds", "901")
+
+    assert run.exit_code == 1
+    assert "--refresh-quiet-seconds would be 901 and --refresh-max-delay-seconds 900" in run.output
+    assert "Lower the quiet time or raise the maximum." in run.output
+    assert run.writes == []
+
+
 @pytest.mark.parametrize(
     ("flag", "value", "allowed"),
     [
