@@ -30,13 +30,13 @@ _refresher = Refresher(
         _settings,
         aws.epoch_ms,
     ),
-    FileShares(aws.storage_gateway(), aws.storage_gateway_asking_once()),
+    FileShares(aws.storage_gateway(), aws.storage_gateway_asking_once(), logger.warning),
     Pace(_dynamodb, _settings.table_name),
 )
 _processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
 
 
-@logger.inject_lambda_context
+@logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> Any:
     return process_partial_response(event, _handle, _processor, context)
 

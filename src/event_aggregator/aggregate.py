@@ -15,7 +15,7 @@ from event_aggregator.aws import AWS_ERRORS
 from event_aggregator.changes import Change, by_bucket, read_event
 from event_aggregator.folders import folder_of
 from event_aggregator.memo import Memo, is_open
-from event_aggregator.observability import count, logger, timestamp
+from event_aggregator.observability import Tally, logger, measure, timestamp
 from event_aggregator.request import LIFETIME_MS, ActionQueue, Request
 from event_aggregator.settings import Settings
 from event_aggregator.table import Item
@@ -39,6 +39,7 @@ class Aggregator:
     settings: Settings
     now: Callable[[], int]  # epoch milliseconds
     memo: Memo = field(default_factory=Memo)
+    tally: Tally = field(default_factory=Tally)
 
     def aggregate_event(self, event: Any, time_left: int) -> None:
         """Put every change of an S3 event into its bucket's window. `time_left`: milliseconds until Lambda ends this.
@@ -68,9 +69,11 @@ class Aggregator:
         if known := self.memo.recall(bucket, now):
             if is_open(known, now) and known.holds(folders) and due.fits(known):
                 logger.debug("Absorbed by the window of %s, from memory", bucket)
+                self.tally.add(bucket, known.window_id, len(changes))
                 return
             if joined := self.windows.join(bucket, known, folders, now, due):
                 self.memo.remember(bucket, joined)
+                self.tally.add(bucket, joined.window_id, len(changes))
                 return
         item, opened = self.gather(
             bucket,
@@ -82,10 +85,16 @@ class Aggregator:
             deadline=deadline,
         )
         self.memo.remember(bucket, item)
+        self.tally.add(bucket, opened or item.window_id, len(changes) - bool(opened))
         if opened:
             at = timestamp(due.at)
-            logger.info(f"Opened a window for {bucket}, to be refreshed at {at}", bucket=bucket, window=opened)
-            count(bucket, WindowsOpened=1)
+            logger.info(
+                f"Opened a window for {bucket}, to be refreshed at {at}",
+                bucket=bucket,
+                folders=sorted(folders),
+                correlation_id=opened,
+            )
+            measure(bucket, WindowsOpened=1)
 
     def _due(self, now: int) -> Due:
         """A fixed delay after the first change; or, with a quiet time, 1 to 1.25 times that after the last one."""
@@ -105,7 +114,9 @@ class Aggregator:
         deadline: int,
         newest_event: int | None = None,
         attempt: int = 1,
+        correlation: str = "",
         while_in_progress: str | None = None,
+        reason: str = "",
     ) -> tuple[Item, str | None]:
         """Put `folders` into the open window of `key`; if there is none, open one and queue its request.
 
@@ -125,6 +136,7 @@ class Aggregator:
                 refresh_at=due.at,
                 lease_until=deadline + _SEND_LEASE_MARGIN_MS,
                 while_in_progress=while_in_progress,
+                reason=reason,
             )
             if opened:
                 break
@@ -139,10 +151,11 @@ class Aggregator:
                 if newest_event is None and item.window_id and not item.confirmed:
                     # Promise: a share's window has a request. Its opener may be dead, never to come again: a later
                     # window of the bucket takes its folders over, so that its own message is dropped.
-                    item = self._request(Request(key, item.window_id, attempt), item.refresh_at)
+                    request = Request(key, item.window_id, correlation or item.window_id, attempt)
+                    item = self._request(request, item.refresh_at)
                 return item, None
             # The window was closed between the two writes: the next round opens one, or finds the next.
-        return self._request(Request(key, window, attempt), due.at), window
+        return self._request(Request(key, window, correlation or window, attempt), due.at), window
 
     def _request(self, request: Request, due: int) -> Item:
         """Queue a window's request, and only then note that it is queued."""

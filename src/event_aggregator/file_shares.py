@@ -12,7 +12,6 @@ from botocore.exceptions import ClientError
 
 from event_aggregator.aws import UnreadableAnswerError
 from event_aggregator.folders import Round
-from event_aggregator.observability import logger
 
 if TYPE_CHECKING:
     from types_boto3_storagegateway import StorageGatewayClient
@@ -52,11 +51,17 @@ class FileShare:
 
 
 class FileShares:
-    """This account's file shares in this region. Methods raise botocore's errors."""
+    """This account's file shares in this region. Methods raise botocore's errors.
 
-    def __init__(self, client: "StorageGatewayClient", asking_once: "StorageGatewayClient") -> None:
+    `warn` is told of shares of which it cannot be known what they show, once for each.
+    """
+
+    def __init__(
+        self, client: "StorageGatewayClient", asking_once: "StorageGatewayClient", warn: Callable[[str], None]
+    ) -> None:
         self._client = client
         self._asking_once = asking_once
+        self._warn = warn
         self._locations: dict[str, tuple[str, str]] = {}  # ARN of the share: bucket and prefix
 
     def showing(self, bucket: str) -> list[FileShare]:
@@ -117,7 +122,7 @@ class FileShares:
             except ClientError as error:
                 if error.response["Error"]["Code"] != "InvalidGatewayRequestException":
                     raise
-                logger.warning(f"{arn} cannot be described, and so it is not known what it shows: {error}")
+                self._warn(f"{arn} cannot be described, and so it is not known what it shows: {error}")
 
     def _describe_nfs(self, arns: list[str]) -> None:
         for share in self._client.describe_nfs_file_shares(FileShareARNList=arns)["NFSFileShareInfoList"]:
@@ -130,9 +135,7 @@ class FileShares:
     def _remember(self, arn: str, location_arn: str) -> None:
         self._locations[arn] = location(location_arn)
         if self._locations[arn] == NO_BUCKET:
-            logger.warning(
-                f"{arn} shows the access point {location_arn}, whose bucket is not known: it is not refreshed"
-            )
+            self._warn(f"{arn} shows the access point {location_arn}, whose bucket is not known: it is not refreshed")
 
 
 def location(arn: str) -> tuple[str, str]:

@@ -56,10 +56,10 @@ def read_message(body: str, bucket_attribute: str | None) -> Message:
     except ValueError as error:
         raise NotUnderstoodError(f"The message is no JSON ({error}): {body[:500]}") from error
     match content:
-        case {"version": version, "key": str(key), "window": str(window), "attempt": int(attempt)} if (
+        case {"version": version, "key": str(key), "window": str(window), "attempt": int(attempt), **rest} if (
             version == VERSION and attempt >= 1
         ):
-            return Request(key, window, attempt)
+            return Request(key, window, str(rest.get("correlation", window)), attempt)
         case {"version": version, "key": _, "window": _}:
             raise NotUnderstoodError(
                 f"The request is of version {version!r}, and this function knows version {VERSION}: {body[:500]}"

@@ -1,10 +1,10 @@
 """How the functions explain themselves: one JSON log line for each step of a window, and metrics per bucket.
 
 An absorbed change writes nothing above DEBUG, so that the log costs what the windows cost, not what the events cost.
+Every line about a window has the field `correlation_id`: the id of the bucket's window, in both functions.
 """
 
 import logging
-from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from aws_lambda_powertools import Logger, Metrics
@@ -15,6 +15,20 @@ from aws_lambda_powertools.metrics import MetricUnit
 logger = Logger(use_rfc3339=True)
 
 _metrics = Metrics()
+
+# All metrics there are, each with the dimensions `bucket` and `service`, the function that emits it.
+METRICS = {
+    "ChangesAbsorbed": MetricUnit.Count,  # that needed no request of their own
+    "WindowsOpened": MetricUnit.Count,  # by a change; each sends one request
+    "RefreshesAccepted": MetricUnit.Count,  # by a share
+    "RefreshesRefused": MetricUnit.Count,  # by a share, or without an answer; tried again
+    "RefreshesDeferred": MetricUnit.Count,  # by us: too soon after the last one, still in progress, not AVAILABLE
+    "FoldersRefreshed": MetricUnit.Count,  # named in an accepted refresh
+    "WholeShareRefreshes": MetricUnit.Count,  # accepted refreshes of everything that a share shows
+    "SecondsWaiting": MetricUnit.Seconds,  # every 15 minutes, for each share that waits: since its first change
+    "SecondsUntilAccepted": MetricUnit.Seconds,  # from the first change to the accepted refresh
+    "SecondsUntilVisible": MetricUnit.Seconds,  # from the first change to the end of the refresh
+}
 
 
 def set_log_level(level: str) -> None:
@@ -27,22 +41,32 @@ def set_log_level(level: str) -> None:
     logging.getLogger("botocore").setLevel(logging.WARNING)
 
 
-def count(bucket: str, **counts: int) -> None:
-    """Emit `counts` (metric name = number) for `bucket`."""
-    _emit(bucket, MetricUnit.Count, counts)
-
-
-def seconds(bucket: str, **durations: float) -> None:
-    """Emit `durations` (metric name = seconds) for `bucket`."""
-    _emit(bucket, MetricUnit.Seconds, durations)
-
-
-def _emit(bucket: str, unit: MetricUnit, values: Mapping[str, float]) -> None:
-    """One line in CloudWatch's embedded metric format."""
+def measure(bucket: str, **values: float) -> None:
+    """Emit metrics (name = value) of `bucket`, as one line in CloudWatch's embedded metric format."""
     _metrics.add_dimension("bucket", bucket)
     for name, value in values.items():
-        _metrics.add_metric(name, unit, value)
+        _metrics.add_metric(name, METRICS[name], value)
     _metrics.flush_metrics()
+
+
+class Tally:
+    """Counts absorbed changes without a line each.
+
+    A count is emitted when it has grown by a quarter, and with the bucket's next window: thirty lines for a thousand
+    changes. What a container has counted since then goes with it: a fifth of its last window at most.
+    """
+
+    def __init__(self) -> None:
+        self._counts: dict[str, tuple[str | None, int, int]] = {}  # bucket: window, changes counted, changes emitted
+
+    def add(self, bucket: str, window: str | None, changes: int) -> None:
+        """Count `changes` as absorbed by a window of `bucket`."""
+        seen, counted, emitted = self._counts.get(bucket, (window, 0, 0))
+        counted += changes
+        if counted > emitted and (seen != window or counted >= emitted + emitted // 4):
+            measure(bucket, ChangesAbsorbed=counted - emitted)
+            emitted = counted
+        self._counts[bucket] = (window, counted, emitted) if seen == window else (window, 0, 0)
 
 
 def timestamp(epoch_ms: int) -> str:

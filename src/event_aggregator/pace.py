@@ -7,7 +7,7 @@ until its completion event has come, or until the mark has lapsed because none c
 
 from event_aggregator.table import Item, Table, number, strings
 
-# InProgressFor stays, to tell how long what is complete has taken.
+# InProgressFor and InProgressWindow stay, to tell how long what is complete has taken, and for whom.
 _MARK = "InProgressId, InProgressSince"
 
 # So many completions are remembered until the share's next refresh is accepted: most are of refreshes of others.
@@ -39,9 +39,11 @@ class Pace(Table):
         return None if claimed else item
 
     def accepted(  # noqa: PLR0913 - what there is to know of it
-        self, key: str, claimed_at: int, now: int, *, notification_id: str, since: int, mark: bool
+        self, key: str, claimed_at: int, now: int, *, notification_id: str, since: int, window: str, mark: bool
     ) -> Item:
-        """A refresh was accepted that shows the changes since `since`; the interval runs from here, not from the claim.
+        """A refresh was accepted that shows the changes of `window`, the first of which came at `since`.
+
+        The interval runs from here, not from the claim.
 
         With `mark` it is known to be in progress from now on, unless its completion event has come already. The answer
         is the item as it is then.
@@ -53,9 +55,10 @@ class Pace(Table):
         if mark:
             marked, item = self._update(
                 key,
-                f"{accepted}, InProgressId = :id, InProgressSince = :now, InProgressFor = :since REMOVE CompletedIds",
+                f"{accepted}, InProgressId = :id, InProgressSince = :now, InProgressFor = :since,"
+                " InProgressWindow = :window REMOVE CompletedIds",
                 f"{ours} AND (attribute_not_exists(CompletedIds) OR NOT contains(CompletedIds, :id))",
-                {**values, ":id": {"S": notification_id}, ":since": number(since)},
+                {**values, ":id": {"S": notification_id}, ":since": number(since), ":window": {"S": window}},
             )
             if marked:
                 return item

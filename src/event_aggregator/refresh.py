@@ -12,11 +12,11 @@ from event_aggregator.aws import AWS_ERRORS
 from event_aggregator.file_shares import FileShare, FileShares, may_concern_folders
 from event_aggregator.folders import EVERYTHING, WHOLE_SHARE, Round, next_round, shown
 from event_aggregator.messages import BucketRequest, FailedEvent, RefreshCompleted, Sweep, read_message
-from event_aggregator.observability import count, logger, seconds, timestamp
+from event_aggregator.observability import logger, measure, timestamp
 from event_aggregator.pace import Pace
 from event_aggregator.request import LIFETIME_MS, Request
 from event_aggregator.table import Item
-from event_aggregator.window import Due
+from event_aggregator.window import Due, overdue
 
 # Between two tries of a share that refuses: the interval, doubled with each refusal up to this (or the interval, if
 # that is longer), so that a gateway that is offline for a week costs some 96 calls a day.
@@ -24,6 +24,9 @@ _MAX_BACKOFF_MS = 900_000
 
 # Lambda takes a message that goes round without a delay for a runaway loop.
 _MIN_DELAY_MS = 1_000
+
+# Of why a share waits, as the table keeps it; an error's text may be long.
+_MAX_REASON = 300
 
 # A RefreshCache call may take 23 s without an answer. When less than this is left of an invocation, the shares not
 # asked yet are asked in others.
@@ -41,6 +44,7 @@ class HandOver:
     bucket: str
     folders: frozenset[str]
     owner: str
+    correlation: str  # the bucket's window, whose changes they are
     since: int  # when the first change in them came, epoch milliseconds
     attempt: int
     deadline: int  # when Lambda ends this process, epoch milliseconds
@@ -57,12 +61,13 @@ class Refresher:
         message, now = read_message(body, bucket_attribute), self.aggregator.now()
         match message:
             case Request():
+                logger.set_correlation_id(message.correlation)
                 self._request_arrived(message, now + time_left)
             case FailedEvent():
                 logger.warning("Handling an S3 event that the aggregator could not handle", message_id=message_id)
                 self.aggregator.aggregate_event(message.event, time_left)
             case BucketRequest(bucket):
-                everything = HandOver(bucket, frozenset({EVERYTHING}), message_id, now, 1, now + time_left)
+                everything = HandOver(bucket, frozenset({EVERYTHING}), message_id, message_id, now, 1, now + time_left)
                 self._hand_over(everything, self.file_shares.showing(bucket))
             case RefreshCompleted():
                 self._completed(message)
@@ -109,7 +114,13 @@ class Refresher:
                 return
             item = closed
         hand_over = HandOver(
-            bucket, item.refreshed_folders, request.window, item.refreshed_since, request.attempt, deadline
+            bucket,
+            item.refreshed_folders,
+            request.window,
+            request.correlation,
+            item.refreshed_since,
+            request.attempt,
+            deadline,
         )
         self._hand_over(hand_over, shares)
         self.aggregator.windows.complete(request.key, request.window)
@@ -118,56 +129,56 @@ class Refresher:
         """Have each share that shows a folder refreshed, or make it wait; one that fails does not stop the others."""
         if not shares:
             logger.warning(f"No file share shows the bucket {hand_over.bucket}: nothing to refresh")
-        refreshed, failures = [], []
+        failures = []
         for share in shares:
             folders = shown(hand_over.folders, share.prefix)
             try:
-                if folders and self._ask_or_wait(hand_over, share, folders):
-                    refreshed.append(share.share_id)
+                if folders:
+                    self._ask_or_wait(hand_over, share, folders)
             except AWS_ERRORS as error:
                 error.add_note(f"File share {share.key}")
                 failures.append(error)
-        if refreshed:
-            names = ", ".join(refreshed)
-            logger.info(f"Refreshed {names}, which show {hand_over.bucket}", window=hand_over.owner, shares=refreshed)
-            count(hand_over.bucket, RefreshesAccepted=len(refreshed))
         if failures:
             raise NotRefreshedError(in_words(failures)) from failures[0]
 
-    def _ask_or_wait(self, hand_over: HandOver, share: FileShare, folders: frozenset[str]) -> bool:
-        """True if the share accepted a refresh; what is not part of it waits in a window of the share's own."""
+    def _ask_or_wait(self, hand_over: HandOver, share: FileShare, folders: frozenset[str]) -> None:
+        """Have the share refreshed; what it does not accept now waits in a window of its own."""
         settings, now = self.aggregator.settings, self.aggregator.now()
         interval, timeout = settings.min_refresh_interval_seconds * 1000, settings.in_progress_timeout_seconds * 1000
         again = backoff(hand_over.attempt, interval)
         if now > hand_over.deadline - _ASK_MS:
             self._wait(hand_over, share, folders, due=now, reason="there was no time left to ask it")
-            return False
+            return
         if not share.available:
             self._wait(hand_over, share, folders, due=now + again, reason=f"it is {share.status}", refused=True)
-            return False
+            return
         forbids = self.pace.claim(share.key, now, interval=interval, in_progress_timeout=timeout)
         if forbids:
             self._wait_for_turn(hand_over, share, folders, forbids)
-            return False
+            return
         round_ = self._next_round(folders, share)
         try:
             notification_id = self.file_shares.refresh(share, round_)
         except AWS_ERRORS as error:  # an unknown outcome, too, counts as refused, and the share as asked
-            count(hand_over.bucket, RefreshesRefused=1)
             if round_ != WHOLE_SHARE and may_concern_folders(error):
                 logger.warning(f"{share.key} refused a refresh of single folders; it will be asked for all: {error}")
                 folders = frozenset({EVERYTHING})
             due = self.aggregator.now() + again
             self._wait(hand_over, share, folders, due=due, reason=str(error), refused=True)
-            return False
+            return
         claimed_at, now = now, self.aggregator.now()
         item = self.pace.accepted(
-            share.key, claimed_at, now, notification_id=notification_id, since=hand_over.since, mark=timeout > 0
+            share.key,
+            claimed_at,
+            now,
+            notification_id=notification_id,
+            since=hand_over.since,
+            window=hand_over.correlation,
+            mark=timeout > 0,
         )
-        seconds(hand_over.bucket, SecondsUntilAccepted=(now - hand_over.since) / 1000)
+        _tell_of_refresh(hand_over, share, round_, now)
         if round_.left:
             self._wait_for_turn(hand_over, share, round_.left, item)
-        return True
 
     def _next_round(self, folders: frozenset[str], share: FileShare) -> Round:
         if self.aggregator.settings.refresh_scope == "share":
@@ -203,6 +214,11 @@ class Refresher:
         False if that was to be done `while_in_progress`, and this refresh has been completed meanwhile.
         """
         due = max(due, self.aggregator.now() + _MIN_DELAY_MS)
+        if refused:
+            reason = f"refused {hand_over.attempt} times: {reason}"
+            measure(hand_over.bucket, RefreshesRefused=1)
+        else:
+            measure(hand_over.bucket, RefreshesDeferred=1)
         item, window = self.aggregator.gather(
             share.key,
             folders,
@@ -211,14 +227,14 @@ class Refresher:
             since=hand_over.since,
             deadline=hand_over.deadline,
             attempt=hand_over.attempt + refused,
+            correlation=hand_over.correlation,
             while_in_progress=while_in_progress,
+            reason=reason[:_MAX_REASON],
         )
-        if window:
-            logger.info(f"{share.key} waits until {timestamp(due)}: {reason}", window=window, folders=len(folders))
-        elif while_in_progress and item.in_progress_id != while_in_progress:
+        if not window and while_in_progress and item.in_progress_id != while_in_progress:
             return False
-        else:
-            logger.info(f"{share.key} waits already", window=item.window_id, folders=len(folders))
+        words = f"waits until {timestamp(due)}: {reason}" if window else "waits already"
+        logger.info(f"{share.key} {words}", share=share.key, folders=sorted(folders), window=item.window_id)
         return True
 
     def _completed(self, event: RefreshCompleted) -> None:
@@ -232,22 +248,46 @@ class Refresher:
         if cleared:
             # Not below 0: the event has whole seconds.
             elapsed = max(0, (event.at or self.aggregator.now()) - item.in_progress_for) / 1000
-            logger.info(f"{key} shows what changed, {elapsed:.1f} s after the first change")
-            seconds(key.partition("/")[0], SecondsUntilVisible=elapsed)
+            logger.info(
+                f"{key} shows what changed, {elapsed:.1f} s after the first change",
+                share=key,
+                correlation_id=item.in_progress_window,
+            )
+            measure(key.partition("/")[0], SecondsUntilVisible=elapsed)
         now = self.aggregator.now()
         due = max(now, item.last_asked_at + self.aggregator.settings.min_refresh_interval_seconds * 1000)
         if item.window_id and not item.in_progress_id and item.refresh_at > due:
             # The request first: should this die in between, the event comes again.
-            self.aggregator.queue.send(Request(key, item.window_id), now=now, due=max(due, now + _MIN_DELAY_MS))
+            request = Request(key, item.window_id, correlation=item.window_id)
+            self.aggregator.queue.send(request, now=now, due=max(due, now + _MIN_DELAY_MS))
             self.pace.make_due(key, item.window_id, due)
 
     def _sweep(self) -> None:
-        """Send the requests of windows that nobody asks for any more; the window decides whether they still count."""
+        """Look at every unfinished window: how long shares wait, and which one nobody asks for any more."""
         now = self.aggregator.now()
-        for key, window in self.aggregator.windows.overdue(now):
-            logger.warning(f"The request of {key} was lost; sending it again", window=window)
-            self.aggregator.queue.send(Request(key, window), now=now, due=now)
-            self.aggregator.windows.confirm(key, window, now + LIFETIME_MS)
+        for key, item in self.aggregator.windows.unfinished():
+            bucket, _, share_id = key.partition("/")
+            if share_id and item.window_id:
+                measure(bucket, SecondsWaiting=(now - item.opened_at) / 1000)
+            if window := overdue(item, now):
+                logger.warning(f"The request of {key} was lost; sending it again", correlation_id=window)
+                self.aggregator.queue.send(Request(key, window, correlation=window), now=now, due=now)
+                self.aggregator.windows.confirm(key, window, now + LIFETIME_MS)
+
+
+def _tell_of_refresh(hand_over: HandOver, share: FileShare, round_: Round, now: int) -> None:
+    """One line and the metrics of a refresh that a share accepted."""
+    what = "everything" if round_ == WHOLE_SHARE else f"{len(round_.folder_list)} folders"
+    logger.info(
+        f"Refreshed {share.key}: {what}",
+        share=share.key,
+        folders=round_.folder_list,
+        recursive=round_.recursive,
+        left=len(round_.left),
+    )
+    extent = {"WholeShareRefreshes": 1} if round_ == WHOLE_SHARE else {"FoldersRefreshed": len(round_.folder_list)}
+    accepted_after = (now - hand_over.since) / 1000
+    measure(hand_over.bucket, RefreshesAccepted=1, SecondsUntilAccepted=accepted_after, **extent)
 
 
 def backoff(attempt: int, interval: int) -> int:

@@ -5,7 +5,7 @@ Sending is at least once, and so is delivery: the window decides whether a reque
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -25,10 +25,14 @@ VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Refresh what the window `window` of `key` holds. `attempt` counts the refusals before it, from 1."""
+    """Refresh what the window `window` of `key` holds. `attempt` counts the refusals before it, from 1.
+
+    `correlation` is the id under which the logs tell of it: that of the bucket's window, also for a share's.
+    """
 
     key: str
     window: str
+    correlation: str
     attempt: int = 1
 
 
@@ -47,7 +51,7 @@ class ActionQueue:
     def send(self, request: Request, *, now: int, due: int) -> None:
         """Queue `request` so that it arrives at `due`, or as near before it as SQS allows (epoch milliseconds)."""
         seconds = -(-(due - now) // 1000)  # rounded up
-        body = {"version": VERSION, "key": request.key, "window": request.window, "attempt": request.attempt}
+        body = {"version": VERSION, **asdict(request)}
         self._client.send_message(
             QueueUrl=self._url,
             DelaySeconds=max(0, min(seconds, MAX_DELAY_SECONDS)),

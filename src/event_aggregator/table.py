@@ -24,15 +24,21 @@ class Item:
     window_id: str | None = None
     confirmed: bool = False  # the open window's request is known to be queued
     opened_at: int = 0
+    last_change_at: int = 0
     refresh_at: int = 0
+    lease_until: int = 0
+    reason: str | None = None  # why a share's window waits
     folders: frozenset[str] = field(default_factory=frozenset)
     refreshing_id: str | None = None
     refreshed_folders: frozenset[str] = field(default_factory=frozenset)
     refreshed_since: int = 0
+    refresh_started_at: int = 0
     last_asked_at: int = 0
+    last_accepted_at: int = 0
     in_progress_id: str | None = None
     in_progress_since: int = 0
     in_progress_for: int = 0
+    in_progress_window: str | None = None
     completed: int = 0  # how many completions are remembered
 
     @classmethod
@@ -50,15 +56,21 @@ class Item:
             window_id=text("WindowId"),
             confirmed="WindowId" in attributes and "OpenedBy" not in attributes,
             opened_at=number("OpenedAt"),
+            last_change_at=number("LastChangeAt"),
             refresh_at=number("RefreshAt"),
+            lease_until=number("LeaseUntil"),
+            reason=text("Reason"),
             folders=strings("Folders"),
             refreshing_id=text("RefreshingId"),
             refreshed_folders=strings("RefreshedFolders"),
             refreshed_since=number("RefreshedSince"),
+            refresh_started_at=number("RefreshStartedAt"),
             last_asked_at=number("LastAskedAt"),
+            last_accepted_at=number("LastAcceptedAt"),
             in_progress_id=text("InProgressId"),
             in_progress_since=number("InProgressSince"),
             in_progress_for=number("InProgressFor"),
+            in_progress_window=text("InProgressWindow"),
             completed=len(strings("CompletedIds")),
         )
 
@@ -102,10 +114,10 @@ class Table:
     def _delete(self, key: str) -> None:
         self._client.delete_item(TableName=self._name, Key={"BucketName": {"S": key}})
 
-    def _scan(self, condition: str, values: dict[str, Any]) -> Iterator[tuple[str, Item]]:
+    def _scan(self, condition: str) -> Iterator[tuple[str, Item]]:
         """Every key whose item meets the condition, with the item."""
         pages = self._client.get_paginator("scan").paginate(
-            TableName=self._name, FilterExpression=condition, ExpressionAttributeValues=values, ConsistentRead=True
+            TableName=self._name, FilterExpression=condition, ConsistentRead=True
         )
         for page in pages:
             for attributes in page["Items"]:

@@ -21,7 +21,7 @@ _MAX_FOLDER_BYTES = 16_384
 # start of a refresh is taken to be covered by it.
 COVERED_MARGIN_MS = 5_000
 
-_OPEN_WINDOW = "WindowId, OpenedBy, OpenedAt, LastChangeAt, RefreshAt, Folders"
+_OPEN_WINDOW = "WindowId, OpenedBy, OpenedAt, LastChangeAt, RefreshAt, Reason, Folders"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +59,14 @@ class Windows(Table):
         refresh_at: int,
         lease_until: int,
         while_in_progress: str | None = None,
+        reason: str = "",
     ) -> tuple[bool, Item]:
         """Open the window `window_id`: True and its item, or False and the item that stands in the way.
 
         `owners` are the identities of those on whose behalf it is opened, at most 100. `newest_event` is the time of
         the latest S3 change among them; None for a hand-over to a share, which is never taken to be covered already.
         `since` is when the first change in it came. `while_in_progress` opens it only as long as this refresh is marked
-        as in progress.
+        as in progress. `reason` is kept for people to read.
 
         In the way is another open window; or (window_id None) a refresh that began after the changes and covers them,
         or that the mark is gone.
@@ -101,10 +102,13 @@ class Windows(Table):
             # Promise: a share does not wait for a completion that has come already.
             values[":mark"] = {"S": while_in_progress}
             condition += " AND InProgressId = :mark"
+        waiting = ""
+        if reason:
+            values[":reason"], waiting = {"S": reason}, ", Reason = :reason"
         return self._update(
             key,
             "SET WindowId = :window, OpenedBy = :opener, OpenedAt = if_not_exists(OpenedAt, :since),"
-            " LastChangeAt = :now, RefreshAt = :refresh_at, LeaseUntil = :lease_until ADD Folders :folders",
+            f" LastChangeAt = :now, RefreshAt = :refresh_at, LeaseUntil = :lease_until{waiting} ADD Folders :folders",
             condition,
             values,
         )
@@ -185,13 +189,16 @@ class Windows(Table):
         """Every share of the window that was closed as `window_id` has been asked, or waits in a window of its own."""
         self._update(key, "REMOVE RefreshingId", "RefreshingId = :window", {":window": {"S": window_id}})
 
-    def overdue(self, now: int) -> Iterator[tuple[str, str]]:
-        """Key and id of every window, open or being refreshed, that is past its lease: its request must be lost."""
-        unfinished = "attribute_exists(WindowId) OR attribute_exists(RefreshingId)"
-        for key, item in self._scan(f"LeaseUntil < :now AND ({unfinished})", {":now": number(now)}):
-            # The request of an open window takes an unfinished refresh over.
-            if window_id := item.window_id or item.refreshing_id:
-                yield key, window_id
+    def unfinished(self) -> Iterator[tuple[str, Item]]:
+        """Every key whose window is open, or closed and not completed, with its item."""
+        return self._scan("attribute_exists(WindowId) OR attribute_exists(RefreshingId)")
+
+
+def overdue(item: Item, now: int) -> str | None:
+    """The id of the item's window, open or being refreshed, if it is past its lease: its request must be lost."""
+    if item.lease_until >= now:
+        return None
+    return item.window_id or item.refreshing_id  # the request of an open window takes an unfinished refresh over
 
 
 def _too_many(folders: frozenset[str]) -> bool:

@@ -14,7 +14,7 @@ from unittest.mock import Mock, patch
 
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-from event_aggregator import aggregate, refresh
+from event_aggregator import aggregate, observability, refresh
 from event_aggregator.aggregate import Aggregator, NotFinishedError
 from event_aggregator.aws import AWS_ERRORS
 from event_aggregator.file_shares import FileShare, FileShares
@@ -229,9 +229,10 @@ def simulated() -> Iterator[None]:
     """The functions' ids are given by the world, and they neither log nor emit metrics."""
     with ExitStack() as stack:
         stack.enter_context(patch.object(aggregate, "uuid4", _Uuid))
-        for module, names in ((aggregate, ("logger", "count")), (refresh, ("logger", "count", "seconds"))):
-            for name in names:
-                stack.enter_context(patch.object(module, name, Mock() if name == "logger" else _nothing))
+        for module in (aggregate, refresh):
+            stack.enter_context(patch.object(module, "logger", Mock()))
+        for module in (observability, aggregate, refresh):
+            stack.enter_context(patch.object(module, "measure", _nothing))
         yield
 
 

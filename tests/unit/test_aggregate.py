@@ -21,7 +21,7 @@ def test_the_first_change_opens_a_window_and_sends_its_delayed_request(world: Wo
     item = world.item()
     assert item.folders == {"/photos"}
     assert item.refresh_at == START + 30_000
-    assert world.requests() == [Request("my-bucket", item.window_id or "", attempt=1)]
+    assert world.requests() == [Request("my-bucket", item.window_id or "", item.window_id or "", attempt=1)]
     assert world.sent[0]["DelaySeconds"] == 30
 
 

@@ -64,11 +64,12 @@ def test_a_batch_that_fails_whole_is_reported_message_by_message(world: World, m
     assert [failure["itemIdentifier"] for failure in answer["batchItemFailures"]] == ["1", "2"]
 
 
-def test_an_absorbed_change_writes_no_line(
+def test_an_absorbed_change_writes_no_line_of_its_own(
     world: World, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     module = load("s3_aggregator", monkeypatch, TABLE_NAME=world.table, QUEUE_URL=world.queue_url)
-    module.lambda_handler(s3_event(s3_record("a")), CONTEXT)
+    for number in range(9):
+        module.lambda_handler(s3_event(s3_record(f"a{number}")), CONTEXT)
     capfd.readouterr()
     caplog.clear()
     module.lambda_handler(s3_event(s3_record("b")), CONTEXT)

@@ -16,7 +16,7 @@ def claim(world: World, now: int) -> Item | None:
 
 def accepted(world: World, now: int, *, mark: bool = True, notification_id: str = "n1") -> Item:
     """The refresh that was claimed at the START is accepted."""
-    return world.pace.accepted(KEY, START, now, notification_id=notification_id, since=START, mark=mark)
+    return world.pace.accepted(KEY, START, now, notification_id=notification_id, since=START, window="w0", mark=mark)
 
 
 def test_a_share_is_claimed_once_an_interval(world: World) -> None:
@@ -94,7 +94,7 @@ def test_an_acceptance_that_is_written_again_after_the_next_claim_changes_nothin
     accepted(world, START)
     world.pace.completed(KEY, "n1")
     claim(world, START + 70_000)
-    world.pace.accepted(KEY, START + 70_000, START + 70_001, notification_id="n2", since=START, mark=True)
+    world.pace.accepted(KEY, START + 70_000, START + 70_001, notification_id="n2", since=START, window="w0", mark=True)
     assert accepted(world, START + 70_002).in_progress_id == "n2"
     assert world.item(KEY).last_asked_at == START + 70_001
 

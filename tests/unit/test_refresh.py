@@ -1,7 +1,9 @@
 """From messages on the queue to refreshed shares, with moto's DynamoDB and SQS and shares that do as a test says."""
 
+import io
 import json
-from dataclasses import dataclass, field, replace
+import logging
+from dataclasses import asdict, dataclass, field, replace
 
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
@@ -10,7 +12,7 @@ from event_aggregator.aggregate import NotFinishedError
 from event_aggregator.file_shares import FileShare, FileShares
 from event_aggregator.folders import WHOLE_SHARE, Round
 from event_aggregator.messages import NotUnderstoodError
-from event_aggregator.observability import timestamp
+from event_aggregator.observability import logger, timestamp
 from event_aggregator.refresh import NotRefreshedError, Refresher, backoff
 from event_aggregator.request import LIFETIME_MS, Request
 from event_aggregator.table import Item
@@ -82,8 +84,7 @@ class Gateway(FileShares):
 
     def deliver(self, request: Request) -> None:
         """Have the refresh Lambda handle `request`, once."""
-        body = {"version": 1, "key": request.key, "window": request.window, "attempt": request.attempt}
-        self.deliver_body(json.dumps(body))
+        self.deliver_body(json.dumps({"version": 1, **asdict(request)}))
 
     def deliver_body(self, body: str, bucket_attribute: str | None = None) -> None:
         Refresher(self.world.aggregator, self, self.world.pace).handle(body, bucket_attribute, "message-1", TIME_LEFT)
@@ -110,7 +111,9 @@ def test_a_due_request_refreshes_every_share_and_closes_the_window(world: World,
     gateway.shares = [share("share-1"), share("share-2")]
     gateway.deliver_when_due()
     assert gateway.asked == ["share-1", "share-2"]
-    assert world.item() == Item(refreshed_folders=frozenset({"/photos"}), refreshed_since=START)
+    item = world.item()
+    assert (item.window_id, item.refreshing_id) == (None, None)
+    assert item.refreshed_folders == {"/photos"}
 
 
 def test_a_request_that_comes_early_is_sent_again_for_what_is_left(world: World, gateway: Gateway) -> None:
@@ -146,7 +149,7 @@ def test_the_duplicate_of_a_request_is_dropped(world: World, gateway: Gateway) -
 
 
 def test_the_request_of_a_window_that_was_taken_over_is_dropped(world: World, gateway: Gateway) -> None:
-    gateway.deliver(Request("my-bucket", "w-before"))
+    gateway.deliver(Request("my-bucket", "w-before", "w-before"))
     assert gateway.asked == []
     assert world.item().window_id == world.requests()[0].window
 
@@ -256,7 +259,10 @@ def test_a_refused_share_waits_in_a_window_of_its_own(world: World, gateway: Gat
     waiting = world.item("my-bucket/share-1")
     assert waiting.folders == {"/photos"}
     assert waiting.refresh_at == world.time + 60_000
-    assert world.requests()[-1] == Request("my-bucket/share-1", waiting.window_id or "", attempt=2)
+    bucket_request, share_request = world.requests()
+    assert share_request == Request("my-bucket/share-1", waiting.window_id or "", bucket_request.window, attempt=2)
+    assert waiting.reason
+    assert waiting.reason.startswith("refused 1 times: ")
     assert world.item().refreshing_id is None, "the bucket's window is complete"
 
 
@@ -363,7 +369,9 @@ def test_a_completion_that_comes_before_the_mark_is_made_counts(world: World, ga
         gateway.deliver_when_due()
     gateway.complete("notification-1")
     key, claimed_at = "my-bucket/share-1", world.time
-    world.pace.accepted(key, claimed_at, world.time, notification_id="notification-1", since=START, mark=True)
+    world.pace.accepted(
+        key, claimed_at, world.time, notification_id="notification-1", since=START, window="w0", mark=True
+    )
     assert world.item("my-bucket/share-1").in_progress_id is None
 
 
@@ -440,6 +448,60 @@ def test_a_refresh_that_had_to_wait_counts_from_the_first_change_all_the_same(
     assert metrics(capsys.readouterr().out)["SecondsUntilAccepted"] == 90
 
 
+def test_what_became_of_a_refresh_is_counted(
+    world: World, gateway: Gateway, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gateway.answers["share-1"] = BUSY
+    gateway.deliver_when_due()
+    assert metrics(capsys.readouterr().out) == {"RefreshesRefused": 1}
+    gateway.answers.clear()
+    gateway.deliver_when_due()
+    accepted = metrics(capsys.readouterr().out)
+    assert accepted == {"RefreshesAccepted": 1, "FoldersRefreshed": 2, "SecondsUntilAccepted": 90}
+    change(world)
+    gateway.deliver_when_due()
+    assert metrics(capsys.readouterr().out) == {"WindowsOpened": 1, "RefreshesDeferred": 1}
+
+
+def test_a_refresh_of_everything_is_counted_as_such(
+    world: World, gateway: Gateway, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.settings = {"REFRESH_SCOPE": "share"}
+    gateway.deliver_when_due()
+    found = metrics(capsys.readouterr().out)
+    assert found["WholeShareRefreshes"] == 1
+    assert "FoldersRefreshed" not in found
+
+
+def test_the_sweep_measures_how_long_a_share_has_waited(
+    world: World, gateway: Gateway, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gateway.answers["share-1"] = BUSY
+    gateway.deliver_when_due()
+    capsys.readouterr()
+    world.time += 1_000
+    gateway.deliver_body('{"sweep": true}')
+    assert metrics(capsys.readouterr().out) == {"SecondsWaiting": 31}
+
+
+def test_every_line_of_a_window_has_its_id_from_the_opening_to_the_completion(
+    monkeypatch: pytest.MonkeyPatch, world: World, gateway: Gateway
+) -> None:
+    log = io.StringIO()
+    [handler] = logging.getLogger(logger.service).handlers
+    monkeypatch.setattr(handler, "stream", log)
+    window = world.requests()[0].window
+    gateway.answers["share-1"] = BUSY
+    gateway.deliver_when_due()
+    gateway.answers.clear()
+    gateway.deliver_when_due()
+    world.time += 10_000
+    gateway.complete("notification-2")
+    lines = [json.loads(line) for line in log.getvalue().splitlines()]
+    told = [(line["message"].split(" ")[1], line["correlation_id"]) for line in lines]
+    assert told == [("waits", window), ("my-bucket/share-1:", window), ("shows", window)]
+
+
 def test_a_lost_request_is_sent_again_by_the_sweep_after_its_lease(world: World, gateway: Gateway) -> None:
     world.time += 30_000 + LIFETIME_MS
     gateway.deliver_body('{"sweep": true}')
@@ -469,7 +531,8 @@ def test_a_window_whose_opener_died_before_it_sent_the_request_is_found_by_the_s
         world.aggregator.aggregate_event(s3_event(s3_record(bucket="other")), TIME_LEFT)
     world.time += TIME_LEFT + 10_001
     gateway.deliver_body('{"sweep": true}')
-    assert world.requests()[-1] == Request("other", world.item("other").window_id or "")
+    window = world.item("other").window_id or ""
+    assert world.requests()[-1] == Request("other", window, window)
 
 
 def test_a_window_that_was_moved_later_is_deferred(world: World, gateway: Gateway) -> None:
@@ -505,7 +568,7 @@ def test_a_share_whose_waiting_window_was_never_asked_for_gets_its_request_from_
     change(world, "videos/b.mp4")
     gateway.deliver_when_due()
     assert world.item("my-bucket/share-1").confirmed
-    assert world.requests()[-1] == Request("my-bucket/share-1", world.item("my-bucket/share-1").window_id or "")
+    assert world.requests()[-1].window == world.item("my-bucket/share-1").window_id
 
 
 def test_what_comes_while_a_share_waits_joins_its_window(world: World, gateway: Gateway) -> None:

@@ -20,18 +20,25 @@ from tests.unit.conftest import START, World
 def test_a_request_is_delayed_until_due_rounded_up_and_as_far_as_sqs_allows(
     world: World, due_in_ms: int, delay: int
 ) -> None:
-    ActionQueue(lambda: world.sqs, world.queue_url).send(Request("my-bucket", "w1"), now=START, due=START + due_in_ms)
+    ActionQueue(lambda: world.sqs, world.queue_url).send(
+        Request("my-bucket", "w1", "w1"), now=START, due=START + due_in_ms
+    )
     assert world.sent[0]["DelaySeconds"] == delay
 
 
 def test_a_request_can_be_read_back_and_carries_the_attributes_of_2018(world: World) -> None:
-    request = Request("my-bucket/share-1234ABCD", "w1", attempt=3)
+    request = Request("my-bucket/share-1234ABCD", "w1", "w0", attempt=3)
     ActionQueue(lambda: world.sqs, world.queue_url).send(request, now=START, due=START)
     assert read_message(world.sent[0]["MessageBody"], None) == request
     assert world.sent[0]["MessageAttributes"] == {
         "bucket-name": {"DataType": "String", "StringValue": "my-bucket"},
         "timestamp": {"DataType": "Number", "StringValue": str(START / 1000)},
     }
+
+
+def test_a_request_of_an_earlier_version_without_correlation_is_about_its_own_window() -> None:
+    body = '{"version": 1, "key": "my-bucket", "window": "w1", "attempt": 1}'
+    assert read_message(body, None) == Request("my-bucket", "w1", "w1")
 
 
 def test_a_message_of_2018_asks_for_its_bucket() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from event_aggregator.folders import EVERYTHING
 from event_aggregator.table import Item
-from event_aggregator.window import Due, Windows
+from event_aggregator.window import Due, Windows, overdue
 from tests.unit.conftest import START, World
 
 KEY = "my-bucket"
@@ -104,7 +104,13 @@ def test_closing_moves_the_folders_to_the_refresh(world: World) -> None:
     open_window(world.windows)
     item = world.windows.close(KEY, world.item(), DUE, LEASE)
     assert item == world.item()
-    assert item == Item(refreshing_id="w1", refreshed_folders=frozenset({"/a"}), refreshed_since=START)
+    assert item == Item(
+        refreshing_id="w1",
+        refreshed_folders=frozenset({"/a"}),
+        refreshed_since=START,
+        refresh_started_at=DUE,
+        lease_until=LEASE,
+    )
 
 
 def test_a_window_is_not_closed_before_it_is_due(world: World) -> None:
@@ -148,7 +154,7 @@ def test_a_taken_over_window_keeps_the_time_of_its_first_change(world: World) ->
 
 def test_a_window_is_opened_for_a_refresh_in_progress_only_while_it_is(world: World) -> None:
     world.pace.claim("share", START, interval=0, in_progress_timeout=0)
-    world.pace.accepted("share", START, START, notification_id="n1", since=START, mark=True)
+    world.pace.accepted("share", START, START, notification_id="n1", since=START, window="w0", mark=True)
     assert open_window(world.windows, "w1", key="share", while_in_progress="n0").window_id is None
     assert open_window(world.windows, "w1", key="share", while_in_progress="n1").window_id == "w1"
 
@@ -159,11 +165,15 @@ def test_windows_and_refreshes_past_their_lease_are_overdue_until_it_is_renewed(
     for key, window_id in (("unfinished", "w3"), ("finished", "w4")):
         world.windows.close(key, open_window(world.windows, window_id, key=key), DUE, LEASE)
     world.windows.complete("finished", "w4")
-    assert set(world.windows.overdue(LEASE)) == {("expired", "w2")}
-    assert set(world.windows.overdue(LEASE + 1)) == {("expired", "w2"), ("unfinished", "w3")}
-    for key, window_id in world.windows.overdue(LEASE + 1):
+
+    def of_all(now: int) -> dict[str, str]:
+        return {key: window for key, item in world.windows.unfinished() if (window := overdue(item, now))}
+
+    assert of_all(LEASE) == {"expired": "w2"}
+    assert of_all(LEASE + 1) == {"expired": "w2", "unfinished": "w3"}
+    for key, window_id in of_all(LEASE + 1).items():
         world.windows.confirm(key, window_id, LEASE + 1_000)
-    assert list(world.windows.overdue(LEASE + 1)) == []
+    assert of_all(LEASE + 1) == {}
 
 
 def test_renewing_the_lease_of_a_refresh_leaves_the_window_that_was_opened_meanwhile_alone(world: World) -> None:
