@@ -1,0 +1,6 @@
+"""The operator's commands, run by scripts/status.sh, explain.sh, refresh-now.sh and redrive.sh.
+
+stack       a deployed stack: its names, its settings, its state
+status      one screen: is it working, how fresh are the shares, what is broken
+words       times and counts as people read them
+"""

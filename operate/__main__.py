@@ -1,0 +1,92 @@
+"""The command line of the operator's commands.
+
+Exit status: 0 done, or all is well; 1 something needs attention; 2 it could not be done or told, the reason on
+standard error.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+from rich.console import Console
+from rich.live import Live
+
+from operate import status
+from operate.stack import Stack, StackError
+
+_WATCH_SECONDS = 5
+
+
+def main(arguments: list[str]) -> int:
+    options = parser().parse_args(arguments)
+    run: Callable[[Stack, argparse.Namespace], int] = options.run
+    try:
+        session = boto3.Session(region_name=options.region)
+        if not session.region_name:
+            raise StackError("Which region? Give --region, or set AWS_REGION, or run: aws configure")
+        return run(Stack(session, options.name_prefix), options)
+    except (StackError, ClientError, BotoCoreError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands; docs/commands.md is made of their help."""
+    top = argparse.ArgumentParser(prog="operate")
+    commands = top.add_subparsers(required=True)
+    command = _command(
+        commands,
+        "status.sh",
+        _status,
+        "Shows in one screen: the settings in force; each bucket with its open window; its file shares, when they were"
+        " refreshed last, what is in progress and what waits, and why; the queues; the last day's counts.",
+        "Exit status: 0 all is well, 1 something needs attention, 2 it could not tell.",
+    )
+    command.add_argument("--json", action="store_true", help="for programs: times in milliseconds since 1970")
+    command.add_argument("--watch", action="store_true", help=f"look again every {_WATCH_SECONDS} s, until Ctrl-C")
+    return top
+
+
+def _command(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    script: str,
+    run: Callable[[Stack, argparse.Namespace], int],
+    description: str,
+    epilog: str = "",
+) -> argparse.ArgumentParser:
+    command = commands.add_parser(
+        script,
+        prog=f"scripts/{script}",
+        description=description,
+        epilog=epilog,
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=28, width=100),
+    )
+    command.set_defaults(run=run)
+    command.add_argument("--region", metavar="R", help="of the stack (default: AWS_REGION, the profile's)")
+    command.add_argument("--name-prefix", metavar="P", default="", help="the one that create-stack.sh was given")
+    return command
+
+
+def _status(stack: Stack, options: argparse.Namespace) -> int:
+    report = status.look(stack)
+    console = Console()
+    if options.json:
+        print(json.dumps(report.as_json(), indent=2))
+    elif options.watch:
+        with Live(status.screen(report), console=console, screen=console.is_terminal, auto_refresh=False) as live:
+            while True:
+                time.sleep(_WATCH_SECONDS)
+                live.update(status.screen(status.look(Stack(stack.session, stack.prefix))), refresh=True)
+    else:
+        console.print(status.screen(report))
+    return 0 if report.well else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,124 @@
+"""A deployed stack: its names, its settings, its state, and the AWS clients to ask for them.
+
+Reading asks as often as it must and changes nothing. Methods raise botocore's errors, and StackError for what is not as
+create-stack.sh leaves it.
+"""
+
+import json
+import time
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from event_aggregator.file_shares import FileShares
+from event_aggregator.settings import Settings
+from event_aggregator.window import Windows
+from scripts.stack_files import permitted_buckets
+
+_CONFIG = Config(connect_timeout=5, read_timeout=20, retries={"mode": "standard", "total_max_attempts": 4})
+
+
+class StackError(Exception):
+    """The stack is not there, or not whole; the message says what to do."""
+
+
+@dataclass
+class Stack:
+    """The stack of `prefix` (create-stack.sh's --name-prefix) in the session's account and region.
+
+    `notes` collects what is worth telling about shares of which it cannot be known what they show.
+    """
+
+    session: boto3.Session
+    prefix: str = ""
+    notes: list[str] = field(default_factory=list)
+    _clients: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def region(self) -> str:
+        return self.session.region_name
+
+    @property
+    def aggregator(self) -> str:
+        return f"{self.prefix}S3EventAggregator"
+
+    @property
+    def refresh(self) -> str:
+        return f"{self.prefix}S3StorageGatewayRefresh"
+
+    @property
+    def dead_letter_queue(self) -> str:
+        return f"{self.prefix}S3EventAggregatorActionQueueDeadLetter"
+
+    def client(self, service: str) -> Any:
+        if service not in self._clients:
+            make: Any = self.session.client
+            self._clients[service] = make(service, config=_CONFIG)
+        return self._clients[service]
+
+    def command(self, script: str, *arguments: str) -> str:
+        """A command line for the user to run next, about this stack."""
+        prefix = ("--name-prefix", self.prefix) if self.prefix else ()
+        return " ".join([f"scripts/{script}", *arguments, "--region", self.region, *prefix])
+
+    @cached_property
+    def variables(self) -> dict[str, str]:
+        """The environment variables of the refresh function, which has all settings."""
+        try:
+            answer = self.client("lambda").get_function_configuration(FunctionName=self.refresh)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ResourceNotFoundException":
+                raise
+            which = f" with the prefix {self.prefix}" if self.prefix else ""
+            raise StackError(
+                f"There is no stack{which} in {self.region}: no function {self.refresh}."
+                " Give --region or --name-prefix, or make it with scripts/create-stack.sh."
+            ) from error
+        return dict(answer["Environment"]["Variables"])
+
+    @cached_property
+    def settings(self) -> Settings:
+        return Settings.read(self.variables)
+
+    @cached_property
+    def windows(self) -> Windows:
+        return Windows(self.client("dynamodb"), self.settings.table_name)
+
+    @cached_property
+    def file_shares(self) -> FileShares:
+        client = self.client("storagegateway")
+        return FileShares(client, client, self.notes.append)
+
+    def buckets(self) -> list[str]:
+        """The buckets that were attached: those that may invoke the aggregator."""
+        try:
+            answer = self.client("lambda").get_policy(FunctionName=self.aggregator)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ResourceNotFoundException":
+                raise
+            return []
+        return sorted(permitted_buckets(json.loads(answer["Policy"])))
+
+    def is_notified(self, bucket: str) -> bool:
+        """Whether the bucket's notification still has our entry."""
+        configuration = self.client("s3").get_bucket_notification_configuration(Bucket=bucket)
+        return any(
+            entry["LambdaFunctionArn"].endswith(f":function:{self.aggregator}")
+            for entry in configuration.get("LambdaFunctionConfigurations", [])
+        )
+
+    def queue_attributes(self, url: str) -> dict[str, str]:
+        return dict(self.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"])
+
+    @cached_property
+    def dead_letter_url(self) -> str:
+        return str(self.client("sqs").get_queue_url(QueueName=self.dead_letter_queue)["QueueUrl"])
+
+
+def now_ms() -> int:
+    """Now, in milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
