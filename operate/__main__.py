@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 from rich.live import Live
 
-from operate import status
+from operate import redrive, refresh_now, status
 from operate.stack import Stack, StackError
 
 _WATCH_SECONDS = 5
@@ -50,6 +50,27 @@ def parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--json", action="store_true", help="for programs: times in milliseconds since 1970")
     command.add_argument("--watch", action="store_true", help=f"look again every {_WATCH_SECONDS} s, until Ctrl-C")
+    command = _command(
+        commands,
+        "refresh-now.sh",
+        _refresh_now,
+        "Asks for a refresh of a bucket's file shares, by the way that every other takes: the folders are put into the"
+        " shares' own windows, so that no share is asked more often than it may be. Follows it until Storage Gateway"
+        " reports that it is complete; Ctrl-C ends only the following.",
+        "Exit status: 0 complete, 2 it could not be asked for.",
+    )
+    command.add_argument("--bucket", metavar="B", required=True, help="the bucket whose shares are to be refreshed")
+    command.add_argument("--folder", metavar="F", help="this folder of the bucket, such as a/b (default: everything)")
+    command.add_argument("--recursive", action="store_true", help="and everything below that folder")
+    command = _command(
+        commands,
+        "redrive.sh",
+        _redrive,
+        "Says in words what lies in the dead-letter queue: requests and events that failed a hundred times. When the"
+        " cause is mended, --send puts them back on the queue; interrupted, it loses none of them.",
+        "Exit status: 0 it is empty, or was sent back; 1 there is something; 2 it could not tell.",
+    )
+    command.add_argument("--send", action="store_true", help="send them back")
     return top
 
 
@@ -86,6 +107,25 @@ def _status(stack: Stack, options: argparse.Namespace) -> int:
     else:
         console.print(status.screen(report))
     return 0 if report.well else 1
+
+
+def _refresh_now(stack: Stack, options: argparse.Namespace) -> int:
+    folders = refresh_now.folders(options.folder, recursive=options.recursive)
+    for line in refresh_now.follow(stack, refresh_now.hand_over(stack, options.bucket, folders)):
+        print(line, flush=True)
+    return 0
+
+
+def _redrive(stack: Stack, options: argparse.Namespace) -> int:
+    number = 0
+    for line in redrive.send_back(stack) if options.send else redrive.show(stack):
+        number += 1
+        print(line, flush=True)
+    if not number:
+        print("The dead-letter queue is empty.")
+    elif not options.send:
+        print("When the cause is mended, send them back: " + stack.command("redrive.sh", "--send"))
+    return 0 if options.send or not number else 1
 
 
 if __name__ == "__main__":

@@ -14,7 +14,11 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from event_aggregator.aggregate import Aggregator
 from event_aggregator.file_shares import FileShares
+from event_aggregator.pace import Pace
+from event_aggregator.refresh import Refresher
+from event_aggregator.request import ActionQueue
 from event_aggregator.settings import Settings
 from event_aggregator.window import Windows
 from scripts.stack_files import permitted_buckets
@@ -92,6 +96,13 @@ class Stack:
     def file_shares(self) -> FileShares:
         client = self.client("storagegateway")
         return FileShares(client, client, self.notes.append)
+
+    @property
+    def refresher(self) -> Refresher:
+        """What the refresh function runs, here with the user's own permissions."""
+        queue = ActionQueue(lambda: self.client("sqs"), self.settings.queue_url)
+        aggregator = Aggregator(self.windows, queue, self.settings, now_ms)
+        return Refresher(aggregator, self.file_shares, Pace(self.client("dynamodb"), self.settings.table_name))
 
     def buckets(self) -> list[str]:
         """The buckets that were attached: those that may invoke the aggregator."""

@@ -254,10 +254,14 @@ class Refresher:
                 correlation_id=item.in_progress_window,
             )
             measure(key.partition("/")[0], SecondsUntilVisible=elapsed)
+        self.hasten(key, item)
+
+    def hasten(self, key: str, item: Item) -> None:
+        """Have what waits for the share that `item` shows due as soon as it may be asked, if nothing is in progress."""
         now = self.aggregator.now()
         due = max(now, item.last_asked_at + self.aggregator.settings.min_refresh_interval_seconds * 1000)
         if item.window_id and not item.in_progress_id and item.refresh_at > due:
-            # The request first: should this die in between, the event comes again.
+            # The request first: should this die in between, a completion event comes again.
             request = Request(key, item.window_id, correlation=item.window_id)
             self.aggregator.queue.send(request, now=now, due=max(due, now + _MIN_DELAY_MS))
             self.pace.make_due(key, item.window_id, due)
