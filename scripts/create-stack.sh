@@ -3,7 +3,8 @@
 #
 # Makes what refreshes the file shares of a bucket when objects in it change: a table, a queue with its dead-letter
 # queue, two functions with their roles and log groups, two rules that tell the queue of completed refreshes and of the
-# time to look for lost requests, and a notification on each bucket, beside those that it has.
+# time to look for lost requests, a dashboard and alarms in CloudWatch, and a notification on each bucket, beside those
+# that it has.
 # Run it again to add a bucket, to change a setting, to deploy newer code, or after it was interrupted: it changes what
 # differs and nothing else. A setting that is not given keeps its value. scripts/delete-stack.sh removes everything.
 #
@@ -17,6 +18,7 @@
 #   --refresh-scope S                 folders: those that changed; share: all of the share (default: folders)
 #   --log-level L                     DEBUG, INFO, WARNING or ERROR (default: INFO)
 #   --log-retention-days N            how long the functions' logs are kept, as CloudWatch allows (default: 30)
+#   --alarm-topic-arn ARN             an SNS topic that is told of alarms and of their end, or none (default: none)
 #   --name-prefix P                   goes before every name, so that an account can hold several stacks
 #   --dry-run                         says what would be created or changed, and changes nothing
 #   --help                            prints this
@@ -31,6 +33,7 @@ settings="" # those given now
 defaults="REFRESH_DELAY_SECONDS=30 REFRESH_QUIET_SECONDS=0 REFRESH_MAX_DELAY_SECONDS=900
   IN_PROGRESS_TIMEOUT_SECONDS=3600 MIN_REFRESH_INTERVAL_SECONDS=60 REFRESH_SCOPE=folders LOG_LEVEL=INFO"
 retention=""
+topic="" # the one given now, or none
 installed=false # a function at least
 zip="$root/build/s3-event-aggregator.zip"
 code="" # its hash, as Lambda gives it
@@ -39,6 +42,7 @@ main() {
   read_flags "$@"
   check_tools
   check_account
+  check_topic
   check_buckets
   look_at_functions
   check_settings
@@ -58,6 +62,8 @@ main() {
   ensure_queue_is_read
   ensure_rules
   ensure_deferring_is_allowed
+  ensure_alarms
+  ensure_dashboard
   attach_buckets
   say_what_is_there
 }
@@ -85,6 +91,11 @@ read_flags() {
       one_of "$1" "$2" "1 3 5 7 14 30 60 90 120 150 180 365 400 545 731 1096 1827 2192 2557 2922 3288 3653"
       retention=$2
       ;;
+    --alarm-topic-arn)
+      [[ $2 =~ ^(none|arn:[a-z-]+:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256})$ ]] ||
+        fail "$1 $2: it must be none, or like arn:aws:sns:REGION:ACCOUNT:NAME (CloudWatch tells no FIFO topics)."
+      topic=$2
+      ;;
     --name-prefix) set_prefix "$2" ;;
     *) fail "Unknown argument: $1. See --help." ;;
     esac
@@ -106,6 +117,13 @@ one_of() { # flag, value, the values allowed
 }
 
 set_to() { settings="$settings $1=$2"; }
+
+check_topic() {
+  case ${topic:-none} in
+  none | arn:*:sns:"$region":*) ;;
+  *) fail "--alarm-topic-arn $topic: alarms in $region can tell topics in $region only." ;;
+  esac
+}
 
 check_buckets() {
   local bucket where
@@ -405,6 +423,35 @@ ensure_deferring_is_allowed() {
   fi
 }
 
+# Those of other stacks may be among the answer: their names may begin alike.
+ensure_alarms() {
+  call cloudwatch describe-alarms --alarm-name-prefix "$aggregator"
+  files alarms "$(names)" "$root/cloudwatch/alarms.json" "$tmp/answer" "$topic" \
+    "$tmp/$refresh" "$tmp/$aggregator" "$settings" "$defaults" >"$tmp/alarms"
+  local verb what alarm
+  while IFS=$'\t' read -r verb what alarm <&3; do
+    if [[ $verb == keep ]]; then
+      step keep "$what"
+    else
+      cat >"$tmp/desired" <<<"$alarm"
+      write "$verb" "$what" cloudwatch put-metric-alarm --cli-input-json "file://$tmp/desired"
+    fi
+  done 3<"$tmp/alarms"
+}
+
+ensure_dashboard() {
+  cat >"$tmp/desired" <<JSON
+{"DashboardName": "$dashboard", "DashboardBody": $(files quoted "$(names)" "$root/cloudwatch/dashboard.json")}
+JSON
+  if ! call cloudwatch get-dashboard --dashboard-name "$dashboard"; then
+    write create "dashboard $dashboard" cloudwatch put-dashboard --cli-input-json "file://$tmp/desired"
+  elif differs "$tmp/answer" "$tmp/desired"; then
+    write change "dashboard $dashboard" cloudwatch put-dashboard --cli-input-json "file://$tmp/desired"
+  else
+    step keep "dashboard $dashboard"
+  fi
+}
+
 attach_buckets() {
   call_about "$aggregator" get-policy --query Policy --output text
   files buckets "$tmp/answer" >"$tmp/permitted"
@@ -463,12 +510,18 @@ say_what_is_there() {
     echo "Nothing was changed."
     return
   fi
-  local watched
+  local watched console
+  case $partition in
+  aws-cn) console=console.amazonaws.cn ;;
+  aws-us-gov) console=console.amazonaws-us-gov.com ;;
+  *) console=$region.console.aws.amazon.com ;;
+  esac
   watched=$(xargs -n 1 <<<"$(<"$tmp/permitted") $buckets" | sort -u | xargs)
   cat <<TEXT
 Deployed. Changes in these buckets refresh their file shares: ${watched// /, }
 Logs:   aws logs tail /aws/lambda/$aggregator --follow --region $region
         aws logs tail /aws/lambda/$refresh --follow --region $region
+Graphs: https://$console/cloudwatch/home?region=$region#dashboards/dashboard/$dashboard
 Remove: scripts/delete-stack.sh --region $region${prefix:+ --name-prefix $prefix}
 TEXT
 }

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Usage: scripts/delete-stack.sh [options]
 #
-# Removes what scripts/create-stack.sh made, and nothing else: its notification on each bucket, the rules, the functions,
-# their logs and roles, the queues with the requests in them, and the table. The buckets, their objects and their other
-# notifications stay as they are. Run it again after it was interrupted: it goes on.
+# Removes what scripts/create-stack.sh made, and nothing else: its notification on each bucket, the dashboard, the
+# alarms, the rules, the functions, their logs and roles, the queues with the requests in them, and the table. The
+# buckets, their objects and their other notifications stay as they are. Run it again after it was interrupted: it goes
+# on.
 #
 #   --bucket NAME    one more bucket to remove the notification from, repeatable; those that may invoke the function
 #                    are found without it
@@ -28,6 +29,8 @@ main() {
 
   # First the notifications: the function's permissions, which go with it, are where its buckets are known from.
   detach_buckets
+  remove "dashboard $dashboard" cloudwatch delete-dashboards --dashboard-names "$dashboard"
+  remove_alarms
   remove_rule "$completion_rule"
   remove_rule "$sweep_rule"
   stop_reading_queue
@@ -70,7 +73,7 @@ find_buckets() {
 ask() {
   if $sure; then return; fi
   [[ -t 0 ]] || fail "This removes the stack without a way back. Nobody is there to be asked: give --yes."
-  echo "This removes $aggregator and $refresh with their roles, logs, queues and table"
+  echo "This removes $aggregator and $refresh with their roles, logs, queues, table, alarms and dashboard"
   echo "from account $account, region $region, and their notification from:${buckets:- no bucket}"
   local answer
   read -r -p "Remove them? Type yes: " answer
@@ -101,6 +104,14 @@ detach_buckets() {
       remove "notification of $bucket" s3api put-bucket-notification-configuration --bucket "$bucket" \
         --notification-configuration "file://$tmp/after" --skip-destination-validation
   done
+}
+
+remove_alarms() {
+  call cloudwatch describe-alarms --alarm-name-prefix "$aggregator"
+  local alarms
+  alarms=$(files alarm-names "$(names)" "$root/cloudwatch/alarms.json" "$tmp/answer" | xargs)
+  # shellcheck disable=SC2086 # a word an alarm
+  [[ -z $alarms ]] || remove "alarms of $aggregator" cloudwatch delete-alarms --alarm-names $alarms
 }
 
 stop_reading_queue() {

@@ -92,11 +92,17 @@ name_things() {
   refresh="${prefix}S3StorageGatewayRefresh"
   aggregator_role="${prefix}S3EventAggregatorLambdaRole"
   refresh_role="${prefix}S3AggregatorActionLambdaRole"
+  dashboard="${prefix}S3EventAggregator-$region" # dashboards belong to no region, and their names to the account
   role_policy="S3EventAggregator-$region" # roles belong to no region: the stacks of two regions share them
   queue_arn="arn:$partition:sqs:$region:$account:$queue"
   dead_letter_arn="arn:$partition:sqs:$region:$account:$dead_letter_queue"
   function_arn="arn:$partition:lambda:$region:$account:function"
   files render "NamePrefix=$prefix FunctionArn=$function_arn:$aggregator" "$root/s3/event.json" >"$tmp/entry"
+}
+
+names() {
+  echo "Partition=$partition Region=$region Account=$account NamePrefix=$prefix Table=$table Queue=$queue" \
+    "DeadLetterQueue=$dead_letter_queue Aggregator=$aggregator Refresh=$refresh"
 }
 
 # AWS. Each call leaves its answer in $tmp/answer and AWS's message in $tmp/error.
@@ -110,7 +116,7 @@ aws() {
 
 # What AWS says of something that does not exist.
 absent='\((ResourceNotFoundException|NoSuchEntity|NoSuchBucket|QueueDoesNotExist'
-absent="$absent|AWS\.SimpleQueueService\.NonExistentQueue)\)"
+absent="$absent|AWS\.SimpleQueueService\.NonExistentQueue|ResourceNotFound|DashboardNotFoundError)\)"
 
 # What AWS says while something that was made or deleted a moment ago is not yet known everywhere.
 passing='cannot be assumed by Lambda|role does not have permissions|Dead letter target does not exist'

@@ -22,6 +22,9 @@ Json = dict[str, Any]
 # The Lambda runtime's version: code that this interpreter compiles is valid there only if it is of the same one.
 RUNTIME = (3, 13)
 
+# A value of so many characters is not told in a message.
+SHORT = 100
+
 # The bucket notifications that go to one target each, and the name of that target in them.
 NOTIFICATION_LISTS = {
     "LambdaFunctionConfigurations": "LambdaFunctionArn",
@@ -35,8 +38,12 @@ NOTIFICATION_LISTS = {
 
 def render(template: str, values: Mapping[str, str]) -> Json:
     """The JSON document with its ${Placeholders} filled in; KeyError names one that has no value."""
-    document: Json = json.loads(Template(template).substitute(values))
+    document: Json = _filled_in(template, values)
     return document
+
+
+def _filled_in(template: str, values: Mapping[str, str]) -> Any:
+    return json.loads(Template(template).substitute(values))
 
 
 def join_policies(policies: Iterable[Json]) -> Json:
@@ -55,9 +62,18 @@ def changes(current: Any, desired: Json) -> Iterator[str]:
         have = current.get(name)
         if isinstance(want, dict):
             yield from changes(have or {}, want)
-        elif _decoded(have) != _decoded(want):
-            short = not isinstance(want, list) and not str(want).startswith("{")
+        elif not _is(have, want):
+            short = not isinstance(want, list) and not str(want).startswith("{") and len(str(want)) < SHORT
             yield f"{name} {'none' if have is None else have} -> {want}" if short else name
+
+
+def _is(have: Any, want: Any) -> bool:
+    """Whether a value is the desired one; of a list's documents, too, only what the desired ones name is looked at."""
+    if isinstance(want, list) and isinstance(have, list) and len(have) == len(want):
+        return all(map(_is, have, want))
+    if isinstance(want, dict) and isinstance(have, dict):
+        return not any(changes(have, want))
+    return bool(_decoded(have) == _decoded(want))
 
 
 def _decoded(value: Any) -> Any:
@@ -106,6 +122,13 @@ def _variables(configuration: Json) -> dict[str, str]:
     return variables
 
 
+def window_seconds(variables: Mapping[str, str]) -> int:
+    """The longest that a window is open with nothing failing; a share is not asked more often than its interval."""
+    if variables["REFRESH_QUIET_SECONDS"] != "0":
+        return int(variables["REFRESH_MAX_DELAY_SECONDS"])
+    return max(int(variables["REFRESH_DELAY_SECONDS"]), int(variables["MIN_REFRESH_INTERVAL_SECONDS"]))
+
+
 def permitted_buckets(function_policy: Json) -> list[str]:
     """The buckets that may invoke the function, by its resource policy."""
     return [
@@ -115,6 +138,55 @@ def permitted_buckets(function_policy: Json) -> list[str]:
         for source in [statement.get("Condition", {}).get("ArnLike", {}).get("AWS:SourceArn", "")]
         if source
     ]
+
+
+# Alarms
+
+
+def alarms(
+    template: str, values: Mapping[str, str], window: int, described: Sequence[Json], topic: str
+) -> Iterator[tuple[str, str, Json]]:
+    """What to do with each alarm: a verb (create, change or keep), about what, in words, and the alarm it shall be.
+
+    `topic` is an ARN, "none", or empty: then an alarm keeps whom it tells, and a new one tells whom its siblings do.
+    `window` is the stack's, in seconds: a change is late after three of them. A share's wait counts from the first
+    change of its bucket's window: where windows are longer than 20 minutes, so is what it may wait than an hour.
+    """
+    late = 3 * window
+    thresholds = {"VisibleThreshold": str(late), "WaitThreshold": str(max(3600, late)), "Flags": _flags(values)}
+    existing = {alarm["AlarmName"]: alarm for alarm in described}
+    desired = _filled_in(template, {**values, **thresholds})
+    of_siblings = next((existing[alarm["AlarmName"]] for alarm in desired if alarm["AlarmName"] in existing), {})
+    for alarm in desired:
+        current = existing.get(alarm["AlarmName"], {})
+        for actions in ("AlarmActions", "OKActions"):
+            kept = (current or of_siblings).get(actions, [])
+            alarm[actions] = {"": kept, "none": []}.get(topic, [topic])
+        what = f"alarm {alarm['AlarmName']}"
+        if not current:
+            yield "create", what, alarm
+        elif difference := ", ".join(changes(current, _comparable(alarm, current))):
+            yield "change", f"{what}: {difference}", alarm
+        else:
+            yield "keep", what, alarm
+
+
+def alarm_names(template: str, values: Mapping[str, str], described: Sequence[Json]) -> list[str]:
+    """Those of the described alarms that are the stack's."""
+    ours = {alarm["AlarmName"] for _, _, alarm in alarms(template, values, 0, [], "")}
+    return [alarm["AlarmName"] for alarm in described if alarm["AlarmName"] in ours]
+
+
+def _flags(values: Mapping[str, str]) -> str:
+    """What tells the other scripts which stack is meant."""
+    prefix = values["NamePrefix"]
+    return f"--region {values['Region']}" + (f" --name-prefix {prefix}" if prefix else "")
+
+
+def _comparable(alarm: Json, current: Json) -> Json:
+    """What to compare: all, but for an alarm of the local AWS that has a query, which it does not keep."""
+    tells = "Metrics" in current or "MetricName" in current
+    return alarm if tells else {name: value for name, value in alarm.items() if name != "Metrics"}
 
 
 # Bucket notifications. S3 replaces the whole configuration at each put, so everybody else's entries pass through here.
@@ -250,6 +322,14 @@ def main(command: str, *arguments: str) -> None:  # noqa: PLR0912 - a branch a c
             )
         case "settings", [current, sibling, given, defaults]:
             settings(_read(current), _read(sibling), _pairs(given), _pairs(defaults))
+        case "alarms", [values, template, described, topic, current, sibling, given, defaults]:
+            window = window_seconds(settings(_read(current), _read(sibling), _pairs(given), _pairs(defaults)))
+            text, found = Path(template).read_text(), _read(described).get("MetricAlarms", [])
+            for verb, what, alarm in alarms(text, _pairs(values), window, found, topic):
+                print(verb, what, json.dumps(alarm), sep="\t")
+        case "alarm-names", [values, template, described]:
+            found = _read(described).get("MetricAlarms", [])
+            print("\n".join(alarm_names(Path(template).read_text(), _pairs(values), found)))
         case "quoted", [values, file]:
             print(json.dumps(json.dumps(render(Path(file).read_text(), _pairs(values)))))
         case "value", [file, name]:

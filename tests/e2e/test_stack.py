@@ -66,7 +66,7 @@ def kill_after(aws: MiniStack, tmp_path: Path) -> Any:
 
 def everything(aws: MiniStack) -> dict[str, Any]:
     """All that the scripts may make, by kind, but for the bucket's notification."""
-    functions = aws.client("lambda")
+    functions, cloudwatch = aws.client("lambda"), aws.client("cloudwatch")
     return {
         "tables": aws.client("dynamodb").list_tables()["TableNames"],
         "queues": aws.client("sqs").list_queues().get("QueueUrls", []),
@@ -74,6 +74,8 @@ def everything(aws: MiniStack) -> dict[str, Any]:
         "triggers": [m["FunctionArn"] for m in functions.list_event_source_mappings()["EventSourceMappings"]],
         "roles": sorted(role["RoleName"] for role in aws.client("iam").list_roles()["Roles"]),
         "rules": sorted(rule["Name"] for rule in aws.client("events").list_rules()["Rules"]),
+        "alarms": [alarm["AlarmName"] for alarm in cloudwatch.describe_alarms()["MetricAlarms"]],
+        "dashboards": [entry["DashboardName"] for entry in cloudwatch.list_dashboards()["DashboardEntries"]],
         "log groups": [group["logGroupName"] for group in aws.client("logs").describe_log_groups()["logGroups"]],
     }
 

@@ -103,6 +103,19 @@ def test_json_in_a_string_is_compared_by_what_it_says() -> None:
     assert list(stack_files.changes(current, other)) == ["RedrivePolicy"]
 
 
+def test_of_documents_in_a_list_too_only_what_is_named_is_compared() -> None:
+    current = {"Metrics": [{"Id": "a", "Period": 60, "Label": ""}]}
+
+    assert list(stack_files.changes(current, {"Metrics": [{"Id": "a", "Period": 60}]})) == []
+    assert list(stack_files.changes(current, {"Metrics": [{"Id": "a", "Period": 300}]})) == ["Metrics"]
+    assert list(stack_files.changes(current, {"Metrics": []})) == ["Metrics"]
+    assert list(stack_files.changes({}, {"Metrics": [{"Id": "a"}]})) == ["Metrics"]
+
+
+def test_a_long_value_is_not_told() -> None:
+    assert list(stack_files.changes({"Description": "x"}, {"Description": "y" * 100})) == ["Description"]
+
+
 # Function settings
 
 FIXED: stack_files.Json = {"Environment": {"Variables": {"TABLE_NAME": "T"}}, "LoggingConfig": {"LogFormat": "JSON"}}
@@ -144,6 +157,28 @@ def test_lambdas_own_log_filter_lets_metrics_through_at_every_level(level: str, 
     configuration = stack_files.function_configuration(FIXED, {}, {}, {"LOG_LEVEL": level}, DEFAULTS)
 
     assert configuration["LoggingConfig"] == {"LogFormat": "JSON", "ApplicationLogLevel": filtered}
+
+
+@pytest.mark.parametrize(
+    ("delay", "quiet", "longest", "interval", "window"),
+    [
+        ("30", "0", "900", "60", 60),
+        ("120", "0", "900", "60", 120),
+        ("120", "10", "900", "60", 900),
+        ("120", "10", "20", "60", 20),
+    ],
+)
+def test_a_window_is_open_for_its_maximum_or_its_delay_but_no_shorter_than_the_interval(
+    delay: str, quiet: str, longest: str, interval: str, window: int
+) -> None:
+    variables = {
+        "REFRESH_DELAY_SECONDS": delay,
+        "REFRESH_QUIET_SECONDS": quiet,
+        "REFRESH_MAX_DELAY_SECONDS": longest,
+        "MIN_REFRESH_INTERVAL_SECONDS": interval,
+    }
+
+    assert stack_files.window_seconds(variables) == window
 
 
 def test_the_buckets_are_those_that_s3_may_invoke_the_function_for() -> None:
