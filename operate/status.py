@@ -212,6 +212,7 @@ def _concerns(stack: Stack, report: Report) -> list[Concern]:
                 "enable it in the Lambda console, or: aws lambda update-event-source-mapping --enabled --uuid ...",
             )
         )
+    found += [Concern(f"alarm {name}", description) for name, description in _alarms(stack)]
     for bucket in report.buckets:
         found += _concerns_of_bucket(stack, bucket, report.at)
     found += [Concern(note, "see README, When a share stays stale") for note in stack.notes]
@@ -223,6 +224,13 @@ def _trigger_that_does_not_read(stack: Stack) -> str | None:
     states = [mapping["State"] for mapping in answer["EventSourceMappings"]]
     reading = ("Enabled", "Enabling", "Creating", "Updating")
     return None if any(state in reading for state in states) else ", ".join(states) or "gone"
+
+
+def _alarms(stack: Stack) -> list[tuple[str, str]]:
+    """Name and description of this stack's alarms that are raised."""
+    pages = stack.client("cloudwatch").get_paginator("describe_alarms")
+    found = pages.paginate(AlarmNamePrefix=stack.aggregator, StateValue="ALARM", AlarmTypes=["MetricAlarm"])
+    return [(alarm["AlarmName"], alarm.get("AlarmDescription", "")) for page in found for alarm in page["MetricAlarms"]]
 
 
 def _concerns_of_bucket(stack: Stack, bucket: Bucket, at: int) -> list[Concern]:
@@ -242,8 +250,11 @@ def _concerns_of_bucket(stack: Stack, bucket: Bucket, at: int) -> list[Concern]:
     for share in bucket.shares:
         name = f"{bucket.name}/{share.share}"
         if share.waiting and share.waiting.since < at - _LONG_WAIT_MS:
-            waits = f"{name} has waited since {ago(at, share.waiting.since)}: {share.waiting.reason or 'see its log'}"
-            found.append(Concern(waits, f"see whether its gateway is online; then it is refreshed by itself; {logs}"))
+            waits = f"{name} has waited for {span((at - share.waiting.since) / 1000)}"
+            because = share.waiting.reason or "see the refresh function's log"
+            found.append(
+                Concern(f"{waits}: {because}", "is its gateway online? Once it is, the share is refreshed by itself")
+            )
         elif share.status != "AVAILABLE":
             found.append(Concern(f"{name} is {share.status}", "look at it in the Storage Gateway console"))
     return found

@@ -7,6 +7,8 @@ was done before. Otherwise it raises, and the queue must deliver the message aga
 from dataclasses import dataclass
 from typing import assert_never
 
+from botocore.exceptions import ClientError
+
 from event_aggregator.aggregate import Aggregator, in_words
 from event_aggregator.aws import AWS_ERRORS
 from event_aggregator.file_shares import FileShare, FileShares, may_concern_folders
@@ -128,7 +130,9 @@ class Refresher:
     def _hand_over(self, hand_over: HandOver, shares: list[FileShare]) -> None:
         """Have each share that shows a folder refreshed, or make it wait; one that fails does not stop the others."""
         if not shares:
-            logger.warning(f"No file share shows the bucket {hand_over.bucket}: nothing to refresh")
+            logger.warning(
+                f"No file share shows the bucket {hand_over.bucket}: nothing to refresh", bucket=hand_over.bucket
+            )
         failures = []
         for share in shares:
             folders = shown(hand_over.folders, share.prefix)
@@ -161,10 +165,13 @@ class Refresher:
             notification_id = self.file_shares.refresh(share, round_)
         except AWS_ERRORS as error:  # an unknown outcome, too, counts as refused, and the share as asked
             if round_ != WHOLE_SHARE and may_concern_folders(error):
-                logger.warning(f"{share.key} refused a refresh of single folders; it will be asked for all: {error}")
+                logger.warning(
+                    f"{share.key} refused a refresh of single folders; it will be asked for all: {error}",
+                    bucket=share.bucket,
+                )
                 folders = frozenset({EVERYTHING})
             due = self.aggregator.now() + again
-            self._wait(hand_over, share, folders, due=due, reason=str(error), refused=True)
+            self._wait(hand_over, share, folders, due=due, reason=_said(error), refused=True)
             return
         claimed_at, now = now, self.aggregator.now()
         item = self.pace.accepted(
@@ -234,7 +241,13 @@ class Refresher:
         if not window and while_in_progress and item.in_progress_id != while_in_progress:
             return False
         words = f"waits until {timestamp(due)}: {reason}" if window else "waits already"
-        logger.info(f"{share.key} {words}", share=share.key, folders=sorted(folders), window=item.window_id)
+        logger.info(
+            f"{share.key} {words}",
+            bucket=share.bucket,
+            share=share.key,
+            folders=sorted(folders),
+            window=item.window_id,
+        )
         return True
 
     def _completed(self, event: RefreshCompleted) -> None:
@@ -248,12 +261,14 @@ class Refresher:
         if cleared:
             # Not below 0: the event has whole seconds.
             elapsed = max(0, (event.at or self.aggregator.now()) - item.in_progress_for) / 1000
+            bucket = key.partition("/")[0]
             logger.info(
                 f"{key} shows what changed, {elapsed:.1f} s after the first change",
+                bucket=bucket,
                 share=key,
                 correlation_id=item.in_progress_window,
             )
-            measure(key.partition("/")[0], SecondsUntilVisible=elapsed)
+            measure(bucket, SecondsUntilVisible=elapsed)
         self.hasten(key, item)
 
     def hasten(self, key: str, item: Item) -> None:
@@ -279,11 +294,17 @@ class Refresher:
                 self.aggregator.windows.confirm(key, window, now + LIFETIME_MS)
 
 
+def _said(error: Exception) -> str:
+    """What AWS answered, without the SDK's words around it."""
+    return error.response["Error"]["Message"] if isinstance(error, ClientError) else str(error)
+
+
 def _tell_of_refresh(hand_over: HandOver, share: FileShare, round_: Round, now: int) -> None:
     """One line and the metrics of a refresh that a share accepted."""
     what = "everything" if round_ == WHOLE_SHARE else f"{len(round_.folder_list)} folders"
     logger.info(
         f"Refreshed {share.key}: {what}",
+        bucket=share.bucket,
         share=share.key,
         folders=round_.folder_list,
         recursive=round_.recursive,
