@@ -35,8 +35,6 @@ defaults="REFRESH_DELAY_SECONDS=30 REFRESH_QUIET_SECONDS=0 REFRESH_MAX_DELAY_SEC
 retention=""
 topic="" # the one given now, or none
 installed=false # a function at least
-zip="$root/build/s3-event-aggregator.zip"
-code="" # its hash, as Lambda gives it
 
 main() {
   read_flags "$@"
@@ -48,7 +46,7 @@ main() {
   check_settings
   echo "Account $account, region $region"
 
-  make_zip
+  if ! $dry_run || $installed; then make_zip; fi # without functions there is nothing to compare with
   ensure_table
   ensure_queues
   ensure_role "$aggregator_role" "$aggregator" "$root"/iam/{dynamo-writer,sqs-writer,log-writer}.json
@@ -185,22 +183,6 @@ settle() { # the call that asks again
   if grep -Eq '"(State|LastUpdateStatus)": "Failed"' "$tmp/answer"; then
     fail "AWS could not make it ready:" "$(grep -E '"(State|LastUpdateStatus)Reason"' "$tmp/answer")"
   fi
-}
-
-make_zip() {
-  if $dry_run && ! $installed; then return; fi # nothing to compare with
-  local packages
-  packages="$root/build/packages-$(cksum <"$root/requirements.txt" | tr ' ' '-')"
-  if [[ ! -d $packages ]]; then
-    echo "Fetching the functions' packages (once)"
-    python3 -m pip --version >/dev/null || fail "This needs pip: see https://pip.pypa.io/en/stable/installation/"
-    python3 -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: --no-compile \
-      --target "$tmp/packages" --requirement "$root/requirements.txt" ||
-      fail "pip could not fetch the functions' packages (see above)."
-    [[ -d $packages ]] || mv "$tmp/packages" "$packages"
-  fi
-  code=$(files zip "$tmp/zip" "$root/src" "$packages")
-  mv "$tmp/zip" "$zip"
 }
 
 ensure_table() {

@@ -16,6 +16,8 @@ region=${AWS_REGION:-${AWS_DEFAULT_REGION:-}}
 prefix=""
 buckets=""
 dry_run=false
+zip="$root/build/s3-event-aggregator.zip"
+code="" # its hash, as Lambda gives it
 patience=45 # tries, 2 s apart: SQS refuses a deleted queue's name for 60 s, and IAM makes a role known within some ten
 
 # Messages
@@ -49,9 +51,13 @@ set_prefix() {
 
 # Checks
 
-check_tools() {
+check_python() {
   python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
     fail "This needs python3 3.11 or later on the PATH; found: $(python3 --version 2>&1 || true)"
+}
+
+check_tools() {
+  check_python
   command -v aws >/dev/null ||
     fail "This needs the AWS CLI: https://docs.aws.amazon.com/cli/latest/userguide/getting-started-install.html"
   local version least
@@ -103,6 +109,24 @@ name_things() {
 names() {
   echo "Partition=$partition Region=$region Account=$account NamePrefix=$prefix Table=$table Queue=$queue" \
     "DeadLetterQueue=$dead_letter_queue Aggregator=$aggregator Refresh=$refresh"
+}
+
+# The functions' code
+
+make_zip() {
+  local packages
+  packages="$root/build/packages-$(cksum <"$root/requirements.txt" | tr ' ' '-')"
+  if [[ ! -d $packages ]]; then
+    echo "Fetching the functions' packages (once)"
+    python3 -m pip --version >/dev/null || fail "This needs pip: see https://pip.pypa.io/en/stable/installation/"
+    python3 -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: --no-compile \
+      --target "$tmp/packages" --requirement "$root/requirements.txt" ||
+      fail "pip could not fetch the functions' packages (see above)."
+    [[ -d $packages ]] || mv "$tmp/packages" "$packages"
+  fi
+  # shellcheck disable=SC2034 # create-stack.sh compares it
+  code=$(files zip "$tmp/zip" "$root/src" "$packages")
+  mv "$tmp/zip" "$zip"
 }
 
 # AWS. Each call leaves its answer in $tmp/answer and AWS's message in $tmp/error.

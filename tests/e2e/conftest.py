@@ -28,8 +28,17 @@ def eventually(condition: Callable[[], object], *, seconds: float = 60) -> None:
 
 def run_script(aws: MiniStack, name: str, *arguments: str, check: bool = True, **environment: str) -> str:
     """What a script of the repository prints, both streams together."""
+    return _run(aws, [str(ROOT / "scripts" / name), *arguments], environment, check=check)
+
+
+def run_aws(aws: MiniStack, *arguments: str) -> str:
+    """What the AWS CLI prints."""
+    return _run(aws, ["aws", *arguments], {}, check=True)
+
+
+def _run(aws: MiniStack, command: list[str], environment: dict[str, str], *, check: bool) -> str:
     done = subprocess.run(
-        [ROOT / "scripts" / name, *arguments],
+        command,
         env=aws.environment() | environment,
         start_new_session=True,  # a test may kill it with all that it has started
         stdin=subprocess.DEVNULL,

@@ -15,6 +15,7 @@ import pytest
 from event_aggregator.request import LIFETIME_MS
 from local.ministack import MiniStack
 from tests.e2e.conftest import run_script
+from tests.e2e.proxy import Proxy
 
 BUCKET, PREFIX = "archive.example.com", "second-"
 CREATE = ("create-stack.sh", "--bucket", BUCKET, "--name-prefix", PREFIX)
@@ -156,7 +157,10 @@ def test_a_stack_survives_being_killed_half_way_and_leaves_nothing_when_it_is_de
 
     for calls in (9, 24):
         assert kill_after(calls, *CREATE), f"it made fewer than {calls} calls"
-    changed = run_script(aws, *CREATE, "--refresh-delay-seconds", "120")
+    with Proxy(aws.endpoint_url) as proxy:
+        proxy.throttle_every = 4
+        changed = run_script(aws, *CREATE, "--refresh-delay-seconds", "120", AWS_ENDPOINT_URL=proxy.endpoint_url)
+    assert sum(proxy.refused.values()) >= 10, "every fourth call was throttled, and made again"
     assert "REFRESH_DELAY_SECONDS 30 -> 120" in changed, "a function that was made before is changed"
     ours, *others = notification(aws)["LambdaFunctionConfigurations"]
     assert ours["Id"] == f"{PREFIX}s3-event-aggregator"
@@ -170,7 +174,10 @@ def test_a_stack_survives_being_killed_half_way_and_leaves_nothing_when_it_is_de
     assert everything(aws) == complete
 
     assert kill_after(9, *DELETE), "it made fewer than 9 calls"
-    run_script(aws, *DELETE)
+    with Proxy(aws.endpoint_url) as proxy:
+        proxy.throttle_every = 4
+        run_script(aws, *DELETE, AWS_ENDPOINT_URL=proxy.endpoint_url)
+    assert sum(proxy.refused.values()) >= 5
     assert everything(aws) == before
     assert notification(aws) == others_notification
     assert "Nothing to delete" in run_script(aws, *DELETE)
