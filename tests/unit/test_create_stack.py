@@ -35,6 +35,11 @@ answers = json.loads((here / "answers.json").read_text()).get(operation, ["{}"])
 answer = answers[min(calls.count(operation), len(answers) - 1)]
 if answer.startswith("An error occurred"):
     sys.exit(f"\\n{answer}")
+notification = here / "notification"  # as it was put
+if operation == "s3api put-bucket-notification-configuration":
+    notification.write_text(pathlib.Path(words[-1].removeprefix("file://")).read_text())
+elif operation == "s3api get-bucket-notification-configuration" and notification.exists():
+    answer = notification.read_text()
 print(answer)
 """
 
