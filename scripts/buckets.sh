@@ -151,6 +151,7 @@ attach_by_notification() { # bucket
   fi
   files attach "$tmp/before" "$tmp/entry" "$tmp/prefixes" >"$tmp/after" || exit
   put_notification "$1" "notification of $1"
+  if $dry_run; then say_what_overlaps; fi
 }
 
 attach_by_eventbridge() { # bucket
@@ -205,10 +206,7 @@ put_notification() { # bucket, what it is called. From $tmp/before to $tmp/after
   fi
   ask_for_all "$1"
   step set "$2"
-  if $dry_run; then
-    say_what_overlaps
-    return
-  fi
+  if $dry_run; then return; fi
   attempt s3api put-bucket-notification-configuration --bucket "$1" \
     --notification-configuration "file://$tmp/after" || explain_refused_notification "$1"
   check_notification "$1"
@@ -217,7 +215,7 @@ put_notification() { # bucket, what it is called. From $tmp/before to $tmp/after
 
 say_what_overlaps() {
   local taken
-  taken=$(files overlaps "$tmp/after" "$tmp/entry" "$tmp/prefixes")
+  taken=$(files overlaps "$tmp/before" "$tmp/entry" "$tmp/prefixes")
   [[ -z $taken ]] || printf '%s\n' "  which S3 would refuse, because the bucket has this already:" "  $taken"
 }
 

@@ -1,5 +1,6 @@
 """Events that come by another path than the bucket's own notification: EventBridge, SNS, and a queue."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -45,8 +46,14 @@ def test_changes_that_eventbridge_tells_of_become_visible_until_the_bucket_is_de
     share = bucket.share("team é/")
     before, messages = aws.client("lambda").get_policy(FunctionName=AGGREGATOR)["Policy"], delayed(aws)
 
-    arguments = ("--bucket", bucket.name, "--event-source", "eventbridge", "--prefix", "team é/")
-    run_script(aws, "attach-bucket.sh", *arguments)
+    run_script(
+        aws,
+        "attach-bucket.sh",
+        *("--bucket", bucket.name, "--event-source", "eventbridge", "--prefixes-from-shares"),
+        AWS_ENDPOINT_URL_STORAGE_GATEWAY=bucket.gateway.endpoint_url,
+    )
+    pattern = json.loads(aws.client("events").describe_rule(Name=RULE)["EventPattern"])
+    assert pattern["detail"] == {"bucket": {"name": [bucket.name]}, "object": {"key": [{"prefix": "team é/"}]}}
     assert delayed(aws) == messages + 1, "all of it is refreshed once more when S3 sends its events"
     bucket.put("team é/a+b c/100%.txt")
     bucket.delete("team é/old.txt")

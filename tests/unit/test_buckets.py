@@ -256,6 +256,16 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(account: Account, 
     assert writes == []
 
 
+@pytest.mark.parametrize(("source", "is_refused"), [("notification", True), ("eventbridge", False)])
+def test_a_dry_run_says_what_s3_would_refuse_and_eventbridge_would_not(
+    account: Account, source: str, is_refused: bool
+) -> None:
+    account.change(notifications={"my-bucket": {"QueueConfigurations": [{**THEIRS, "Events": ["s3:ObjectCreated:*"]}]}})
+    _, output, _ = account.run("attach-bucket.sh", "--bucket", "my-bucket", "--event-source", source, "--dry-run")
+    assert ("which S3 would refuse" in output) == is_refused
+    assert ("audit: s3:ObjectCreated:*" in output) == is_refused
+
+
 # By EventBridge
 
 
