@@ -94,6 +94,8 @@ match operation:
         answer = state["notifications"][flag("--bucket")] = content("--notification-configuration")
         if state["overwritten"]:
             state["notifications"][flag("--bucket")] = {"EventBridgeConfiguration": {}}
+    case _ if operation in ("describe-table", "list-event-source-mappings") or operation.startswith("delete-"):
+        absent()  # the rest of the stack
     case _:
         sys.exit(f"unexpected: {sys.argv}")
 state["calls"].append(sys.argv[1:])
@@ -318,6 +320,23 @@ def test_a_bucket_changes_its_event_source_by_the_new_one_first_and_keeps_its_pr
     assert writes == ["send-message", "add-permission", put, *rule_goes]
     before["notifications"]["my-bucket"]["EventBridgeConfiguration"] = {}
     assert account.attached() == before
+
+
+def test_a_stack_is_deleted_with_all_that_attached_its_buckets(account: Account) -> None:
+    account.attach("--event-source", "eventbridge")
+    account.run("attach-bucket.sh", "--bucket", "other", "--prefix", "a/")
+    account.change(stack=False)  # nothing else of it is there
+    exit_code, output, _ = account.run("delete-stack.sh", "--yes")
+    assert exit_code == 0, output
+    assert account.attached() == {
+        "policy": {},
+        "rule": None,
+        "targets": [],
+        "notifications": {
+            "my-bucket": {"QueueConfigurations": [THEIRS], "EventBridgeConfiguration": {}},
+            "other": {},
+        },
+    }
 
 
 # Killed

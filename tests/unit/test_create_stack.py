@@ -294,6 +294,50 @@ def test_an_entry_with_our_id_for_another_function_is_left_alone(checkout: Check
     assert "s3api put-bucket-notification-configuration" not in run.calls
 
 
+# The ways of a bucket's events
+
+
+def test_a_stack_is_created_with_a_bucket_on_eventbridge(checkout: Checkout) -> None:
+    run = checkout.create_stack("--bucket", "my-bucket", "--event-source", "eventbridge", "--prefix", "a b/")
+
+    assert run.exit_code == 0, run.output
+    assert run.writes[-5:] == [
+        "sqs send-message",
+        "lambda add-permission",
+        "events put-rule",
+        "events put-targets",
+        "s3api put-bucket-notification-configuration",
+    ]
+    assert "Changes in these buckets refresh their file shares: my-bucket" in run.output
+
+
+def test_without_a_share_to_take_prefixes_from_nothing_is_made(checkout: Checkout) -> None:
+    answers = {"storagegateway list-file-shares": ['{"FileShareInfoList": []}']}
+
+    run = checkout.create_stack("--bucket", "my-bucket", "--prefixes-from-shares", answers=answers)
+
+    assert run.exit_code == 1
+    assert "No file share in this account and region shows the bucket my-bucket" in run.output
+    assert run.writes == []
+
+
+def test_flags_about_events_are_for_all_buckets_of_the_stack_if_none_is_named(checkout: Checkout) -> None:
+    permission = {
+        "Principal": {"Service": "s3.amazonaws.com"},
+        "Condition": {"ArnLike": {"AWS:SourceArn": "arn:aws:s3:::my-bucket"}},
+    }
+    answers = {
+        "lambda get-function-configuration": ['{"State": "Active"}'],
+        "lambda get-policy": [json.dumps({"Statement": [permission]})],
+    }
+
+    run = checkout.create_stack("--event-source", "eventbridge", "--dry-run", answers=answers)
+
+    assert run.exit_code == 0, run.output
+    assert "would set events of my-bucket to EventBridge" in run.output
+    assert "would delete permission for my-bucket to invoke" in run.output
+
+
 # Throttled calls
 
 
