@@ -322,6 +322,19 @@ def test_a_bucket_changes_its_event_source_by_the_new_one_first_and_keeps_its_pr
     assert account.attached() == before
 
 
+def test_a_bucket_left_between_two_event_sources_is_mended_in_both(account: Account) -> None:
+    account.attach("--event-source", "eventbridge")
+    by_eventbridge = account.state["policy"]
+    account.attach("--event-source", "notification")
+    by_notification = account.state["policy"]
+    account.attach("--event-source", "eventbridge")
+    account.change(policy=by_eventbridge | by_notification, notifications={"my-bucket": {}})
+    put = "put-bucket-notification-configuration"
+    assert account.attach() == ["send-message", put, put]
+    notification = account.state["notifications"]["my-bucket"]
+    assert sorted(notification) == ["EventBridgeConfiguration", "LambdaFunctionConfigurations"]
+
+
 def test_a_stack_is_deleted_with_all_that_attached_its_buckets(account: Account) -> None:
     account.attach("--event-source", "eventbridge")
     account.run("attach-bucket.sh", "--bucket", "other", "--prefix", "a/")
