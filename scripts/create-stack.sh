@@ -6,9 +6,16 @@
 # time to look for lost requests, a dashboard and alarms in CloudWatch, and a notification on each bucket, beside those
 # that it has.
 # Run it again to add a bucket, to change a setting, to deploy newer code, or after it was interrupted: it changes what
-# differs and nothing else. A setting that is not given keeps its value. scripts/delete-stack.sh removes everything.
+# differs and nothing else. A setting that is not given keeps its value. scripts/delete-stack.sh removes everything,
+# scripts/attach-bucket.sh and scripts/detach-bucket.sh do for one bucket what concerns it alone.
 #
 #   --bucket NAME                     a bucket to watch, repeatable; needed the first time (or: BUCKET=NAME)
+#   --event-source S                  how the bucket tells of its changes: notification, its own; eventbridge, a rule's
+#                                     there, if other notifications leave no room (default: notification)
+#   --prefix P                        only of keys that begin with this, repeatable
+#   --prefixes-from-shares            only of keys that its file shares show; run it again when a share is added
+#   --all-keys                        of all keys: takes the prefixes of an earlier run away
+#   --no-initial-refresh              no refresh of all, minutes later, for what changes before S3 sends events
 #   --region R                        the buckets' region (default: AWS_REGION, AWS_DEFAULT_REGION, the profile's)
 #   --refresh-delay-seconds N         from a window's first change to its refresh, 0 to 43200 (default: 30)
 #   --refresh-quiet-seconds N         instead: from a window's last change to its refresh (default: 0, off)
@@ -23,11 +30,12 @@
 #   --dry-run                         says what would be created or changed, and changes nothing
 #   --help                            prints this
 #
+# The flags about a bucket's events are for the buckets named, or for all of the stack if none is.
 # If AWS_ENDPOINT_URL_STORAGE_GATEWAY is set (a VPC endpoint), the refresh function calls Storage Gateway there.
 # Needs: the AWS CLI (1.34.1, 2.18.0, or later) with credentials, python3 (3.11 or later) with pip.
 
-# shellcheck source=scripts/stack.sh
-. "$(dirname "$0")/stack.sh"
+# shellcheck source=scripts/buckets.sh
+. "$(dirname "$0")/buckets.sh"
 
 settings="" # those given now
 defaults="REFRESH_DELAY_SECONDS=30 REFRESH_QUIET_SECONDS=0 REFRESH_MAX_DELAY_SECONDS=900
@@ -73,10 +81,13 @@ read_flags() {
     case $1 in
     --help) usage && exit ;;
     --dry-run) dry_run=true && shift && continue ;;
-    --*) value "$@" ;;
     esac
+    if read_bucket_flag "$@"; then
+      shift "$shifts"
+      continue
+    fi
+    case $1 in --*) value "$@" ;; esac
     case $1 in
-    --bucket) add_bucket "$2" ;;
     --region) region=$2 ;;
     --refresh-delay-seconds) in_range "$1" "$2" 0 43200 && set_to REFRESH_DELAY_SECONDS "$2" ;;
     --refresh-quiet-seconds) in_range "$1" "$2" 0 43200 && set_to REFRESH_QUIET_SECONDS "$2" ;;
@@ -110,10 +121,6 @@ in_range() { # flag, value, minimum, maximum
   fi
 }
 
-one_of() { # flag, value, the values allowed
-  case " $3 " in *" $2 "*) ;; *) fail "$1 $2: it must be one of $3." ;; esac
-}
-
 set_to() { settings="$settings $1=$2"; }
 
 check_topic() {
@@ -121,18 +128,6 @@ check_topic() {
   none | arn:*:sns:"$region":*) ;;
   *) fail "--alarm-topic-arn $topic: alarms in $region can tell topics in $region only." ;;
   esac
-}
-
-check_buckets() {
-  local bucket where
-  for bucket in $buckets; do
-    call s3api get-bucket-location --bucket "$bucket" --query LocationConstraint --output text ||
-      fail "There is no bucket $bucket. Create it first, or correct --bucket."
-    where=$(<"$tmp/answer")
-    case $where in None) where=us-east-1 ;; EU) where=eu-west-1 ;; esac
-    [[ $where == "$region" ]] || fail "The bucket $bucket is in $where, and this stack would be in $region." \
-      "S3 notifies functions in its own region only: give --region $where, and a stack a region."
-  done
 }
 
 look_at_functions() { # into files of their names
@@ -149,18 +144,6 @@ check_settings() {
 }
 
 # The steps. Each looks, and writes only what differs.
-
-write() { # verb, what, the call
-  step "$1" "$2"
-  shift 2
-  $dry_run || call "$@" || refused "$@"
-}
-
-# Sets $difference to what is not as it should be, in words; false if nothing is.
-differs() { # current, desired
-  difference=$(files changes "$1" "$2") || exit
-  [[ -n $difference ]]
-}
 
 # Reads something of a function; nothing is there if the function itself was not, when this began.
 call_about() { # function, the call
@@ -434,56 +417,11 @@ JSON
   fi
 }
 
+# Those of earlier runs as well: somebody may have put other notifications in the place of all.
 attach_buckets() {
-  call_about "$aggregator" get-policy --query Policy --output text
-  files buckets "$tmp/answer" >"$tmp/permitted"
+  find_attached
   local bucket
-  for bucket in $buckets; do allow_bucket "$bucket"; done
-  # Those of earlier runs as well: somebody may have put other notifications in the place of all.
-  for bucket in $(xargs -n 1 <<<"$(<"$tmp/permitted") $buckets" | sort -u); do notify_from_bucket "$bucket"; done
-}
-
-allow_bucket() {
-  if grep -qxF "$1" "$tmp/permitted"; then return; fi
-  write create "permission for $1 to invoke $aggregator" \
-    lambda add-permission --function-name "$aggregator" --action lambda:InvokeFunction --principal s3.amazonaws.com \
-    --statement-id "s3-${1//./_}" --source-arn "arn:$partition:s3:::$1" --source-account "$account"
-}
-
-notify_from_bucket() {
-  if ! call s3api get-bucket-notification-configuration --bucket "$1"; then
-    step skip "notification of $1: the bucket is gone"
-    return
-  fi
-  mv "$tmp/answer" "$tmp/before"
-  files attach "$tmp/before" "$tmp/entry" >"$tmp/after" || exit
-  if [[ ! -s $tmp/after ]]; then
-    step keep "notification of $1"
-    return
-  fi
-  step set "notification of $1"
-  if $dry_run; then
-    local taken
-    taken=$(files overlaps "$tmp/before" "$tmp/entry")
-    [[ -z $taken ]] || printf '%s\n' "  which S3 would refuse, because the bucket has this already:" "  $taken"
-    return
-  fi
-  attempt s3api put-bucket-notification-configuration --bucket "$1" \
-    --notification-configuration "file://$tmp/after" || explain_refused_notification "$1"
-}
-
-explain_refused_notification() {
-  if grep -q "ambiguously defined" "$tmp/error"; then
-    fail "S3 notifies one target only of a change, and the bucket $1 has this already:" \
-      "$(files overlaps "$tmp/before" "$tmp/entry" | sed 's/^/  /')" \
-      "Remove it, or limit it to other event types or keys, and run this again. Everything else is in place."
-  elif grep -q "Unable to validate" "$tmp/error"; then
-    fail "S3 could not validate a target of the notifications of $1. It asks all of them, not only ours:" \
-      "$(grep -Eo '"arn:[^"]*"' "$tmp/after" | sed 's/^/  /')" \
-      "Remove the notifications whose target does not exist any more or does not let S3 in, and run this again." \
-      "$(awk 'NF' "$tmp/error")"
-  fi
-  refused s3api put-bucket-notification-configuration
+  for bucket in $(attached_and_named); do attach "$bucket"; done
 }
 
 say_what_is_there() {
@@ -498,7 +436,7 @@ say_what_is_there() {
   aws-us-gov) console=console.amazonaws-us-gov.com ;;
   *) console=$region.console.aws.amazon.com ;;
   esac
-  watched=$(xargs -n 1 <<<"$(<"$tmp/permitted") $buckets" | sort -u | xargs)
+  watched=$(attached_and_named | xargs)
   cat <<TEXT
 Deployed. Changes in these buckets refresh their file shares: ${watched// /, }
 Logs:   aws logs tail /aws/lambda/$aggregator --follow --region $region

@@ -6,15 +6,15 @@
 # buckets, their objects and their other notifications stay as they are. Run it again after it was interrupted: it goes
 # on.
 #
-#   --bucket NAME    one more bucket to remove the notification from, repeatable; those that may invoke the function
-#                    are found without it
+#   --bucket NAME    one more bucket to remove the notification from, repeatable; those that are
+#                    attached are found without it
 #   --region R       the region of the stack (default: AWS_REGION, AWS_DEFAULT_REGION, or the profile's)
 #   --name-prefix P  the one that create-stack.sh was given
 #   --yes            does not ask
 #   --help           prints this
 
-# shellcheck source=scripts/stack.sh
-. "$(dirname "$0")/stack.sh"
+# shellcheck source=scripts/buckets.sh
+. "$(dirname "$0")/buckets.sh"
 
 sure=false
 removed=0
@@ -27,7 +27,7 @@ main() {
   ask
   echo "Account $account, region $region"
 
-  # First the notifications: the function's permissions, which go with it, are where its buckets are known from.
+  # First the buckets: the function's permissions, which go with it, are where they are known from.
   detach_buckets
   remove "dashboard $dashboard" cloudwatch delete-dashboards --dashboard-names "$dashboard"
   remove_alarms
@@ -65,9 +65,9 @@ read_flags() {
 }
 
 find_buckets() {
-  call lambda get-policy --function-name "$aggregator" --query Policy --output text || true
+  find_attached
   local bucket
-  for bucket in $(files buckets "$tmp/answer"); do add_bucket "$bucket"; done
+  for bucket in $(attached_and_named); do add_bucket "$bucket"; done
 }
 
 ask() {
@@ -93,17 +93,7 @@ remove() { # what, the call
 
 detach_buckets() {
   local bucket
-  for bucket in $buckets; do
-    if ! call s3api get-bucket-notification-configuration --bucket "$bucket"; then
-      step skip "notification of $bucket: the bucket is gone"
-      continue
-    fi
-    files detach "$tmp/answer" "$tmp/entry" >"$tmp/after"
-    # What is left was accepted before: it does not matter now whether its targets still exist.
-    [[ ! -s $tmp/after ]] ||
-      remove "notification of $bucket" s3api put-bucket-notification-configuration --bucket "$bucket" \
-        --notification-configuration "file://$tmp/after" --skip-destination-validation
-  done
+  for bucket in $buckets; do detach "$bucket"; done
 }
 
 remove_alarms() {
@@ -161,7 +151,7 @@ wait_until_gone() {
 }
 
 say_what_is_left() {
-  if ((removed)); then
+  if ((removed + written)); then
     printf '\nDeleted. The buckets and their objects are as they were.\n'
   else
     echo "Nothing to delete: there is no stack ${prefix:+with the prefix $prefix }in this region."

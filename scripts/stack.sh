@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What create-stack.sh and delete-stack.sh share: the names, the checks, and the ways to call AWS. To be sourced.
+# What the stack's scripts share: the names, the checks, and the ways to call AWS. To be sourced.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -18,6 +18,7 @@ buckets=""
 dry_run=false
 zip="$root/build/s3-event-aggregator.zip"
 code="" # its hash, as Lambda gives it
+written=0 # what was created, changed or deleted
 patience=45 # tries, 2 s apart: SQS refuses a deleted queue's name for 60 s, and IAM makes a role known within some ten
 
 # Messages
@@ -37,6 +38,10 @@ step() { # verb, what
 
 value() { # flag, the arguments after it: there must be one
   [[ $# -ge 2 ]] || fail "$1 needs a value. See --help."
+}
+
+one_of() { # flag, value, the values allowed
+  case " $3 " in *" $2 "*) ;; *) fail "$1 $2: it must be one of $3." ;; esac
 }
 
 add_bucket() {
@@ -94,6 +99,7 @@ name_things() {
   dead_letter_queue="${prefix}S3EventAggregatorActionQueueDeadLetter"
   completion_rule="${prefix}S3EventAggregatorRefreshComplete"
   sweep_rule="${prefix}S3EventAggregatorSweep"
+  changes_rule="${prefix}S3EventAggregatorObjectChanges"
   aggregator="${prefix}S3EventAggregator"
   refresh="${prefix}S3StorageGatewayRefresh"
   aggregator_role="${prefix}S3EventAggregatorLambdaRole"
@@ -103,6 +109,7 @@ name_things() {
   queue_arn="arn:$partition:sqs:$region:$account:$queue"
   dead_letter_arn="arn:$partition:sqs:$region:$account:$dead_letter_queue"
   function_arn="arn:$partition:lambda:$region:$account:function"
+  changes_rule_arn="arn:$partition:events:$region:$account:rule/$changes_rule"
   files render "NamePrefix=$prefix FunctionArn=$function_arn:$aggregator" "$root/s3/event.json" >"$tmp/entry"
 }
 
@@ -135,7 +142,9 @@ files() { python3 "$here/stack_files.py" "$@"; }
 
 # Version 1 of the CLI does not look at AWS_ENDPOINT_URL for every service.
 aws() {
-  command aws --region "$region" --output json ${AWS_ENDPOINT_URL:+--endpoint-url "$AWS_ENDPOINT_URL"} "$@"
+  local url=${AWS_ENDPOINT_URL:-}
+  if [[ $1 == storagegateway ]]; then url=${AWS_ENDPOINT_URL_STORAGE_GATEWAY:-$url}; fi
+  command aws --region "$region" --output json ${url:+--endpoint-url "$url"} "$@"
 }
 
 # What AWS says of something that does not exist.
@@ -171,4 +180,17 @@ call() {
 refused() {
   fail "aws $1 $2 failed:" "$(awk 'NF' "$tmp/error")" "" \
     "What was done so far stays. When the cause is gone, run this again: it goes on from here."
+}
+
+write() { # verb, what, the call
+  step "$1" "$2"
+  written=$((written + 1))
+  shift 2
+  $dry_run || call "$@" || refused "$@"
+}
+
+# Sets $difference to what is not as it should be, in words; false if nothing is.
+differs() { # current, desired
+  difference=$(files changes "$1" "$2") || exit
+  [[ -n $difference ]]
 }

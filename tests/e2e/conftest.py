@@ -1,6 +1,7 @@
 """The whole system on a local AWS with IAM enforced: deployed once by create-stack.sh, removed by delete-stack.sh."""
 
 import itertools
+import json
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -49,6 +50,16 @@ def _run(aws: MiniStack, command: list[str], environment: dict[str, str], *, che
     )
     assert done.returncode == 0 or not check, done.stdout
     return done.stdout
+
+
+def s3_may(action: str, resource: str) -> str:
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Service": "s3.amazonaws.com"},
+        "Action": action,
+        "Resource": resource,
+    }
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
 
 
 @dataclass(frozen=True)

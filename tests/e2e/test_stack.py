@@ -14,7 +14,7 @@ import pytest
 
 from event_aggregator.request import LIFETIME_MS
 from local.ministack import MiniStack
-from tests.e2e.conftest import run_script
+from tests.e2e.conftest import run_script, s3_may
 from tests.e2e.proxy import Proxy
 
 BUCKET, PREFIX = "archive.example.com", "second-"
@@ -94,16 +94,6 @@ def longest_delivery_ms(aws: MiniStack) -> int:
     attributes = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["All"])["Attributes"]
     receives: int = json.loads(attributes["RedrivePolicy"])["maxReceiveCount"]
     return receives * int(attributes["VisibilityTimeout"]) * 1000
-
-
-def s3_may(action: str, resource: str) -> str:
-    statement = {
-        "Effect": "Allow",
-        "Principal": {"Service": "s3.amazonaws.com"},
-        "Action": action,
-        "Resource": resource,
-    }
-    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
 
 
 @pytest.fixture

@@ -37,6 +37,11 @@ answers = json.loads((here / "answers.json").read_text()).get(operation, ["{}"])
 answer = answers[min(calls.count(operation), len(answers) - 1)]
 if answer.startswith("An error occurred"):
     sys.exit(f"\\n{answer}")
+notification = here / "notification"  # as it was put
+if operation == "s3api put-bucket-notification-configuration":
+    notification.write_text(pathlib.Path(words[-1].removeprefix("file://")).read_text())
+elif operation == "s3api get-bucket-notification-configuration" and notification.exists():
+    answer = notification.read_text()
 print(answer)
 """
 
@@ -382,6 +387,50 @@ def test_the_dashboards_address_is_of_its_partition(
 
     path = f"cloudwatch/home?region={region}#dashboards/dashboard/S3EventAggregator-{region}"
     assert f"https://{console}/{path}\n" in run.output
+
+
+# The ways of a bucket's events
+
+
+def test_a_stack_is_created_with_a_bucket_on_eventbridge(checkout: Checkout) -> None:
+    run = checkout.create_stack("--bucket", "my-bucket", "--event-source", "eventbridge", "--prefix", "a b/")
+
+    assert run.exit_code == 0, run.output
+    assert run.writes[-5:] == [
+        "sqs send-message",
+        "lambda add-permission",
+        "events put-rule",
+        "events put-targets",
+        "s3api put-bucket-notification-configuration",
+    ]
+    assert "Changes in these buckets refresh their file shares: my-bucket" in run.output
+
+
+def test_without_a_share_to_take_prefixes_from_nothing_is_made(checkout: Checkout) -> None:
+    answers = {"storagegateway list-file-shares": ['{"FileShareInfoList": []}']}
+
+    run = checkout.create_stack("--bucket", "my-bucket", "--prefixes-from-shares", answers=answers)
+
+    assert run.exit_code == 1
+    assert "No file share in this account and region shows the bucket my-bucket" in run.output
+    assert run.writes == []
+
+
+def test_flags_about_events_are_for_all_buckets_of_the_stack_if_none_is_named(checkout: Checkout) -> None:
+    permission = {
+        "Principal": {"Service": "s3.amazonaws.com"},
+        "Condition": {"ArnLike": {"AWS:SourceArn": "arn:aws:s3:::my-bucket"}},
+    }
+    answers = {
+        "lambda get-function-configuration": ['{"State": "Active"}'],
+        "lambda get-policy": [json.dumps({"Statement": [permission]})],
+    }
+
+    run = checkout.create_stack("--event-source", "eventbridge", "--dry-run", answers=answers)
+
+    assert run.exit_code == 0, run.output
+    assert "would set events of my-bucket to EventBridge" in run.output
+    assert "would delete permission for my-bucket to invoke" in run.output
 
 
 # Throttled calls
