@@ -21,6 +21,9 @@ from scripts.stack_files import permitted_buckets
 
 _CONFIG = Config(connect_timeout=5, read_timeout=20, retries={"mode": "standard", "total_max_attempts": 4})
 
+# The codes by which AWS says that we may not.
+DENIED = ("AccessDenied", "AccessDeniedException", "403", "Forbidden")
+
 
 class StackError(Exception):
     """The stack is not there, or not whole; the message says what to do."""
@@ -103,13 +106,18 @@ class Stack:
             return []
         return sorted(permitted_buckets(json.loads(answer["Policy"])))
 
+    def notifications(self, bucket: str) -> list[dict[str, Any]]:
+        """The entries of the bucket's notification that invoke this stack: one, or none if it was removed."""
+        configuration = self.client("s3").get_bucket_notification_configuration(Bucket=bucket)
+        return [
+            entry
+            for entry in configuration.get("LambdaFunctionConfigurations", [])
+            if entry["LambdaFunctionArn"].endswith(f":function:{self.aggregator}")
+        ]
+
     def is_notified(self, bucket: str) -> bool:
         """Whether the bucket's notification still has our entry."""
-        configuration = self.client("s3").get_bucket_notification_configuration(Bucket=bucket)
-        return any(
-            entry["LambdaFunctionArn"].endswith(f":function:{self.aggregator}")
-            for entry in configuration.get("LambdaFunctionConfigurations", [])
-        )
+        return bool(self.notifications(bucket))
 
     def queue_attributes(self, url: str) -> dict[str, str]:
         return dict(self.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"])
