@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 from rich.live import Live
 
-from operate import redrive, refresh_now, status
+from operate import explain, facts, redrive, refresh_now, status
 from operate.stack import Stack, StackError
 
 _WATCH_SECONDS = 5
@@ -50,6 +50,18 @@ def parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--json", action="store_true", help="for programs: times in milliseconds since 1970")
     command.add_argument("--watch", action="store_true", help=f"look again every {_WATCH_SECONDS} s, until Ctrl-C")
+    command = _command(
+        commands,
+        "explain.sh",
+        _explain,
+        "Why is my file not there? Says what became of the last change of one key, for each file share that shows it,"
+        " and what that rests on: S3, the shares, the notification, the windows, the refresh function's log.",
+        "Exit status: 0 every share that shows the key was refreshed since it changed, or there is nothing to show;"
+        " 1 something is still to come or wrong; 2 it could not tell.",
+    )
+    command.add_argument("--bucket", metavar="B", required=True, help="the bucket")
+    command.add_argument("--key", metavar="K", required=True, help="as S3 has it: not encoded, no slash at the front")
+    command.add_argument("--json", action="store_true", help="for programs: times in milliseconds since 1970")
     command = _command(
         commands,
         "refresh-now.sh",
@@ -126,6 +138,15 @@ def _redrive(stack: Stack, options: argparse.Namespace) -> int:
     elif not options.send:
         print("When the cause is mended, send them back: " + stack.command("redrive.sh", "--send"))
     return 0 if options.send or not number else 1
+
+
+def _explain(stack: Stack, options: argparse.Namespace) -> int:
+    found = facts.look(stack, options.bucket, options.key)
+    if options.json:
+        print(json.dumps(explain.as_json(found), indent=2))
+    else:
+        Console(highlight=False, soft_wrap=True).print(explain.screen(found))
+    return explain.exit_status(explain.conclude(found))
 
 
 if __name__ == "__main__":

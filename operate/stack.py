@@ -21,9 +21,12 @@ from event_aggregator.refresh import Refresher
 from event_aggregator.request import ActionQueue
 from event_aggregator.settings import Settings
 from event_aggregator.window import Windows
-from scripts.stack_files import permitted_buckets
+from scripts.stack_files import matched, permitted_buckets
 
 _CONFIG = Config(connect_timeout=5, read_timeout=20, retries={"mode": "standard", "total_max_attempts": 4})
+
+# The codes by which AWS says that we may not.
+DENIED = ("AccessDenied", "AccessDeniedException", "403", "Forbidden")
 
 
 class StackError(Exception):
@@ -105,22 +108,43 @@ class Stack:
         return Refresher(aggregator, self.file_shares, Pace(self.client("dynamodb"), self.settings.table_name))
 
     def buckets(self) -> list[str]:
-        """The buckets that were attached: those that may invoke the aggregator."""
+        """The buckets that were attached: those that may invoke the aggregator, and those that the rule names."""
+        answer = self._if_there("lambda", "get_policy", FunctionName=self.aggregator)
+        return sorted({*permitted_buckets(json.loads(answer.get("Policy", "{}"))), *self._on_eventbridge})
+
+    @cached_property
+    def _on_eventbridge(self) -> dict[str, list[str]]:
+        """The buckets that tell EventBridge of their changes, each with the prefixes of the keys that count, if not all."""
+        return matched(self._if_there("events", "describe_rule", Name=f"{self.prefix}S3EventAggregatorObjectChanges"))
+
+    def _if_there(self, service: str, operation: str, **parameters: str) -> dict[str, Any]:
+        """What AWS answers; nothing if there is no such thing."""
         try:
-            answer = self.client("lambda").get_policy(FunctionName=self.aggregator)
+            return dict(getattr(self.client(service), operation)(**parameters))
         except ClientError as error:
             if error.response["Error"]["Code"] != "ResourceNotFoundException":
                 raise
-            return []
-        return sorted(permitted_buckets(json.loads(answer["Policy"])))
+            return {}
+
+    def notifications(self, bucket: str) -> list[dict[str, Any]]:
+        """The entries of the bucket's notification that invoke this stack, one for each prefix; none if it was removed.
+
+        A bucket that tells EventBridge has the same, of the rule's prefixes.
+        """
+        configuration = self.client("s3").get_bucket_notification_configuration(Bucket=bucket)
+        entries = [
+            entry
+            for entry in configuration.get("LambdaFunctionConfigurations", [])
+            if entry["LambdaFunctionArn"].endswith(f":function:{self.aggregator}")
+        ]
+        if bucket in self._on_eventbridge and "EventBridgeConfiguration" in configuration:
+            prefixes = self._on_eventbridge[bucket] or [""]
+            entries += [{"Filter": {"Key": {"FilterRules": [{"Name": "prefix", "Value": p}]}}} for p in prefixes]
+        return entries
 
     def is_notified(self, bucket: str) -> bool:
         """Whether the bucket's notification still has our entry."""
-        configuration = self.client("s3").get_bucket_notification_configuration(Bucket=bucket)
-        return any(
-            entry["LambdaFunctionArn"].endswith(f":function:{self.aggregator}")
-            for entry in configuration.get("LambdaFunctionConfigurations", [])
-        )
+        return bool(self.notifications(bucket))
 
     def queue_attributes(self, url: str) -> dict[str, str]:
         return dict(self.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"])

@@ -237,7 +237,7 @@ def _concerns_of_bucket(stack: Stack, bucket: Bucket, at: int) -> list[Concern]:
     found = []
     logs = f"aws logs tail /aws/lambda/{stack.refresh} --since 1h --region {stack.region}"
     if not bucket.notified:
-        mend = stack.command("create-stack.sh", "--bucket", bucket.name)
+        mend = stack.command("attach-bucket.sh", "--bucket", bucket.name)
         found.append(Concern(f"{bucket.name} does not notify this stack of its changes", mend))
     if not bucket.shares:
         found.append(Concern(f"no file share shows {bucket.name}", "nothing is refreshed for it; see README"))

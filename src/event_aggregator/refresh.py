@@ -301,7 +301,8 @@ def _said(error: Exception) -> str:
 
 def _tell_of_refresh(hand_over: HandOver, share: FileShare, round_: Round, now: int) -> None:
     """One line and the metrics of a refresh that a share accepted."""
-    what = "everything" if round_ == WHOLE_SHARE else f"{len(round_.folder_list)} folders"
+    number = len(round_.folder_list)
+    what = "everything" if round_ == WHOLE_SHARE else f"{number} folder{'s' if number > 1 else ''}"
     logger.info(
         f"Refreshed {share.key}: {what}",
         bucket=share.bucket,

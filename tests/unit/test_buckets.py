@@ -63,6 +63,8 @@ match operation:
     case "list-targets-by-rule":
         state["rule"] or absent()
         print(json.dumps(state["targets"][0] if state["targets"] else None))
+    case "describe-alarms":
+        print(json.dumps({"MetricAlarms": []}))
     case "list-file-shares":
         print(json.dumps({"FileShareInfoList": state["shares"]}))
     case "describe-nfs-file-shares" | "describe-smb-file-shares":
@@ -169,7 +171,7 @@ class Account:
 
 @pytest.fixture
 def account(tmp_path: Path) -> Account:
-    for folder in ("scripts", "s3"):
+    for folder in ("scripts", "s3", "cloudwatch"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
     for name, text in {
         "aws": f"#!{sys.executable} -IS\n{AWS}",
