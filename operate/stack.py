@@ -114,7 +114,7 @@ class Stack:
 
     @cached_property
     def _on_eventbridge(self) -> dict[str, list[str]]:
-        """The buckets that tell EventBridge of their changes, each with the prefixes of the keys that count, if not all."""
+        """The buckets that tell EventBridge of their changes, each with the prefixes of keys that count, if not all."""
         return matched(self._if_there("events", "describe_rule", Name=f"{self.prefix}S3EventAggregatorObjectChanges"))
 
     def _if_there(self, service: str, operation: str, **parameters: str) -> dict[str, Any]:

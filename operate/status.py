@@ -205,7 +205,7 @@ def _concerns(stack: Stack, report: Report) -> list[Concern]:
                 stack.command("redrive.sh"),
             )
         )
-    if state := _trigger_that_does_not_read(stack):
+    if state := trigger_that_does_not_read(stack):
         found.append(
             Concern(
                 f"the queue is not read: the refresh function's trigger is {state}",
@@ -214,12 +214,13 @@ def _concerns(stack: Stack, report: Report) -> list[Concern]:
         )
     found += [Concern(f"alarm {name}", description) for name, description in _alarms(stack)]
     for bucket in report.buckets:
-        found += _concerns_of_bucket(stack, bucket, report.at)
+        found += concerns_of_bucket(stack, bucket, report.at)
     found += [Concern(note, "see README, When a share stays stale") for note in stack.notes]
     return found
 
 
-def _trigger_that_does_not_read(stack: Stack) -> str | None:
+def trigger_that_does_not_read(stack: Stack) -> str | None:
+    """The state of the refresh function's trigger, if it does not read the queue."""
     answer = stack.client("lambda").list_event_source_mappings(FunctionName=stack.refresh)
     states = [mapping["State"] for mapping in answer["EventSourceMappings"]]
     reading = ("Enabled", "Enabling", "Creating", "Updating")
@@ -233,7 +234,8 @@ def _alarms(stack: Stack) -> list[tuple[str, str]]:
     return [(alarm["AlarmName"], alarm.get("AlarmDescription", "")) for page in found for alarm in page["MetricAlarms"]]
 
 
-def _concerns_of_bucket(stack: Stack, bucket: Bucket, at: int) -> list[Concern]:
+def concerns_of_bucket(stack: Stack, bucket: Bucket, at: int) -> list[Concern]:
+    """What is wrong with a bucket and its shares, `at` epoch milliseconds."""
     found = []
     logs = f"aws logs tail /aws/lambda/{stack.refresh} --since 1h --region {stack.region}"
     if not bucket.notified:

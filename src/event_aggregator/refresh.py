@@ -171,7 +171,14 @@ class Refresher:
                 )
                 folders = frozenset({EVERYTHING})
             due = self.aggregator.now() + again
-            self._wait(hand_over, share, folders, due=due, reason=_said(error), refused=True)
+            self._wait(
+                hand_over,
+                share,
+                folders,
+                due=due,
+                reason=f"try {hand_over.attempt} was refused: {_said(error)}",
+                refused=True,
+            )
             return
         claimed_at, now = now, self.aggregator.now()
         item = self.pace.accepted(
@@ -221,11 +228,6 @@ class Refresher:
         False if that was to be done `while_in_progress`, and this refresh has been completed meanwhile.
         """
         due = max(due, self.aggregator.now() + _MIN_DELAY_MS)
-        if refused:
-            reason = f"refused {hand_over.attempt} times: {reason}"
-            measure(hand_over.bucket, RefreshesRefused=1)
-        else:
-            measure(hand_over.bucket, RefreshesDeferred=1)
         item, window = self.aggregator.gather(
             share.key,
             folders,
@@ -240,6 +242,7 @@ class Refresher:
         )
         if not window and while_in_progress and item.in_progress_id != while_in_progress:
             return False
+        measure(share.bucket, **{"RefreshesRefused" if refused else "RefreshesDeferred": 1})
         words = f"waits until {timestamp(due)}: {reason}" if window else "waits already"
         logger.info(
             f"{share.key} {words}",

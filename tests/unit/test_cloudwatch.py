@@ -41,8 +41,9 @@ METRIC = re.compile(r"\b(?:Changes|Windows|Refreshes|Folders|WholeShare|Seconds)
 
 def metrics_of_the_code() -> set[str]:
     """The metrics that are known to `measure`, and which a line of the code gives it."""
-    texts = [path.read_text() for path in (ROOT / "src/event_aggregator").glob("*.py")]
-    return {name for name in METRICS if any(f"{name}=" in text or f'{{"{name}":' in text for text in texts)}
+    text = "".join(path.read_text() for path in (ROOT / "src/event_aggregator").glob("*.py"))
+    calls = re.sub(r'"\w+": MetricUnit', "", text)  # what remains without the table of all metrics
+    return {name for name in METRICS if f"{name}=" in calls or f'"{name}"' in calls}
 
 
 @pytest.fixture(scope="module")

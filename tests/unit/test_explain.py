@@ -151,7 +151,7 @@ def test_a_share_that_waits_says_why_and_what_to_do() -> None:
 
 
 def test_a_share_that_is_not_available_is_to_be_looked_at() -> None:
-    waiting = Window(CHANGED, AT - 1, reads=True, reason="refused 1 times: it is UNAVAILABLE")
+    waiting = Window(CHANGED, AT - 1, reads=True, reason="try 1 was refused: it is UNAVAILABLE")
     answer = the_answer(facts(share(waiting=waiting, status="UNAVAILABLE")))
     assert "The next try is due now." in answer.text
     assert answer.then == ["the share is UNAVAILABLE: look at it in the Storage Gateway console"]
