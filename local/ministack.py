@@ -21,6 +21,8 @@ from typing import Any
 import botocore.session
 from botocore.config import Config
 
+from local.aws_cli import aws_cli
+
 ROOT = Path(__file__).parents[1]
 PYTHON = ROOT / ".venv-ministack" / "bin" / "python"
 REGION = "us-east-1"
@@ -66,6 +68,7 @@ class MiniStack:
     endpoint_url: str
     log: Path
     home: Path
+    cli: Path  # the folder of `aws`
     _clients: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def client(self, service: str) -> Any:
@@ -81,7 +84,7 @@ class MiniStack:
     def environment(self) -> dict[str, str]:
         """The whole environment with which a script or the AWS CLI reaches this AWS and no other."""
         return {name: os.environ[name] for name in ("LANG", "TERM") if name in os.environ} | {
-            "PATH": f"{ROOT / '.venv' / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+            "PATH": os.pathsep.join([str(self.cli), str(ROOT / ".venv" / "bin"), os.environ.get("PATH", os.defpath)]),
             "HOME": str(self.home),
             "AWS_ENDPOINT_URL": self.endpoint_url,
             "AWS_ACCESS_KEY_ID": "test",
@@ -100,7 +103,10 @@ def ministack(*, auth: bool = True, async_retry_base_seconds: float = 1) -> Iter
     With `auth` it enforces IAM, the execution roles of functions included. The retries of an asynchronous invocation
     come after the given base and twice that. Raises StartError.
     """
-    with tempfile.TemporaryDirectory(prefix="ministack-", ignore_cleanup_errors=True) as folder:
+    with (
+        tempfile.TemporaryDirectory(prefix="ministack-", ignore_cleanup_errors=True) as folder,
+        aws_cli(Path(folder)) as cli,
+    ):
         home = Path(folder)
         settings = {
             "AUTH": "true" if auth else "false",
@@ -108,7 +114,7 @@ def ministack(*, auth: bool = True, async_retry_base_seconds: float = 1) -> Iter
         }
         for attempts_left in reversed(range(PORT_ATTEMPTS)):
             try:
-                with _running(home, _free_port(), settings) as aws:
+                with _running(home, cli, _free_port(), settings) as aws:
                     yield aws
                 return
             except PortTakenError:
@@ -117,11 +123,12 @@ def ministack(*, auth: bool = True, async_retry_base_seconds: float = 1) -> Iter
 
 
 @contextmanager
-def _running(home: Path, port: int, settings: dict[str, str]) -> Iterator[MiniStack]:
-    aws = MiniStack(f"http://127.0.0.1:{port}", home / "ministack.log", home)
+def _running(home: Path, cli: Path, port: int, settings: dict[str, str]) -> Iterator[MiniStack]:
+    aws = MiniStack(f"http://127.0.0.1:{port}", home / "ministack.log", home, cli)
     environment = settings | {
         "GATEWAY_PORT": str(port),
         "BIND_HOST": "127.0.0.1",
+        "MINISTACK_HOST": "127.0.0.1",  # in the URLs of queues, whoever asks for them, and through which proxy
         "MINISTACK_REGION": REGION,
         "HOME": str(home),
         "TMPDIR": str(home),

@@ -103,8 +103,8 @@ class _Handler(BaseHTTPRequestHandler):
                 self._refuse(400, "ThrottlingException")
 
     def _forward(self, body: bytes) -> tuple[int, dict[str, str], bytes]:
+        # With the Host header as it came: it is part of what the caller signed.
         url, headers = f"{self.proxy.target}{self.path}", dict(self.headers)
-        del headers["Host"]  # the target's own, of which it makes the URLs of queues; it checks no signatures
         request = urllib.request.Request(url, body, headers, method=self.command)  # noqa: S310
         try:
             with urllib.request.urlopen(request) as answer:  # noqa: S310

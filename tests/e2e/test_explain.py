@@ -128,7 +128,7 @@ def test_a_bucket_without_our_notification_is_why_no_event_arrived(
     status, report = explain(bucket.name, "a.txt")
     assert (status, outcomes(report)) == (1, {share.share_id: "no event"})
     (advice,) = report["conclusion"][0]["then"]
-    assert advice.endswith(f"scripts/create-stack.sh --bucket {bucket.name} --region us-east-1")
+    assert advice.endswith(f"scripts/attach-bucket.sh --bucket {bucket.name} --region us-east-1")
 
 
 def test_a_key_that_is_not_in_s3_is_not_to_be_shown_and_a_bucket_that_is_not_there_is_said(
