@@ -49,7 +49,7 @@ main() {
   ensure_queues
   ensure_role "$aggregator_role" "$aggregator" "$root"/iam/{dynamo-writer,sqs-writer,log-writer}.json
   ensure_role "$refresh_role" "$refresh" \
-    "$root"/iam/{dynamo-writer,dynamo-read-delete,sqs-writer,sqs-reader,sgw-refresh,log-writer}.json
+    "$root"/iam/{dynamo-writer,dynamo-read-delete,sqs-writer,sqs-reader,sgw-refresh,access-points,log-writer}.json
   ensure_log_group "$aggregator"
   ensure_log_group "$refresh"
   ensure_function "$aggregator" "$aggregator_role" s3_aggregator 30 "$refresh"

@@ -11,6 +11,7 @@ from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from event_aggregator import aws
+from event_aggregator.access_points import AccessPoints
 from event_aggregator.aggregate import Aggregator
 from event_aggregator.file_shares import FileShares
 from event_aggregator.observability import logger, set_log_level
@@ -30,7 +31,7 @@ _refresher = Refresher(
         _settings,
         aws.epoch_ms,
     ),
-    FileShares(aws.storage_gateway(), aws.storage_gateway_asking_once(), logger.warning),
+    FileShares(aws.storage_gateway(), aws.storage_gateway_asking_once(), AccessPoints(aws.s3_control), logger.warning),
     Pace(_dynamodb, _settings.table_name),
 )
 _processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)

@@ -35,7 +35,7 @@ class FastLoader(Loader):
     """
 
     def list_available_services(self, type_name: str) -> list[str]:  # noqa: ARG002 - the library's signature
-        return ["dynamodb", "sqs", "storagegateway"]
+        return ["dynamodb", "s3control", "sqs", "storagegateway"]
 
     def load_data_with_path(self, name: str) -> tuple[Any, str]:
         if name != "endpoints" or _SPECIAL_ENDPOINTS & os.environ.keys():
@@ -77,6 +77,10 @@ def storage_gateway() -> "StorageGatewayClient":
 def storage_gateway_asking_once() -> "StorageGatewayClient":
     """For RefreshCache, which must not be repeated behind our back: a repetition is a second refresh too early."""
     return cast("StorageGatewayClient", _session.create_client("storagegateway", config=_ONCE))
+
+
+def s3_control() -> Any:
+    return _session.create_client("s3control", config=_RETRYING)
 
 
 def epoch_ms() -> int:

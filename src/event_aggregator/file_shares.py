@@ -1,7 +1,8 @@
 """The file shares that show a bucket, and how they are asked to refresh (Storage Gateway).
 
 The list is read afresh for every refresh: all pages, all gateways of the account in this region, NFS and SMB. Where a
-share's bucket and prefix lie cannot change while it exists, so that is remembered by ARN.
+share's bucket and prefix lie cannot change while it exists, so that is remembered by ARN. A share may be on an access
+point instead of on a bucket: then the bucket behind it is looked up, once.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from event_aggregator.access_points import AccessPoints, UnknownBucketError, is_access_point
 from event_aggregator.aws import UnreadableAnswerError
 from event_aggregator.folders import Round
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 # The Describe operations take at most ten ARNs (API reference, DescribeNFSFileShares).
 _ARNS_A_DESCRIBE = 10
 
-# What `location` makes of an access point.
+# Where a share lies that is on an access point whose bucket is not known.
 NO_BUCKET = ("", "")
 
 _LEAVING = ("DELETING", "FORCE_DELETING")
@@ -57,10 +59,15 @@ class FileShares:
     """
 
     def __init__(
-        self, client: "StorageGatewayClient", asking_once: "StorageGatewayClient", warn: Callable[[str], None]
+        self,
+        client: "StorageGatewayClient",
+        asking_once: "StorageGatewayClient",
+        access_points: AccessPoints,
+        warn: Callable[[str], None],
     ) -> None:
         self._client = client
         self._asking_once = asking_once
+        self._access_points = access_points
         self._warn = warn
         self._locations: dict[str, tuple[str, str]] = {}  # ARN of the share: bucket and prefix
 
@@ -133,21 +140,32 @@ class FileShares:
             self._remember(share["FileShareARN"], share["LocationARN"])
 
     def _remember(self, arn: str, location_arn: str) -> None:
-        self._locations[arn] = location(location_arn)
-        if self._locations[arn] == NO_BUCKET:
-            self._warn(f"{arn} shows the access point {location_arn}, whose bucket is not known: it is not refreshed")
+        bucket, prefix = location(location_arn)
+        if is_access_point(bucket):
+            account = arn.split(":")[4]
+            try:
+                bucket = self._access_points.bucket_of(bucket, account)
+            except UnknownBucketError as error:
+                self._warn(
+                    f"{arn} shows the access point {location_arn}, whose bucket is not known, and so it is not"
+                    f" refreshed: {error}"
+                )
+                bucket, prefix = NO_BUCKET
+        self._locations[arn] = bucket, prefix
 
 
 def location(arn: str) -> tuple[str, str]:
-    """Bucket and prefix of a LocationARN such as arn:aws:s3:::my-bucket/my/prefix/; the prefix may be empty.
+    """The bucket or access point, and the prefix, which may be empty, of a LocationARN (API reference,
+    CreateNFSFileShare).
 
-    NO_BUCKET for an access point, which names none: arn:aws:s3:REGION:ACCOUNT:accesspoint/NAME, or an alias.
+    Each with or without a prefix, my/prefix/: arn:aws:s3:::my-bucket/, arn:aws:s3:REGION:ACCOUNT:accesspoint/NAME/, and
+    the alias of an access point, NAME-...-s3alias/, which may or may not follow arn:aws:s3:::.
     """
-    _, partition_on, resource = arn.partition(":s3:::")
-    if not partition_on:
-        return NO_BUCKET
-    bucket, _, prefix = resource.partition("/")
-    return bucket, prefix
+    start, access_point, rest = arn.partition(":accesspoint/")
+    if not access_point:
+        start, rest = "", arn.rpartition(":s3:::")[2]
+    name, _, prefix = rest.partition("/")
+    return f"{start}{access_point}{name}", prefix
 
 
 def _tens(arns: Iterable[str]) -> Iterator[list[str]]:

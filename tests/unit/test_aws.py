@@ -21,11 +21,17 @@ def endpoints(session: Session, region: str) -> list[tuple[str, ...]]:
         found.append((request.url, signing_name, region_name))
         raise NotSentError
 
-    for service, operation in (("dynamodb", "list_tables"), ("sqs", "list_queues"), ("storagegateway", "list_tapes")):
+    calls: list[tuple[Any, str, dict[str, str]]] = [
+        ("dynamodb", "list_tables", {}),
+        ("s3control", "list_access_points", {"AccountId": "123456789012"}),
+        ("sqs", "list_queues", {}),
+        ("storagegateway", "list_tapes", {}),
+    ]
+    for service, operation, parameters in calls:
         client = session.create_client(service, region_name=region)
         client.meta.events.register("before-sign", stop)
         with pytest.raises(NotSentError):
-            getattr(client, operation)()
+            getattr(client, operation)(**parameters)
     return found
 
 
