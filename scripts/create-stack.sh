@@ -15,6 +15,7 @@
 #   --min-refresh-interval-seconds N  between two refreshes of a file share, 1 to 3600 (default: 60)
 #   --in-progress-timeout-seconds N   how long a share's refresh is waited for, 0 to 86400 (default: 3600)
 #   --refresh-scope S                 folders: those that changed; share: all of the share (default: folders)
+#   --gateway-regions R1,R2           where the gateways are; all of their regions (default: --region, "" for that again)
 #   --log-level L                     DEBUG, INFO, WARNING or ERROR (default: INFO)
 #   --log-retention-days N            how long the functions' logs are kept, as CloudWatch allows (default: 30)
 #   --name-prefix P                   goes before every name, so that an account can hold several stacks
@@ -29,7 +30,8 @@
 
 settings="" # those given now
 defaults="REFRESH_DELAY_SECONDS=30 REFRESH_QUIET_SECONDS=0 REFRESH_MAX_DELAY_SECONDS=900
-  IN_PROGRESS_TIMEOUT_SECONDS=3600 MIN_REFRESH_INTERVAL_SECONDS=60 REFRESH_SCOPE=folders LOG_LEVEL=INFO"
+  IN_PROGRESS_TIMEOUT_SECONDS=3600 MIN_REFRESH_INTERVAL_SECONDS=60 REFRESH_SCOPE=folders GATEWAY_REGIONS= LOG_LEVEL=INFO"
+gateway_regions=""
 retention=""
 installed=false # a function at least
 zip="$root/build/s3-event-aggregator.zip"
@@ -80,6 +82,7 @@ read_flags() {
     --in-progress-timeout-seconds) in_range "$1" "$2" 0 86400 && set_to IN_PROGRESS_TIMEOUT_SECONDS "$2" ;;
     --min-refresh-interval-seconds) in_range "$1" "$2" 1 3600 && set_to MIN_REFRESH_INTERVAL_SECONDS "$2" ;;
     --refresh-scope) one_of "$1" "$2" "folders share" && set_to REFRESH_SCOPE "$2" ;;
+    --gateway-regions) list_of "$1" "$2" '[a-z]+(-[a-z0-9]+)+' regions && set_to GATEWAY_REGIONS "$2" ;;
     --log-level) one_of "$1" "$2" "DEBUG INFO WARNING ERROR" && set_to LOG_LEVEL "$2" ;;
     --log-retention-days)
       one_of "$1" "$2" "1 3 5 7 14 30 60 90 120 150 180 365 400 545 731 1096 1827 2192 2557 2922 3288 3653"
@@ -103,6 +106,10 @@ in_range() { # flag, value, minimum, maximum
 
 one_of() { # flag, value, the values allowed
   case " $3 " in *" $2 "*) ;; *) fail "$1 $2: it must be one of $3." ;; esac
+}
+
+list_of() { # flag, value, what each must match, what they are
+  [[ -z $2 || $2 =~ ^$3(,$3)*$ ]] || fail "$1 $2: it must be $4, with commas between them and no spaces."
 }
 
 set_to() { settings="$settings $1=$2"; }
@@ -129,7 +136,9 @@ look_at_functions() { # into files of their names
 }
 
 check_settings() {
-  files settings "$tmp/$aggregator" "$tmp/$refresh" "$settings" "$defaults" || exit
+  files settings "$tmp/$aggregator" "$tmp/$refresh" "$settings" "$defaults" >"$tmp/settings" || exit
+  gateway_regions=$(files value "$tmp/settings" GATEWAY_REGIONS)
+  gateway_regions=${gateway_regions:-$region}
 }
 
 # The steps. Each looks, and writes only what differs.
@@ -220,7 +229,9 @@ ensure_queues() {
 JSON
 }
 
-policy_values() { echo "Partition=$partition Region=$region Account=$account Table=$table Queue=$queue"; }
+policy_values() {
+  echo "Partition=$partition Region=$region Account=$account Table=$table Queue=$queue GatewayRegions=$gateway_regions"
+}
 
 ensure_queue() { # name; its attributes on standard input. Leaves $queue_url.
   cat >"$tmp/desired"

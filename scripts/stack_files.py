@@ -34,9 +34,26 @@ NOTIFICATION_LISTS = {
 
 
 def render(template: str, values: Mapping[str, str]) -> Json:
-    """The JSON document with its ${Placeholders} filled in; KeyError names one that has no value."""
-    document: Json = json.loads(Template(template).substitute(values))
+    """The JSON document with its ${Placeholders} filled in; KeyError names one that has no value.
+
+    A text whose placeholder has several values, with commas between them, becomes a list: a text for each.
+    """
+    document: Json = _fill(json.loads(template), values)
     return document
+
+
+def _fill(part: Any, values: Mapping[str, str]) -> Any:
+    if isinstance(part, dict):
+        return {name: _fill(value, values) for name, value in part.items()}
+    if isinstance(part, list):
+        return [_fill(value, values) for value in part]
+    if not isinstance(part, str):
+        return part
+    text = Template(part)
+    for name in text.get_identifiers():
+        if "," in values.get(name, ""):
+            return [text.substitute({**values, name: value}) for value in values[name].split(",")]
+    return text.substitute(values)
 
 
 def join_policies(policies: Iterable[Json]) -> Json:
@@ -249,7 +266,7 @@ def main(command: str, *arguments: str) -> None:  # noqa: PLR0912 - a branch a c
                 function_configuration(_read(fixed), _read(current), _read(sibling), _pairs(given), _pairs(defaults))
             )
         case "settings", [current, sibling, given, defaults]:
-            settings(_read(current), _read(sibling), _pairs(given), _pairs(defaults))
+            _print(settings(_read(current), _read(sibling), _pairs(given), _pairs(defaults)))
         case "quoted", [values, file]:
             print(json.dumps(json.dumps(render(Path(file).read_text(), _pairs(values)))))
         case "value", [file, name]:

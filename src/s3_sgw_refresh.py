@@ -4,6 +4,7 @@ A message that could not be handled is reported as failed, and only that one: th
 """
 
 import os
+from functools import partial
 from typing import Any
 
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
@@ -16,12 +17,31 @@ from event_aggregator.aggregate import Aggregator
 from event_aggregator.file_shares import FileShares
 from event_aggregator.observability import logger, set_log_level
 from event_aggregator.pace import Pace
+from event_aggregator.places import Places
 from event_aggregator.refresh import Refresher
 from event_aggregator.request import ActionQueue
 from event_aggregator.settings import Settings
 from event_aggregator.window import Windows
 
 _settings = Settings.read(os.environ)
+
+
+def _places() -> Places:
+    """The file shares of every region that the settings name."""
+    home, access_points = aws.region(), AccessPoints(aws.s3_control)
+
+    def at(region: str) -> FileShares:
+        return FileShares(
+            aws.storage_gateway(region),
+            aws.storage_gateway_asking_once(region),
+            access_points,
+            logger.warning,
+            away="" if region == home else region,
+        )
+
+    return Places(home, {region: partial(at, region) for region in _settings.gateway_regions or (home,)})
+
+
 set_log_level(_settings.log_level)
 _dynamodb = aws.dynamodb()
 _refresher = Refresher(
@@ -31,7 +51,7 @@ _refresher = Refresher(
         _settings,
         aws.epoch_ms,
     ),
-    FileShares(aws.storage_gateway(), aws.storage_gateway_asking_once(), AccessPoints(aws.s3_control), logger.warning),
+    _places(),
     Pace(_dynamodb, _settings.table_name),
 )
 _processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)

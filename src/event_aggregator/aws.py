@@ -70,13 +70,18 @@ def sqs() -> "SQSClient":
     return cast("SQSClient", _session.create_client("sqs", config=_RETRYING))
 
 
-def storage_gateway() -> "StorageGatewayClient":
-    return cast("StorageGatewayClient", _session.create_client("storagegateway", config=_RETRYING))
+def region() -> str:
+    """The function's own region."""
+    return str(_session.get_config_variable("region"))
 
 
-def storage_gateway_asking_once() -> "StorageGatewayClient":
+def storage_gateway(region: str) -> "StorageGatewayClient":
+    return cast("StorageGatewayClient", _session.create_client("storagegateway", region, config=_RETRYING))
+
+
+def storage_gateway_asking_once(region: str) -> "StorageGatewayClient":
     """For RefreshCache, which must not be repeated behind our back: a repetition is a second refresh too early."""
-    return cast("StorageGatewayClient", _session.create_client("storagegateway", config=_ONCE))
+    return cast("StorageGatewayClient", _session.create_client("storagegateway", region, config=_ONCE))
 
 
 def s3_control() -> Any:

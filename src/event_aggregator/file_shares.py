@@ -1,6 +1,6 @@
 """The file shares that show a bucket, and how they are asked to refresh (Storage Gateway).
 
-The list is read afresh for every refresh: all pages, all gateways of the account in this region, NFS and SMB. Where a
+The list is read afresh for every refresh: all pages, all gateways of an account in a region, NFS and SMB. Where a
 share's bucket and prefix lie cannot change while it exists, so that is remembered by ARN. A share may be on an access
 point instead of on a bucket: then the bucket behind it is looked up, once.
 """
@@ -30,17 +30,22 @@ _LEAVING = ("DELETING", "FORCE_DELETING")
 
 @dataclass(frozen=True, slots=True)
 class FileShare:
-    """A file share as it is now; `prefix` is empty or ends in a slash."""
+    """A file share as it is now; `prefix` is empty or ends in a slash.
+
+    `away` is the place it is in, if that is not the function's own region: its completed refreshes are not reported
+    here, and its id may be that of another share at home.
+    """
 
     arn: str
     status: str
     bucket: str
     prefix: str
+    away: str = ""
 
     @property
     def key(self) -> str:
-        """Its key in the window table: my-bucket/share-1234ABCD."""
-        return f"{self.bucket}/{self.share_id}"
+        """Its key in the window table: my-bucket/share-1234ABCD, or my-bucket/eu-west-1/share-1234ABCD."""
+        return "/".join(filter(None, (self.bucket, self.away, self.share_id)))
 
     @property
     def share_id(self) -> str:
@@ -53,7 +58,7 @@ class FileShare:
 
 
 class FileShares:
-    """This account's file shares in this region. Methods raise botocore's errors.
+    """The file shares of one place. Methods raise botocore's errors.
 
     `warn` is told of shares of which it cannot be known what they show, once for each.
     """
@@ -64,11 +69,13 @@ class FileShares:
         asking_once: "StorageGatewayClient",
         access_points: AccessPoints,
         warn: Callable[[str], None],
+        away: str = "",
     ) -> None:
         self._client = client
         self._asking_once = asking_once
         self._access_points = access_points
         self._warn = warn
+        self._away = away
         self._locations: dict[str, tuple[str, str]] = {}  # ARN of the share: bucket and prefix
 
     def showing(self, bucket: str) -> list[FileShare]:
@@ -76,7 +83,7 @@ class FileShares:
         listed = [share for share in self._listed() if share.get("FileShareStatus") not in _LEAVING]
         self._locate(listed)
         shares = [
-            FileShare(arn, share.get("FileShareStatus", ""), *self._locations[arn])
+            FileShare(arn, share.get("FileShareStatus", ""), *self._locations[arn], self._away)
             for share in listed
             if (arn := share["FileShareARN"]) in self._locations
         ]
@@ -92,7 +99,7 @@ class FileShares:
         if arn not in self._locations:
             self._locate([share for share in self._listed() if share["FileShareARN"] == arn])
         bucket, prefix = self._locations.get(arn, NO_BUCKET)
-        return FileShare(arn, "", bucket, prefix).key if bucket else None
+        return FileShare(arn, "", bucket, prefix, self._away).key if bucket else None
 
     def refresh(self, share: FileShare, round_: Round) -> str:
         """Ask for a refresh of some of what `share` shows; the notification id. It goes on after this returns.

@@ -9,11 +9,12 @@ from typing import assert_never
 
 from event_aggregator.aggregate import Aggregator, in_words
 from event_aggregator.aws import AWS_ERRORS
-from event_aggregator.file_shares import FileShare, FileShares, may_concern_folders
+from event_aggregator.file_shares import FileShare, may_concern_folders
 from event_aggregator.folders import EVERYTHING, WHOLE_SHARE, Round, next_round, shown
 from event_aggregator.messages import BucketRequest, FailedEvent, RefreshCompleted, Sweep, read_message
 from event_aggregator.observability import logger, measure, timestamp
 from event_aggregator.pace import Pace
+from event_aggregator.places import Listing, Places, is_denial, key_of_place, read_key
 from event_aggregator.request import LIFETIME_MS, Request
 from event_aggregator.table import Item
 from event_aggregator.window import Due, overdue
@@ -28,9 +29,13 @@ _MIN_DELAY_MS = 1_000
 # Of why a share waits, as the table keeps it; an error's text may be long.
 _MAX_REASON = 300
 
-# A RefreshCache call may take 23 s without an answer. When less than this is left of an invocation, the shares not
-# asked yet are asked in others.
+# A RefreshCache call may take 23 s without an answer, and a listing longer. When less than this is left of an
+# invocation, the shares and places not asked yet are asked in others.
 _ASK_MS = 30_000
+
+# A place that denies us its list is asked so often, for half an hour, before what waits for it is given up: what was
+# permitted a moment ago is not yet known everywhere.
+_DENIED_TRIES = 5
 
 
 class NotRefreshedError(Exception):
@@ -39,8 +44,9 @@ class NotRefreshedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class HandOver:
-    """Folders on their way from a closed window to its shares; `owner` is the same over every delivery."""
+    """Folders on their way from a closed window, that of `key`, to shares; `owner` is the same over every delivery."""
 
+    key: str
     bucket: str
     folders: frozenset[str]
     owner: str
@@ -53,7 +59,7 @@ class HandOver:
 @dataclass(frozen=True, slots=True)
 class Refresher:
     aggregator: Aggregator
-    file_shares: FileShares
+    places: Places
     pace: Pace
 
     def handle(self, body: str, bucket_attribute: str | None, message_id: str, time_left: int) -> None:
@@ -67,8 +73,9 @@ class Refresher:
                 logger.warning("Handling an S3 event that the aggregator could not handle", message_id=message_id)
                 self.aggregator.aggregate_event(message.event, time_left)
             case BucketRequest(bucket):
-                everything = HandOver(bucket, frozenset({EVERYTHING}), message_id, message_id, now, 1, now + time_left)
-                self._hand_over(everything, self.file_shares.showing(bucket))
+                everything, deadline = frozenset({EVERYTHING}), now + time_left
+                listing = self._listing(bucket, "", deadline)
+                self._hand_over(HandOver(bucket, bucket, everything, message_id, message_id, now, 1, deadline), listing)
             case RefreshCompleted():
                 self._completed(message)
             case Sweep():
@@ -96,15 +103,20 @@ class Refresher:
 
     def _refresh(self, request: Request, item: Item, deadline: int) -> None:
         """Close the window, or take up a refresh that died half-way, and hand its folders to the shares."""
-        bucket, _, share_id = request.key.partition("/")
-        shares = self.file_shares.showing(bucket)  # before the window is closed: a failure here leaves it open
-        if share_id:
-            shares = [share for share in shares if share.share_id == share_id]
-            if not shares and self.file_shares.is_gone(share_id):
+        bucket, place, share_id = read_key(request.key)
+        place = place or (self.places.home if share_id else "")
+        if place and place not in self.places:
+            logger.warning(f"{place} is not a region of gateways any more: what waited for {request.key} is dropped")
+            self.pace.drop(request.key)
+            return
+        listing = self._listing(bucket, place, deadline)  # before the window is closed: a failure here leaves it open
+        if share_id and not listing.unlisted:
+            listing = Listing([share for share in listing.shares if share.share_id == share_id])
+            if not listing.shares and self.places.is_gone(place, share_id):
                 logger.warning(f"The file share of {request.key} is gone, and with it what waited for it")
                 self.pace.drop(request.key)
                 return
-            if not shares:
+            if not listing.shares:
                 raise NotRefreshedError(f"The file share of {request.key} cannot be described, or shows another bucket")
         if item.window_id == request.window:
             now = self.aggregator.now()
@@ -113,24 +125,39 @@ class Refresher:
                 self._request_arrived(request, deadline)
                 return
             item = closed
+        # The refusals that are counted are those of what this window waited for: a share, or a place.
+        attempt = request.attempt if share_id or listing.unlisted else 1
         hand_over = HandOver(
+            request.key,
             bucket,
             item.refreshed_folders,
             request.window,
             request.correlation,
             item.refreshed_since,
-            request.attempt,
+            attempt,
             deadline,
         )
-        self._hand_over(hand_over, shares)
+        self._hand_over(hand_over, listing)
         self.aggregator.windows.complete(request.key, request.window)
 
-    def _hand_over(self, hand_over: HandOver, shares: list[FileShare]) -> None:
-        """Have each share that shows a folder refreshed, or make it wait; one that fails does not stop the others."""
-        if not shares:
+    def _listing(self, bucket: str, place: str, deadline: int) -> Listing:
+        return self.places.showing(bucket, place, lambda: self.aggregator.now() > deadline - _ASK_MS)
+
+    def _hand_over(self, hand_over: HandOver, listing: Listing) -> None:
+        """Have each share that shows a folder refreshed, or make it wait; one that fails does not stop the others.
+
+        What is for the shares of a place that could not be asked for them waits as well.
+        """
+        if not listing.shares and not listing.unlisted:
             logger.warning(f"No file share shows the bucket {hand_over.bucket}: nothing to refresh")
-        failures = []
-        for share in shares:
+        failures: list[Exception] = []
+        for name, failure in listing.unlisted.items():
+            try:
+                self._wait_for_place(hand_over, name, failure)
+            except AWS_ERRORS as error:
+                error.add_note(f"File shares of {hand_over.bucket} in {name}")
+                failures.append(error)
+        for share in listing.shares:
             folders = shown(hand_over.folders, share.prefix)
             try:
                 if folders:
@@ -158,7 +185,7 @@ class Refresher:
             return
         round_ = self._next_round(folders, share)
         try:
-            notification_id = self.file_shares.refresh(share, round_)
+            notification_id = self.places.refresh(share, round_)
         except AWS_ERRORS as error:  # an unknown outcome, too, counts as refused, and the share as asked
             if round_ != WHOLE_SHARE and may_concern_folders(error):
                 logger.warning(f"{share.key} refused a refresh of single folders; it will be asked for all: {error}")
@@ -174,7 +201,7 @@ class Refresher:
             notification_id=notification_id,
             since=hand_over.since,
             window=hand_over.correlation,
-            mark=timeout > 0,
+            mark=timeout > 0 and not share.away,
         )
         _tell_of_refresh(hand_over, share, round_, now)
         if round_.left:
@@ -237,9 +264,31 @@ class Refresher:
         logger.info(f"{share.key} {words}", share=share.key, folders=sorted(folders), window=item.window_id)
         return True
 
+    def _wait_for_place(self, hand_over: HandOver, name: str, failure: Exception | None) -> None:
+        """Put all folders into a window of the place, or of the one share that is asked; it is asked again when due."""
+        key = hand_over.key if "/" in hand_over.key else key_of_place(hand_over.bucket, name)
+        if failure and is_denial(failure) and hand_over.attempt >= _DENIED_TRIES:
+            logger.warning(f"What waited for {key} is given up, since its file shares must not be listed: {failure}")
+            return
+        now, interval = self.aggregator.now(), self.aggregator.settings.min_refresh_interval_seconds * 1000
+        due = now + (backoff(hand_over.attempt, interval) if failure else _MIN_DELAY_MS)
+        reason = f"its file shares could not be listed: {failure or 'there was no time left'}"
+        self.aggregator.gather(
+            key,
+            hand_over.folders,
+            owners=[hand_over.owner],
+            due=Due(due),
+            since=hand_over.since,
+            deadline=hand_over.deadline,
+            attempt=hand_over.attempt + (failure is not None),
+            correlation=hand_over.correlation,
+            reason=reason[:_MAX_REASON],
+        )
+        logger.warning(f"{key} waits until {timestamp(due)}: {reason}")
+
     def _completed(self, event: RefreshCompleted) -> None:
         """Clear the share's mark, and have what waits for it due as soon as the share may be asked again."""
-        key = self.file_shares.key_of(event.share_arn)
+        key = self.places.key_of(event.share_arn)
         found = self.pace.completed(key, event.notification_id) if key else None
         if not key or not found:
             logger.debug(f"A refresh of {event.share_arn} is complete that was not asked for here")

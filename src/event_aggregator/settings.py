@@ -4,13 +4,15 @@ A bad value stops the function with a message that names the variable, the value
 Lambda's retries and on the queue, and are handled when it is mended.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
-
 _HALF_A_DAY = 43_200
+
+_REGION = re.compile(r"[a-z]+(-[a-z0-9]+)+")
 
 
 class SettingError(ValueError):
@@ -30,6 +32,7 @@ class Settings:
     min_refresh_interval_seconds: int
     refresh_scope: str
     ignore_principals_containing: str
+    gateway_regions: tuple[str, ...]  # empty: the function's own
     log_level: str
 
     @classmethod
@@ -52,6 +55,7 @@ class Settings:
             refresh_scope=_one_of(environment, "REFRESH_SCOPE", ("folders", "share"), default="folders"),
             # Set but empty means: ignore nobody.
             ignore_principals_containing=environment.get("IGNORE_PRINCIPALS_CONTAINING", "StorageGateway"),
+            gateway_regions=_listed(environment, "GATEWAY_REGIONS", _REGION, "regions, such as eu-west-1"),
             log_level=_one_of(environment, "LOG_LEVEL", LOG_LEVELS, default="INFO"),
         )
         quiet, longest = settings.refresh_quiet_seconds, settings.refresh_max_delay_seconds
@@ -81,3 +85,12 @@ def _one_of(environment: Mapping[str, str], name: str, choices: tuple[str, ...],
     if value in choices:
         return value
     raise SettingError(f"{name} is {value!r}: set it to one of {', '.join(choices)}.")
+
+
+def _listed(environment: Mapping[str, str], name: str, pattern: re.Pattern[str], what: str) -> tuple[str, ...]:
+    """The different values of a list with commas; none if it is not set or empty."""
+    values = [value for value in environment.get(name, "").split(",") if value]
+    for value in values:
+        if not pattern.fullmatch(value):
+            raise SettingError(f"{name} holds {value!r}: set it to {what}, with commas between them.")
+    return tuple(dict.fromkeys(values))

@@ -90,9 +90,9 @@ def test_a_share_that_cannot_be_described_keeps_no_other_from_being_found(
     good, bad = gateway.add_share("mine"), gateway.add_share("mine")
     bad.kind = "SMB"
     answer = gateway._list
-    gateway._list = lambda request: {  # type: ignore[method-assign]
-        **answer(request),
-        "FileShareInfoList": [{**share, "FileShareType": "NFS"} for share in answer(request)["FileShareInfoList"]],
+    gateway._list = lambda *call: {  # type: ignore[method-assign]
+        **answer(*call),
+        "FileShareInfoList": [{**share, "FileShareType": "NFS"} for share in answer(*call)["FileShareInfoList"]],
     }  # as a share that was deleted between the two calls: its description is refused
     assert [share.arn for share in file_shares.showing("mine")] == [good.arn]
     assert f"{bad.arn} cannot be described" in " ".join(warnings)
@@ -103,6 +103,19 @@ def test_an_outage_is_raised_and_not_taken_for_no_shares(gateway: StorageGateway
     gateway.outage = True
     with pytest.raises(ClientError):
         file_shares.showing("mine")
+
+
+def test_a_region_has_its_own_shares_and_their_keys_name_it_if_it_is_away(gateway: StorageGateway) -> None:
+    def at(region: str, away: str) -> FileShares:
+        client: Any = botocore.session.get_session().create_client(
+            "storagegateway", region, endpoint_url=gateway.endpoint_url
+        )
+        return FileShares(client, client, AccessPoints(pytest.fail), pytest.fail, away)
+
+    home, away = gateway.add_share("mine"), gateway.add_share("mine", region="eu-west-1")
+    assert [share.key for share in at("us-east-1", "").showing("mine")] == [f"mine/{home.share_id}"]
+    assert [share.key for share in at("eu-west-1", "eu-west-1").showing("mine")] == [f"mine/eu-west-1/{away.share_id}"]
+    assert at("eu-west-1", "eu-west-1").key_of(away.arn) == f"mine/eu-west-1/{away.share_id}"
 
 
 POINT = "arn:aws:s3:us-east-1:123456789012:accesspoint/point"

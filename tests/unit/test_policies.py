@@ -23,6 +23,7 @@ VALUES = {
     "Function": "S3EventAggregator",
     "CompletionRule": "S3EventAggregatorRefreshComplete",
     "SweepRule": "S3EventAggregatorSweep",
+    "GatewayRegions": "us-east-1,eu-west-1",
 }
 # It knows no trust policies: the role that one hangs on is their resource.
 EXPECTED = {"lambda-trust": ["MALFORMED: Statement contains neither Resource nor NotResource"]}

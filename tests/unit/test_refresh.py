@@ -13,6 +13,7 @@ from event_aggregator.file_shares import FileShare, FileShares
 from event_aggregator.folders import WHOLE_SHARE, Round
 from event_aggregator.messages import NotUnderstoodError
 from event_aggregator.observability import logger, timestamp
+from event_aggregator.places import Places
 from event_aggregator.refresh import NotRefreshedError, Refresher, backoff
 from event_aggregator.request import LIFETIME_MS, Request
 from event_aggregator.table import Item
@@ -87,7 +88,8 @@ class Gateway(FileShares):
         self.deliver_body(json.dumps({"version": 1, **asdict(request)}))
 
     def deliver_body(self, body: str, bucket_attribute: str | None = None) -> None:
-        Refresher(self.world.aggregator, self, self.world.pace).handle(body, bucket_attribute, "message-1", TIME_LEFT)
+        places = Places("us-east-1", {"us-east-1": lambda: self})
+        Refresher(self.world.aggregator, places, self.world.pace).handle(body, bucket_attribute, "message-1", TIME_LEFT)
 
     def complete(self, notification_id: str, name: str = "share-1") -> None:
         """Have the refresh Lambda handle the event that a refresh is complete, now."""

@@ -24,6 +24,7 @@ VALUES = {
     "Function": "dev-S3StorageGatewayRefresh",
     "CompletionRule": "dev-S3EventAggregatorRefreshComplete",
     "SweepRule": "dev-S3EventAggregatorSweep",
+    "GatewayRegions": "cn-north-1,cn-northwest-1",
 }
 ARN = "arn:aws:lambda:us-east-1:123456789012:function:S3EventAggregator"
 OURS = stack_files.render((ROOT / "s3/event.json").read_text(), {"NamePrefix": "", "FunctionArn": ARN})
@@ -77,6 +78,15 @@ def test_only_actions_that_know_no_resource_are_allowed_on_every_one(path: Path)
 def test_a_placeholder_without_a_value_is_an_error() -> None:
     with pytest.raises(KeyError, match="Table"):
         stack_files.render('{"Resource": "${Table}"}', {})
+
+
+def test_a_text_with_a_placeholder_for_several_values_becomes_a_list_of_texts() -> None:
+    template = '{"Statement": [{"Resource": "arn:${Region}:${Regions}:x"}]}'
+
+    several, one = (stack_files.render(template, {"Region": "r", "Regions": regions}) for regions in ("a,b", "a"))
+
+    assert several == {"Statement": [{"Resource": ["arn:r:a:x", "arn:r:b:x"]}]}
+    assert one == {"Statement": [{"Resource": "arn:r:a:x"}]}
 
 
 def test_joined_policies_hold_the_statements_of_all_in_order() -> None:
