@@ -10,6 +10,7 @@ from typing import Any
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.session import Session
 
 from event_aggregator import aws
 from event_aggregator.access_points import AccessPoints
@@ -27,19 +28,20 @@ _settings = Settings.read(os.environ)
 
 
 def _places() -> Places:
-    """The file shares of every region that the settings name."""
-    home, access_points = aws.region(), AccessPoints(aws.s3_control)
+    """The file shares of every region and account that the settings name."""
+    home, makers = aws.region(), {}
+    for role in ("", *_settings.gateway_role_arns):
+        session = aws.session_in_role(role) if role else aws.own_session
+        access_points = AccessPoints(partial(aws.s3_control, session))
+        for region in _settings.gateway_regions or (home,):
+            name = f"{region}:{role.split(':')[4]}" if role else region
+            makers[name] = partial(_file_shares, session, region, access_points, "" if name == home else name)
+    return Places(home, makers)
 
-    def at(region: str) -> FileShares:
-        return FileShares(
-            aws.storage_gateway(region),
-            aws.storage_gateway_asking_once(region),
-            access_points,
-            logger.warning,
-            away="" if region == home else region,
-        )
 
-    return Places(home, {region: partial(at, region) for region in _settings.gateway_regions or (home,)})
+def _file_shares(session: Session, region: str, access_points: AccessPoints, away: str) -> FileShares:
+    clients = aws.storage_gateway(session, region), aws.storage_gateway_asking_once(session, region)
+    return FileShares(*clients, access_points, logger.warning, away)
 
 
 set_log_level(_settings.log_level)

@@ -32,8 +32,8 @@ _LEAVING = ("DELETING", "FORCE_DELETING")
 class FileShare:
     """A file share as it is now; `prefix` is empty or ends in a slash.
 
-    `away` is the place it is in, if that is not the function's own region: its completed refreshes are not reported
-    here, and its id may be that of another share at home.
+    `away` is the place it is in, if that is not the function's own region and account: its completed refreshes are not
+    reported here, and its id may be that of another share at home.
     """
 
     arn: str
@@ -184,6 +184,7 @@ def _tens(arns: Iterable[str]) -> Iterator[list[str]]:
 # What says that a share, a gateway or the service cannot just now, or that we may not, whatever is asked for.
 _NOT_ABOUT_FOLDERS = frozenset(
     {
+        "AccessDenied",  # to assume the role
         "AccessDeniedException",
         "ExpiredTokenException",
         "GatewayInternalError",

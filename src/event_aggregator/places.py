@@ -1,7 +1,7 @@
-"""The places where file shares are: the regions in which gateways may show a bucket.
+"""The places where file shares are: the regions and accounts whose gateways may show a bucket.
 
 The guarantee: a place that cannot be asked keeps the shares of no other place from being refreshed. A place is named by
-its region, eu-west-1.
+its region, eu-west-1, and in another account than the function's by both, eu-west-1:123456789012.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ from event_aggregator.aws import AWS_ERRORS
 from event_aggregator.file_shares import FileShare, FileShares
 from event_aggregator.folders import Round
 
-# That we may not ask, or that the account has not enabled the region.
+# That we may not ask or assume the role, or that the account has not enabled the region.
 _DENIALS = frozenset(
     {
         "AccessDenied",
@@ -36,7 +36,8 @@ class Listing:
 class Places:
     """The file shares of all places; each place's are made when they are needed. Methods raise botocore's errors.
 
-    `home` is the function's own region: a completed refresh is reported to it, and its shares' keys do not name it.
+    `home` is the function's own region and account: only there is it told of completed refreshes, and the keys of the
+    shares there do not name it.
     """
 
     def __init__(self, home: str, makers: Mapping[str, Callable[[], FileShares]]) -> None:
@@ -73,8 +74,8 @@ class Places:
 
     def key_of(self, arn: str) -> str | None:
         """The key in the window table of the file share with this ARN, if it is known or can be found."""
-        names = [name for name in self._makers if f":{name}:" in arn]
-        return self._at(names[0]).key_of(arn) if names else None
+        names = [name for name in self._makers if f":{name}:" in arn]  # both, if it is of another account
+        return self._at(max(names, key=len)).key_of(arn) if names else None
 
     def refresh(self, share: FileShare, round_: Round) -> str:
         """Ask for a refresh of some of what `share` shows; the notification id. Raises one of AWS_ERRORS."""

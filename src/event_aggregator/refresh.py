@@ -106,7 +106,9 @@ class Refresher:
         bucket, place, share_id = read_key(request.key)
         place = place or (self.places.home if share_id else "")
         if place and place not in self.places:
-            logger.warning(f"{place} is not a region of gateways any more: what waited for {request.key} is dropped")
+            logger.warning(
+                f"{place} has no gateways any more, by the settings: what waited for {request.key} is dropped"
+            )
             self.pace.drop(request.key)
             return
         listing = self._listing(bucket, place, deadline)  # before the window is closed: a failure here leaves it open

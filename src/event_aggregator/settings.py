@@ -13,6 +13,7 @@ LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _HALF_A_DAY = 43_200
 
 _REGION = re.compile(r"[a-z]+(-[a-z0-9]+)+")
+_ROLE = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9+=.@_/-]+")
 
 
 class SettingError(ValueError):
@@ -33,6 +34,7 @@ class Settings:
     refresh_scope: str
     ignore_principals_containing: str
     gateway_regions: tuple[str, ...]  # empty: the function's own
+    gateway_role_arns: tuple[str, ...]  # of other accounts, one each
     log_level: str
 
     @classmethod
@@ -56,8 +58,12 @@ class Settings:
             # Set but empty means: ignore nobody.
             ignore_principals_containing=environment.get("IGNORE_PRINCIPALS_CONTAINING", "StorageGateway"),
             gateway_regions=_listed(environment, "GATEWAY_REGIONS", _REGION, "regions, such as eu-west-1"),
+            gateway_role_arns=_listed(environment, "GATEWAY_ROLE_ARNS", _ROLE, "ARNs of roles"),
             log_level=_one_of(environment, "LOG_LEVEL", LOG_LEVELS, default="INFO"),
         )
+        accounts = [arn.split(":")[4] for arn in settings.gateway_role_arns]
+        if len(accounts) != len(set(accounts)):
+            raise SettingError("GATEWAY_ROLE_ARNS holds two roles of one account: keep one, or its shares count twice.")
         quiet, longest = settings.refresh_quiet_seconds, settings.refresh_max_delay_seconds
         if quiet > longest:
             raise SettingError(

@@ -172,6 +172,7 @@ def test_a_quiet_time_above_the_maximum_is_refused_before_anything_is_made(check
         ("--log-level", "LOUD", "DEBUG INFO WARNING ERROR"),
         ("--gateway-regions", "us-east-1, eu-west-1", "it must be regions"),
         ("--gateway-regions", "us-east-1,", "it must be regions"),
+        ("--gateway-role-arns", "gateways", "it must be ARNs of roles"),
         ("--log-retention-days", "31", "14 30 60"),
         ("--name-prefix", "a b", "letters, digits"),
         ("--bucket", "My_Bucket", "not a bucket name"),
@@ -228,6 +229,28 @@ def test_without_regions_the_gateways_are_in_that_of_the_stack(checkout: Checkou
 
     share = "arn:aws:storagegateway:us-east-1:123456789012:share/*"
     assert statements(checkout)["RefreshFileShares"]["Resource"] == share
+
+
+def test_exactly_the_named_roles_may_be_assumed_and_none_if_none_is_named(checkout: Checkout) -> None:
+    roles = [f"arn:aws:iam::{account}:role/gateways" for account in ("210987654321", "999999999999")]
+
+    run = checkout.create_stack("--bucket", "my-bucket", "--gateway-role-arns", ",".join(roles))
+
+    assert run.exit_code == 0, run.output
+    statement = statements(checkout)["RefreshFileSharesOfOtherAccounts"]
+    assert (statement["Action"], statement["Resource"]) == ("sts:AssumeRole", roles)
+    checkout.create_stack("--bucket", "my-bucket")
+    assert "RefreshFileSharesOfOtherAccounts" not in statements(checkout)
+
+
+def test_a_role_of_the_stacks_own_account_is_refused(checkout: Checkout) -> None:
+    role = "arn:aws:iam::123456789012:role/gateways"
+
+    run = checkout.create_stack("--bucket", "my-bucket", "--gateway-role-arns", role)
+
+    assert run.exit_code == 1
+    assert "a role of this account, 123456789012" in run.output
+    assert run.writes == []
 
 
 # Dry run

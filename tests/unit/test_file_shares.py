@@ -30,7 +30,7 @@ def warnings() -> list[str]:
 @pytest.fixture
 def s3_control() -> Iterator[Stubber]:
     """What S3 answers when it is asked for access points; every answer must be asked for, in its order."""
-    with Stubber(aws.s3_control()) as stubber:
+    with Stubber(aws.s3_control(aws.own_session)) as stubber:
         yield stubber
         stubber.assert_no_pending_responses()
 

@@ -31,11 +31,13 @@ class Place(FileShares):
     slowness: int = 0  # of a listing, milliseconds
     shares: int = 1
     answer: Exception | None = None
+    account: str = ""
 
     @property
     def share(self) -> FileShare:
-        arn = f"arn:aws:storagegateway:{self.region}:123456789012:share/share-1"
-        return FileShare(arn, "AVAILABLE", "my-bucket", "", "" if self.region == HOME else self.region)
+        arn = f"arn:aws:storagegateway:{self.region}:{self.account or '123456789012'}:share/share-1"
+        away = f"{self.region}:{self.account}" if self.account else self.region
+        return FileShare(arn, "AVAILABLE", "my-bucket", "", "" if away == HOME else away)
 
     def showing(self, bucket: str) -> list[FileShare]:
         assert bucket == "my-bucket"
@@ -128,6 +130,16 @@ def test_a_completion_from_another_region_is_that_of_its_own_share(world: World,
     assert world.item("my-bucket/share-1").in_progress_id == "us-east-1-1"
     gateways.complete(gateways.home, "us-east-1-1")
     assert world.item("my-bucket/share-1").in_progress_id is None
+
+
+def test_a_completion_in_another_account_is_that_of_its_own_share(world: World) -> None:
+    home, other = Place(world, HOME), Place(world, HOME, account="999999999999")
+    gateways = Gateways(world, home, other, {HOME: home, other.share.away: other})
+    assert other.share.key == "my-bucket/us-east-1:999999999999/share-1"
+    gateways.handle("{}", "my-bucket")
+    gateways.complete(other, "us-east-1-1")
+    assert world.item("my-bucket/share-1").in_progress_id == "us-east-1-1"
+    assert world.item(other.share.key).in_progress_id is None
 
 
 @pytest.mark.parametrize(("down", "up"), [(HOME, AWAY), (AWAY, HOME)])
@@ -233,7 +245,7 @@ def test_what_waits_for_a_region_that_is_none_of_the_settings_any_more_is_droppe
     del gateways.places[AWAY]
     gateways.deliver("my-bucket/eu-west-1/")
     assert world.item("my-bucket/eu-west-1/").window_id is None
-    assert "eu-west-1 is not a region of gateways any more" in caplog.messages[-1]
+    assert "eu-west-1 has no gateways any more" in caplog.messages[-1]
 
 
 def test_a_share_of_another_region_that_is_gone_takes_what_waited_for_it_along(

@@ -18,6 +18,7 @@ def test_only_table_and_queue_are_needed_and_the_rest_has_defaults() -> None:
         refresh_scope="folders",
         ignore_principals_containing="StorageGateway",
         gateway_regions=(),
+        gateway_role_arns=(),
         log_level="INFO",
     )
 
@@ -37,6 +38,25 @@ def test_a_bad_region_is_named(value: str) -> None:
         SettingError, match=r"GATEWAY_REGIONS holds .*: set it to regions, such as eu-west-1, with commas"
     ):
         Settings.read(NEEDED | {"GATEWAY_REGIONS": value})
+
+
+ROLE = "arn:aws-us-gov:iam::123456789012:role/gateways/refresh+1"
+
+
+def test_roles_are_read_with_commas_between_them() -> None:
+    other = ROLE.replace("123456789012", "210987654321")
+    assert Settings.read(NEEDED | {"GATEWAY_ROLE_ARNS": f"{ROLE},{other}"}).gateway_role_arns == (ROLE, other)
+
+
+@pytest.mark.parametrize("value", [f"{ROLE}, {ROLE}", "refresh", ROLE.replace("role/", "user/")])
+def test_a_bad_role_is_named(value: str) -> None:
+    with pytest.raises(SettingError, match="GATEWAY_ROLE_ARNS holds "):
+        Settings.read(NEEDED | {"GATEWAY_ROLE_ARNS": value})
+
+
+def test_two_roles_of_one_account_are_refused_since_each_share_would_be_asked_twice() -> None:
+    with pytest.raises(SettingError, match="two roles of one account"):
+        Settings.read(NEEDED | {"GATEWAY_ROLE_ARNS": f"{ROLE},{ROLE}2"})
 
 
 @pytest.mark.parametrize("name", ["TABLE_NAME", "QUEUE_URL"])

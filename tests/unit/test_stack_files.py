@@ -25,6 +25,7 @@ VALUES = {
     "CompletionRule": "dev-S3EventAggregatorRefreshComplete",
     "SweepRule": "dev-S3EventAggregatorSweep",
     "GatewayRegions": "cn-north-1,cn-northwest-1",
+    "GatewayRoles": "arn:aws-cn:iam::210987654321:role/gateways",
 }
 ARN = "arn:aws:lambda:us-east-1:123456789012:function:S3EventAggregator"
 OURS = stack_files.render((ROOT / "s3/event.json").read_text(), {"NamePrefix": "", "FunctionArn": ARN})
