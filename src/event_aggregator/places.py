@@ -90,18 +90,3 @@ class Places:
 def is_denial(error: Exception) -> bool:
     """Whether it takes somebody's doing to have this pass."""
     return isinstance(error, ClientError) and error.response["Error"]["Code"] in _DENIALS
-
-
-def key_of_place(bucket: str, name: str) -> str:
-    """Where changes wait for a place that cannot be asked for its shares: my-bucket/eu-west-1/."""
-    return f"{bucket}/{name}/"
-
-
-def read_key(key: str) -> tuple[str, str, str]:
-    """Bucket, place and share id of a key in the window table; the place is empty at home, or if all are meant.
-
-    my-bucket, my-bucket/eu-west-1/, my-bucket/share-1234ABCD, my-bucket/eu-west-1/share-1234ABCD.
-    """
-    bucket, _, rest = key.partition("/")
-    place, _, share_id = rest.rpartition("/")
-    return bucket, place, share_id

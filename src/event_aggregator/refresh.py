@@ -10,13 +10,13 @@ from typing import assert_never
 from event_aggregator.aggregate import Aggregator, in_words
 from event_aggregator.aws import AWS_ERRORS
 from event_aggregator.file_shares import FileShare, may_concern_folders
-from event_aggregator.folders import EVERYTHING, WHOLE_SHARE, Round, next_round, shown
+from event_aggregator.folders import EVERYTHING, WHOLE_SHARE, Round, next_round, shown, shown_by_several
 from event_aggregator.messages import BucketRequest, FailedEvent, RefreshCompleted, Sweep, read_message
 from event_aggregator.observability import logger, measure, timestamp
 from event_aggregator.pace import Pace
-from event_aggregator.places import Listing, Places, is_denial, key_of_place, read_key
+from event_aggregator.places import Listing, Places, is_denial
 from event_aggregator.request import LIFETIME_MS, Request
-from event_aggregator.table import Item
+from event_aggregator.table import BY_GATEWAYS, Item, key_of_place, read_key
 from event_aggregator.window import Due, overdue
 
 # Between two tries of a share that refuses: the interval, doubled with each refusal up to this (or the interval, if
@@ -33,7 +33,7 @@ _MAX_REASON = 300
 # invocation, the shares and places not asked yet are asked in others.
 _ASK_MS = 30_000
 
-# A place that denies us its list is asked so often, for half an hour, before what waits for it is given up: what was
+# A place that denies us its list is asked so often, over a quarter of an hour, before what waits for it is given up: what was
 # permitted a moment ago is not yet known everywhere.
 _DENIED_TRIES = 5
 
@@ -44,10 +44,13 @@ class NotRefreshedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class HandOver:
-    """Folders on their way from a closed window, that of `key`, to shares; `owner` is the same over every delivery."""
+    """Folders on their way from a closed window to its shares; `owner` is the same over every delivery.
 
-    key: str
+    `waiting` is the window's key, if it is that of what the folders were waiting for: a place, or a share.
+    """
+
     bucket: str
+    waiting: str
     folders: frozenset[str]
     owner: str
     correlation: str  # the bucket's window, whose changes they are
@@ -75,7 +78,7 @@ class Refresher:
             case BucketRequest(bucket):
                 everything, deadline = frozenset({EVERYTHING}), now + time_left
                 listing = self._listing(bucket, "", deadline)
-                self._hand_over(HandOver(bucket, bucket, everything, message_id, message_id, now, 1, deadline), listing)
+                self._hand_over(HandOver(bucket, "", everything, message_id, message_id, now, 1, deadline), listing)
             case RefreshCompleted():
                 self._completed(message)
             case Sweep():
@@ -104,7 +107,8 @@ class Refresher:
     def _refresh(self, request: Request, item: Item, deadline: int) -> None:
         """Close the window, or take up a refresh that died half-way, and hand its folders to the shares."""
         bucket, place, share_id = read_key(request.key)
-        place = place or (self.places.home if share_id else "")
+        by_gateways = place == BY_GATEWAYS
+        place = "" if by_gateways else place or (self.places.home if share_id else "")
         if place and place not in self.places:
             logger.warning(
                 f"{place} has no gateways any more, by the settings: what waited for {request.key} is dropped"
@@ -129,10 +133,14 @@ class Refresher:
             item = closed
         # The refusals that are counted are those of what this window waited for: a share, or a place.
         attempt = request.attempt if share_id or listing.unlisted else 1
+        folders = item.refreshed_folders
+        if by_gateways and not listing.unlisted:
+            # Which gateway wrote is not known. But it has a share that shows the folder, and that one need not be told.
+            folders = shown_by_several(folders, [share.prefix for share in listing.shares])
         hand_over = HandOver(
-            request.key,
             bucket,
-            item.refreshed_folders,
+            request.key if place else "",
+            folders,
             request.window,
             request.correlation,
             item.refreshed_since,
@@ -268,7 +276,7 @@ class Refresher:
 
     def _wait_for_place(self, hand_over: HandOver, name: str, failure: Exception | None) -> None:
         """Put all folders into a window of the place, or of the one share that is asked; it is asked again when due."""
-        key = hand_over.key if "/" in hand_over.key else key_of_place(hand_over.bucket, name)
+        key = hand_over.waiting or key_of_place(hand_over.bucket, name)
         if failure and is_denial(failure) and hand_over.attempt >= _DENIED_TRIES:
             logger.warning(f"What waited for {key} is given up, since its file shares must not be listed: {failure}")
             return
@@ -317,8 +325,8 @@ class Refresher:
         """Look at every unfinished window: how long shares wait, and which one nobody asks for any more."""
         now = self.aggregator.now()
         for key, item in self.aggregator.windows.unfinished():
-            bucket, _, share_id = key.partition("/")
-            if share_id and item.window_id:
+            bucket, place, share_id = read_key(key)
+            if (share_id or place not in ("", BY_GATEWAYS)) and item.window_id:
                 measure(bucket, SecondsWaiting=(now - item.opened_at) / 1000)
             if window := overdue(item, now):
                 logger.warning(f"The request of {key} was lost; sending it again", correlation_id=window)

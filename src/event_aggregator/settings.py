@@ -33,6 +33,7 @@ class Settings:
     min_refresh_interval_seconds: int
     refresh_scope: str
     ignore_principals_containing: str
+    refresh_other_gateways: str
     gateway_regions: tuple[str, ...]  # empty: the function's own
     gateway_role_arns: tuple[str, ...]  # of other accounts, one each
     log_level: str
@@ -55,8 +56,11 @@ class Settings:
                 environment, "MIN_REFRESH_INTERVAL_SECONDS", default=60, low=1, high=3600
             ),
             refresh_scope=_one_of(environment, "REFRESH_SCOPE", ("folders", "share"), default="folders"),
-            # Set but empty means: ignore nobody.
+            # Set but empty means: nobody is a gateway.
             ignore_principals_containing=environment.get("IGNORE_PRINCIPALS_CONTAINING", "StorageGateway"),
+            refresh_other_gateways=_one_of(
+                environment, "REFRESH_OTHER_GATEWAYS", ("auto", "on", "off"), default="auto"
+            ),
             gateway_regions=_listed(environment, "GATEWAY_REGIONS", _REGION, "regions, such as eu-west-1"),
             gateway_role_arns=_listed(environment, "GATEWAY_ROLE_ARNS", _ROLE, "ARNs of roles"),
             log_level=_one_of(environment, "LOG_LEVEL", LOG_LEVELS, default="INFO"),

@@ -1,7 +1,8 @@
-"""Where file shares are found: on access points, and in other regions."""
+"""Which file shares are refreshed: those on access points, in other regions, and beside the one that wrote a file."""
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import botocore.session
@@ -12,7 +13,7 @@ from local.ministack import NO_PROFILE, REGION, RESOLVER, MiniStack
 from tests.e2e.conftest import FUNCTIONS, Bucket, eventually
 
 ACCOUNT = "000000000000"
-_, REFRESH = FUNCTIONS
+AGGREGATOR, REFRESH = FUNCTIONS
 
 
 @pytest.fixture
@@ -37,19 +38,28 @@ def test_shares_on_an_access_point_and_on_its_alias_are_refreshed(bucket: Bucket
         del bucket.gateway.shares[share.arn]
 
 
+@contextmanager
+def setting(aws: MiniStack, function: str, **variables: str) -> Iterator[None]:
+    """The function with these environment variables, and then as it was."""
+    functions = aws.client("lambda")
+    before = functions.get_function_configuration(FunctionName=function)["Environment"]["Variables"]
+    functions.update_function_configuration(FunctionName=function, Environment={"Variables": before | variables})
+    yield
+    functions.update_function_configuration(FunctionName=function, Environment={"Variables": before})
+
+
 @pytest.fixture
 def away(aws: MiniStack, stack: Any) -> Iterator[str]:  # noqa: ARG001 - it must be there
     """A second region of gateways."""
-    functions = aws.client("lambda")
-    before = functions.get_function_configuration(FunctionName=REFRESH)["Environment"]["Variables"]
+    with setting(aws, REFRESH, GATEWAY_REGIONS=f"{REGION},eu-west-1"):
+        yield "eu-west-1"
 
-    def set_regions(regions: str) -> None:
-        variables = before | {"GATEWAY_REGIONS": regions}
-        functions.update_function_configuration(FunctionName=REFRESH, Environment={"Variables": variables})
 
-    set_regions(f"{REGION},eu-west-1")
-    yield "eu-west-1"
-    set_regions("")
+@pytest.fixture
+def gateways_write(aws: MiniStack, stack: Any) -> Iterator[None]:  # noqa: ARG001
+    """All writes are by gateways: the local AWS calls every writer EXAMPLE."""
+    with setting(aws, AGGREGATOR, IGNORE_PRINCIPALS_CONTAINING="EXAMPLE"):
+        yield
 
 
 def test_shares_of_two_regions_are_refreshed_and_an_outage_in_one_delays_that_one_only(
@@ -66,3 +76,17 @@ def test_shares_of_two_regions_are_refreshed_and_an_outage_in_one_delays_that_on
         gateway.down = set()
     bucket.becomes_visible(at_home, abroad)
     assert [bucket.refreshes(share) for share in (at_home, abroad)] == [1, 1]
+
+
+@pytest.mark.usefixtures("gateways_write")
+def test_what_one_gateway_wrote_becomes_visible_on_others_and_refreshes_nothing_if_there_are_none(
+    make_bucket: Callable[[], Bucket],
+) -> None:
+    shown_twice, shown_once = make_bucket(), make_bucket()
+    shares = [shown_twice.share(gateway_id="sgw-1"), shown_twice.share(gateway_id="sgw-2")]
+    only = shown_once.share()
+    shown_once.put("a.txt")
+    shown_twice.put("a.txt")
+    shown_twice.becomes_visible(*shares)
+    eventually(shown_once.is_settled)
+    assert shown_once.refreshes(only) == 0

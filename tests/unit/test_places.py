@@ -8,9 +8,10 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 
 from event_aggregator.file_shares import FileShare, FileShares
 from event_aggregator.folders import Round
-from event_aggregator.places import Places, read_key
+from event_aggregator.places import Places
 from event_aggregator.refresh import NotRefreshedError, Refresher
 from event_aggregator.request import LIFETIME_MS
+from event_aggregator.table import read_key
 from tests.unit.conftest import World, fail, s3_event, s3_record
 
 TIME_LEFT = 60_000
@@ -101,6 +102,7 @@ def gateways(world: World) -> Gateways:
         ("my-bucket", ("my-bucket", "", "")),
         ("my-bucket/share-1", ("my-bucket", "", "share-1")),
         ("my-bucket/eu-west-1/", ("my-bucket", "eu-west-1", "")),
+        ("my-bucket/gateways/", ("my-bucket", "gateways", "")),
         ("my-bucket/eu-west-1/share-1", ("my-bucket", "eu-west-1", "share-1")),
     ],
 )
@@ -189,7 +191,7 @@ def test_later_changes_join_what_waits_for_a_region(world: World, gateways: Gate
     assert [request.key for request in world.requests()].count("my-bucket/eu-west-1/") == 1
 
 
-def test_a_region_that_denies_its_list_is_given_up_after_half_an_hour_with_a_warning(
+def test_a_region_that_denies_its_list_is_given_up_after_a_quarter_of_an_hour_with_a_warning(
     world: World, gateways: Gateways, caplog: pytest.LogCaptureFixture
 ) -> None:
     gateways.away.listing = DENIED
@@ -278,6 +280,17 @@ def test_the_sweep_sends_a_lost_request_of_a_region_again(world: World, gateways
     world.time += 2 * LIFETIME_MS
     gateways.handle(json.dumps({"sweep": True}))
     assert [request.key for request in world.requests()].count("my-bucket/eu-west-1/") == 2
+
+
+def test_what_a_gateway_wrote_refreshes_all_shares_while_a_region_does_not_say_how_many_there_are(
+    world: World, gateways: Gateways
+) -> None:
+    record = s3_record("photos/b.jpg", userIdentity={"principalId": "AWS:AROAX:StorageGateway"})
+    world.aggregator.aggregate_event(s3_event(record), TIME_LEFT)
+    gateways.away.listing = DOWN
+    gateways.deliver("my-bucket/gateways/")
+    assert len(gateways.home.asked) == 1
+    assert world.item("my-bucket/eu-west-1/").folders == {"/photos"}
 
 
 def test_a_request_for_everything_in_a_bucket_waits_for_a_region_too(world: World, gateways: Gateways) -> None:

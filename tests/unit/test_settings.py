@@ -17,6 +17,7 @@ def test_only_table_and_queue_are_needed_and_the_rest_has_defaults() -> None:
         min_refresh_interval_seconds=60,
         refresh_scope="folders",
         ignore_principals_containing="StorageGateway",
+        refresh_other_gateways="auto",
         gateway_regions=(),
         gateway_role_arns=(),
         log_level="INFO",
