@@ -33,8 +33,8 @@ _MAX_REASON = 300
 # invocation, the shares and places not asked yet are asked in others.
 _ASK_MS = 30_000
 
-# A place that denies us its list is asked so often, over a quarter of an hour, before what waits for it is given up: what was
-# permitted a moment ago is not yet known everywhere.
+# A place that denies us its list is asked so often, over a quarter of an hour, before what waits for it is given up:
+# what was permitted a moment ago is not yet known everywhere.
 _DENIED_TRIES = 5
 
 
