@@ -3,11 +3,19 @@
 #
 # Makes what refreshes the file shares of a bucket when objects in it change: a table, a queue with its dead-letter
 # queue, two functions with their roles and log groups, two rules that tell the queue of completed refreshes and of the
-# time to look for lost requests, and a notification on each bucket, beside those that it has.
+# time to look for lost requests, a dashboard and alarms in CloudWatch, and a notification on each bucket, beside those
+# that it has.
 # Run it again to add a bucket, to change a setting, to deploy newer code, or after it was interrupted: it changes what
-# differs and nothing else. A setting that is not given keeps its value. scripts/delete-stack.sh removes everything.
+# differs and nothing else. A setting that is not given keeps its value. scripts/delete-stack.sh removes everything,
+# scripts/attach-bucket.sh and scripts/detach-bucket.sh do for one bucket what concerns it alone.
 #
 #   --bucket NAME                     a bucket to watch, repeatable; needed the first time (or: BUCKET=NAME)
+#   --event-source S                  how the bucket tells of its changes: notification, its own; eventbridge, a rule's
+#                                     there, if other notifications leave no room (default: notification)
+#   --prefix P                        only of keys that begin with this, repeatable
+#   --prefixes-from-shares            only of keys that its file shares show; run it again when a share is added
+#   --all-keys                        of all keys: takes the prefixes of an earlier run away
+#   --no-initial-refresh              no refresh of all, minutes later, for what changes before S3 sends events
 #   --region R                        the buckets' region (default: AWS_REGION, AWS_DEFAULT_REGION, the profile's)
 #   --refresh-delay-seconds N         from a window's first change to its refresh, 0 to 43200 (default: 30)
 #   --refresh-quiet-seconds N         instead: from a window's last change to its refresh (default: 0, off)
@@ -21,15 +29,17 @@
 #   --gateway-role-arns A1,A2         roles that let this see to the gateways of other accounts (docs/other-accounts.md)
 #   --log-level L                     DEBUG, INFO, WARNING or ERROR (default: INFO)
 #   --log-retention-days N            how long the functions' logs are kept, as CloudWatch allows (default: 30)
+#   --alarm-topic-arn ARN             an SNS topic that is told of alarms and of their end, or none (default: none)
 #   --name-prefix P                   goes before every name, so that an account can hold several stacks
 #   --dry-run                         says what would be created or changed, and changes nothing
 #   --help                            prints this
 #
+# The flags about a bucket's events are for the buckets named, or for all of the stack if none is.
 # If AWS_ENDPOINT_URL_STORAGE_GATEWAY is set (a VPC endpoint), the refresh function calls Storage Gateway there.
 # Needs: the AWS CLI (1.34.1, 2.18.0, or later) with credentials, python3 (3.11 or later) with pip.
 
-# shellcheck source=scripts/stack.sh
-. "$(dirname "$0")/stack.sh"
+# shellcheck source=scripts/buckets.sh
+. "$(dirname "$0")/buckets.sh"
 
 settings="" # those given now
 defaults="REFRESH_DELAY_SECONDS=30 REFRESH_QUIET_SECONDS=0 REFRESH_MAX_DELAY_SECONDS=900
@@ -39,20 +49,20 @@ gateway_regions=""
 gateway_roles=""
 a_role='arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9+=.@_/-]+'
 retention=""
+topic="" # the one given now, or none
 installed=false # a function at least
-zip="$root/build/s3-event-aggregator.zip"
-code="" # its hash, as Lambda gives it
 
 main() {
   read_flags "$@"
   check_tools
   check_account
+  check_topic
   check_buckets
   look_at_functions
   check_settings
   echo "Account $account, region $region"
 
-  make_zip
+  if ! $dry_run || $installed; then make_zip; fi # without functions there is nothing to compare with
   ensure_table
   ensure_queues
   ensure_role "$aggregator_role" "$aggregator" "$root"/iam/{dynamo-writer,sqs-writer,log-writer}.json
@@ -67,6 +77,8 @@ main() {
   ensure_queue_is_read
   ensure_rules
   ensure_deferring_is_allowed
+  ensure_alarms
+  ensure_dashboard
   attach_buckets
   say_what_is_there
 }
@@ -78,10 +90,13 @@ read_flags() {
     case $1 in
     --help) usage && exit ;;
     --dry-run) dry_run=true && shift && continue ;;
-    --*) value "$@" ;;
     esac
+    if read_bucket_flag "$@"; then
+      shift "$shifts"
+      continue
+    fi
+    case $1 in --*) value "$@" ;; esac
     case $1 in
-    --bucket) add_bucket "$2" ;;
     --region) region=$2 ;;
     --refresh-delay-seconds) in_range "$1" "$2" 0 43200 && set_to REFRESH_DELAY_SECONDS "$2" ;;
     --refresh-quiet-seconds) in_range "$1" "$2" 0 43200 && set_to REFRESH_QUIET_SECONDS "$2" ;;
@@ -96,6 +111,11 @@ read_flags() {
     --log-retention-days)
       one_of "$1" "$2" "1 3 5 7 14 30 60 90 120 150 180 365 400 545 731 1096 1827 2192 2557 2922 3288 3653"
       retention=$2
+      ;;
+    --alarm-topic-arn)
+      [[ $2 =~ ^(none|arn:[a-z-]+:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256})$ ]] ||
+        fail "$1 $2: it must be none, or like arn:aws:sns:REGION:ACCOUNT:NAME (CloudWatch tells no FIFO topics)."
+      topic=$2
       ;;
     --name-prefix) set_prefix "$2" ;;
     *) fail "Unknown argument: $1. See --help." ;;
@@ -113,26 +133,17 @@ in_range() { # flag, value, minimum, maximum
   fi
 }
 
-one_of() { # flag, value, the values allowed
-  case " $3 " in *" $2 "*) ;; *) fail "$1 $2: it must be one of $3." ;; esac
-}
-
 list_of() { # flag, value, what each must match, what they are
   [[ -z $2 || $2 =~ ^$3(,$3)*$ ]] || fail "$1 $2: it must be $4, with commas between them and no spaces."
 }
 
 set_to() { settings="$settings $1=$2"; }
 
-check_buckets() {
-  local bucket where
-  for bucket in $buckets; do
-    call s3api get-bucket-location --bucket "$bucket" --query LocationConstraint --output text ||
-      fail "There is no bucket $bucket. Create it first, or correct --bucket."
-    where=$(<"$tmp/answer")
-    case $where in None) where=us-east-1 ;; EU) where=eu-west-1 ;; esac
-    [[ $where == "$region" ]] || fail "The bucket $bucket is in $where, and this stack would be in $region." \
-      "S3 notifies functions in its own region only: give --region $where, and a stack a region."
-  done
+check_topic() {
+  case ${topic:-none} in
+  none | arn:*:sns:"$region":*) ;;
+  *) fail "--alarm-topic-arn $topic: alarms in $region can tell topics in $region only." ;;
+  esac
 }
 
 look_at_functions() { # into files of their names
@@ -155,18 +166,6 @@ check_settings() {
 
 # The steps. Each looks, and writes only what differs.
 
-write() { # verb, what, the call
-  step "$1" "$2"
-  shift 2
-  $dry_run || call "$@" || refused "$@"
-}
-
-# Sets $difference to what is not as it should be, in words; false if nothing is.
-differs() { # current, desired
-  difference=$(files changes "$1" "$2") || exit
-  [[ -n $difference ]]
-}
-
 # Reads something of a function; nothing is there if the function itself was not, when this began.
 call_about() { # function, the call
   local function=$1
@@ -188,22 +187,6 @@ settle() { # the call that asks again
   if grep -Eq '"(State|LastUpdateStatus)": "Failed"' "$tmp/answer"; then
     fail "AWS could not make it ready:" "$(grep -E '"(State|LastUpdateStatus)Reason"' "$tmp/answer")"
   fi
-}
-
-make_zip() {
-  if $dry_run && ! $installed; then return; fi # nothing to compare with
-  local packages
-  packages="$root/build/packages-$(cksum <"$root/requirements.txt" | tr ' ' '-')"
-  if [[ ! -d $packages ]]; then
-    echo "Fetching the functions' packages (once)"
-    python3 -m pip --version >/dev/null || fail "This needs pip: see https://pip.pypa.io/en/stable/installation/"
-    python3 -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: --no-compile \
-      --target "$tmp/packages" --requirement "$root/requirements.txt" ||
-      fail "pip could not fetch the functions' packages (see above)."
-    [[ -d $packages ]] || mv "$tmp/packages" "$packages"
-  fi
-  code=$(files zip "$tmp/zip" "$root/src" "$packages")
-  mv "$tmp/zip" "$zip"
 }
 
 ensure_table() {
@@ -429,56 +412,40 @@ ensure_deferring_is_allowed() {
   fi
 }
 
+# Those of other stacks may be among the answer: their names may begin alike.
+ensure_alarms() {
+  call cloudwatch describe-alarms --alarm-name-prefix "$aggregator"
+  files alarms "$(names)" "$root/cloudwatch/alarms.json" "$tmp/answer" "$topic" \
+    "$tmp/$refresh" "$tmp/$aggregator" "$settings" "$defaults" >"$tmp/alarms"
+  local verb what alarm
+  while IFS=$'\t' read -r verb what alarm <&3; do
+    if [[ $verb == keep ]]; then
+      step keep "$what"
+    else
+      cat >"$tmp/desired" <<<"$alarm"
+      write "$verb" "$what" cloudwatch put-metric-alarm --cli-input-json "file://$tmp/desired"
+    fi
+  done 3<"$tmp/alarms"
+}
+
+ensure_dashboard() {
+  cat >"$tmp/desired" <<JSON
+{"DashboardName": "$dashboard", "DashboardBody": $(files quoted "$(names)" "$root/cloudwatch/dashboard.json")}
+JSON
+  if ! call cloudwatch get-dashboard --dashboard-name "$dashboard"; then
+    write create "dashboard $dashboard" cloudwatch put-dashboard --cli-input-json "file://$tmp/desired"
+  elif differs "$tmp/answer" "$tmp/desired"; then
+    write change "dashboard $dashboard" cloudwatch put-dashboard --cli-input-json "file://$tmp/desired"
+  else
+    step keep "dashboard $dashboard"
+  fi
+}
+
+# Those of earlier runs as well: somebody may have put other notifications in the place of all.
 attach_buckets() {
-  call_about "$aggregator" get-policy --query Policy --output text
-  files buckets "$tmp/answer" >"$tmp/permitted"
+  find_attached
   local bucket
-  for bucket in $buckets; do allow_bucket "$bucket"; done
-  # Those of earlier runs as well: somebody may have put other notifications in the place of all.
-  for bucket in $(xargs -n 1 <<<"$(<"$tmp/permitted") $buckets" | sort -u); do notify_from_bucket "$bucket"; done
-}
-
-allow_bucket() {
-  if grep -qxF "$1" "$tmp/permitted"; then return; fi
-  write create "permission for $1 to invoke $aggregator" \
-    lambda add-permission --function-name "$aggregator" --action lambda:InvokeFunction --principal s3.amazonaws.com \
-    --statement-id "s3-${1//./_}" --source-arn "arn:$partition:s3:::$1" --source-account "$account"
-}
-
-notify_from_bucket() {
-  if ! call s3api get-bucket-notification-configuration --bucket "$1"; then
-    step skip "notification of $1: the bucket is gone"
-    return
-  fi
-  mv "$tmp/answer" "$tmp/before"
-  files attach "$tmp/before" "$tmp/entry" >"$tmp/after" || exit
-  if [[ ! -s $tmp/after ]]; then
-    step keep "notification of $1"
-    return
-  fi
-  step set "notification of $1"
-  if $dry_run; then
-    local taken
-    taken=$(files overlaps "$tmp/before" "$tmp/entry")
-    [[ -z $taken ]] || printf '%s\n' "  which S3 would refuse, because the bucket has this already:" "  $taken"
-    return
-  fi
-  attempt s3api put-bucket-notification-configuration --bucket "$1" \
-    --notification-configuration "file://$tmp/after" || explain_refused_notification "$1"
-}
-
-explain_refused_notification() {
-  if grep -q "ambiguously defined" "$tmp/error"; then
-    fail "S3 notifies one target only of a change, and the bucket $1 has this already:" \
-      "$(files overlaps "$tmp/before" "$tmp/entry" | sed 's/^/  /')" \
-      "Remove it, or limit it to other event types or keys, and run this again. Everything else is in place."
-  elif grep -q "Unable to validate" "$tmp/error"; then
-    fail "S3 could not validate a target of the notifications of $1. It asks all of them, not only ours:" \
-      "$(grep -Eo '"arn:[^"]*"' "$tmp/after" | sed 's/^/  /')" \
-      "Remove the notifications whose target does not exist any more or does not let S3 in, and run this again." \
-      "$(awk 'NF' "$tmp/error")"
-  fi
-  refused s3api put-bucket-notification-configuration
+  for bucket in $(attached_and_named); do attach "$bucket"; done
 }
 
 say_what_is_there() {
@@ -487,12 +454,18 @@ say_what_is_there() {
     echo "Nothing was changed."
     return
   fi
-  local watched
-  watched=$(xargs -n 1 <<<"$(<"$tmp/permitted") $buckets" | sort -u | xargs)
+  local watched console
+  case $partition in
+  aws-cn) console=console.amazonaws.cn ;;
+  aws-us-gov) console=console.amazonaws-us-gov.com ;;
+  *) console=$region.console.aws.amazon.com ;;
+  esac
+  watched=$(attached_and_named | xargs)
   cat <<TEXT
 Deployed. Changes in these buckets refresh their file shares: ${watched// /, }
 Logs:   aws logs tail /aws/lambda/$aggregator --follow --region $region
         aws logs tail /aws/lambda/$refresh --follow --region $region
+Graphs: https://$console/cloudwatch/home?region=$region#dashboards/dashboard/$dashboard
 Remove: scripts/delete-stack.sh --region $region${prefix:+ --name-prefix $prefix}
 TEXT
 }

@@ -1,19 +1,20 @@
 #!/usr/bin/env bash
 # Usage: scripts/delete-stack.sh [options]
 #
-# Removes what scripts/create-stack.sh made, and nothing else: its notification on each bucket, the rules, the functions,
-# their logs and roles, the queues with the requests in them, and the table. The buckets, their objects and their other
-# notifications stay as they are. Run it again after it was interrupted: it goes on.
+# Removes what scripts/create-stack.sh made, and nothing else: its notification on each bucket, the dashboard, the
+# alarms, the rules, the functions, their logs and roles, the queues with the requests in them, and the table. The
+# buckets, their objects and their other notifications stay as they are. Run it again after it was interrupted: it goes
+# on.
 #
-#   --bucket NAME    one more bucket to remove the notification from, repeatable; those that may invoke the function
-#                    are found without it
+#   --bucket NAME    one more bucket to remove the notification from, repeatable; those that are
+#                    attached are found without it
 #   --region R       the region of the stack (default: AWS_REGION, AWS_DEFAULT_REGION, or the profile's)
 #   --name-prefix P  the one that create-stack.sh was given
 #   --yes            does not ask
 #   --help           prints this
 
-# shellcheck source=scripts/stack.sh
-. "$(dirname "$0")/stack.sh"
+# shellcheck source=scripts/buckets.sh
+. "$(dirname "$0")/buckets.sh"
 
 sure=false
 removed=0
@@ -26,8 +27,10 @@ main() {
   ask
   echo "Account $account, region $region"
 
-  # First the notifications: the function's permissions, which go with it, are where its buckets are known from.
+  # First the buckets: the function's permissions, which go with it, are where they are known from.
   detach_buckets
+  remove "dashboard $dashboard" cloudwatch delete-dashboards --dashboard-names "$dashboard"
+  remove_alarms
   remove_rule "$completion_rule"
   remove_rule "$sweep_rule"
   stop_reading_queue
@@ -62,15 +65,15 @@ read_flags() {
 }
 
 find_buckets() {
-  call lambda get-policy --function-name "$aggregator" --query Policy --output text || true
+  find_attached
   local bucket
-  for bucket in $(files buckets "$tmp/answer"); do add_bucket "$bucket"; done
+  for bucket in $(attached_and_named); do add_bucket "$bucket"; done
 }
 
 ask() {
   if $sure; then return; fi
   [[ -t 0 ]] || fail "This removes the stack without a way back. Nobody is there to be asked: give --yes."
-  echo "This removes $aggregator and $refresh with their roles, logs, queues and table"
+  echo "This removes $aggregator and $refresh with their roles, logs, queues, table, alarms and dashboard"
   echo "from account $account, region $region, and their notification from:${buckets:- no bucket}"
   local answer
   read -r -p "Remove them? Type yes: " answer
@@ -90,17 +93,15 @@ remove() { # what, the call
 
 detach_buckets() {
   local bucket
-  for bucket in $buckets; do
-    if ! call s3api get-bucket-notification-configuration --bucket "$bucket"; then
-      step skip "notification of $bucket: the bucket is gone"
-      continue
-    fi
-    files detach "$tmp/answer" "$tmp/entry" >"$tmp/after"
-    # What is left was accepted before: it does not matter now whether its targets still exist.
-    [[ ! -s $tmp/after ]] ||
-      remove "notification of $bucket" s3api put-bucket-notification-configuration --bucket "$bucket" \
-        --notification-configuration "file://$tmp/after" --skip-destination-validation
-  done
+  for bucket in $buckets; do detach "$bucket"; done
+}
+
+remove_alarms() {
+  call cloudwatch describe-alarms --alarm-name-prefix "$aggregator"
+  local alarms
+  alarms=$(files alarm-names "$(names)" "$root/cloudwatch/alarms.json" "$tmp/answer" | xargs)
+  # shellcheck disable=SC2086 # a word an alarm
+  [[ -z $alarms ]] || remove "alarms of $aggregator" cloudwatch delete-alarms --alarm-names $alarms
 }
 
 stop_reading_queue() {
@@ -150,7 +151,7 @@ wait_until_gone() {
 }
 
 say_what_is_left() {
-  if ((removed)); then
+  if ((removed + written)); then
     printf '\nDeleted. The buckets and their objects are as they were.\n'
   else
     echo "Nothing to delete: there is no stack ${prefix:+with the prefix $prefix }in this region."

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Usage: scripts/setup.sh
+# Usage: scripts/setup.sh [operate]
 #
-# Makes the two virtual environments that demo.sh and test.sh need, in this checkout, and makes them again when
+# Makes the virtual environments that demo.sh and test.sh need, in this checkout, and makes them again when
 # pyproject.toml changes: .venv with the tools, .venv-ministack with the local AWS, apart, because the functions that
-# the local AWS runs see its packages. Does nothing when both are there.
+# the local AWS runs see its packages. Does nothing when both are there. With `operate` it makes .venv-operate alone,
+# for the operator's commands.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -12,6 +13,10 @@ main() {
     echo "This needs python3 3.11 or later on the PATH; found: $(python3 --version 2>&1 || true)" >&2
     exit 1
   }
+  if [ "${1:-}" = operate ]; then
+    make_venv .venv-operate operate >&2
+    return
+  fi
   make_venv .venv dev &
   make_venv .venv-ministack ministack
   wait $!
@@ -28,4 +33,4 @@ make_venv() { # folder, dependency group of pyproject.toml
   cp pyproject.toml "$stamp"
 }
 
-main
+main "$@"

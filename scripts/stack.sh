@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What create-stack.sh and delete-stack.sh share: the names, the checks, and the ways to call AWS. To be sourced.
+# What the stack's scripts share: the names, the checks, and the ways to call AWS. To be sourced.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -16,6 +16,9 @@ region=${AWS_REGION:-${AWS_DEFAULT_REGION:-}}
 prefix=""
 buckets=""
 dry_run=false
+zip="$root/build/s3-event-aggregator.zip"
+code="" # its hash, as Lambda gives it
+written=0 # what was created, changed or deleted
 patience=45 # tries, 2 s apart: SQS refuses a deleted queue's name for 60 s, and IAM makes a role known within some ten
 
 # Messages
@@ -37,6 +40,10 @@ value() { # flag, the arguments after it: there must be one
   [[ $# -ge 2 ]] || fail "$1 needs a value. See --help."
 }
 
+one_of() { # flag, value, the values allowed
+  case " $3 " in *" $2 "*) ;; *) fail "$1 $2: it must be one of $3." ;; esac
+}
+
 add_bucket() {
   [[ $1 =~ ^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$ ]] || fail "--bucket $1: this is not a bucket name."
   case " $buckets " in *" $1 "*) ;; *) buckets="$buckets $1" ;; esac
@@ -49,9 +56,13 @@ set_prefix() {
 
 # Checks
 
-check_tools() {
+check_python() {
   python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
     fail "This needs python3 3.11 or later on the PATH; found: $(python3 --version 2>&1 || true)"
+}
+
+check_tools() {
+  check_python
   command -v aws >/dev/null ||
     fail "This needs the AWS CLI: https://docs.aws.amazon.com/cli/latest/userguide/getting-started-install.html"
   local version least
@@ -88,15 +99,41 @@ name_things() {
   dead_letter_queue="${prefix}S3EventAggregatorActionQueueDeadLetter"
   completion_rule="${prefix}S3EventAggregatorRefreshComplete"
   sweep_rule="${prefix}S3EventAggregatorSweep"
+  changes_rule="${prefix}S3EventAggregatorObjectChanges"
   aggregator="${prefix}S3EventAggregator"
   refresh="${prefix}S3StorageGatewayRefresh"
   aggregator_role="${prefix}S3EventAggregatorLambdaRole"
   refresh_role="${prefix}S3AggregatorActionLambdaRole"
+  dashboard="${prefix}S3EventAggregator-$region" # dashboards belong to no region, and their names to the account
   role_policy="S3EventAggregator-$region" # roles belong to no region: the stacks of two regions share them
   queue_arn="arn:$partition:sqs:$region:$account:$queue"
   dead_letter_arn="arn:$partition:sqs:$region:$account:$dead_letter_queue"
   function_arn="arn:$partition:lambda:$region:$account:function"
+  changes_rule_arn="arn:$partition:events:$region:$account:rule/$changes_rule"
   files render "NamePrefix=$prefix FunctionArn=$function_arn:$aggregator" "$root/s3/event.json" >"$tmp/entry"
+}
+
+names() {
+  echo "Partition=$partition Region=$region Account=$account NamePrefix=$prefix Table=$table Queue=$queue" \
+    "DeadLetterQueue=$dead_letter_queue Aggregator=$aggregator Refresh=$refresh"
+}
+
+# The functions' code
+
+make_zip() {
+  local packages
+  packages="$root/build/packages-$(cksum <"$root/requirements.txt" | tr ' ' '-')"
+  if [[ ! -d $packages ]]; then
+    echo "Fetching the functions' packages (once)"
+    python3 -m pip --version >/dev/null || fail "This needs pip: see https://pip.pypa.io/en/stable/installation/"
+    python3 -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: --no-compile \
+      --target "$tmp/packages" --requirement "$root/requirements.txt" ||
+      fail "pip could not fetch the functions' packages (see above)."
+    [[ -d $packages ]] || mv "$tmp/packages" "$packages"
+  fi
+  # shellcheck disable=SC2034 # create-stack.sh compares it
+  code=$(files zip "$tmp/zip" "$root/src" "$packages")
+  mv "$tmp/zip" "$zip"
 }
 
 # AWS. Each call leaves its answer in $tmp/answer and AWS's message in $tmp/error.
@@ -105,12 +142,14 @@ files() { python3 "$here/stack_files.py" "$@"; }
 
 # Version 1 of the CLI does not look at AWS_ENDPOINT_URL for every service.
 aws() {
-  command aws --region "$region" --output json ${AWS_ENDPOINT_URL:+--endpoint-url "$AWS_ENDPOINT_URL"} "$@"
+  local url=${AWS_ENDPOINT_URL:-}
+  if [[ $1 == storagegateway ]]; then url=${AWS_ENDPOINT_URL_STORAGE_GATEWAY:-$url}; fi
+  command aws --region "$region" --output json ${url:+--endpoint-url "$url"} "$@"
 }
 
 # What AWS says of something that does not exist.
 absent='\((ResourceNotFoundException|NoSuchEntity|NoSuchBucket|QueueDoesNotExist'
-absent="$absent|AWS\.SimpleQueueService\.NonExistentQueue)\)"
+absent="$absent|AWS\.SimpleQueueService\.NonExistentQueue|ResourceNotFound|DashboardNotFoundError)\)"
 
 # What AWS says while something that was made or deleted a moment ago is not yet known everywhere.
 passing='cannot be assumed by Lambda|role does not have permissions|Dead letter target does not exist'
@@ -141,4 +180,17 @@ call() {
 refused() {
   fail "aws $1 $2 failed:" "$(awk 'NF' "$tmp/error")" "" \
     "What was done so far stays. When the cause is gone, run this again: it goes on from here."
+}
+
+write() { # verb, what, the call
+  step "$1" "$2"
+  written=$((written + 1))
+  shift 2
+  $dry_run || call "$@" || refused "$@"
+}
+
+# Sets $difference to what is not as it should be, in words; false if nothing is.
+differs() { # current, desired
+  difference=$(files changes "$1" "$2") || exit
+  [[ -n $difference ]]
 }

@@ -10,17 +10,22 @@ import importlib.util
 import io
 import json
 import marshal
+import re
 import sys
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from string import Template
 from typing import Any
+from urllib.parse import quote_plus, unquote_plus
 
 Json = dict[str, Any]
 
 # The Lambda runtime's version: code that this interpreter compiles is valid there only if it is of the same one.
 RUNTIME = (3, 13)
+
+# A value of so many characters is not told in a message.
+SHORT = 100
 
 # The bucket notifications that go to one target each, and the name of that target in them.
 NOTIFICATION_LISTS = {
@@ -38,22 +43,24 @@ def render(template: str, values: Mapping[str, str]) -> Json:
 
     A text whose placeholder has several values, with commas between them, becomes a list: a text for each.
     """
-    document: Json = _fill(json.loads(template), values)
+    several = {f"${{{name}}}": value.split(",") for name, value in values.items() if "," in value}
+    document: Json = _spread(_filled_in(template, {**values, **{name[2:-1]: name for name in several}}), several)
     return document
 
 
-def _fill(part: Any, values: Mapping[str, str]) -> Any:
+def _filled_in(template: str, values: Mapping[str, str]) -> Any:
+    return json.loads(Template(template).substitute(values))
+
+
+def _spread(part: Any, several: Mapping[str, list[str]]) -> Any:
     if isinstance(part, dict):
-        return {name: _fill(value, values) for name, value in part.items()}
+        return {name: _spread(value, several) for name, value in part.items()}
     if isinstance(part, list):
-        return [_fill(value, values) for value in part]
-    if not isinstance(part, str):
-        return part
-    text = Template(part)
-    for name in text.get_identifiers():
-        if "," in values.get(name, ""):
-            return [text.substitute({**values, name: value}) for value in values[name].split(",")]
-    return text.substitute(values)
+        return [_spread(value, several) for value in part]
+    for name, values in several.items():
+        if isinstance(part, str) and name in part:
+            return [part.replace(name, value) for value in values]
+    return part
 
 
 def join_policies(policies: Iterable[Json]) -> Json:
@@ -72,9 +79,18 @@ def changes(current: Any, desired: Json) -> Iterator[str]:
         have = current.get(name)
         if isinstance(want, dict):
             yield from changes(have or {}, want)
-        elif _decoded(have) != _decoded(want):
-            short = not isinstance(want, list) and not str(want).startswith("{")
+        elif not _is(have, want):
+            short = not isinstance(want, list) and not str(want).startswith("{") and len(str(want)) < SHORT
             yield f"{name} {'none' if have is None else have} -> {want}" if short else name
+
+
+def _is(have: Any, want: Any) -> bool:
+    """Whether a value is the desired one; of a list's documents, too, only what the desired ones name is looked at."""
+    if isinstance(want, list) and isinstance(have, list) and len(have) == len(want):
+        return all(map(_is, have, want))
+    if isinstance(want, dict) and isinstance(have, dict):
+        return not any(changes(have, want))
+    return bool(_decoded(have) == _decoded(want))
 
 
 def _decoded(value: Any) -> Any:
@@ -123,6 +139,13 @@ def _variables(configuration: Json) -> dict[str, str]:
     return variables
 
 
+def window_seconds(variables: Mapping[str, str]) -> int:
+    """The longest that a window is open with nothing failing; a share is not asked more often than its interval."""
+    if variables["REFRESH_QUIET_SECONDS"] != "0":
+        return int(variables["REFRESH_MAX_DELAY_SECONDS"])
+    return max(int(variables["REFRESH_DELAY_SECONDS"]), int(variables["MIN_REFRESH_INTERVAL_SECONDS"]))
+
+
 def permitted_buckets(function_policy: Json) -> list[str]:
     """The buckets that may invoke the function, by its resource policy."""
     return [
@@ -134,64 +157,164 @@ def permitted_buckets(function_policy: Json) -> list[str]:
     ]
 
 
+# Alarms
+
+
+def alarms(
+    template: str, values: Mapping[str, str], window: int, described: Sequence[Json], topic: str
+) -> Iterator[tuple[str, str, Json]]:
+    """What to do with each alarm: a verb (create, change or keep), about what, in words, and the alarm it shall be.
+
+    `topic` is an ARN, "none", or empty: then an alarm keeps whom it tells, and a new one tells whom its siblings do.
+    `window` is the stack's, in seconds: a change is late after three of them. A share's wait counts from the first
+    change of its bucket's window: where windows are longer than 20 minutes, so is what it may wait than an hour.
+    """
+    late = 3 * window
+    thresholds = {"VisibleThreshold": str(late), "WaitThreshold": str(max(3600, late)), "Flags": _flags(values)}
+    existing = {alarm["AlarmName"]: alarm for alarm in described}
+    desired = _filled_in(template, {**values, **thresholds})
+    of_siblings = next((existing[alarm["AlarmName"]] for alarm in desired if alarm["AlarmName"] in existing), {})
+    for alarm in desired:
+        current = existing.get(alarm["AlarmName"], {})
+        for actions in ("AlarmActions", "OKActions"):
+            kept = (current or of_siblings).get(actions, [])
+            alarm[actions] = {"": kept, "none": []}.get(topic, [topic])
+        what = f"alarm {alarm['AlarmName']}"
+        if not current:
+            yield "create", what, alarm
+        elif difference := ", ".join(changes(current, _comparable(alarm, current))):
+            yield "change", f"{what}: {difference}", alarm
+        else:
+            yield "keep", what, alarm
+
+
+def alarm_names(template: str, values: Mapping[str, str], described: Sequence[Json]) -> list[str]:
+    """Those of the described alarms that are the stack's."""
+    ours = {alarm["AlarmName"] for _, _, alarm in alarms(template, values, 0, [], "")}
+    return [alarm["AlarmName"] for alarm in described if alarm["AlarmName"] in ours]
+
+
+def _flags(values: Mapping[str, str]) -> str:
+    """What tells the other scripts which stack is meant."""
+    prefix = values["NamePrefix"]
+    return f"--region {values['Region']}" + (f" --name-prefix {prefix}" if prefix else "")
+
+
+def _comparable(alarm: Json, current: Json) -> Json:
+    """What to compare: all, but for an alarm of the local AWS that has a query, which it does not keep."""
+    tells = "Metrics" in current or "MetricName" in current
+    return alarm if tells else {name: value for name, value in alarm.items() if name != "Metrics"}
+
+
 # Bucket notifications. S3 replaces the whole configuration at each put, so everybody else's entries pass through here.
 
 
-def attach(configuration: Json, entry: Json) -> Json:
-    """The bucket's notification configuration with our entry in it, and everything else as it was.
+def attach(configuration: Json, entry: Json, prefixes: Sequence[str] = ()) -> Json:
+    """The bucket's notification configuration with our entries in it, and everything else as it was.
 
-    Raises ValueError if somebody else's entry has our Id.
+    One entry for each prefix, or one for all keys. Raises ValueError if somebody else's entry has an Id of ours.
     """
-    ours = configuration.get("LambdaFunctionConfigurations", [])
+    wanted = own_entries(entry, prefixes)
     for kind, target in NOTIFICATION_LISTS.items():
         for other in configuration.get(kind, []):
-            if other.get("Id") == entry["Id"] and other[target] != entry["LambdaFunctionArn"]:
+            if other.get("Id") in [own["Id"] for own in wanted] and other[target] != entry["LambdaFunctionArn"]:
                 raise ValueError(
-                    f"The bucket already has a notification with the Id {entry['Id']}, and it goes to {other[target]}."
+                    f"The bucket already has a notification with the Id {other['Id']}, and it goes to {other[target]}."
                     " Remove it if it is a leftover, or choose another --name-prefix for this stack."
                 )
-    if any(_same_entry(other, entry) for other in ours):
+    ours, others = _ours_and_others(configuration, entry)
+    if sorted(map(_essence, ours)) == sorted(map(_essence, wanted)):
         return configuration
-    others = [other for other in ours if other.get("Id") != entry["Id"]]
-    return {**configuration, "LambdaFunctionConfigurations": [*others, entry]}
+    return {**configuration, "LambdaFunctionConfigurations": [*others, *wanted]}
 
 
 def detach(configuration: Json, entry: Json) -> Json:
-    """The bucket's notification configuration without our entry: ours by its Id and by the function it invokes."""
-    ours = configuration.get("LambdaFunctionConfigurations", [])
-    others = [
-        other
-        for other in ours
-        if (other.get("Id"), other["LambdaFunctionArn"]) != (entry["Id"], entry["LambdaFunctionArn"])
-    ]
-    if others == ours:
+    """The bucket's notification configuration without our entries: ours by their Ids and the function they invoke."""
+    ours, others = _ours_and_others(configuration, entry)
+    if not ours:
         return configuration
     rest = {name: value for name, value in configuration.items() if name != "LambdaFunctionConfigurations"}
     return {**rest, "LambdaFunctionConfigurations": others} if others else rest
 
 
-def overlaps(configuration: Json, entry: Json) -> list[str]:
+def own_entries(entry: Json, prefixes: Sequence[str]) -> list[Json]:
+    """What the bucket's configuration shall hold of ours: the entry for all keys, or one for each prefix."""
+    filters = shortest([filter_value(prefix) for prefix in prefixes])
+    if not filters:
+        return [entry]
+    return [
+        {
+            **entry,
+            "Id": f"{entry['Id']}-{hashlib.sha256(value.encode()).hexdigest()[:8]}",
+            "Filter": {"Key": {"FilterRules": [{"Name": "prefix", "Value": value}]}},
+        }
+        for value in filters
+    ]
+
+
+def filter_value(prefix: str) -> str:
+    """The prefix as a notification's filter takes it: URL-encoded, a space as `+`.
+
+    Of some characters it is not documented whether they are encoded. There the prefix is cut off: a shorter one lets
+    more events through, and none is missed.
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-how-to-filtering.html
+    """
+    return quote_plus(re.split("[!*'()~]", prefix, maxsplit=1)[0], safe="/")
+
+
+def shortest(prefixes: Iterable[str]) -> list[str]:
+    """The prefixes without those that begin with another, since S3 refuses two that overlap; none: all keys."""
+    kept: list[str] = []
+    for prefix in sorted(prefixes):
+        if not any(prefix.startswith(other) for other in kept):
+            kept.append(prefix)
+    return [] if kept == [""] else kept
+
+
+def overlaps(configuration: Json, entry: Json, prefixes: Sequence[str] = ()) -> list[str]:
     """The entries for which S3 would refuse ours, in words: an event type in common, and keys that both would match.
 
     Two prefixes match a common key if one begins with the other; so do two suffixes, from their end.
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-how-to-filtering.html
     """
     found = []
+    ours, _ = _ours_and_others(configuration, entry)
+    filters = [_filter(own) for own in own_entries(entry, prefixes)]
     for kind, target in NOTIFICATION_LISTS.items():
         for other in configuration.get(kind, []):
-            if other.get("Id") == entry["Id"]:
+            if other in ours:
                 continue
             common = [event for event in other["Events"] if any(_share_a_type(event, own) for own in entry["Events"])]
-            if common and _share_a_key(_filter(other), _filter(entry)):
+            if common and any(_share_a_key(_filter(other), own) for own in filters):
                 found.append(f"{other.get('Id', '(no Id)')}: {', '.join(common)} to {other[target]}")
     return found
 
 
-def _same_entry(one: Json, other: Json) -> bool:
-    def essence(entry: Json) -> tuple[Any, ...]:
-        return entry.get("Id"), entry["LambdaFunctionArn"], set(entry["Events"]), _filter(entry)
+def differences(expected: Json, found: Json) -> Iterator[str]:
+    """What a bucket's notification configuration is not as it was put, in words; order does not count."""
+    for kind in NOTIFICATION_LISTS:
+        wanted, there = (sorted(map(_essence, one.get(kind, []))) for one in (expected, found))
+        yield from (f"missing: {entry[0] or entry[1]}" for entry in wanted if entry not in there)
+        yield from (f"unexpected: {entry[0] or entry[1]}" for entry in there if entry not in wanted)
+    if ("EventBridgeConfiguration" in expected) != ("EventBridgeConfiguration" in found):
+        yield "EventBridge is off" if "EventBridgeConfiguration" in expected else "EventBridge is on"
 
-    return essence(one) == essence(other)
+
+def _ours_and_others(configuration: Json, entry: Json) -> tuple[list[Json], list[Json]]:
+    """The bucket's notifications of functions: ours have our Id, or that and a hash, and invoke our function."""
+    own_id = re.compile(re.escape(entry["Id"]) + "(-[0-9a-f]{8})?")
+    ours: list[Json] = []
+    others: list[Json] = []
+    for other in configuration.get("LambdaFunctionConfigurations", []):
+        is_ours = other["LambdaFunctionArn"] == entry["LambdaFunctionArn"] and own_id.fullmatch(other.get("Id", ""))
+        (ours if is_ours else others).append(other)
+    return ours, others
+
+
+def _essence(entry: Json) -> tuple[Any, ...]:
+    """What tells entries apart, whatever the order in which S3 answers, and can be sorted."""
+    [target] = [entry[name] for name in NOTIFICATION_LISTS.values() if name in entry]
+    return entry.get("Id", ""), target, sorted(set(entry["Events"])), sorted(_filter(entry).items())
 
 
 def _filter(entry: Json) -> dict[str, str]:
@@ -208,6 +331,77 @@ def _share_a_key(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
     prefixes = sorted([one.get("prefix", ""), other.get("prefix", "")], key=len)
     suffixes = sorted([one.get("suffix", ""), other.get("suffix", "")], key=len)
     return prefixes[1].startswith(prefixes[0]) and suffixes[1].endswith(suffixes[0])
+
+
+# Buckets that tell EventBridge. Which these are, and which of their keys count, is in the pattern of one rule.
+
+
+def match_pattern(watched: Mapping[str, Sequence[str]]) -> Json:
+    """The rule's pattern for these buckets, each with the prefixes of its keys; none: all keys."""
+    wide = sorted(bucket for bucket, prefixes in watched.items() if not prefixes)
+    alternatives: list[Json] = [{"bucket": {"name": wide}}] if wide else []
+    for bucket, prefixes in sorted(watched.items()):
+        if prefixes:
+            keys = [{"prefix": prefix} for prefix in sorted(prefixes)]
+            alternatives.append({"bucket": {"name": [bucket]}, "object": {"key": keys}})
+    detail = alternatives[0] if len(alternatives) == 1 else {"$or": alternatives}
+    return {"source": ["aws.s3"], "detail-type": ["Object Created", "Object Deleted"], "detail": detail}
+
+
+def matched(rule: Json) -> dict[str, list[str]]:
+    """The buckets in the rule's pattern, each with its prefixes: match_pattern the other way round."""
+    detail = json.loads(rule.get("EventPattern", "{}")).get("detail", {})
+    return {
+        bucket: [key["prefix"] for key in alternative.get("object", {}).get("key", [])]
+        for alternative in detail.get("$or", [detail])
+        for bucket in alternative.get("bucket", {}).get("name", [])
+    }
+
+
+def rule_for(watched: Mapping[str, Sequence[str]]) -> Json:
+    return {"State": "ENABLED", "EventPattern": json.dumps(match_pattern(watched), ensure_ascii=False)}
+
+
+# Prefixes of keys
+
+
+def prefixes_in_force(configuration: Json, entry: Json, rule: Json, bucket: str) -> list[str]:
+    """The prefixes of the bucket's keys that it was attached with, by either way; none: all keys."""
+    in_entries = [unquote_plus(_filter(own).get("prefix", "")) for own in _ours_and_others(configuration, entry)[0]]
+    in_rule = matched(rule).get(bucket)
+    return shortest([*in_entries, *([""] if in_rule == [] else in_rule or [])])
+
+
+def prefixes_of_shares(bucket: str, described: Iterable[Json]) -> list[str]:
+    """What of the bucket's keys its file shares show; none: all. Raises ValueError if that cannot be told.
+
+    A change in a folder above a share's prefix shows nothing there.
+    """
+    prefixes = []
+    for answer in described:
+        for share in [*answer.get("NFSFileShareInfoList", []), *answer.get("SMBFileShareInfoList", [])]:
+            _, is_bucket, location = share["LocationARN"].partition(":s3:::")
+            if not is_bucket:
+                raise ValueError(
+                    f"{share['FileShareARN']} shows the access point {share['LocationARN']}, whose bucket is not known"
+                    " here. Give the prefixes by --prefix."
+                )
+            name, _, prefix = location.partition("/")
+            if name == bucket:
+                prefixes.append(prefix)
+    if not prefixes:
+        raise ValueError(
+            f"No file share in this account and region shows the bucket {bucket}, so there are no prefixes to take from"
+            " one. Make the share first, or leave --prefixes-from-shares out."
+        )
+    return shortest(prefixes)
+
+
+def tens(listed: Json, kind: str) -> Iterator[str]:
+    """The ARNs of the shares of this kind, as many to a line as one Describe call takes."""
+    arns = [share["FileShareARN"] for share in listed["FileShareInfoList"] if share.get("FileShareType") == kind]
+    for start in range(0, len(arns), 10):
+        yield " ".join(arns[start : start + 10])
 
 
 # The zip
@@ -253,7 +447,7 @@ def _compiled(name: str, source: bytes) -> bytes:
 # Command line
 
 
-def main(command: str, *arguments: str) -> None:  # noqa: PLR0912 - a branch a command
+def main(command: str, *arguments: str) -> None:  # noqa: PLR0912, PLR0915 - a branch a command
     match command, arguments:
         case "policy", [values, *files]:
             _print(join_policies(render(Path(file).read_text(), _pairs(values)) for file in files))
@@ -267,19 +461,46 @@ def main(command: str, *arguments: str) -> None:  # noqa: PLR0912 - a branch a c
             )
         case "settings", [current, sibling, given, defaults]:
             _print(settings(_read(current), _read(sibling), _pairs(given), _pairs(defaults)))
+        case "alarms", [values, template, described, topic, current, sibling, given, defaults]:
+            window = window_seconds(settings(_read(current), _read(sibling), _pairs(given), _pairs(defaults)))
+            text, found = Path(template).read_text(), _read(described).get("MetricAlarms", [])
+            for verb, what, alarm in alarms(text, _pairs(values), window, found, topic):
+                print(verb, what, json.dumps(alarm), sep="\t")
+        case "alarm-names", [values, template, described]:
+            found = _read(described).get("MetricAlarms", [])
+            print("\n".join(alarm_names(Path(template).read_text(), _pairs(values), found)))
         case "quoted", [values, file]:
             print(json.dumps(json.dumps(render(Path(file).read_text(), _pairs(values)))))
         case "value", [file, name]:
             print(_read(file)[name])
         case "buckets", [policy]:
             print("\n".join(permitted_buckets(_read(policy))))
-        case "attach" | "detach", [configuration, entry]:
-            before = _read(configuration)
-            after = (attach if command == "attach" else detach)(before, _read(entry))
-            if after != before:  # else it prints nothing: there is nothing to put
-                _print(after)
-        case "overlaps", [configuration, entry]:
-            print("\n".join(overlaps(_read(configuration), _read(entry))))
+        case "attach", [configuration, entry, prefixes]:
+            _print_new(_read(configuration), attach(_read(configuration), _read(entry), _read_list(prefixes)))
+        case "detach", [configuration, entry]:
+            _print_new(_read(configuration), detach(_read(configuration), _read(entry)))
+        case "eventbridge", [configuration]:
+            _print_new(_read(configuration), {"EventBridgeConfiguration": {}, **_read(configuration)})
+        case "overlaps", [configuration, entry, prefixes]:
+            print("\n".join(overlaps(_read(configuration), _read(entry), _read_list(prefixes))))
+        case "differences", [expected, found]:
+            print("\n".join(differences(_read(expected), _read(found))))
+        case "matched", [rule]:
+            print("\n".join(matched(_read(rule))))
+        case "match", [rule, bucket, prefixes]:
+            _print(rule_for({**matched(_read(rule)), bucket: _read_list(prefixes)}))
+        case "unmatch", [rule, bucket]:
+            left = {other: prefixes for other, prefixes in matched(_read(rule)).items() if other != bucket}
+            if left:  # else it prints nothing: the rule has nothing left to do
+                _print(rule_for(left))
+        case "prefixes", given:
+            _print(shortest(given))
+        case "prefixes-in-force", [configuration, entry, rule, bucket]:
+            _print(prefixes_in_force(_read(configuration), _read(entry), _read(rule), bucket))
+        case "prefixes-of-shares", [bucket, *described]:
+            _print(prefixes_of_shares(bucket, map(_read, described)))
+        case "tens", [listed, kind]:
+            print("\n".join(tens(_read(listed), kind)))
         case "zip", [target, *folders]:
             content = build_zip([Path(folder) for folder in folders], sys.version_info[:2])
             Path(target).write_bytes(content)
@@ -292,12 +513,23 @@ def _read(file: str) -> Json:
     return json.loads(Path(file).read_text().strip() or "{}") or {}
 
 
+def _read_list(file: str) -> list[str]:
+    values: list[str] = json.loads(Path(file).read_text())
+    return values
+
+
 def _pairs(text: str) -> dict[str, str]:
     return dict(pair.split("=", 1) for pair in text.split())
 
 
-def _print(document: Json) -> None:
+def _print(document: Json | list[str]) -> None:
     print(json.dumps(document, indent=2))
+
+
+def _print_new(before: Json, after: Json) -> None:
+    """Prints nothing if nothing changes: there is nothing to put then."""
+    if after != before:
+        _print(after)
 
 
 if __name__ == "__main__":

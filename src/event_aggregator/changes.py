@@ -1,13 +1,32 @@
 """What S3 says has changed. Every record of an event becomes a change, or a problem that names it: none is passed over.
 
-The record's structure is S3's event notification message (S3 user guide, notification-content-structure), any 2.x.
+A record is S3's event notification message (S3 user guide, notification-content-structure), any 2.x, or its event on
+EventBridge (S3 user guide, ev-events). Either may come inside what SNS and SQS make of it, however deep.
 """
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from urllib.parse import unquote_plus
+
+# What S3 reports to EventBridge beside these is that an object was created or deleted.
+_CHANGES_NO_LISTING = frozenset(
+    {
+        "Object Restore Initiated",
+        "Object Restore Completed",
+        "Object Restore Expired",
+        "Object Storage Class Changed",
+        "Object Access Tier Changed",
+        "Object ACL Updated",
+        "Object Tags Added",
+        "Object Tags Deleted",
+    }
+)
+
+# What reading something that is none of S3's raises.
+_UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, RecursionError)
 
 
 class NotAnS3RecordError(ValueError):
@@ -20,7 +39,7 @@ class Change:
 
     bucket: str
     key: str  # decoded
-    time: int  # when S3 finished the request, epoch milliseconds
+    time: int  # when S3 finished the request, epoch milliseconds: the latest that it can mean
     principal: str  # who wrote: an id of IAM's, or empty
     identity: str  # the same over every delivery of this change, and no other change's in this bucket
 
@@ -28,21 +47,54 @@ class Change:
 def read_event(event: Any) -> tuple[list[Change], list[NotAnS3RecordError]]:
     """The changes that `event` tells of, and a problem for each record that is none of S3's.
 
-    A test event, which S3 sends when a notification is set up, tells of nothing.
+    A test event, which S3 sends when a notification is set up, tells of nothing, and so does an event of EventBridge's
+    about what no listing shows.
     """
-    if isinstance(event, dict) and event.get("Event") == "s3:TestEvent":
-        return [], []
     records = event.get("Records") if isinstance(event, dict) else None
     if not isinstance(records, list):
-        return [], [NotAnS3RecordError(f"The event has no list of Records, so it is not S3's: {_shortened(event)}")]
+        return _read_without_records(event)
     changes: list[Change] = []
     problems: list[NotAnS3RecordError] = []
     for number, record in enumerate(records):
         try:
-            changes.append(_read_record(record))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            if (message := _message_in(record)) is None:
+                changes.append(_read_record(record))
+                continue
+            inner_changes, inner_problems = read_event(json.loads(message))
+        except _UNREADABLE as error:
             problems.append(NotAnS3RecordError(f"Record {number} is not S3's ({error!r:.300}): {_shortened(record)}"))
+        else:
+            changes += inner_changes
+            problems += [NotAnS3RecordError(f"In record {number}: {problem}") for problem in inner_problems]
     return changes, problems
+
+
+def _message_in(record: Any) -> Any:
+    """What a record of SNS's or SQS's carries, JSON in a text; None for every other record."""
+    if not isinstance(record, dict) or (source := record.get("eventSource")) == "aws:s3":
+        return None
+    if source == "aws:sqs":
+        return record["body"]
+    return record["Sns"]["Message"] if record.get("EventSource") == "aws:sns" else None
+
+
+def _read_without_records(event: Any) -> tuple[list[Change], list[NotAnS3RecordError]]:
+    """What `read_event` answers for a test event, an event of EventBridge's, and a notification of SNS's."""
+    try:
+        match event:
+            case {"Event": "s3:TestEvent"}:
+                return [], []
+            case {"source": "aws.s3", "detail-type": str(detail_type)} if detail_type in _CHANGES_NO_LISTING:
+                return [], []
+            case {"source": "aws.s3"}:
+                return [_read_eventbridge_event(event)], []
+            case {"Type": "Notification", "Message": message}:  # as SNS sends it to a queue
+                return read_event(json.loads(message))
+            case _:
+                reason = "it has no list of Records"
+    except _UNREADABLE as error:
+        reason = f"{error!r:.300}"
+    return [], [NotAnS3RecordError(f"The event is not S3's ({reason}): {_shortened(event)}")]
 
 
 def by_bucket(changes: list[Change], *, at_most: int) -> Iterator[tuple[str, list[Change]]]:
@@ -65,29 +117,37 @@ def _read_record(record: Any) -> Change:
         raise ValueError(f"eventSource is {record['eventSource']!r}")
     if not record["eventVersion"].startswith("2."):
         raise ValueError(f"eventVersion is {record['eventVersion']!r}, and only 2.x is known")
-    s3 = record["s3"]
-    bucket, key = s3["bucket"]["name"], unquote_plus(s3["object"]["key"])
+    s3, time = record["s3"], record["eventTime"]
+    # What tells this change of a key from every other: its sequencer, or, as only PUTs and DELETEs have one, the
+    # request that made it.
+    occurrence = s3["object"].get("sequencer")
+    if not occurrence:
+        occurrence = f"{record.get('responseElements', {}).get('x-amz-request-id', '')}@{time}"
     principal = record.get("userIdentity", {}).get("principalId") or ""
+    return _change(s3["bucket"]["name"], unquote_plus(s3["object"]["key"]), time, principal, occurrence)
+
+
+def _read_eventbridge_event(event: Any) -> Change:
+    """The key is not encoded there. Who wrote is told by the account or the service alone: it is nobody known."""
+    detail, time = event["detail"], event["time"]
+    occurrence = detail["object"].get("sequencer") or f"{detail.get('request-id', '')}@{time}"
+    return _change(detail["bucket"]["name"], detail["object"]["key"], time, "", occurrence)
+
+
+def _change(bucket: Any, key: Any, time: str, principal: Any, occurrence: Any) -> Change:
     if not bucket or not key:
         raise ValueError("the bucket's name or the key is empty")
-    if not (isinstance(bucket, str) and isinstance(principal, str)):
-        raise TypeError("the bucket's name or the principal's id is no text")
-    return Change(
-        bucket=bucket,
-        key=key,
-        time=epoch_ms_of(record["eventTime"]),
-        principal=principal,
-        identity=f"{_occurrence(record)} {key}",
-    )
+    if not (isinstance(bucket, str) and isinstance(key, str) and isinstance(principal, str)):
+        raise TypeError("the bucket's name, the key or the principal's id is no text")
+    return Change(bucket, key, _latest_ms_of(time), principal, f"{occurrence} {key}")
 
 
-def _occurrence(record: dict[str, Any]) -> str:
-    """What tells this change of a key from every other: its sequencer, or, as only PUTs and DELETEs have one, the
-    request that made it."""
-    if sequencer := record["s3"]["object"].get("sequencer"):
-        return str(sequencer)
-    request = record.get("responseElements", {}).get("x-amz-request-id", "")
-    return f"{request}@{record['eventTime']}"
+def _latest_ms_of(iso_time: str) -> int:
+    """Epoch milliseconds of the last moment that the time may stand for: EventBridge's have no fraction of a second.
+
+    Promise: a change that came after a refresh began is not taken for one from before it.
+    """
+    return epoch_ms_of(iso_time) + (0 if "." in iso_time else 999)
 
 
 def _shortened(value: Any) -> str:

@@ -7,6 +7,8 @@ was done before. Otherwise it raises, and the queue must deliver the message aga
 from dataclasses import dataclass
 from typing import assert_never
 
+from botocore.exceptions import ClientError
+
 from event_aggregator.aggregate import Aggregator, in_words
 from event_aggregator.aws import AWS_ERRORS
 from event_aggregator.file_shares import FileShare, may_concern_folders
@@ -159,7 +161,9 @@ class Refresher:
         What is for the shares of a place that could not be asked for them waits as well.
         """
         if not listing.shares and not listing.unlisted:
-            logger.warning(f"No file share shows the bucket {hand_over.bucket}: nothing to refresh")
+            logger.warning(
+                f"No file share shows the bucket {hand_over.bucket}: nothing to refresh", bucket=hand_over.bucket
+            )
         failures: list[Exception] = []
         for name, failure in listing.unlisted.items():
             try:
@@ -198,10 +202,20 @@ class Refresher:
             notification_id = self.places.refresh(share, round_)
         except AWS_ERRORS as error:  # an unknown outcome, too, counts as refused, and the share as asked
             if round_ != WHOLE_SHARE and may_concern_folders(error):
-                logger.warning(f"{share.key} refused a refresh of single folders; it will be asked for all: {error}")
+                logger.warning(
+                    f"{share.key} refused a refresh of single folders; it will be asked for all: {error}",
+                    bucket=share.bucket,
+                )
                 folders = frozenset({EVERYTHING})
             due = self.aggregator.now() + again
-            self._wait(hand_over, share, folders, due=due, reason=str(error), refused=True)
+            self._wait(
+                hand_over,
+                share,
+                folders,
+                due=due,
+                reason=f"try {hand_over.attempt} was refused: {_said(error)}",
+                refused=True,
+            )
             return
         claimed_at, now = now, self.aggregator.now()
         item = self.pace.accepted(
@@ -251,11 +265,6 @@ class Refresher:
         False if that was to be done `while_in_progress`, and this refresh has been completed meanwhile.
         """
         due = max(due, self.aggregator.now() + _MIN_DELAY_MS)
-        if refused:
-            reason = f"refused {hand_over.attempt} times: {reason}"
-            measure(hand_over.bucket, RefreshesRefused=1)
-        else:
-            measure(hand_over.bucket, RefreshesDeferred=1)
         item, window = self.aggregator.gather(
             share.key,
             folders,
@@ -270,19 +279,29 @@ class Refresher:
         )
         if not window and while_in_progress and item.in_progress_id != while_in_progress:
             return False
+        measure(share.bucket, **{"RefreshesRefused" if refused else "RefreshesDeferred": 1})
         words = f"waits until {timestamp(due)}: {reason}" if window else "waits already"
-        logger.info(f"{share.key} {words}", share=share.key, folders=sorted(folders), window=item.window_id)
+        logger.info(
+            f"{share.key} {words}",
+            bucket=share.bucket,
+            share=share.key,
+            folders=sorted(folders),
+            window=item.window_id,
+        )
         return True
 
     def _wait_for_place(self, hand_over: HandOver, name: str, failure: Exception | None) -> None:
         """Put all folders into a window of the place, or of the one share that is asked; it is asked again when due."""
         key = hand_over.waiting or key_of_place(hand_over.bucket, name)
         if failure and is_denial(failure) and hand_over.attempt >= _DENIED_TRIES:
-            logger.warning(f"What waited for {key} is given up, since its file shares must not be listed: {failure}")
+            logger.warning(
+                f"What waited for {key} is given up, since its file shares must not be listed: {failure}",
+                bucket=hand_over.bucket,
+            )
             return
         now, interval = self.aggregator.now(), self.aggregator.settings.min_refresh_interval_seconds * 1000
         due = now + (backoff(hand_over.attempt, interval) if failure else _MIN_DELAY_MS)
-        reason = f"its file shares could not be listed: {failure or 'there was no time left'}"
+        reason = f"its file shares could not be listed: {_said(failure) if failure else 'there was no time left'}"
         self.aggregator.gather(
             key,
             hand_over.folders,
@@ -294,7 +313,7 @@ class Refresher:
             correlation=hand_over.correlation,
             reason=reason[:_MAX_REASON],
         )
-        logger.warning(f"{key} waits until {timestamp(due)}: {reason}")
+        logger.warning(f"{key} waits until {timestamp(due)}: {reason}", bucket=hand_over.bucket)
 
     def _completed(self, event: RefreshCompleted) -> None:
         """Clear the share's mark, and have what waits for it due as soon as the share may be asked again."""
@@ -307,16 +326,22 @@ class Refresher:
         if cleared:
             # Not below 0: the event has whole seconds.
             elapsed = max(0, (event.at or self.aggregator.now()) - item.in_progress_for) / 1000
+            bucket = key.partition("/")[0]
             logger.info(
                 f"{key} shows what changed, {elapsed:.1f} s after the first change",
+                bucket=bucket,
                 share=key,
                 correlation_id=item.in_progress_window,
             )
-            measure(key.partition("/")[0], SecondsUntilVisible=elapsed)
+            measure(bucket, SecondsUntilVisible=elapsed)
+        self.hasten(key, item)
+
+    def hasten(self, key: str, item: Item) -> None:
+        """Have what waits for the share that `item` shows due as soon as it may be asked, if nothing is in progress."""
         now = self.aggregator.now()
         due = max(now, item.last_asked_at + self.aggregator.settings.min_refresh_interval_seconds * 1000)
         if item.window_id and not item.in_progress_id and item.refresh_at > due:
-            # The request first: should this die in between, the event comes again.
+            # The request first: should this die in between, a completion event comes again.
             request = Request(key, item.window_id, correlation=item.window_id)
             self.aggregator.queue.send(request, now=now, due=max(due, now + _MIN_DELAY_MS))
             self.pace.make_due(key, item.window_id, due)
@@ -334,11 +359,18 @@ class Refresher:
                 self.aggregator.windows.confirm(key, window, now + LIFETIME_MS)
 
 
+def _said(error: Exception) -> str:
+    """What AWS answered, without the SDK's words around it."""
+    return error.response["Error"]["Message"] if isinstance(error, ClientError) else str(error)
+
+
 def _tell_of_refresh(hand_over: HandOver, share: FileShare, round_: Round, now: int) -> None:
     """One line and the metrics of a refresh that a share accepted."""
-    what = "everything" if round_ == WHOLE_SHARE else f"{len(round_.folder_list)} folders"
+    number = len(round_.folder_list)
+    what = "everything" if round_ == WHOLE_SHARE else f"{number} folder{'s' if number > 1 else ''}"
     logger.info(
         f"Refreshed {share.key}: {what}",
+        bucket=share.bucket,
         share=share.key,
         folders=round_.folder_list,
         recursive=round_.recursive,

@@ -193,6 +193,10 @@ class Windows(Table):
         """Every key whose window is open, or closed and not completed, with its item."""
         return self._scan("attribute_exists(WindowId) OR attribute_exists(RefreshingId)")
 
+    def everything(self) -> Iterator[tuple[str, Item]]:
+        """Every key that the table holds, with its item."""
+        return self._scan("attribute_exists(BucketName)")
+
 
 def overdue(item: Item, now: int) -> str | None:
     """The id of the item's window, open or being refreshed, if it is past its lease: its request must be lost."""

@@ -1,6 +1,7 @@
 """The whole system on a local AWS with IAM enforced: deployed once by create-stack.sh, removed by delete-stack.sh."""
 
 import itertools
+import json
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -28,8 +29,17 @@ def eventually(condition: Callable[[], object], *, seconds: float = 60) -> None:
 
 def run_script(aws: MiniStack, name: str, *arguments: str, check: bool = True, **environment: str) -> str:
     """What a script of the repository prints, both streams together."""
+    return _run(aws, [str(ROOT / "scripts" / name), *arguments], environment, check=check)
+
+
+def run_aws(aws: MiniStack, *arguments: str) -> str:
+    """What the AWS CLI prints."""
+    return _run(aws, ["aws", *arguments], {}, check=True)
+
+
+def _run(aws: MiniStack, command: list[str], environment: dict[str, str], *, check: bool) -> str:
     done = subprocess.run(
-        [ROOT / "scripts" / name, *arguments],
+        command,
         env=aws.environment() | environment,
         start_new_session=True,  # a test may kill it with all that it has started
         stdin=subprocess.DEVNULL,
@@ -40,6 +50,16 @@ def run_script(aws: MiniStack, name: str, *arguments: str, check: bool = True, *
     )
     assert done.returncode == 0 or not check, done.stdout
     return done.stdout
+
+
+def s3_may(action: str, resource: str) -> str:
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Service": "s3.amazonaws.com"},
+        "Action": action,
+        "Resource": resource,
+    }
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """A proxy between the functions and the local AWS: it counts calls, takes a service away, and makes calls fail."""
 
+import itertools
 import json
 import random
 import threading
@@ -16,7 +17,8 @@ class Proxy:
 
     `calls` counts what went through, and `refused` what did not, by operation: "DynamoDB.UpdateItem". After `fail`
     many calls are throttled, answered by an error of the server's, or lose their connection before or after they took
-    effect; and as many SQS messages are sent twice.
+    effect; and as many SQS messages are sent twice. With `throttle_every` every so manieth call is throttled, whatever
+    its service, in the words of that service.
     """
 
     def __init__(self, target: str) -> None:
@@ -25,6 +27,8 @@ class Proxy:
         self.calls: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
         self.fault_rate = 0.0
+        self.throttle_every = 0
+        self.asked = itertools.count(1)
         self.chance = random.Random(0)  # noqa: S311
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, self))
         self.endpoint_url = f"http://127.0.0.1:{self._server.server_port}"
@@ -43,6 +47,8 @@ class Proxy:
 
     def fault(self) -> str:
         """What befalls the next call, or nothing."""
+        if self.throttle_every and next(self.asked) % self.throttle_every == 0:
+            return "throttled"
         if self.chance.random() >= self.fault_rate:
             return ""
         return self.chance.choice(("throttled", "error", "lost before", "lost after", "twice"))
@@ -56,16 +62,19 @@ class _Handler(BaseHTTPRequestHandler):
         super().__init__(*args)
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        service, _, operation = self.headers["X-Amz-Target"].partition(".")
-        service = {"DynamoDB_20120810": "DynamoDB", "AmazonSQS": "SQS"}.get(service, "StorageGateway")
+        body = self.rfile.read(int(self.headers["Content-Length"] or 0))
+        target, _, operation = (
+            self.headers["X-Amz-Target"].partition(".") if "X-Amz-Target" in self.headers else ("",) * 3
+        )
+        signed_for = self.headers["Authorization"].split("/")[3]
+        service = {"DynamoDB_20120810": "DynamoDB", "AmazonSQS": "SQS"}.get(target, signed_for)
         fault = self.proxy.fault()
         if service in self.proxy.down or fault in ("throttled", "error", "lost before"):
             self.proxy.refused[f"{service}.{operation}"] += 1
             if fault == "lost before":
                 self.close_connection = True
             elif fault == "throttled":
-                self._refuse(400, "ThrottlingException")
+                self._throttle(signed_for)
             else:
                 self._refuse(503, "ServiceUnavailable")
             return
@@ -78,9 +87,25 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._answer(status, headers, answer)
 
+    do_GET = do_PUT = do_DELETE = do_HEAD = do_POST  # noqa: N815 - the library's names
+
+    def _throttle(self, service: str) -> None:
+        """As the service says it: in XML, by a header, or in JSON."""
+        match service:
+            case "s3":
+                self._answer(503, {}, b"<Error><Code>SlowDown</Code><Message>Please reduce your rate</Message></Error>")
+            case "iam" | "sts":
+                error = b"<Error><Code>Throttling</Code><Message>Rate exceeded</Message></Error>"
+                self._answer(400, {}, b"<ErrorResponse>" + error + b"</ErrorResponse>")
+            case "lambda":
+                self._answer(429, {"x-amzn-ErrorType": "TooManyRequestsException"}, b'{"message": "Rate exceeded"}')
+            case _:
+                self._refuse(400, "ThrottlingException")
+
     def _forward(self, body: bytes) -> tuple[int, dict[str, str], bytes]:
-        # With the Host header as it came: it is part of what the caller signed.
-        request = urllib.request.Request(f"{self.proxy.target}{self.path}", body, dict(self.headers), method="POST")  # noqa: S310
+        url, headers = f"{self.proxy.target}{self.path}", dict(self.headers)
+        del headers["Host"]  # the target's own, of which it makes the URLs of queues; it checks no signatures
+        request = urllib.request.Request(url, body, headers, method=self.command)  # noqa: S310
         try:
             with urllib.request.urlopen(request) as answer:  # noqa: S310
                 return answer.status, dict(answer.headers), answer.read()

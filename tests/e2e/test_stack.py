@@ -14,7 +14,8 @@ import pytest
 
 from event_aggregator.request import LIFETIME_MS
 from local.ministack import MiniStack
-from tests.e2e.conftest import run_script
+from tests.e2e.conftest import run_script, s3_may
+from tests.e2e.proxy import Proxy
 
 BUCKET, PREFIX = "archive.example.com", "second-"
 CREATE = ("create-stack.sh", "--bucket", BUCKET, "--name-prefix", PREFIX)
@@ -66,7 +67,7 @@ def kill_after(aws: MiniStack, tmp_path: Path) -> Any:
 
 def everything(aws: MiniStack) -> dict[str, Any]:
     """All that the scripts may make, by kind, but for the bucket's notification."""
-    functions = aws.client("lambda")
+    functions, cloudwatch = aws.client("lambda"), aws.client("cloudwatch")
     return {
         "tables": aws.client("dynamodb").list_tables()["TableNames"],
         "queues": aws.client("sqs").list_queues().get("QueueUrls", []),
@@ -74,6 +75,8 @@ def everything(aws: MiniStack) -> dict[str, Any]:
         "triggers": [m["FunctionArn"] for m in functions.list_event_source_mappings()["EventSourceMappings"]],
         "roles": sorted(role["RoleName"] for role in aws.client("iam").list_roles()["Roles"]),
         "rules": sorted(rule["Name"] for rule in aws.client("events").list_rules()["Rules"]),
+        "alarms": [alarm["AlarmName"] for alarm in cloudwatch.describe_alarms()["MetricAlarms"]],
+        "dashboards": [entry["DashboardName"] for entry in cloudwatch.list_dashboards()["DashboardEntries"]],
         "log groups": [group["logGroupName"] for group in aws.client("logs").describe_log_groups()["logGroups"]],
     }
 
@@ -91,16 +94,6 @@ def longest_delivery_ms(aws: MiniStack) -> int:
     attributes = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["All"])["Attributes"]
     receives: int = json.loads(attributes["RedrivePolicy"])["maxReceiveCount"]
     return receives * int(attributes["VisibilityTimeout"]) * 1000
-
-
-def s3_may(action: str, resource: str) -> str:
-    statement = {
-        "Effect": "Allow",
-        "Principal": {"Service": "s3.amazonaws.com"},
-        "Action": action,
-        "Resource": resource,
-    }
-    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
 
 
 @pytest.fixture
@@ -154,7 +147,10 @@ def test_a_stack_survives_being_killed_half_way_and_leaves_nothing_when_it_is_de
 
     for calls in (9, 24):
         assert kill_after(calls, *CREATE), f"it made fewer than {calls} calls"
-    changed = run_script(aws, *CREATE, "--refresh-delay-seconds", "120")
+    with Proxy(aws.endpoint_url) as proxy:
+        proxy.throttle_every = 4
+        changed = run_script(aws, *CREATE, "--refresh-delay-seconds", "120", AWS_ENDPOINT_URL=proxy.endpoint_url)
+    assert sum(proxy.refused.values()) >= 10, "every fourth call was throttled, and made again"
     assert "REFRESH_DELAY_SECONDS 30 -> 120" in changed, "a function that was made before is changed"
     ours, *others = notification(aws)["LambdaFunctionConfigurations"]
     assert ours["Id"] == f"{PREFIX}s3-event-aggregator"
@@ -168,7 +164,10 @@ def test_a_stack_survives_being_killed_half_way_and_leaves_nothing_when_it_is_de
     assert everything(aws) == complete
 
     assert kill_after(9, *DELETE), "it made fewer than 9 calls"
-    run_script(aws, *DELETE)
+    with Proxy(aws.endpoint_url) as proxy:
+        proxy.throttle_every = 4
+        run_script(aws, *DELETE, AWS_ENDPOINT_URL=proxy.endpoint_url)
+    assert sum(proxy.refused.values()) >= 5
     assert everything(aws) == before
     assert notification(aws) == others_notification
     assert "Nothing to delete" in run_script(aws, *DELETE)

@@ -7,6 +7,7 @@ event type), and of what reaches a function by a wrong turn. `BAD_INPUT_EXAMPLES
 import json
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from event_aggregator.messages import NotUnderstoodError, read_message
 from event_aggregator.settings import SettingError, Settings
 from tests.unit.conftest import s3_event, s3_record
 
+SAMPLES = Path(__file__).parent / "samples"
 EXAMPLES = int(os.environ.get("BAD_INPUT_EXAMPLES", "300"))
 
 json_values = st.recursive(
@@ -72,13 +74,23 @@ UNDERSTOOD = {
 }
 
 REFUSED: dict[str, Any] = {
-    "an event that SNS wrapped": {"Records": [{"EventSource": "aws:sns", "Sns": {"Message": json.dumps(s3_event())}}]},
-    "an event that SQS wrapped": {"Records": [{"eventSource": "aws:sqs", "body": json.dumps(s3_event(s3_record()))}]},
-    "an event of EventBridge": {
+    "an API call, which CloudTrail reports": {
+        "detail-type": "AWS API Call via CloudTrail",
+        "source": "aws.s3",
+        "detail": {"eventName": "PutObject", "requestParameters": {"bucketName": "b", "key": "k"}},
+    },
+    "an event of EventBridge without a key": {
         "detail-type": "Object Created",
         "source": "aws.s3",
+        "time": "2021-11-12T00:00:00Z",
         "detail": {"bucket": {"name": "b"}},
     },
+    "an event of EventBridge whose type is none": {"detail-type": ["Object Created"], "source": "aws.s3", "detail": 1},
+    "a message of SNS's that is no JSON": {"Records": [{"EventSource": "aws:sns", "Sns": {"Message": "hello"}}]},
+    "a message of SNS's without a text": {"Records": [{"EventSource": "aws:sns", "Sns": None}]},
+    "a message of SQS's without a body": {"Records": [{"eventSource": "aws:sqs"}]},
+    "a message of SQS's that nests too deep": {"Records": [{"eventSource": "aws:sqs", "body": "[" * 200_000}]},
+    "a notification of SNS's that is no JSON": {"Type": "Notification", "Message": "hello"},
     "no key": s3_event(s3_record("")),
     "no bucket": s3_event(s3_record(bucket="")),
     "a key of the wrong type": s3_event(with_object(s3_record(), key=3)),
@@ -129,6 +141,51 @@ def test_a_record_of_which_any_part_is_anything_is_a_change_or_a_problem(data: s
         texts = (change.bucket, change.key, change.principal, change.identity)
         assert all(isinstance(text, str) for text in texts)
         assert isinstance(change.time, int)
+
+
+def in_sns(message: str) -> dict[str, Any]:
+    return s3_event({"EventSource": "aws:sns", "Sns": {"Message": message}})
+
+
+def in_sqs(body: str) -> dict[str, Any]:
+    return s3_event({"eventSource": "aws:sqs", "body": body})
+
+
+def in_notification(message: str) -> dict[str, Any]:
+    return {"Type": "Notification", "Message": message}
+
+
+def eventbridge_event() -> dict[str, Any]:
+    event: dict[str, Any] = json.loads((SAMPLES / "eventbridge.json").read_text())
+    return event
+
+
+@settings(max_examples=EXAMPLES, derandomize="BAD_INPUT_EXAMPLES" not in os.environ, database=None, deadline=None)
+@given(json_values | st.builds(eventbridge_event), st.lists(st.sampled_from([in_sns, in_sqs, in_notification])))
+def test_an_event_has_as_many_changes_and_problems_wrapped_as_it_has_bare(
+    event: Any, wrappers: list[Callable[[str], Any]]
+) -> None:
+    wrapped = event
+    for wrap in wrappers[:5]:
+        wrapped = wrap(json.dumps(wrapped))
+    changes, problems = read_event(wrapped)
+    bare_changes, bare_problems = read_event(event)
+    assert changes == bare_changes
+    assert len(problems) == len(bare_problems)
+
+
+@settings(max_examples=EXAMPLES, derandomize="BAD_INPUT_EXAMPLES" not in os.environ, database=None, deadline=None)
+@given(st.data())
+def test_an_event_of_eventbridge_of_which_any_part_is_anything_is_a_change_or_a_problem(
+    data: st.DataObject,
+) -> None:
+    event = eventbridge_event()
+    detail = event["detail"]
+    place = data.draw(st.sampled_from([event, detail, detail["bucket"], detail["object"]]))
+    place[data.draw(st.sampled_from(sorted(place)))] = data.draw(json_values)
+    changes, problems = read_event(data.draw(st.sampled_from([in_sns, in_sqs]))(json.dumps(event)))
+    assert len(changes) + len(problems) == 1
+    assert all(isinstance(problem, NotAnS3RecordError) for problem in problems)
 
 
 @settings(max_examples=EXAMPLES, derandomize="BAD_INPUT_EXAMPLES" not in os.environ, database=None, deadline=None)

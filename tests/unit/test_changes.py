@@ -1,9 +1,25 @@
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from event_aggregator.changes import by_bucket, read_event
-from tests.unit.conftest import START, s3_event, s3_record
+from event_aggregator.aggregate import NotFinishedError
+from event_aggregator.changes import Change, by_bucket, read_event
+from event_aggregator.messages import FailedEvent, read_message
+from event_aggregator.observability import timestamp
+from tests.unit.conftest import START, World, fail, s3_event, s3_record
+
+# As AWS's documentation shows them: one change of one key by each path.
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
+# https://docs.aws.amazon.com/lambda/latest/dg/with-sns.html and with-sqs.html
+SAMPLES = Path(__file__).parent / "samples"
+MIDNIGHT = 1_636_675_200_000  # 2021-11-12T00:00:00Z
+
+
+def sample(name: str) -> Any:
+    return json.loads((SAMPLES / f"{name}.json").read_text())
 
 
 def test_a_record_becomes_a_change() -> None:
@@ -84,3 +100,114 @@ def test_changes_are_grouped_by_bucket_in_their_order_and_in_bounded_parts() -> 
     changes, _ = read_event(s3_event(*(s3_record(f"{n}", bucket=f"bucket-{n % 2}") for n in range(6))))
     parts = [(bucket, [change.key for change in part]) for bucket, part in by_bucket(changes, at_most=2)]
     assert parts == [("bucket-0", ["0", "2"]), ("bucket-0", ["4"]), ("bucket-1", ["1", "3"]), ("bucket-1", ["5"])]
+
+
+# The paths by which an event comes
+
+PUT = Change(
+    bucket="amzn-s3-demo-bucket1",
+    key="photos/red flower.jpg",
+    time=MIDNIGHT + 371,
+    principal="AIDAJDPLRKLG7UEXAMPLE",
+    identity="617f08299329d189 photos/red flower.jpg",
+)
+# EventBridge tells whole seconds, and not who wrote.
+PUT_BY_EVENTBRIDGE = Change(PUT.bucket, PUT.key, MIDNIGHT + 999, "", PUT.identity)
+
+
+@pytest.mark.parametrize("name", ["notification", "sns", "sqs", "sqs-sns"])
+def test_a_notification_is_the_same_change_bare_and_inside_of_what_carries_it(name: str) -> None:
+    assert read_event(sample(name)) == ([PUT], [])
+
+
+@pytest.mark.parametrize("name", ["eventbridge", "sns-eventbridge", "sqs-eventbridge"])
+def test_an_event_of_eventbridge_is_the_same_change_in_the_last_moment_of_its_second_and_by_nobody_known(
+    name: str,
+) -> None:
+    assert read_event(sample(name)) == ([PUT_BY_EVENTBRIDGE], [])
+
+
+@pytest.mark.parametrize("name", ["eventbridge-deleted", "eventbridge-expired"])
+def test_a_deletion_that_eventbridge_tells_of_is_a_change(name: str) -> None:
+    [change], problems = read_event(sample(name))
+    assert problems == []
+    assert change.key == "photos/red flower.jpg"
+
+
+@pytest.mark.parametrize("name", ["eventbridge-restored", "test-event", "sns-test-event", "sqs-test-event"])
+def test_what_changes_no_listing_tells_of_nothing(name: str) -> None:
+    assert read_event(sample(name)) == ([], [])
+
+
+@pytest.mark.parametrize("key", ["a+b c", "100%25", "für/€.txt"])
+def test_a_key_of_eventbridges_is_not_encoded(key: str) -> None:
+    event = sample("eventbridge")
+    event["detail"]["object"]["key"] = key
+    [change], _ = read_event(event)
+    assert change.key == key
+
+
+def test_without_a_sequencer_the_request_tells_changes_apart_on_eventbridge_too() -> None:
+    first, second = sample("eventbridge"), sample("eventbridge")
+    for event in (first, second):
+        del event["detail"]["object"]["sequencer"]
+    second["detail"]["request-id"] = "another"
+    ([change], _), ([other], _) = read_event(first), read_event(second)
+    assert read_event(first) == ([change], [])
+    assert change.identity != other.identity
+
+
+def test_a_problem_inside_of_a_message_names_both_records_and_stops_no_other() -> None:
+    good, bad = json.dumps(s3_event(s3_record(), {"eventSource": "aws:ses"})), "no JSON"
+    records = [{"eventSource": "aws:sqs", "body": body} for body in (good, bad, good)]
+    changes, problems = read_event(s3_event(*records))
+    assert len(changes) == 2
+    inner, outer, last = (str(problem) for problem in problems)
+    assert inner.startswith("In record 0: Record 1 is not S3's (ValueError(\"eventSource is 'aws:ses'\"))")
+    assert outer.startswith("Record 1 is not S3's (JSONDecodeError")
+    assert last.startswith("In record 2: Record 1")
+
+
+@pytest.mark.parametrize("name", ["notification", "eventbridge", "sns", "sqs-sns"])
+def test_an_event_that_failed_is_read_from_its_failure_record_whatever_its_shape(name: str) -> None:
+    message = read_message(json.dumps({"requestPayload": sample(name)}), None)
+    assert isinstance(message, FailedEvent)
+    assert read_event(message.event) == read_event(sample(name))
+
+
+def test_a_change_that_comes_by_two_paths_opens_one_window(world: World) -> None:
+    for name in ("notification", "eventbridge", "sqs-sns"):
+        world.aggregator.aggregate_event(sample(name), 30_000)  # each by a cold container
+    assert len(world.sent) == 1
+    assert world.item(PUT.bucket).folders == {"/photos"}
+
+
+def test_two_paths_of_one_change_take_over_from_each_other_when_one_dies_before_its_request(world: World) -> None:
+    by_both = [read_event(sample(name))[0][0].identity for name in ("notification", "eventbridge")]
+    assert by_both[0] == by_both[1]
+    fail(world.sqs, "SendMessage")
+    with pytest.raises(NotFinishedError):
+        world.aggregator.aggregate_event(sample("notification"), 30_000)
+    world.aggregator.aggregate_event(sample("eventbridge"), 30_000)
+    [request] = world.requests()[-1:]
+    assert request.window == world.item(PUT.bucket).window_id
+    assert world.item(PUT.bucket).confirmed
+
+
+@pytest.mark.parametrize(("second", "covered"), [(3, True), (4, False)])
+def test_a_time_without_a_fraction_is_covered_only_if_the_end_of_its_second_is_before_the_margin(
+    world: World, second: int, covered: bool
+) -> None:
+    # The refresh begins 9.5 s after `late` would in second 0: what may be from 4.5 s on is not taken to be covered.
+    world.time = MIDNIGHT + 9_500
+    world.aggregator.aggregate_event(sample("notification"), 30_000)
+    item = world.item(PUT.bucket)
+    world.time = item.refresh_at
+    began = world.time
+    assert world.windows.close(PUT.bucket, item, began, began + 1)
+    world.windows.complete(PUT.bucket, str(item.window_id))
+    late = sample("eventbridge")
+    late["time"] = timestamp(began - 9_500 + second * 1_000).replace(".000Z", "Z")
+    world.time += 10_000
+    world.aggregator.aggregate_event(late, 30_000)
+    assert (world.item(PUT.bucket).window_id is None) == covered

@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from scripts import stack_files
+
 ROOT = Path(__file__).parents[2]
 
 STUB = """\
@@ -38,11 +40,17 @@ answers = json.loads((here / "answers.json").read_text()).get(operation, ["{}"])
 answer = answers[min(calls.count(operation), len(answers) - 1)]
 if answer.startswith("An error occurred"):
     sys.exit(f"\\n{answer}")
+notification = here / "notification"  # as it was put
+if operation == "s3api put-bucket-notification-configuration":
+    notification.write_text(pathlib.Path(words[-1].removeprefix("file://")).read_text())
+elif operation == "s3api get-bucket-notification-configuration" and notification.exists():
+    answer = notification.read_text()
 print(answer)
 """
 
 ABSENT = ["An error occurred (ResourceNotFoundException) when calling the X operation: It is not there"]
 NO_ROLE = ["An error occurred (NoSuchEntity) when calling the GetRole operation: It is not there"]
+NO_DASHBOARD = ["An error occurred (ResourceNotFound) when calling the GetDashboard operation: It is not there"]
 NO_QUEUE = ["An error occurred (QueueDoesNotExist) when calling the GetQueueUrl operation: It is not there"]
 EMPTY_ACCOUNT = {
     "--version": ["aws-cli/2.18.0 Python/3.12.6 Linux/6.1 exe/x86_64"],
@@ -62,6 +70,8 @@ EMPTY_ACCOUNT = {
     "events describe-rule": ABSENT,
     "events list-targets-by-rule": ABSENT,
     "lambda list-event-source-mappings": ["null"],
+    "cloudwatch describe-alarms": ['{"MetricAlarms": []}'],
+    "cloudwatch get-dashboard": NO_DASHBOARD,
 }
 
 
@@ -101,7 +111,7 @@ class Checkout:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Checkout:
-    for folder in ("scripts", "iam", "s3"):
+    for folder in ("scripts", "iam", "s3", "cloudwatch"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
     (tmp_path / "src").mkdir()
     # No requirements, fetched before: the tests need no network.
@@ -175,6 +185,9 @@ def test_a_quiet_time_above_the_maximum_is_refused_before_anything_is_made(check
         ("--gateway-role-arns", "gateways", "it must be ARNs of roles"),
         ("--log-retention-days", "31", "14 30 60"),
         ("--name-prefix", "a b", "letters, digits"),
+        ("--alarm-topic-arn", "operators", "arn:aws:sns:REGION:ACCOUNT:NAME"),
+        ("--alarm-topic-arn", "arn:aws:sqs:us-east-1:123456789012:operators", "arn:aws:sns:REGION:ACCOUNT:NAME"),
+        ("--alarm-topic-arn", "arn:aws:sns:us-east-1:123456789012:a.fifo", "no FIFO topics"),
         ("--bucket", "My_Bucket", "not a bucket name"),
     ],
 )
@@ -187,6 +200,17 @@ def test_a_value_out_of_range_is_refused_with_its_flag_and_the_range(
     assert f"{flag} {value}: " in run.output
     assert allowed in run.output
     assert run.calls == []
+
+
+def test_a_topic_in_another_region_is_refused_before_anything_is_made(checkout: Checkout) -> None:
+    topic = "arn:aws:sns:us-west-2:123456789012:operators"
+
+    run = checkout.create_stack("--bucket", "my-bucket", "--alarm-topic-arn", topic)
+
+    assert run.exit_code == 1
+    assert f"--alarm-topic-arn {topic}: " in run.output
+    assert "topics in us-east-1 only" in run.output
+    assert run.writes == []
 
 
 def test_the_first_run_needs_a_bucket(checkout: Checkout) -> None:
@@ -349,6 +373,126 @@ def test_an_entry_with_our_id_for_another_function_is_left_alone(checkout: Check
     assert run.exit_code == 1
     assert "it goes to arn:other" in run.output
     assert "s3api put-bucket-notification-configuration" not in run.calls
+
+
+# The dashboard and the alarms
+
+
+def described_alarms(window: int, topic: str) -> list[stack_files.Json]:
+    names = {
+        "Partition": "aws",
+        "Region": "us-east-1",
+        "Account": "123456789012",
+        "NamePrefix": "",
+        "Aggregator": "S3EventAggregator",
+        "Refresh": "S3StorageGatewayRefresh",
+        "Queue": "S3EventAggregatorActionQueue",
+        "DeadLetterQueue": "S3EventAggregatorActionQueueDeadLetter",
+        "Table": "S3EventAggregator",
+    }
+    template = (ROOT / "cloudwatch/alarms.json").read_text()
+    return [alarm for _, _, alarm in stack_files.alarms(template, names, window, [], topic)]
+
+
+def test_only_alarms_that_differ_are_put_whose_list_takes_one_call(checkout: Checkout) -> None:
+    alarms = described_alarms(60, "arn:aws:sns:us-east-1:123456789012:operators")
+    del alarms[0]
+    answers = {"cloudwatch describe-alarms": [json.dumps({"MetricAlarms": alarms})]}
+
+    run = checkout.create_stack("--bucket", "my-bucket", "--refresh-delay-seconds", "90", answers=answers)
+
+    assert run.exit_code == 0, run.output
+    assert "create  alarm S3EventAggregatorDeadLetters\n" in run.output
+    assert "alarm S3EventAggregatorLateToBeVisible: AlarmDescription, Threshold 180 -> 270\n" in run.output
+    assert run.output.count("keep    alarm ") == len(alarms) - 1
+    assert run.calls.count("cloudwatch describe-alarms") == 1
+    assert run.calls.count("cloudwatch put-metric-alarm") == 2
+
+
+def test_a_dry_run_says_whom_the_alarms_would_tell_no_more(checkout: Checkout) -> None:
+    alarms = described_alarms(60, "arn:aws:sns:us-east-1:123456789012:operators")
+    answers = {"cloudwatch describe-alarms": [json.dumps({"MetricAlarms": alarms})]}
+
+    run = checkout.create_stack("--bucket", "my-bucket", "--alarm-topic-arn", "none", "--dry-run", answers=answers)
+
+    assert run.output.count("AlarmActions, OKActions\n") == len(alarms)
+    assert "would create dashboard S3EventAggregator-us-east-1\n" in run.output
+    assert run.writes == []
+
+
+def test_a_dashboard_that_differs_is_put(checkout: Checkout) -> None:
+    older = {"DashboardName": "S3EventAggregator-us-east-1", "DashboardBody": '{"widgets": []}'}
+
+    run = checkout.create_stack("--bucket", "my-bucket", answers={"cloudwatch get-dashboard": [json.dumps(older)]})
+
+    assert "change  dashboard S3EventAggregator-us-east-1\n" in run.output
+    assert "cloudwatch put-dashboard" in run.calls
+
+
+@pytest.mark.parametrize(
+    ("partition", "region", "console"),
+    [
+        ("aws", "eu-west-1", "eu-west-1.console.aws.amazon.com"),
+        ("aws-cn", "cn-north-1", "console.amazonaws.cn"),
+        ("aws-us-gov", "us-gov-west-1", "console.amazonaws-us-gov.com"),
+    ],
+)
+def test_the_dashboards_address_is_of_its_partition(
+    checkout: Checkout, partition: str, region: str, console: str
+) -> None:
+    answers = {
+        "sts get-caller-identity": [f"123456789012\tarn:{partition}:iam::123456789012:user/me"],
+        "s3api get-bucket-location": [region],
+    }
+
+    run = checkout.create_stack("--bucket", "my-bucket", "--region", region, answers=answers)
+
+    path = f"cloudwatch/home?region={region}#dashboards/dashboard/S3EventAggregator-{region}"
+    assert f"https://{console}/{path}\n" in run.output
+
+
+# The ways of a bucket's events
+
+
+def test_a_stack_is_created_with_a_bucket_on_eventbridge(checkout: Checkout) -> None:
+    run = checkout.create_stack("--bucket", "my-bucket", "--event-source", "eventbridge", "--prefix", "a b/")
+
+    assert run.exit_code == 0, run.output
+    assert run.writes[-5:] == [
+        "sqs send-message",
+        "lambda add-permission",
+        "events put-rule",
+        "events put-targets",
+        "s3api put-bucket-notification-configuration",
+    ]
+    assert "Changes in these buckets refresh their file shares: my-bucket" in run.output
+
+
+def test_without_a_share_to_take_prefixes_from_nothing_is_made(checkout: Checkout) -> None:
+    answers = {"storagegateway list-file-shares": ['{"FileShareInfoList": []}']}
+
+    run = checkout.create_stack("--bucket", "my-bucket", "--prefixes-from-shares", answers=answers)
+
+    assert run.exit_code == 1
+    assert "No file share in this account and region shows the bucket my-bucket" in run.output
+    assert run.writes == []
+
+
+def test_flags_about_events_are_for_all_buckets_of_the_stack_if_none_is_named(checkout: Checkout) -> None:
+    permission = {
+        "Principal": {"Service": "s3.amazonaws.com"},
+        "Condition": {"ArnLike": {"AWS:SourceArn": "arn:aws:s3:::my-bucket"}},
+    }
+    answers = {
+        "lambda get-function-configuration": ['{"State": "Active"}'],
+        "lambda get-policy": [json.dumps({"Statement": [permission]})],
+    }
+
+    run = checkout.create_stack("--event-source", "eventbridge", "--dry-run", answers=answers)
+
+    assert run.exit_code == 0, run.output
+    assert "would set events of my-bucket to EventBridge" in run.output
+    assert "would delete permission for my-bucket to invoke" in run.output
 
 
 # Throttled calls

@@ -303,7 +303,7 @@ def test_a_refused_share_waits_in_a_window_of_its_own(world: World, gateway: Gat
     bucket_request, share_request = world.requests()
     assert share_request == Request("my-bucket/share-1", waiting.window_id or "", bucket_request.window, attempt=2)
     assert waiting.reason
-    assert waiting.reason.startswith("refused 1 times: ")
+    assert waiting.reason.startswith("try 1 was refused: ")
     assert world.item().refreshing_id is None, "the bucket's window is complete"
 
 

@@ -7,6 +7,7 @@ import sys
 import zipfile
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote_plus
 
 import hypothesis
 import pytest
@@ -120,6 +121,19 @@ def test_json_in_a_string_is_compared_by_what_it_says() -> None:
     assert list(stack_files.changes(current, other)) == ["RedrivePolicy"]
 
 
+def test_of_documents_in_a_list_too_only_what_is_named_is_compared() -> None:
+    current = {"Metrics": [{"Id": "a", "Period": 60, "Label": ""}]}
+
+    assert list(stack_files.changes(current, {"Metrics": [{"Id": "a", "Period": 60}]})) == []
+    assert list(stack_files.changes(current, {"Metrics": [{"Id": "a", "Period": 300}]})) == ["Metrics"]
+    assert list(stack_files.changes(current, {"Metrics": []})) == ["Metrics"]
+    assert list(stack_files.changes({}, {"Metrics": [{"Id": "a"}]})) == ["Metrics"]
+
+
+def test_a_long_value_is_not_told() -> None:
+    assert list(stack_files.changes({"Description": "x"}, {"Description": "y" * 100})) == ["Description"]
+
+
 # Function settings
 
 FIXED: stack_files.Json = {"Environment": {"Variables": {"TABLE_NAME": "T"}}, "LoggingConfig": {"LogFormat": "JSON"}}
@@ -161,6 +175,28 @@ def test_lambdas_own_log_filter_lets_metrics_through_at_every_level(level: str, 
     configuration = stack_files.function_configuration(FIXED, {}, {}, {"LOG_LEVEL": level}, DEFAULTS)
 
     assert configuration["LoggingConfig"] == {"LogFormat": "JSON", "ApplicationLogLevel": filtered}
+
+
+@pytest.mark.parametrize(
+    ("delay", "quiet", "longest", "interval", "window"),
+    [
+        ("30", "0", "900", "60", 60),
+        ("120", "0", "900", "60", 120),
+        ("120", "10", "900", "60", 900),
+        ("120", "10", "20", "60", 20),
+    ],
+)
+def test_a_window_is_open_for_its_maximum_or_its_delay_but_no_shorter_than_the_interval(
+    delay: str, quiet: str, longest: str, interval: str, window: int
+) -> None:
+    variables = {
+        "REFRESH_DELAY_SECONDS": delay,
+        "REFRESH_QUIET_SECONDS": quiet,
+        "REFRESH_MAX_DELAY_SECONDS": longest,
+        "MIN_REFRESH_INTERVAL_SECONDS": interval,
+    }
+
+    assert stack_files.window_seconds(variables) == window
 
 
 def test_the_buckets_are_those_that_s3_may_invoke_the_function_for() -> None:
@@ -246,6 +282,43 @@ def test_entries_overlap_if_they_share_an_event_type_and_a_key(
     assert found == ([f"theirs: {theirs['Events'][0]} to arn:x"] if overlap else [])
 
 
+def test_an_entry_of_ours_for_each_prefix_overlaps_with_those_of_others_and_not_with_another() -> None:
+    theirs = {**entry(["s3:ObjectCreated:*"], prefix="a/b/"), "Id": "theirs"}
+    before = {**stack_files.attach({}, OURS, ["a/", "c/"]), "TopicConfigurations": [theirs]}
+
+    assert stack_files.overlaps(before, OURS, ["a/", "c/"]) == ["theirs: s3:ObjectCreated:* to arn:x"]
+    assert stack_files.overlaps(before, OURS, ["c/"]) == []
+
+
+@pytest.mark.parametrize(
+    ("prefix", "value"),
+    [
+        ("photos/2026-01_a.b/", "photos/2026-01_a.b/"),
+        ("a b+c=d%/", "a+b%2Bc%3Dd%25/"),
+        ("für/", "f%C3%BCr/"),
+        ("what is (not) clear/", "what+is+"),
+        ("~home/", ""),
+    ],
+)
+def test_a_prefix_is_encoded_for_its_filter_and_cut_off_where_the_encoding_is_not_documented(
+    prefix: str, value: str
+) -> None:
+    assert stack_files.filter_value(prefix) == value
+
+
+def test_what_a_notification_configuration_lost_and_got_is_named() -> None:
+    expected = stack_files.attach(OTHERS, OURS)
+    reordered = {name: expected[name][::-1] if expected[name] else {} for name in reversed(expected)}
+    theirs = {"TopicConfigurations": [{**entry(["s3:ObjectRestore:*"]), "Id": "new"}]}
+
+    assert list(stack_files.differences(expected, reordered)) == []
+    assert list(stack_files.differences(expected, {**theirs, **OTHERS})) == [
+        "missing: s3-event-aggregator",
+        "unexpected: new",
+    ]
+    assert list(stack_files.differences({}, {"EventBridgeConfiguration": {}})) == ["EventBridge is on"]
+
+
 # The zip
 
 
@@ -328,6 +401,36 @@ CONFIGURATIONS: st.SearchStrategy[stack_files.Json] = st.fixed_dictionaries(
     },
 )
 RANDOM = hypothesis.settings(max_examples=300, derandomize=True, database=None, deadline=None)
+PREFIXES = st.lists(st.text(st.sampled_from("ab/ü +%(~"), max_size=4), max_size=4)
+
+
+@RANDOM
+@hypothesis.given(CONFIGURATIONS, PREFIXES, PREFIXES)
+def test_with_prefixes_as_well_attach_then_detach_is_the_identity_and_the_last_prefixes_hold(
+    before: stack_files.Json, first: list[str], second: list[str]
+) -> None:
+    attached = stack_files.attach(stack_files.attach(before, OURS, first), OURS, second)
+
+    assert attached["LambdaFunctionConfigurations"][-1] in stack_files.own_entries(OURS, second)
+    assert stack_files.attach(attached, OURS, second) == attached
+    in_force = stack_files.prefixes_in_force(attached, OURS, {}, "b")
+    assert stack_files.attach(attached, OURS, in_force) == attached
+    assert stack_files.detach(attached, OURS) == before
+
+
+@RANDOM
+@hypothesis.given(PREFIXES, st.text(st.sampled_from("ab/ü +%(~"), max_size=6))
+def test_a_key_below_a_prefix_matches_exactly_one_entry_of_ours(prefixes: list[str], rest: str) -> None:
+    key = quote_plus((prefixes or [""])[-1] + rest, safe="/")
+    filters = [stack_files._filter(own).get("prefix", "") for own in stack_files.own_entries(OURS, prefixes)]
+
+    assert sum(key.startswith(prefix) for prefix in filters) == 1
+
+
+@RANDOM
+@hypothesis.given(st.dictionaries(st.sampled_from(["a", "b", "c"]), PREFIXES.map(stack_files.shortest), min_size=1))
+def test_the_rules_pattern_holds_the_buckets_and_prefixes_that_were_put_into_it(watched: dict[str, list[str]]) -> None:
+    assert stack_files.matched(stack_files.rule_for(watched)) == watched
 
 
 @RANDOM

@@ -1,0 +1,153 @@
+"""The command line of the operator's commands.
+
+Exit status: 0 done, or all is well; 1 something needs attention; 2 it could not be done or told, the reason on
+standard error.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+from rich.console import Console
+from rich.live import Live
+
+from operate import explain, facts, redrive, refresh_now, status
+from operate.stack import Stack, StackError
+
+_WATCH_SECONDS = 5
+
+
+def main(arguments: list[str]) -> int:
+    options = parser().parse_args(arguments)
+    run: Callable[[Stack, argparse.Namespace], int] = options.run
+    try:
+        session = boto3.Session(region_name=options.region)
+        if not session.region_name:
+            raise StackError("Which region? Give --region, or set AWS_REGION, or run: aws configure")
+        return run(Stack(session, options.name_prefix), options)
+    except (StackError, ClientError, BotoCoreError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands; docs/commands.md is made of their help."""
+    top = argparse.ArgumentParser(prog="operate")
+    commands = top.add_subparsers(required=True)
+    command = _command(
+        commands,
+        "status.sh",
+        _status,
+        "Shows in one screen: the settings in force; each bucket with its open window; its file shares, when they were"
+        " refreshed last, what is in progress and what waits, and why; the queues; the last day's counts.",
+        "Exit status: 0 all is well, 1 something needs attention, 2 it could not tell.",
+    )
+    command.add_argument("--json", action="store_true", help="for programs: times in milliseconds since 1970")
+    command.add_argument("--watch", action="store_true", help=f"look again every {_WATCH_SECONDS} s, until Ctrl-C")
+    command = _command(
+        commands,
+        "explain.sh",
+        _explain,
+        "Why is my file not there? Says what became of the last change of one key, for each file share that shows it,"
+        " and what that rests on: S3, the shares, the notification, the windows, the refresh function's log.",
+        "Exit status: 0 every share that shows the key was refreshed since it changed, or there is nothing to show;"
+        " 1 something is still to come or wrong; 2 it could not tell.",
+    )
+    command.add_argument("--bucket", metavar="B", required=True, help="the bucket")
+    command.add_argument("--key", metavar="K", required=True, help="as S3 has it: not encoded, no slash at the front")
+    command.add_argument("--json", action="store_true", help="for programs: times in milliseconds since 1970")
+    command = _command(
+        commands,
+        "refresh-now.sh",
+        _refresh_now,
+        "Asks for a refresh of a bucket's file shares, by the way that every other takes: the folders are put into the"
+        " shares' own windows, so that no share is asked more often than it may be. Follows it until Storage Gateway"
+        " reports that it is complete; Ctrl-C ends only the following.",
+        "Exit status: 0 complete, 2 it could not be asked for.",
+    )
+    command.add_argument("--bucket", metavar="B", required=True, help="the bucket whose shares are to be refreshed")
+    command.add_argument("--folder", metavar="F", help="this folder of the bucket, such as a/b (default: everything)")
+    command.add_argument("--recursive", action="store_true", help="and everything below that folder")
+    command = _command(
+        commands,
+        "redrive.sh",
+        _redrive,
+        "Says in words what lies in the dead-letter queue: requests and events that failed a hundred times. When the"
+        " cause is mended, --send puts them back on the queue; interrupted, it loses none of them.",
+        "Exit status: 0 it is empty, or was sent back; 1 there is something; 2 it could not tell.",
+    )
+    command.add_argument("--send", action="store_true", help="send them back")
+    return top
+
+
+def _command(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    script: str,
+    run: Callable[[Stack, argparse.Namespace], int],
+    description: str,
+    epilog: str = "",
+) -> argparse.ArgumentParser:
+    command = commands.add_parser(
+        script,
+        prog=f"scripts/{script}",
+        description=description,
+        epilog=epilog,
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=28, width=100),
+    )
+    command.set_defaults(run=run)
+    command.add_argument("--region", metavar="R", help="of the stack (default: AWS_REGION, the profile's)")
+    command.add_argument("--name-prefix", metavar="P", default="", help="the one that create-stack.sh was given")
+    return command
+
+
+def _status(stack: Stack, options: argparse.Namespace) -> int:
+    report = status.look(stack)
+    console = Console()
+    if options.json:
+        print(json.dumps(report.as_json(), indent=2))
+    elif options.watch:
+        with Live(status.screen(report), console=console, screen=console.is_terminal, auto_refresh=False) as live:
+            while True:
+                time.sleep(_WATCH_SECONDS)
+                live.update(status.screen(status.look(Stack(stack.session, stack.prefix))), refresh=True)
+    else:
+        console.print(status.screen(report))
+    return 0 if report.well else 1
+
+
+def _refresh_now(stack: Stack, options: argparse.Namespace) -> int:
+    folders = refresh_now.folders(options.folder, recursive=options.recursive)
+    for line in refresh_now.follow(stack, refresh_now.hand_over(stack, options.bucket, folders)):
+        print(line, flush=True)
+    return 0
+
+
+def _redrive(stack: Stack, options: argparse.Namespace) -> int:
+    number = 0
+    for line in redrive.send_back(stack) if options.send else redrive.show(stack):
+        number += 1
+        print(line, flush=True)
+    if not number:
+        print("The dead-letter queue is empty.")
+    elif not options.send:
+        print("When the cause is mended, send them back: " + stack.command("redrive.sh", "--send"))
+    return 0 if options.send or not number else 1
+
+
+def _explain(stack: Stack, options: argparse.Namespace) -> int:
+    found = facts.look(stack, options.bucket, options.key)
+    if options.json:
+        print(json.dumps(explain.as_json(found), indent=2))
+    else:
+        Console(highlight=False, soft_wrap=True).print(explain.screen(found))
+    return explain.exit_status(explain.conclude(found))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,342 @@
+"""Why is my file not there? What became of the last change of one key, for each file share that shows it.
+
+`conclude` and `evidence` make sentences of Facts, without AWS. A share counts as refreshed only by a refresh that was
+accepted surely after the change: where the clocks do not tell which came first, the answer is that it is not known.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+from urllib.parse import unquote_plus
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from operate.facts import SURELY_MS, Facts, Share, Window
+from operate.refresh_log import Refresh
+from operate.words import ago, clock, plural
+
+# An event normally arrives within seconds.
+_RECENT_MS = 60_000
+# A request may be this late before something is wrong.
+_LATE_MS = 15 * 60_000
+
+# The conclusion
+
+
+class Outcome(StrEnum):
+    VISIBLE = "visible"
+    NOT_SHOWN = "not shown"
+    ABSENT = "not in S3"
+    REFRESHING = "being refreshed"
+    DUE = "to be refreshed"
+    WAITS = "waits"
+    EXPECTED = "event expected"
+    MISSED = "no event"
+    NO_SHARE = "no share"
+    IMPOSSIBLE = "cannot be shown"
+    UNSURE = "not known"
+
+
+_DONE = (Outcome.VISIBLE, Outcome.NOT_SHOWN, Outcome.ABSENT)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of the change for a share (None: for the bucket), and what to do."""
+
+    share: str | None
+    outcome: Outcome
+    text: str
+    then: list[str] = field(default_factory=list)
+
+
+def exit_status(answers: Iterable[Answer]) -> int:
+    """0 all is done, 1 something is still to come or wrong, 2 it is not known."""
+    outcomes = {answer.outcome for answer in answers} - {*_DONE}
+    if outcomes - {Outcome.UNSURE}:
+        return 1
+    return 2 if outcomes else 0
+
+
+def conclude(facts: Facts) -> list[Answer]:
+    """An answer for each share that shows the key, or one for the bucket."""
+    if facts.shares:
+        return [_answer(facts, share) for share in facts.shares]
+    if facts.unresolved:
+        text = "No file share that can be resolved shows it, and of some it is not known what they show."
+        return [Answer(None, Outcome.UNSURE, text, facts.unresolved)]
+    if facts.others:
+        return [Answer(None, Outcome.NOT_SHOWN, "It lies outside the prefixes of all file shares of the bucket.")]
+    text = f"No file share of this account and region shows {facts.bucket}."
+    return [Answer(None, Outcome.NO_SHARE, text, ["make one in the Storage Gateway console, or look in its region"])]
+
+
+def _answer(facts: Facts, share: Share) -> Answer:
+    changed = facts.object.changed
+    if "" in share.path.rstrip("/").split("/")[1:] and share.path != "/":
+        text = "It cannot be shown: a name between its slashes is empty, and no folder has an empty name."
+        return Answer(share.share, Outcome.IMPOSSIBLE, text, ["copy the object to a key without the empty name"])
+    if changed is not None and not facts.object.in_parts:
+        after = [refresh for refresh in share.refreshes if refresh.accepted >= changed + SURELY_MS]
+        if refresh := _covering(after, share.way):
+            return _refreshed(facts, share, refresh)
+    if (coming := _coming(facts, share)) is None:
+        return _nothing_comes(facts, share)
+    if facts.object.exists is False and changed is None:
+        return replace(coming, text=f"There is no such object; if it was deleted a moment ago: {coming.text}")
+    return coming
+
+
+def _covering(refreshes: Iterable[Refresh], way: list[str]) -> Refresh | None:
+    """The first refresh by which every folder on the way had been read: they may be read in several rounds."""
+    left = set(way)
+    for refresh in refreshes:
+        left = {folder for folder in left if not refresh.reads(folder)}
+        if not left:
+            return refresh
+    return None
+
+
+def _refreshed(facts: Facts, share: Share, refresh: Refresh) -> Answer:
+    at, accepted = facts.at, _when(facts.at, refresh.accepted)
+    if share.in_progress_since and share.in_progress_since <= refresh.accepted and refresh.completed is None:
+        text = f"It is being refreshed now: since {accepted}, which is after the change."
+        return Answer(share.share, Outcome.REFRESHING, text, ["wait: a large folder takes minutes"])
+    state = "Gone from the share" if facts.object.exists is False else "Visible"
+    if refresh.completed is not None:
+        end = f"complete at {_when(at, refresh.completed)}"
+        text = f"{state} since the refresh that was accepted after the change, at {accepted}; {end}."
+    else:
+        text = f"{state} by the refresh that was accepted after the change, at {accepted}; no event told of its end."
+    return Answer(share.share, Outcome.VISIBLE, text, ["if a client sees it otherwise, its own cache may be old"])
+
+
+def _coming(facts: Facts, share: Share) -> Answer | None:
+    """What is known to come, the nearest to the share first."""
+    at, name = facts.at, share.share
+    if share.waiting and share.waiting.reads:
+        due = share.waiting.due
+        text = (
+            f"It has waited since {_when(at, share.waiting.since)}: {share.waiting.reason or 'the log says why'}."
+            f" The next try is {_when(at, due) if due > at else 'due now'}."
+        )
+        return Answer(name, Outcome.WAITS, text, _advice(facts, share, share.waiting))
+    if share.handed_over is not None:
+        text = f"The refresh of its folder began at {_when(at, share.handed_over)}, and is about to ask this share."
+        return Answer(name, Outcome.REFRESHING, text, _if_late(facts, share.handed_over))
+    if facts.window and share.in_window:
+        since, due = facts.window.since, facts.window.due
+        begins = f"will be refreshed at {_when(at, due)}" if due > at else f"was due at {_when(at, due)}"
+        text = (
+            f"It {begins}, or as soon after that as the share may be asked: the bucket's window, open since"
+            f" {_when(at, since)}, will read its folder {facts.folder}."
+        )
+        return Answer(name, Outcome.DUE, text, _if_late(facts, due))
+    return None
+
+
+def _advice(facts: Facts, share: Share, waiting: Window) -> list[str]:
+    reason = waiting.reason or ""
+    if share.status != "AVAILABLE":
+        return [f"the share is {share.status}: look at it in the Storage Gateway console"]
+    if "refused" in reason:
+        return ["see whether its gateway is running and connected; then it is refreshed by itself", facts.refresh_log]
+    return _if_late(facts, waiting.due) or ["wait: nothing is wrong"]
+
+
+def _if_late(facts: Facts, due: int) -> list[str]:
+    return [f"that is long ago: {facts.refresh_log}"] if due < facts.at - _LATE_MS else []
+
+
+def _nothing_comes(facts: Facts, share: Share) -> Answer:
+    """No refresh is known to have come surely after the change, and none is known to come."""
+    at, name, changed = facts.at, share.share, facts.object.changed
+    if changed is None:
+        return _without_a_time(facts, share)
+    near = [refresh for refresh in share.refreshes if refresh.accepted >= changed - SURELY_MS]
+    if refresh := _covering(near, share.way):
+        if facts.object.in_parts:
+            last = next(one for one in reversed(near) if one.reads(share.way[-1]))
+            text = (
+                f"Not known: it was uploaded in parts, and S3 tells only when that began. Its folder was refreshed last"
+                f" at {_when(at, last.accepted)}: if the upload had ended by then, it is visible."
+            )
+        else:
+            text = (
+                f"Not known: its folder was refreshed at {_when(at, refresh.accepted)}, at about the time of the"
+                " change, which may be in it or not."
+            )
+        then = ["look on the share: nothing waits, so it is there, or its event is late (a minute) or never arrived"]
+        return Answer(name, Outcome.UNSURE, text, [*then, *_what_to_check(facts)])
+    if share.log_lacks and share.last_accepted and share.last_accepted >= changed - SURELY_MS:
+        text = f"Not known: it was refreshed since, and the log does not say of which folders. {share.log_lacks}"
+        return Answer(name, Outcome.UNSURE, text, ["look again in a minute", *_what_to_check(facts)])
+    if at - changed < _RECENT_MS and facts.notified and not facts.excluded_by:
+        text = "Its event has not arrived yet; it normally takes seconds."
+        return Answer(name, Outcome.EXPECTED, text, ["look again in a minute"])
+    text = "No event of this change seems to have arrived: no window holds its folder, and no refresh read it since."
+    late = ["look again in a minute: an upload in parts may have ended just now"] if facts.object.in_parts else []
+    return Answer(name, Outcome.MISSED, text, [*late, *_what_to_check(facts)])
+
+
+def _without_a_time(facts: Facts, share: Share) -> Answer:
+    if facts.object.is_folder:
+        text = "Not known: it is a folder without an object of its own, and so has no time; ask for a file in it."
+        return Answer(share.share, Outcome.UNSURE, text)
+    if facts.object.exists is False:
+        text = "There is no such object, and so nothing to be shown; S3 does not tell when it was deleted, if ever."
+        then = [f"if the share still shows it, it was deleted after the last refresh of {facts.folder} (see below)"]
+        return Answer(share.share, Outcome.ABSENT, text, then)
+    text = "Not known: S3 does not say when it was changed."
+    return Answer(share.share, Outcome.UNSURE, text, facts.object.not_told)
+
+
+def _what_to_check(facts: Facts) -> list[str]:
+    if not facts.notified:
+        return [f"the bucket does not notify this stack: {facts.mend}"]
+    if facts.excluded_by:
+        return [f"the notification's filter leaves it out: {', '.join(facts.excluded_by)}"]
+    checks = [f"whether the aggregator opened a window then, or failed: {facts.aggregator_log}"]
+    if facts.ignored:
+        checks.append(
+            f"who wrote it: changes by principals whose id contains {facts.ignored!r} are not counted, for the gateway"
+            " that uploads knows what it uploads (IGNORE_PRINCIPALS_CONTAINING)"
+        )
+    return [*checks, "whether the notification is newer than the change"]
+
+
+# The evidence
+
+
+def evidence(facts: Facts) -> list[str]:
+    """What the conclusion rests on, a sentence each, with where it comes from."""
+    lines = [*_of_s3(facts), *_of_shares(facts), *_of_notification(facts), *_of_windows(facts)]
+    for share in facts.shares:
+        lines += _of_refreshes(facts, share)
+    return lines
+
+
+def _of_s3(facts: Facts) -> list[str]:
+    found, at = facts.object, facts.at
+    if found.exists:
+        lines = [f"S3 has it, {plural(found.size or 0, 'byte')}, changed last at {_when(at, found.changed or 0)}."]
+    elif found.exists is None:
+        lines = ["S3 does not let us see whether it has it."]
+    elif found.changed is not None:
+        lines = [f"It was deleted at {_when(at, found.changed)}: S3 has its delete marker."]
+    else:
+        lines = ["S3 has no object with this key, and no delete marker that tells when it was deleted."]
+    if found.in_parts:
+        lines.append("It was uploaded in parts: that time is when the upload began, and it may have ended much later.")
+    if found.is_folder:
+        lines.append("There are objects below it: it is a folder.")
+    return [*lines, *found.not_told, *_of_key(facts)]
+
+
+def _of_key(facts: Facts) -> list[str]:
+    """What the key is taken for, where it may be meant otherwise."""
+    key, lines = facts.key, []
+    if key.startswith("/"):
+        lines.append(f"The key is taken as it is, with its slash at the front; S3's keys have none: {key.lstrip('/')}?")
+    if facts.object.exists is not True and unquote_plus(key) != key and re.search(r"%[0-9A-Fa-f]{2}|\+", key):
+        lines.append(f"The key is taken as it is, not as encoded in a URL or an event; decoded: {unquote_plus(key)}")
+    if key.endswith("/"):
+        lines.append(f"The key names a folder: its marker, an object that belongs to the folder {facts.folder} itself.")
+    return lines
+
+
+def _of_shares(facts: Facts) -> list[str]:
+    lines = []
+    for share in facts.shares:
+        status = "" if share.status == "AVAILABLE" else f"; the share is {share.status}"
+        lines.append(f"{share.share} shows /{share.prefix} of the bucket, and the file as {share.path}{status}.")
+    for share_id, prefix in facts.others.items():
+        lines.append(f"{share_id} does not show it: it shows only what lies below /{prefix}.")
+    if not facts.shares and not facts.others:
+        lines.append(f"No file share is known to show {facts.bucket}.")
+    return [*lines, *facts.unresolved]
+
+
+def _of_notification(facts: Facts) -> list[str]:
+    if not facts.notified:
+        return [f"{facts.bucket} does not notify this stack of its changes (its notification configuration)."]
+    if facts.excluded_by:
+        return [
+            f"{facts.bucket} notifies this stack, but not of this key: its filter is {', '.join(facts.excluded_by)}."
+        ]
+    return [f"{facts.bucket} notifies this stack of changes of this key (its notification configuration)."]
+
+
+def _of_windows(facts: Facts) -> list[str]:
+    at, window, closed = facts.at, facts.window, facts.closed
+    if window:
+        holds = f"will read {facts.folder}" if window.reads else f"will not read {facts.folder}"
+        lines = [
+            f"The bucket's window is open since {_when(at, window.since)}, due {_when(at, window.due)}, and {holds}."
+        ]
+    else:
+        lines = ["No window of the bucket is open (the table)."]
+    if closed:
+        read = "read" if closed.reads else "did not read"
+        state = "; not every share is asked yet" if closed.unfinished else ""
+        lines.append(
+            f"The refresh of its last window began at {_when(at, closed.began)}, for changes since"
+            f" {clock(closed.since)}; it {read} {facts.folder}{state} (the table)."
+        )
+    return lines
+
+
+def _of_refreshes(facts: Facts, share: Share) -> list[str]:
+    at, name = facts.at, share.share
+    last = f"at {_when(at, share.last_accepted)}" if share.last_accepted else "never"
+    lines = [f"{name} accepted a refresh last: {last} (the table)."]
+    if share.in_progress_since:
+        lines.append(f"{name} is refreshing since {_when(at, share.in_progress_since)} (the table).")
+    if share.waiting:
+        what = "its folder waits" if share.waiting.reads else "only other folders wait"
+        lines.append(f"For {name} {what}: {share.waiting.reason or 'no reason known'} (the table).")
+    readers = [refresh for refresh in share.refreshes if refresh.reads(share.way[-1])]
+    since = f"since {clock(facts.log_since)}"
+    if not readers:
+        lines.append(f"No refresh of {name} {since} read {facts.folder} (the log).")
+    else:
+        which = readers if len(readers) < 3 else [readers[0], readers[-1]]
+        each = "; ".join(
+            f"at {_when(at, refresh.accepted)}"
+            + (f", complete at {clock(refresh.completed)}" if refresh.completed is not None else "")
+            for refresh in which
+        )
+        shortened = "the first and the last " if len(readers) > 2 else ""
+        times = f"{plural(len(readers), 'time')} {since}"
+        lines.append(f"{name} accepted {times} to read {facts.folder}: {shortened}{each} (the log).")
+    return [*lines, share.log_lacks] if share.log_lacks else lines
+
+
+def _when(at: int, then: int) -> str:
+    return f"{clock(then)} ({ago(at, then)})"
+
+
+# The answer as people and programs read it
+
+
+def as_json(facts: Facts) -> dict[str, Any]:
+    answers = conclude(facts)
+    return {
+        "status": exit_status(answers),
+        "conclusion": [asdict(answer) for answer in answers],
+        "evidence": evidence(facts),
+        "facts": asdict(facts),
+    }
+
+
+def screen(facts: Facts) -> RenderableType:
+    """The conclusion, in bold, and what it rests on."""
+    lines = [Text(f"{facts.bucket}/{facts.key}")]
+    for answer in conclude(facts):
+        share = f"{answer.share}: " if answer.share else ""
+        lines.append(Text(f"{share}{answer.text}", style="bold"))
+        lines += [Text(f"    {step}", style="dim") for step in answer.then]
+    return Group(*lines, Text(), *(Text(f"- {line}") for line in evidence(facts)))

@@ -1,0 +1,104 @@
+"""What lies in the dead-letter queue, in words, and its way back to the queue.
+
+A message is deleted here only after it was sent there: killed in between, it is there twice, which is harmless.
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Any, assert_never
+
+from event_aggregator.changes import read_event
+from event_aggregator.messages import (
+    BucketRequest,
+    FailedEvent,
+    NotUnderstoodError,
+    RefreshCompleted,
+    Sweep,
+    read_message,
+)
+from event_aggregator.request import Request
+from operate.stack import Stack
+from operate.words import clock, plural
+
+# Nobody else sees a message for so long after it was received here.
+_HIDDEN_SECONDS = 60
+
+
+def show(stack: Stack) -> Iterator[str]:
+    """A line for each message. All are there again for others afterwards."""
+    received = list(_received(stack))
+    for message in received:
+        yield _in_words(stack, message)
+    for message in received:
+        stack.client("sqs").change_message_visibility(
+            QueueUrl=stack.dead_letter_url, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0
+        )
+
+
+def send_back(stack: Stack) -> Iterator[str]:
+    """Send every message back to the queue; a line for each."""
+    for message in _received(stack):
+        stack.client("sqs").send_message(
+            QueueUrl=stack.settings.queue_url,
+            MessageBody=message["Body"],
+            MessageAttributes=message.get("MessageAttributes", {}),
+        )
+        stack.client("sqs").delete_message(QueueUrl=stack.dead_letter_url, ReceiptHandle=message["ReceiptHandle"])
+        yield f"sent back: {_in_words(stack, message)}"
+
+
+def _received(stack: Stack) -> Iterator[dict[str, Any]]:
+    """Every message that can be had now, each once."""
+    seen: set[str] = set()
+    while messages := (
+        stack.client("sqs")
+        .receive_message(
+            QueueUrl=stack.dead_letter_url,
+            MaxNumberOfMessages=10,
+            VisibilityTimeout=_HIDDEN_SECONDS,
+            WaitTimeSeconds=1,  # asks all of SQS's servers, not a sample
+            AttributeNames=["SentTimestamp"],
+            MessageAttributeNames=["All"],
+        )
+        .get("Messages")
+    ):
+        new = [message for message in messages if message["MessageId"] not in seen]
+        if not new:
+            return  # so many that the first ones are visible again
+        seen |= {message["MessageId"] for message in new}
+        yield from new
+
+
+def _in_words(stack: Stack, message: dict[str, Any]) -> str:
+    sent = clock(int(message["Attributes"]["SentTimestamp"]))
+    attribute = message.get("MessageAttributes", {}).get("bucket-name", {}).get("StringValue")
+    try:
+        content = read_message(message["Body"], attribute)
+    except NotUnderstoodError as error:
+        return f"{sent}  {error}"
+    match content:
+        case Request(key, window):
+            item = stack.windows.read(key)
+            stands = window in (item.window_id, item.refreshing_id)
+            still = "its window still waits for it" if stands else "its window has been refreshed since: harmless"
+            what = f"the request to refresh {key}; {still}"
+        case BucketRequest(bucket):
+            what = f"a request to refresh everything in {bucket}"
+        case FailedEvent(event):
+            what = f"an S3 event that failed: {_of_event(event)}"
+        case RefreshCompleted(arn):
+            what = f"the report that a refresh of {arn} is complete"
+        case Sweep():
+            what = "the reminder to look for lost requests, one of every 15 minutes: harmless"
+        case _:
+            assert_never(content)
+    return f"{sent}  {what}"
+
+
+def _of_event(event: Any) -> str:
+    changes, problems = read_event(event)
+    parts = [f"{change.bucket}/{change.key}" for change in changes[:3]]
+    if len(changes) > 3:
+        parts.append(f"and {plural(len(changes) - 3, 'other')}")
+    parts += [str(problem) for problem in problems]
+    return ", ".join(parts) or json.dumps(event)[:200]

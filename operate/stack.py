@@ -1,0 +1,178 @@
+"""A deployed stack: its names, its settings, its state, and the AWS clients to ask for them.
+
+Reading asks as often as it must and changes nothing. Methods raise botocore's errors, and StackError for what is not as
+create-stack.sh leaves it.
+"""
+
+import json
+import time
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from event_aggregator.access_points import AccessPoints
+from event_aggregator.aggregate import Aggregator
+from event_aggregator.file_shares import FileShare, FileShares
+from event_aggregator.pace import Pace
+from event_aggregator.places import Places
+from event_aggregator.refresh import Refresher
+from event_aggregator.request import ActionQueue
+from event_aggregator.settings import Settings
+from event_aggregator.window import Windows
+from scripts.stack_files import matched, permitted_buckets
+
+_CONFIG = Config(connect_timeout=5, read_timeout=20, retries={"mode": "standard", "total_max_attempts": 4})
+
+# The codes by which AWS says that we may not.
+DENIED = ("AccessDenied", "AccessDeniedException", "403", "Forbidden")
+
+
+class StackError(Exception):
+    """The stack is not there, or not whole; the message says what to do."""
+
+
+@dataclass
+class Stack:
+    """The stack of `prefix` (create-stack.sh's --name-prefix) in the session's account and region.
+
+    `notes` collects what is worth telling about shares of which it cannot be known what they show.
+    """
+
+    session: boto3.Session
+    prefix: str = ""
+    notes: list[str] = field(default_factory=list)
+    _clients: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def region(self) -> str:
+        return self.session.region_name
+
+    @property
+    def aggregator(self) -> str:
+        return f"{self.prefix}S3EventAggregator"
+
+    @property
+    def refresh(self) -> str:
+        return f"{self.prefix}S3StorageGatewayRefresh"
+
+    @property
+    def dead_letter_queue(self) -> str:
+        return f"{self.prefix}S3EventAggregatorActionQueueDeadLetter"
+
+    def client(self, service: str) -> Any:
+        if service not in self._clients:
+            make: Any = self.session.client
+            self._clients[service] = make(service, config=_CONFIG)
+        return self._clients[service]
+
+    def command(self, script: str, *arguments: str) -> str:
+        """A command line for the user to run next, about this stack."""
+        prefix = ("--name-prefix", self.prefix) if self.prefix else ()
+        return " ".join([f"scripts/{script}", *arguments, "--region", self.region, *prefix])
+
+    @cached_property
+    def variables(self) -> dict[str, str]:
+        """The environment variables of the refresh function, which has all settings."""
+        try:
+            answer = self.client("lambda").get_function_configuration(FunctionName=self.refresh)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ResourceNotFoundException":
+                raise
+            which = f" with the prefix {self.prefix}" if self.prefix else ""
+            raise StackError(
+                f"There is no stack{which} in {self.region}: no function {self.refresh}."
+                " Give --region or --name-prefix, or make it with scripts/create-stack.sh."
+            ) from error
+        return dict(answer["Environment"]["Variables"])
+
+    @cached_property
+    def settings(self) -> Settings:
+        return Settings.read(self.variables)
+
+    @cached_property
+    def windows(self) -> Windows:
+        return Windows(self.client("dynamodb"), self.settings.table_name)
+
+    @cached_property
+    def places(self) -> Places:
+        """The regions of gateways. Other accounts' roles let nobody in but the refresh function."""
+        if self.settings.gateway_role_arns:
+            self.notes.append(f"Not looked at, in other accounts: {', '.join(self.settings.gateway_role_arns)}")
+        access_points = AccessPoints(partial(self.client, "s3control"))
+        regions = self.settings.gateway_regions or (self.region,)
+        return Places(self.region, {region: partial(self._file_shares, region, access_points) for region in regions})
+
+    def _file_shares(self, region: str, access_points: AccessPoints) -> FileShares:
+        make: Any = self.session.client
+        client = make("storagegateway", region_name=region, config=_CONFIG)
+        return FileShares(client, client, access_points, self.notes.append, "" if region == self.region else region)
+
+    def shares(self, bucket: str) -> list[FileShare]:
+        """The file shares that show the bucket; a region that does not say is noted."""
+        listing = self.places.showing(bucket, "", lambda: False)
+        self.notes.extend(
+            f"The file shares in {name} cannot be listed: {why}" for name, why in listing.unlisted.items()
+        )
+        return sorted(listing.shares, key=lambda share: share.share_id)
+
+    @property
+    def refresher(self) -> Refresher:
+        """What the refresh function runs, here with the user's own permissions."""
+        queue = ActionQueue(lambda: self.client("sqs"), self.settings.queue_url)
+        aggregator = Aggregator(self.windows, queue, self.settings, now_ms)
+        return Refresher(aggregator, self.places, Pace(self.client("dynamodb"), self.settings.table_name))
+
+    def buckets(self) -> list[str]:
+        """The buckets that were attached: those that may invoke the aggregator, and those that the rule names."""
+        answer = self._if_there("lambda", "get_policy", FunctionName=self.aggregator)
+        return sorted({*permitted_buckets(json.loads(answer.get("Policy", "{}"))), *self._on_eventbridge})
+
+    @cached_property
+    def _on_eventbridge(self) -> dict[str, list[str]]:
+        """The buckets that tell EventBridge of their changes, each with the prefixes of keys that count, if not all."""
+        return matched(self._if_there("events", "describe_rule", Name=f"{self.prefix}S3EventAggregatorObjectChanges"))
+
+    def _if_there(self, service: str, operation: str, **parameters: str) -> dict[str, Any]:
+        """What AWS answers; nothing if there is no such thing."""
+        try:
+            return dict(getattr(self.client(service), operation)(**parameters))
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ResourceNotFoundException":
+                raise
+            return {}
+
+    def notifications(self, bucket: str) -> list[dict[str, Any]]:
+        """The entries of the bucket's notification that invoke this stack, one for each prefix; none if it was removed.
+
+        A bucket that tells EventBridge has the same, of the rule's prefixes.
+        """
+        configuration = self.client("s3").get_bucket_notification_configuration(Bucket=bucket)
+        entries = [
+            entry
+            for entry in configuration.get("LambdaFunctionConfigurations", [])
+            if entry["LambdaFunctionArn"].endswith(f":function:{self.aggregator}")
+        ]
+        if bucket in self._on_eventbridge and "EventBridgeConfiguration" in configuration:
+            prefixes = self._on_eventbridge[bucket] or [""]
+            entries += [{"Filter": {"Key": {"FilterRules": [{"Name": "prefix", "Value": p}]}}} for p in prefixes]
+        return entries
+
+    def is_notified(self, bucket: str) -> bool:
+        """Whether the bucket's notification still has our entry."""
+        return bool(self.notifications(bucket))
+
+    def queue_attributes(self, url: str) -> dict[str, str]:
+        return dict(self.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"])
+
+    @cached_property
+    def dead_letter_url(self) -> str:
+        return str(self.client("sqs").get_queue_url(QueueName=self.dead_letter_queue)["QueueUrl"])
+
+
+def now_ms() -> int:
+    """Now, in milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000

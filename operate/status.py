@@ -1,0 +1,360 @@
+"""One screen about a stack: is it working, how fresh are the shares, what is broken.
+
+`look` asks AWS and returns a Report, plain data, whose `concerns` say what needs attention and the command to run next;
+`screen` draws it. Nothing is changed.
+"""
+
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from event_aggregator.file_shares import FileShare
+from event_aggregator.observability import METRICS
+from event_aggregator.settings import Settings
+from event_aggregator.table import Item
+from operate.stack import Stack, now_ms
+from operate.words import ago, clock, plural, span
+
+# A request may be this late before something is wrong: a cold start, a busy queue, a few redeliveries.
+_LATE_MS = 15 * 60_000
+_LONG_WAIT_MS = 60 * 60_000
+
+_OF_THE_AGGREGATOR = ("ChangesAbsorbed", "WindowsOpened")
+_LONGEST = tuple(name for name in METRICS if name.startswith("Seconds"))
+
+
+@dataclass(frozen=True)
+class Window:
+    """An open window; times are epoch milliseconds."""
+
+    since: int  # its first change
+    latest: int  # the last change that put a folder into it
+    due: int
+    folders: list[str]
+    reason: str | None = None  # why a share waits
+
+
+@dataclass(frozen=True)
+class Share:
+    """A file share; times are epoch milliseconds, None where it never happened."""
+
+    share: str
+    prefix: str
+    status: str
+    last_accepted: int | None
+    in_progress_since: int | None
+    waiting: Window | None
+
+
+@dataclass(frozen=True)
+class Bucket:
+    name: str
+    notified: bool
+    window: Window | None
+    refreshing_since: int | None  # its window was closed then, and not all of its shares are asked or waiting yet
+    shares: list[Share]
+
+
+@dataclass(frozen=True)
+class Concern:
+    """Something that needs attention, and what to do about it."""
+
+    what: str
+    then: str
+
+
+@dataclass(frozen=True)
+class Report:
+    at: int
+    region: str
+    prefix: str
+    settings: dict[str, Any]
+    buckets: list[Bucket]
+    requests: dict[str, int]  # on the queue: delayed, ready, in_flight
+    dead_letters: int
+    last_day: dict[str, dict[str, float]]  # bucket: metric: its sum, or the longest for seconds
+    concerns: list[Concern] = field(default_factory=list)
+
+    @property
+    def well(self) -> bool:
+        return not self.concerns
+
+    def as_json(self) -> dict[str, Any]:
+        return {"well": self.well, **asdict(self)}
+
+
+def look(stack: Stack) -> Report:
+    """Everything about the stack as it is now."""
+    at, settings = now_ms(), stack.settings
+    items = dict(stack.windows.everything())
+    queue, dead = stack.queue_attributes(settings.queue_url), stack.queue_attributes(stack.dead_letter_url)
+    names = sorted({*stack.buckets(), *(key.partition("/")[0] for key in items)})
+    buckets = [_bucket(stack, name, items, at) for name in names]
+    report = Report(
+        at=at,
+        region=stack.region,
+        prefix=stack.prefix,
+        settings=_in_force(settings),
+        buckets=buckets,
+        requests={
+            "delayed": int(queue["ApproximateNumberOfMessagesDelayed"]),
+            "ready": int(queue["ApproximateNumberOfMessages"]),
+            "in_flight": int(queue["ApproximateNumberOfMessagesNotVisible"]),
+        },
+        dead_letters=int(dead["ApproximateNumberOfMessages"]) + int(dead["ApproximateNumberOfMessagesNotVisible"]),
+        last_day=_last_day(stack, names, at),
+    )
+    report.concerns.extend(_concerns(stack, report))
+    return report
+
+
+def _in_force(settings: Settings) -> dict[str, Any]:
+    return {name: value for name, value in asdict(settings).items() if name not in ("table_name", "queue_url")}
+
+
+def _bucket(stack: Stack, name: str, items: dict[str, Item], at: int) -> Bucket:
+    item = items.get(name, Item())
+    return Bucket(
+        name=name,
+        notified=stack.is_notified(name),
+        window=_window(item),
+        refreshing_since=item.refresh_started_at if item.refreshing_id else None,
+        shares=[_share(stack.settings, share, items.get(share.key, Item()), at) for share in _shares(stack, name)],
+    )
+
+
+def _shares(stack: Stack, bucket: str) -> list[FileShare]:
+    return stack.shares(bucket)
+
+
+def _share(settings: Settings, share: FileShare, item: Item, at: int) -> Share:
+    lapses = item.in_progress_since + settings.in_progress_timeout_seconds * 1000
+    in_progress = item.in_progress_id is not None and at < lapses
+    return Share(
+        share=share.share_id,
+        prefix=share.prefix,
+        status=share.status,
+        last_accepted=item.last_accepted_at or None,
+        in_progress_since=item.in_progress_since if in_progress else None,
+        waiting=_window(item),
+    )
+
+
+def _window(item: Item) -> Window | None:
+    if item.window_id is None:
+        return None
+    return Window(item.opened_at, item.last_change_at, item.refresh_at, sorted(item.folders), item.reason)
+
+
+def _last_day(stack: Stack, buckets: list[str], at: int) -> dict[str, dict[str, float]]:
+    """The metrics of the last 24 hours; those without a value are left out."""
+    wanted = [(bucket, metric) for bucket in buckets for metric in METRICS]
+    queries = [
+        {
+            "Id": f"m{number}",
+            "MetricStat": {
+                "Metric": {
+                    "Namespace": "S3EventAggregator",
+                    "MetricName": metric,
+                    "Dimensions": [
+                        {"Name": "bucket", "Value": bucket},
+                        {
+                            "Name": "service",
+                            "Value": stack.aggregator if metric in _OF_THE_AGGREGATOR else stack.refresh,
+                        },
+                    ],
+                },
+                "Period": 3600,
+                "Stat": "Maximum" if metric in _LONGEST else "Sum",
+            },
+        }
+        for number, (bucket, metric) in enumerate(wanted)
+    ]
+    end = datetime.fromtimestamp(at / 1000, UTC) + timedelta(minutes=1)
+    found: dict[str, list[float]] = {}
+    for start in range(0, len(queries), 500):  # GetMetricData takes no more
+        pages = (
+            stack.client("cloudwatch")
+            .get_paginator("get_metric_data")
+            .paginate(MetricDataQueries=queries[start : start + 500], StartTime=end - timedelta(days=1), EndTime=end)
+        )
+        for page in pages:
+            for result in page["MetricDataResults"]:
+                found.setdefault(result["Id"], []).extend(result["Values"])
+    day: dict[str, dict[str, float]] = {bucket: {} for bucket in buckets}
+    for number, (bucket, metric) in enumerate(wanted):
+        if values := found.get(f"m{number}"):
+            day[bucket][metric] = max(values) if metric in _LONGEST else sum(values)
+    return day
+
+
+# What needs attention
+
+
+def _concerns(stack: Stack, report: Report) -> list[Concern]:
+    found = []
+    if report.dead_letters:
+        found.append(
+            Concern(
+                f"{plural(report.dead_letters, 'message')} in the dead-letter queue: tried for ten hours, and given up",
+                stack.command("redrive.sh"),
+            )
+        )
+    if state := trigger_that_does_not_read(stack):
+        found.append(
+            Concern(
+                f"the queue is not read: the refresh function's trigger is {state}",
+                "enable it in the Lambda console, or: aws lambda update-event-source-mapping --enabled --uuid ...",
+            )
+        )
+    found += [Concern(f"alarm {name}", description) for name, description in _alarms(stack)]
+    for bucket in report.buckets:
+        found += concerns_of_bucket(stack, bucket, report.at)
+    found += [Concern(note, "see README, When a share stays stale") for note in stack.notes]
+    return found
+
+
+def trigger_that_does_not_read(stack: Stack) -> str | None:
+    """The state of the refresh function's trigger, if it does not read the queue."""
+    answer = stack.client("lambda").list_event_source_mappings(FunctionName=stack.refresh)
+    states = [mapping["State"] for mapping in answer["EventSourceMappings"]]
+    reading = ("Enabled", "Enabling", "Creating", "Updating")
+    return None if any(state in reading for state in states) else ", ".join(states) or "gone"
+
+
+def _alarms(stack: Stack) -> list[tuple[str, str]]:
+    """Name and description of this stack's alarms that are raised."""
+    pages = stack.client("cloudwatch").get_paginator("describe_alarms")
+    found = pages.paginate(AlarmNamePrefix=stack.aggregator, StateValue="ALARM", AlarmTypes=["MetricAlarm"])
+    return [(alarm["AlarmName"], alarm.get("AlarmDescription", "")) for page in found for alarm in page["MetricAlarms"]]
+
+
+def concerns_of_bucket(stack: Stack, bucket: Bucket, at: int) -> list[Concern]:
+    """What is wrong with a bucket and its shares, `at` epoch milliseconds."""
+    found = []
+    logs = f"aws logs tail /aws/lambda/{stack.refresh} --since 1h --region {stack.region}"
+    if not bucket.notified:
+        mend = stack.command("attach-bucket.sh", "--bucket", bucket.name)
+        found.append(Concern(f"{bucket.name} does not notify this stack of its changes", mend))
+    if not bucket.shares:
+        found.append(Concern(f"no file share shows {bucket.name}", "nothing is refreshed for it; see README"))
+    if bucket.window and bucket.window.due < at - _LATE_MS:
+        late = f"the refresh of {bucket.name} was due {ago(at, bucket.window.due)}, and has not begun"
+        found.append(Concern(late, logs))
+    if bucket.refreshing_since and bucket.refreshing_since < at - _LATE_MS:
+        late = f"the refresh of {bucket.name} began {ago(at, bucket.refreshing_since)}, and has not reached every share"
+        found.append(Concern(late, logs))
+    for share in bucket.shares:
+        name = f"{bucket.name}/{share.share}"
+        if share.waiting and share.waiting.since < at - _LONG_WAIT_MS:
+            waits = f"{name} has waited for {span((at - share.waiting.since) / 1000)}"
+            because = share.waiting.reason or "see the refresh function's log"
+            found.append(
+                Concern(f"{waits}: {because}", "is its gateway online? Once it is, the share is refreshed by itself")
+            )
+        elif share.status != "AVAILABLE":
+            found.append(Concern(f"{name} is {share.status}", "look at it in the Storage Gateway console"))
+    return found
+
+
+# The screen
+
+
+def screen(report: Report) -> RenderableType:
+    """The report as a terminal shows it."""
+    name = f"{report.prefix}S3EventAggregator"
+    title = Text.assemble((name, "bold"), f"  {report.region}  {clock(report.at)}")
+    parts: list[RenderableType] = [title, _verdict(report), "", _settings(report)]
+    parts += [_buckets(report), _day(report)] if report.buckets else ["No bucket is attached."]
+    parts.append(_queues(report))
+    return Group(*parts)
+
+
+def _verdict(report: Report) -> RenderableType:
+    if report.well:
+        return Text("All is well.", style="bold green")
+    count = len(report.concerns)
+    lines = [Text(f"{count} {'thing needs' if count == 1 else 'things need'} attention:", style="bold red")]
+    for concern in report.concerns:
+        lines += [Text(f"  {concern.what}", style="red"), Text(f"      {concern.then}", style="dim")]
+    return Group(*lines)
+
+
+def _settings(report: Report) -> Text:
+    settings = report.settings
+    quiet = settings["refresh_quiet_seconds"]
+    delay = (
+        f"{span(quiet)} after the last change, {span(settings['refresh_max_delay_seconds'])} after the first at most"
+        if quiet
+        else f"{span(settings['refresh_delay_seconds'])} after the first change"
+    )
+    what = "the folders that changed" if settings["refresh_scope"] == "folders" else "the whole share"
+    interval = span(settings["min_refresh_interval_seconds"])
+    return Text(f"Refreshes {what}, {delay}; a share at most every {interval}.")
+
+
+def _buckets(report: Report) -> Table:
+    table = _table("Bucket, share", "State", "Last refresh", "Waits for it")
+    for bucket in report.buckets:
+        table.add_row(Text(bucket.name, style="bold"), _state(bucket, report.at), "", _held(bucket.window))
+        for share in bucket.shares:
+            shown = f"  {share.share}" + (f" (/{share.prefix})" if share.prefix else "")
+            last = ago(report.at, share.last_accepted) if share.last_accepted else "never"
+            table.add_row(shown, _state_of_share(share, report.at), last, _held(share.waiting))
+    return table
+
+
+def _state(bucket: Bucket, at: int) -> str:
+    if bucket.window:
+        due = ago(at, bucket.window.due) if bucket.window.due > at else "now"
+        return f"window open, changes since {span((at - bucket.window.since) / 1000)}, due {due}"
+    if bucket.refreshing_since:
+        return f"refreshing since {ago(at, bucket.refreshing_since)}"
+    return "nothing to do"
+
+
+def _state_of_share(share: Share, at: int) -> str:
+    states = [] if share.status == "AVAILABLE" else [share.status]
+    if share.in_progress_since:
+        states.append(f"in progress since {span((at - share.in_progress_since) / 1000)}")
+    if share.waiting:
+        due = ago(at, share.waiting.due) if share.waiting.due > at else "now"
+        states.append(f"waits, next try {due}: {share.waiting.reason or 'no reason known'}")
+    return "; ".join(states) or "up to date"
+
+
+def _held(window: Window | None) -> str:
+    if window is None:
+        return ""
+    return "everything" if "*" in window.folders else plural(len(window.folders), "folder")
+
+
+def _day(report: Report) -> Table:
+    table = _table("Last 24 hours", "Changes", "Windows", "Refreshes", "Refused", "Deferred", "Longest until visible")
+    for bucket, day in report.last_day.items():
+        count = Counter(day)
+        visible = span(day["SecondsUntilVisible"]) if "SecondsUntilVisible" in day else "not known"
+        changes = count["ChangesAbsorbed"] + count["WindowsOpened"]
+        others = ("WindowsOpened", "RefreshesAccepted", "RefreshesRefused", "RefreshesDeferred")
+        table.add_row(bucket, f"{changes:,.0f}", *(f"{count[name]:,.0f}" for name in others), visible)
+    return table
+
+
+def _queues(report: Report) -> Text:
+    requests = report.requests
+    return Text(
+        f"Queue: {plural(requests['delayed'], 'request')} delayed, {requests['ready']} ready,"
+        f" {requests['in_flight']} being handled. Dead-letter queue: {report.dead_letters or 'empty'}."
+    )
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    for number, column in enumerate(columns):
+        table.add_column(column, overflow="fold", no_wrap=number == 0)
+    return table

@@ -1,0 +1,32 @@
+"""Times and counts as people read them."""
+
+from datetime import UTC, datetime
+
+
+def plural(number: int, thing: str) -> str:
+    """1 folder, 2 folders."""
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
+
+
+def span(seconds: float) -> str:
+    """A length of time in its largest unit, or two: 45 s, 12 min, 3 h 20 min, 2 days."""
+    whole = max(0, round(seconds))
+    if whole < 120:
+        return f"{whole} s"
+    minutes = round(whole / 60)
+    if minutes < 120:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    return f"{round(hours / 24)} days"
+
+
+def ago(now: int, then: int) -> str:
+    """`then` as seen from `now` (epoch milliseconds): 45 s ago, in 12 min."""
+    return f"{span((now - then) / 1000)} ago" if then <= now else f"in {span((then - now) / 1000)}"
+
+
+def clock(epoch_ms: int) -> str:
+    """2026-01-31 12:00:00 UTC."""
+    return f"{datetime.fromtimestamp(epoch_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"

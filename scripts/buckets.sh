@@ -1,0 +1,301 @@
+# shellcheck shell=bash
+# How buckets are attached to a stack and detached from it, for all scripts that do so. To be sourced.
+#
+# A bucket attached by its notification is known from the permission that S3 has to invoke the aggregator for it; one
+# attached by EventBridge from the pattern of the stack's rule. The prefixes of its keys are in either. So each is
+# written before the bucket tells of its changes, and removed after it has stopped to.
+
+# shellcheck source=scripts/stack.sh
+. "$(dirname "${BASH_SOURCE[0]}")/stack.sh"
+
+event_source=""       # as given; else each bucket keeps its own, and a new one is attached by its notification
+prefixes_from=""      # the flag that says which prefixes; else those in force stay
+key_prefixes=()       # of --prefix
+initial_refresh=true  # of what changes until S3 has applied what was put
+asked=""              # the bucket for which it was asked for last
+queue_url=""
+rule_permission="events-object-changes"
+
+# S3 takes "around five minutes" to apply that a bucket tells EventBridge, and promises no time for a notification. The
+# request is sent before S3 is told: six minutes, and what telling it may take.
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/enable-event-notifications-eventbridge.html
+initial_refresh_seconds=$((360 + 3 * patience))
+
+# Flags
+
+# Reads one of the flags that name buckets and say how to attach them. $shifts: how many arguments it took. 1: it is
+# none of them.
+# shellcheck disable=SC2034 # the scripts use it
+read_bucket_flag() {
+  shifts=2
+  case $1 in
+  --bucket | --event-source | --prefix) value "$@" ;;
+  esac
+  case $1 in
+  --bucket) add_bucket "$2" ;;
+  --event-source) one_of "$1" "$2" "notification eventbridge" && event_source=$2 ;;
+  --prefix) take_prefixes_from "$1" && add_prefix "$2" ;;
+  --all-keys | --prefixes-from-shares) take_prefixes_from "$1" && shifts=1 ;;
+  --no-initial-refresh) initial_refresh=false && shifts=1 ;;
+  *) return 1 ;;
+  esac
+}
+
+take_prefixes_from() { # flag
+  [[ $prefixes_from == "$1" || -z $prefixes_from ]] ||
+    fail "$prefixes_from and $1 contradict each other. Give one of --prefix, --all-keys, --prefixes-from-shares."
+  prefixes_from=$1
+}
+
+add_prefix() {
+  [[ -n $1 ]] || fail "--prefix is empty. To hear of all keys give --all-keys."
+  [[ $1 != /* ]] || fail "--prefix $1: S3 keys begin with no slash. Leave it out, or no event would match."
+  key_prefixes+=("$1")
+}
+
+# Before anything is made
+
+check_buckets() {
+  local bucket where
+  for bucket in $buckets; do
+    call s3api get-bucket-location --bucket "$bucket" --query LocationConstraint --output text ||
+      fail "There is no bucket $bucket. Create it first, or correct --bucket."
+    where=$(<"$tmp/answer")
+    case $where in None) where=us-east-1 ;; EU) where=eu-west-1 ;; esac
+    [[ $where == "$region" ]] || fail "The bucket $bucket is in $where, and this stack would be in $region." \
+      "S3 notifies functions in its own region only: give --region $where, and a stack a region."
+    if is_named "$bucket"; then given_prefixes "$bucket"; fi
+  done
+}
+
+is_named() { # bucket. Whether the flags are about it: they name it, or name none
+  case "$buckets " in " " | *" $1 "*) return 0 ;; *) return 1 ;; esac
+}
+
+given_prefixes() { # bucket. Leaves those that the flags say in a file, if they say any
+  case $prefixes_from in
+  --prefix) files prefixes "${key_prefixes[@]}" >"$tmp/given-$1" ;;
+  --all-keys) files prefixes >"$tmp/given-$1" ;;
+  --prefixes-from-shares) prefixes_of_shares "$1" ;;
+  esac
+}
+
+prefixes_of_shares() { # bucket
+  if [[ -s $tmp/given-$1 ]]; then return; fi
+  local kind describe arns number=0
+  rm -f "$tmp"/described-*
+  call storagegateway list-file-shares
+  mv "$tmp/answer" "$tmp/shares"
+  for kind in NFS SMB; do
+    describe="describe-$(tr '[:upper:]' '[:lower:]' <<<"$kind")-file-shares"
+    files tens "$tmp/shares" "$kind" >"$tmp/arns"
+    while read -r arns; do
+      [[ -n $arns ]] || continue
+      # shellcheck disable=SC2086 # one word each
+      call storagegateway "$describe" --file-share-arn-list $arns </dev/null || refused storagegateway "$describe"
+      number=$((number + 1))
+      mv "$tmp/answer" "$tmp/described-$number"
+    done <"$tmp/arns"
+  done
+  : >"$tmp/described-0"
+  files prefixes-of-shares "$1" "$tmp"/described-* >"$tmp/given-$1" || exit
+}
+
+# What is attached
+
+find_attached() {
+  call lambda get-policy --function-name "$aggregator" --query Policy --output text || true
+  mv "$tmp/answer" "$tmp/function-policy"
+  files buckets "$tmp/function-policy" >"$tmp/notifying"
+  call events describe-rule --name "$changes_rule" || true
+  mv "$tmp/answer" "$tmp/rule"
+  files matched "$tmp/rule" >"$tmp/matched"
+}
+
+is_notifying() { grep -qxF "$1" "$tmp/notifying"; }
+is_matched() { grep -qxF "$1" "$tmp/matched"; }
+
+# Those of earlier runs and those named, each once.
+attached_and_named() { xargs -n 1 <<<"$(<"$tmp/notifying") $(<"$tmp/matched") $buckets" | sort -u; }
+
+# Attaching
+
+attach() { # bucket
+  local by=""
+  if is_named "$1"; then by=$event_source; fi
+  if [[ -z $by ]] && ! is_notifying "$1" && ! is_matched "$1"; then by=notification; fi
+  if ! call s3api get-bucket-notification-configuration --bucket "$1"; then
+    step skip "bucket $1: it is gone"
+    return
+  fi
+  mv "$tmp/answer" "$tmp/before"
+  if is_named "$1"; then given_prefixes "$1"; fi
+  if [[ -s $tmp/given-$1 ]]; then
+    cp "$tmp/given-$1" "$tmp/prefixes"
+  else
+    files prefixes-in-force "$tmp/before" "$tmp/entry" "$tmp/rule" "$1" >"$tmp/prefixes"
+  fi
+  if [[ $by == notification ]] || { [[ -z $by ]] && is_notifying "$1"; }; then attach_by_notification "$1"; fi
+  if [[ $by == eventbridge ]] || { [[ -z $by ]] && is_matched "$1"; }; then attach_by_eventbridge "$1"; fi
+  # Only now: a change that comes by both is one change.
+  if [[ $by == eventbridge ]]; then detach_by_notification "$1"; fi
+  if [[ $by == notification ]]; then detach_by_eventbridge "$1"; fi
+}
+
+attach_by_notification() { # bucket
+  if ! is_notifying "$1"; then
+    ask_for_all "$1"
+    write create "permission for $1 to invoke $aggregator" \
+      lambda add-permission --function-name "$aggregator" --action lambda:InvokeFunction --principal s3.amazonaws.com \
+      --statement-id "s3-${1//./_}" --source-arn "arn:$partition:s3:::$1" --source-account "$account"
+  fi
+  files attach "$tmp/before" "$tmp/entry" "$tmp/prefixes" >"$tmp/after" || exit
+  put_notification "$1" "notification of $1"
+  if $dry_run; then say_what_overlaps; fi
+}
+
+attach_by_eventbridge() { # bucket
+  files match "$tmp/rule" "$1" "$tmp/prefixes" >"$tmp/desired"
+  ensure_changes_rule "$1"
+  files eventbridge "$tmp/before" >"$tmp/after"
+  put_notification "$1" "events of $1 to EventBridge"
+}
+
+# The rule as in $tmp/desired. EventBridge gives Lambda no account to compare: that is in the rule's ARN.
+ensure_changes_rule() { # bucket
+  if ! grep -qF "\"$changes_rule_arn\"" "$tmp/function-policy"; then
+    ask_for_all "$1"
+    write create "permission for the rule $changes_rule to invoke $aggregator" \
+      lambda add-permission --function-name "$aggregator" --action lambda:InvokeFunction \
+      --principal events.amazonaws.com --statement-id "$rule_permission" --source-arn "$changes_rule_arn"
+    echo "\"$changes_rule_arn\"" >>"$tmp/function-policy"
+  fi
+  if differs "$tmp/rule" "$tmp/desired"; then
+    ask_for_all "$1"
+    write set "rule $changes_rule: tells of changes in $1" \
+      events put-rule --name "$changes_rule" --cli-input-json "file://$tmp/desired"
+    cp "$tmp/desired" "$tmp/rule"
+  else
+    step keep "rule $changes_rule: tells of changes in $1"
+  fi
+  cat >"$tmp/target" <<<"{\"Id\": \"aggregator\", \"Arn\": \"$function_arn:$aggregator\"}"
+  call events list-targets-by-rule --rule "$changes_rule" --query "Targets[?Id=='aggregator'] | [0]" || true
+  if differs "$tmp/answer" "$tmp/target"; then
+    ask_for_all "$1"
+    cat >"$tmp/targets" <<<"[$(<"$tmp/target")]"
+    write set "its target: $aggregator" events put-targets --rule "$changes_rule" --targets "file://$tmp/targets" \
+      --query FailedEntries
+    ! grep -q ErrorMessage "$tmp/answer" || fail "EventBridge refused the function as target:" "$(<"$tmp/answer")"
+  fi
+}
+
+# What changes until S3 has applied a notification sends no event. Before anything is written, so that it has been asked
+# for whenever this is killed; and again by each run that finds something to write.
+ask_for_all() { # bucket
+  if ! $initial_refresh || [[ $asked == "$1" ]]; then return; fi
+  asked=$1
+  write ask "for a refresh of all of $1 in $((initial_refresh_seconds / 60)) minutes, when S3 sends its events" \
+    sqs send-message --queue-url "$queue_url" --message-body '{}' --delay-seconds "$initial_refresh_seconds" \
+    --message-attributes "bucket-name={DataType=String,StringValue=$1}"
+}
+
+put_notification() { # bucket, what it is called. From $tmp/before to $tmp/after; nothing in that: it is so already
+  if [[ ! -s $tmp/after ]]; then
+    step keep "$2"
+    return
+  fi
+  ask_for_all "$1"
+  step set "$2"
+  if $dry_run; then return; fi
+  attempt s3api put-bucket-notification-configuration --bucket "$1" \
+    --notification-configuration "file://$tmp/after" || explain_refused_notification "$1"
+  check_notification "$1"
+  mv "$tmp/after" "$tmp/before"
+}
+
+say_what_overlaps() {
+  local taken
+  taken=$(files overlaps "$tmp/before" "$tmp/entry" "$tmp/prefixes")
+  [[ -z $taken ]] || printf '%s\n' "  which S3 would refuse, because the bucket has this already:" "  $taken"
+}
+
+explain_refused_notification() {
+  if grep -q "ambiguously defined" "$tmp/error"; then
+    fail "S3 notifies one target only of a change, and the bucket $1 has this already:" \
+      "$(files overlaps "$tmp/before" "$tmp/entry" "$tmp/prefixes" | sed 's/^/  /')" \
+      "Remove it, or limit it to other event types or keys, or give --event-source eventbridge, which goes with it." \
+      "Then run this again. Everything else is in place."
+  elif grep -q "Unable to validate" "$tmp/error"; then
+    fail "S3 could not validate a target of the notifications of $1. It asks all of them, not only ours:" \
+      "$(grep -Eo '"arn:[^"]*"' "$tmp/after" | sed 's/^/  /')" \
+      "Remove the notifications whose target does not exist any more or does not let S3 in, and run this again." \
+      "$(awk 'NF' "$tmp/error")"
+  fi
+  refused s3api put-bucket-notification-configuration
+}
+
+# S3 takes no condition with a put: what somebody else put at the same time is gone, or ours is. It may also answer as
+# before for a moment.
+check_notification() { # bucket
+  local try
+  for ((try = 1; try <= 10; try++)); do
+    call s3api get-bucket-notification-configuration --bucket "$1" || fail "The bucket $1 is gone."
+    files differences "$tmp/after" "$tmp/answer" >"$tmp/different" || exit
+    grep -q . "$tmp/different" || return 0
+    sleep 2
+  done
+  fail "The notifications of $1 are not what was put. Perhaps somebody else changed them at the same time:" \
+    "$(sed 's/^/  /' "$tmp/different")" \
+    "Look at them: aws s3api get-bucket-notification-configuration --bucket $1 --region $region" \
+    "Then run this again."
+}
+
+# Detaching: the mirror
+
+detach() { # bucket
+  local before=$written
+  detach_by_notification "$1"
+  detach_by_eventbridge "$1"
+  ((written > before)) || step skip "bucket $1: nothing of this stack is attached to it"
+}
+
+detach_by_notification() { # bucket
+  if call s3api get-bucket-notification-configuration --bucket "$1"; then
+    mv "$tmp/answer" "$tmp/before"
+    files detach "$tmp/before" "$tmp/entry" >"$tmp/after"
+    if [[ -s $tmp/after ]]; then
+      # What is left was accepted before: it does not matter now whether its targets still exist.
+      write delete "notification of $1" s3api put-bucket-notification-configuration --bucket "$1" \
+        --notification-configuration "file://$tmp/after" --skip-destination-validation
+      $dry_run || check_notification "$1"
+    fi
+  fi
+  if is_notifying "$1"; then
+    write delete "permission for $1 to invoke $aggregator" \
+      lambda remove-permission --function-name "$aggregator" --statement-id "s3-${1//./_}"
+  fi
+}
+
+detach_by_eventbridge() { # bucket
+  if ! is_matched "$1"; then return; fi
+  files unmatch "$tmp/rule" "$1" >"$tmp/desired"
+  if [[ -s $tmp/desired ]]; then
+    write set "rule $changes_rule: without $1" \
+      events put-rule --name "$changes_rule" --cli-input-json "file://$tmp/desired"
+  else
+    remove_changes_rule
+  fi
+  cp "$tmp/desired" "$tmp/rule"
+  echo "        $1 goes on telling EventBridge of its changes, in case others have rules for them. If nobody has," \
+    "turn that off in the bucket's properties."
+}
+
+# The rule last: it is where its buckets are known from.
+remove_changes_rule() {
+  if grep -qF "\"$changes_rule_arn\"" "$tmp/function-policy"; then
+    write delete "permission for the rule $changes_rule to invoke $aggregator" \
+      lambda remove-permission --function-name "$aggregator" --statement-id "$rule_permission"
+  fi
+  $dry_run || call events remove-targets --rule "$changes_rule" --ids aggregator || true
+  write delete "rule $changes_rule" events delete-rule --name "$changes_rule"
+}

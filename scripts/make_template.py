@@ -1,0 +1,308 @@
+"""Writes template.yaml, the stack for CloudFormation: python scripts/make_template.py > template.yaml
+
+The policies of iam/ and the dashboard and alarms of cloudwatch/ are taken from there, as create-stack.sh takes them, so
+that both ways of deploying make the same. Their ${Placeholders} become CloudFormation's.
+"""
+
+import json
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[1]
+Json = dict[str, Any]
+
+# What the ${Placeholders} of the documents stand for.
+NAMES = {
+    "Partition": "${AWS::Partition}",
+    "Region": "${AWS::Region}",
+    "GatewayRegions": "${AWS::Region}",
+    "Account": "${AWS::AccountId}",
+    "NamePrefix": "${NamePrefix}",
+    "Table": "${NamePrefix}S3EventAggregator",
+    "Queue": "${NamePrefix}S3EventAggregatorActionQueue",
+    "DeadLetterQueue": "${NamePrefix}S3EventAggregatorActionQueueDeadLetter",
+    "Aggregator": "${NamePrefix}S3EventAggregator",
+    "Refresh": "${NamePrefix}S3StorageGatewayRefresh",
+    "CompletionRule": "${NamePrefix}S3EventAggregatorRefreshComplete",
+    "SweepRule": "${NamePrefix}S3EventAggregatorSweep",
+}
+
+# Parameter: the function's variable, its type, default, limits, and what it is.
+SETTINGS = {
+    "RefreshDelaySeconds": ("Number", 30, (0, 43200), "From a window's first change to its refresh"),
+    "RefreshQuietSeconds": ("Number", 0, (0, 43200), "Instead: from a window's last change to its refresh; 0: off"),
+    "RefreshMaxDelaySeconds": ("Number", 900, (1, 43200), "Then at most this from its first change"),
+    "InProgressTimeoutSeconds": ("Number", 3600, (0, 86400), "How long a share's refresh is waited for; 0: not at all"),
+    "MinRefreshIntervalSeconds": ("Number", 60, (1, 3600), "The least time between two refreshes of a share"),
+    "RefreshScope": ("String", "folders", ("folders", "share"), "What to refresh: what changed, or the whole share"),
+    "RefreshOtherGateways": (
+        "String",
+        "auto",
+        ("auto", "on", "off"),
+        "What is written through a gateway refreshes nothing (off), or the shares that show it (auto: if several do)",
+    ),
+    "LogLevel": ("String", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR"), "DEBUG also tells of each absorbed change"),
+}
+
+
+def template() -> Json:
+    """The whole template."""
+    return {
+        "AWSTemplateFormatVersion": "2010-09-09",
+        "Description": "Refreshes the file shares of an S3 File Gateway once for any number of S3 events.",
+        "Metadata": {"cfn-lint": {"config": {"ignore_checks": ["W3002"]}}},  # it is for `package`, and says so
+        "Parameters": _parameters(),
+        "Conditions": {
+            "HasPrefix": {"Fn::Not": [{"Fn::Equals": [{"Ref": "NamePrefix"}, ""]}]},
+            "HasTopic": {"Fn::Not": [{"Fn::Equals": [{"Ref": "AlarmTopicArn"}, ""]}]},
+            "IsDebugged": {"Fn::Equals": [{"Ref": "LogLevel"}, "DEBUG"]},
+        },
+        "Resources": {**_state(), **_functions(), **_rules(), **_cloudwatch()},
+        "Outputs": {
+            "AggregatorArn": {
+                "Description": "To which the buckets' notifications go",
+                "Value": {"Fn::GetAtt": ["Aggregator", "Arn"]},
+            }
+        },
+    }
+
+
+def _parameters() -> Json:
+    parameters: Json = {
+        "NamePrefix": {
+            "Type": "String",
+            "Default": "",
+            "AllowedPattern": "[A-Za-z0-9_-]{0,32}",
+            "Description": "Goes before every name, so that one account can hold several stacks",
+        },
+        "LogRetentionDays": {"Type": "Number", "Default": 30, "Description": "How long logs are kept"},
+        "AlarmTopicArn": {
+            "Type": "String",
+            "Default": "",
+            "Description": "An SNS topic that the alarms tell; optional",
+        },
+        "VisibleThreshold": {
+            "Type": "Number",
+            "Default": 180,
+            "Description": "An alarm, when a change becomes visible later than this; three times the delay, say",
+        },
+        "WaitThreshold": {
+            "Type": "Number",
+            "Default": 3600,
+            "Description": "An alarm, when a share has waited longer than this; more than three times the delay",
+        },
+    }
+    for name, (kind, default, limits, description) in SETTINGS.items():
+        parameter: Json = {"Type": kind, "Default": default, "Description": description}
+        if kind == "Number":
+            parameter["MinValue"], parameter["MaxValue"] = limits
+        else:
+            parameter["AllowedValues"] = list(limits)
+        parameters[name] = parameter
+    return parameters
+
+
+# Resources, in the order of create-stack.sh
+
+
+def _state() -> Json:
+    kept = {"MessageRetentionPeriod": 1209600, "SqsManagedSseEnabled": True}
+    redrive = {"deadLetterTargetArn": {"Fn::GetAtt": ["DeadLetterQueue", "Arn"]}, "maxReceiveCount": 100}
+    return {
+        "Table": _resource(
+            "AWS::DynamoDB::Table",
+            TableName=_name("Table"),
+            BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=[{"AttributeName": "BucketName", "AttributeType": "S"}],
+            KeySchema=[{"AttributeName": "BucketName", "KeyType": "HASH"}],
+        ),
+        "DeadLetterQueue": _resource("AWS::SQS::Queue", QueueName=_name("DeadLetterQueue"), **kept),
+        "Queue": _resource(
+            "AWS::SQS::Queue", QueueName=_name("Queue"), VisibilityTimeout=360, RedrivePolicy=redrive, **kept
+        ),
+        "QueuePolicy": _resource(
+            "AWS::SQS::QueuePolicy", Queues=[{"Ref": "Queue"}], PolicyDocument=_policy(["queue-senders"], "")
+        ),
+    }
+
+
+def _functions() -> Json:
+    aggregator = ["dynamo-writer", "sqs-writer", "log-writer"]
+    refresh = [
+        *("dynamo-writer", "dynamo-read-delete", "sqs-writer", "sqs-reader"),
+        *("sgw-refresh", "access-points", "log-writer"),
+    ]
+    return {
+        "AggregatorRole": _role("S3EventAggregatorLambdaRole", "Aggregator", aggregator),
+        "RefreshRole": _role("S3AggregatorActionLambdaRole", "Refresh", refresh),
+        "AggregatorLogs": _log_group("Aggregator"),
+        "RefreshLogs": _log_group("Refresh"),
+        "Aggregator": _function("Aggregator", "s3_aggregator", 30),
+        "Refresh": _function("Refresh", "s3_sgw_refresh", 60, RecursiveLoop="Allow"),
+        "FailedEvents": _resource(
+            "AWS::Lambda::EventInvokeConfig",
+            FunctionName={"Ref": "Aggregator"},
+            Qualifier="$LATEST",
+            MaximumRetryAttempts=2,
+            MaximumEventAgeInSeconds=21600,
+            DestinationConfig={"OnFailure": {"Destination": {"Fn::GetAtt": ["Queue", "Arn"]}}},
+        ),
+        "Trigger": _resource(
+            "AWS::Lambda::EventSourceMapping",
+            FunctionName={"Ref": "Refresh"},
+            EventSourceArn={"Fn::GetAtt": ["Queue", "Arn"]},
+            BatchSize=1,
+            FunctionResponseTypes=["ReportBatchItemFailures"],
+        ),
+    }
+
+
+def _role(name: str, function: str, policies: Iterable[str]) -> Json:
+    policy = {"PolicyName": _sub("S3EventAggregator-${AWS::Region}"), "PolicyDocument": _policy(policies, function)}
+    trust = json.loads((ROOT / "iam" / "lambda-trust.json").read_text())
+    return _resource(
+        "AWS::IAM::Role", RoleName=_sub("${NamePrefix}" + name), AssumeRolePolicyDocument=trust, Policies=[policy]
+    )
+
+
+def _log_group(function: str) -> Json:
+    return _resource(
+        "AWS::Logs::LogGroup",
+        LogGroupName=_sub(f"/aws/lambda/{NAMES[function]}"),
+        RetentionInDays={"Ref": "LogRetentionDays"},
+    )
+
+
+def _function(name: str, module: str, timeout: int, **more: Any) -> Json:
+    variables = {
+        "TABLE_NAME": {"Ref": "Table"},
+        "QUEUE_URL": {"Ref": "Queue"},
+        "POWERTOOLS_SERVICE_NAME": _name(name),
+        "POWERTOOLS_METRICS_NAMESPACE": "S3EventAggregator",
+        **{_variable(parameter): {"Ref": parameter} for parameter in SETTINGS},
+    }
+    logging = {
+        "LogFormat": "JSON",
+        "SystemLogLevel": "WARN",
+        "ApplicationLogLevel": {"Fn::If": ["IsDebugged", "DEBUG", "INFO"]},
+        "LogGroup": {"Ref": f"{name}Logs"},
+    }
+    return _resource(
+        "AWS::Lambda::Function",
+        FunctionName=_name(name),
+        Role={"Fn::GetAtt": [f"{name}Role", "Arn"]},
+        Handler=f"{module}.lambda_handler",
+        Runtime="python3.13",
+        Architectures=["arm64"],
+        MemorySize=256,
+        Timeout=timeout,
+        Code="build/s3-event-aggregator.zip",
+        Environment={"Variables": variables},
+        LoggingConfig=logging,
+        **more,
+    )
+
+
+def _variable(parameter: str) -> str:
+    """RefreshDelaySeconds: REFRESH_DELAY_SECONDS."""
+    return "".join(f"_{letter}" if letter.isupper() else letter.upper() for letter in parameter).lstrip("_")
+
+
+def _rules() -> Json:
+    target = {"Id": "action-queue", "Arn": {"Fn::GetAtt": ["Queue", "Arn"]}}
+    return {
+        "CompletionRule": _resource(
+            "AWS::Events::Rule",
+            Name=_name("CompletionRule"),
+            State="ENABLED",
+            EventPattern={
+                "source": ["aws.storagegateway"],
+                "detail-type": ["Storage Gateway Refresh Cache Event"],
+                "detail": {"event-type": ["refresh-complete"]},
+            },
+            Targets=[target],
+        ),
+        "SweepRule": _resource(
+            "AWS::Events::Rule",
+            Name=_name("SweepRule"),
+            State="ENABLED",
+            ScheduleExpression="rate(15 minutes)",
+            Targets=[{**target, "Input": '{"sweep": true}'}],
+        ),
+    }
+
+
+def _cloudwatch() -> Json:
+    dashboard = Template((ROOT / "cloudwatch" / "dashboard.json").read_text()).substitute(NAMES)
+    resources: Json = {
+        "Dashboard": _resource(
+            "AWS::CloudWatch::Dashboard",
+            DashboardName=_sub("${NamePrefix}S3EventAggregator-${AWS::Region}"),
+            DashboardBody=_sub(dashboard),
+        )
+    }
+    # A threshold is a number there, in whose place a placeholder stands without quotes.
+    text = re.sub(r'"Threshold": (\$\{\w+\})', r'"Threshold": "\1"', (ROOT / "cloudwatch" / "alarms.json").read_text())
+    told = {"Fn::If": ["HasTopic", [{"Ref": "AlarmTopicArn"}], {"Ref": "AWS::NoValue"}]}
+    for alarm in json.loads(Template(text).safe_substitute(NAMES)):
+        name = alarm["AlarmName"].rpartition("S3EventAggregator")[2]
+        properties = {key: _substituted(value) for key, value in alarm.items()}
+        resources[f"{name}Alarm"] = _resource("AWS::CloudWatch::Alarm", **properties, AlarmActions=told, OKActions=told)
+    return resources
+
+
+# CloudFormation's forms
+
+
+def _resource(kind: str, **properties: Any) -> Json:
+    return {"Type": kind, "Properties": properties}
+
+
+def _name(placeholder: str) -> Json:
+    return _sub(NAMES[placeholder])
+
+
+def _sub(text: str) -> Json:
+    """The text with CloudFormation's values in its ${Placeholders}; ${Flags} tell the scripts which stack is meant."""
+    if alone := re.fullmatch(r"\$\{(\w+)\}", text):
+        return {"Ref": alone[1]}
+    if "${Flags}" not in text:
+        return {"Fn::Sub": text}
+    region, prefix = "--region ${AWS::Region}", "--name-prefix ${NamePrefix}"
+    flags = {"Fn::If": ["HasPrefix", {"Fn::Sub": f"{region} {prefix}"}, {"Fn::Sub": region}]}
+    return {"Fn::Sub": [text, {"Flags": flags}]}
+
+
+def _substituted(value: Any) -> Any:
+    """The same with every text that names something of CloudFormation's in a Fn::Sub."""
+    if isinstance(value, dict):
+        return {key: _substituted(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_substituted(inner) for inner in value]
+    return _sub(value) if isinstance(value, str) and "${" in value else value
+
+
+def _policy(files: Iterable[str], function: str) -> Json:
+    """The policy that allows what the files of iam/ allow, together."""
+    values = {**NAMES, "Function": NAMES.get(function, "")}
+    texts = [Template((ROOT / "iam" / f"{file}.json").read_text()).substitute(values) for file in files]
+    statements = [_substituted(statement) for text in texts for statement in json.loads(text)["Statement"]]
+    return {"Version": "2012-10-17", "Statement": statements}
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes what is there twice two times: CloudFormation knows no aliases."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - the library's signature
+        return True
+
+
+if __name__ == "__main__":
+    sys.stdout.write("# Made by scripts/make_template.py, of iam/ and cloudwatch/.\n")
+    yaml.dump(template(), sys.stdout, _Dumper, sort_keys=False, width=120, allow_unicode=True)

@@ -1,0 +1,143 @@
+"""scripts/explain.sh's command on the local AWS: what it says about a key is what the system does with it."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from event_aggregator.window import Windows
+from local.gateway import StorageGateway
+from local.ministack import ROOT, MiniStack
+from operate.stack import now_ms
+from tests.e2e.conftest import Bucket, eventually
+
+Explain = Callable[..., tuple[int, dict[str, Any]]]
+
+
+@pytest.fixture
+def run(aws: MiniStack, gateway: StorageGateway) -> Callable[..., "subprocess.CompletedProcess[str]"]:
+    def explain(bucket: str, key: str, *options: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, "-m", "operate", "explain.sh", "--bucket", bucket, "--key", key, *options],
+            cwd=ROOT,
+            env=aws.environment()
+            | {"AWS_ENDPOINT_URL_STORAGE_GATEWAY": gateway.endpoint_url, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return explain
+
+
+@pytest.fixture
+def explain(run: Callable[..., "subprocess.CompletedProcess[str]"]) -> Explain:
+    """The exit status, and what it says as JSON."""
+
+    def explained(bucket: str, key: str) -> tuple[int, dict[str, Any]]:
+        done = run(bucket, key, "--json")
+        assert done.stdout, done.stderr
+        return done.returncode, json.loads(done.stdout)
+
+    return explained
+
+
+def outcomes(report: dict[str, Any]) -> dict[str, str]:
+    return {answer["share"]: answer["outcome"] for answer in report["conclusion"]}
+
+
+def test_a_key_is_visible_after_a_later_refresh_of_its_folder_and_not_shown_outside_a_prefix(
+    bucket: Bucket, explain: Explain, run: Any
+) -> None:
+    share, other = bucket.share("photos"), bucket.share("videos")
+    bucket.put("photos/2024/a.jpg")
+    bucket.becomes_visible(share)
+    bucket.put("photos/2024/b.jpg")  # its refresh is seconds after a.jpg, whatever the fraction of its second
+    bucket.becomes_visible(share)
+
+    def answer() -> tuple[int, dict[str, Any]] | None:
+        status, report = explain(bucket.name, "photos/2024/a.jpg")
+        return (status, report) if "; complete at" in report["conclusion"][0]["text"] else None
+
+    eventually(answer)
+    status, report = explain(bucket.name, "photos/2024/a.jpg")
+    assert (status, outcomes(report)) == (0, {share.share_id: "visible"})
+    assert report["facts"]["shares"][0]["path"] == "/2024/a.jpg"
+    assert report["facts"]["others"] == {other.share_id: "videos/"}
+    assert report["facts"]["shares"][0]["refreshes"][0]["folders"] == ["/", "2024"]
+
+    bucket.put("music/c.mp3")
+    status, report = explain(bucket.name, "music/c.mp3")
+    assert (status, report["conclusion"][0]["outcome"]) == (0, "not shown")
+
+    done = run(bucket.name, "photos/2024/a.jpg")
+    assert done.returncode == 0
+    assert f"{share.share_id}: Visible since the refresh that was accepted after the change, at" in done.stdout
+
+
+def test_a_key_in_an_open_window_is_to_be_refreshed_when_that_is_due(
+    bucket: Bucket, explain: Explain, aws: MiniStack
+) -> None:
+    share, now = bucket.share(), now_ms()
+    windows = Windows(aws.client("dynamodb"), "S3EventAggregator")
+    windows.open(
+        bucket.name,
+        "w1",
+        folders=frozenset({"/photos"}),
+        owners=["a test"],
+        newest_event=now,
+        now=now,
+        since=now,
+        refresh_at=now + 3_600_000,
+        lease_until=now + 7_200_000,
+    )
+    try:
+        bucket.put("photos/a.jpg")
+        status, report = explain(bucket.name, "photos/a.jpg")
+        assert (status, outcomes(report)) == (1, {share.share_id: "to be refreshed"})
+        assert report["facts"]["window"]["due"] == now + 3_600_000
+    finally:
+        aws.client("dynamodb").delete_item(TableName="S3EventAggregator", Key={"BucketName": {"S": bucket.name}})
+
+
+def test_a_share_whose_gateway_is_offline_waits_with_its_reason(
+    bucket: Bucket, explain: Explain, gateway: StorageGateway
+) -> None:
+    share = bucket.share(gateway_id="sgw-explained")
+    gateway.set_online("sgw-explained", online=False)
+    try:
+        bucket.put("a.txt")
+        eventually(lambda: any("/" in item["BucketName"]["S"] and "WindowId" in item for item in bucket.items()))
+        status, report = explain(bucket.name, "a.txt")
+    finally:
+        gateway.set_online("sgw-explained", online=True)
+    assert (status, outcomes(report)) == (1, {share.share_id: "waits"})
+    assert "The specified gateway is not connected" in report["conclusion"][0]["text"]
+    bucket.becomes_visible(share)
+
+
+def test_a_bucket_without_our_notification_is_why_no_event_arrived(
+    bucket: Bucket, explain: Explain, aws: MiniStack
+) -> None:
+    share = bucket.share()
+    aws.client("s3").put_bucket_notification_configuration(Bucket=bucket.name, NotificationConfiguration={})
+    bucket.put("a.txt")
+    status, report = explain(bucket.name, "a.txt")
+    assert (status, outcomes(report)) == (1, {share.share_id: "no event"})
+    (advice,) = report["conclusion"][0]["then"]
+    assert advice.endswith(f"scripts/create-stack.sh --bucket {bucket.name} --region us-east-1")
+
+
+def test_a_key_that_is_not_in_s3_is_not_to_be_shown_and_a_bucket_that_is_not_there_is_said(
+    bucket: Bucket, explain: Explain, run: Any
+) -> None:
+    share = bucket.share()
+    status, report = explain(bucket.name, "a%20b.txt")
+    assert (status, outcomes(report)) == (0, {share.share_id: "not in S3"})
+    assert any(line.endswith("decoded: a b.txt") for line in report["evidence"])
+    done = run("there-is-no-such-bucket", "a.txt")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "NoSuchBucket" in done.stderr

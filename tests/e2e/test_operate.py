@@ -1,0 +1,151 @@
+"""The operator's commands against a deployed stack: in health, with a gateway offline, and after failures."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from local.gateway import StorageGateway
+from local.ministack import ROOT, MiniStack
+from tests.e2e.conftest import Bucket, eventually, run_script
+
+METRICS = {"ChangesAbsorbed": 90, "WindowsOpened": 10, "RefreshesAccepted": 20, "SecondsUntilVisible": 42}
+
+
+@pytest.fixture
+def attached(aws: MiniStack, gateway: StorageGateway, stack: Any) -> Iterator[Bucket]:  # noqa: ARG001
+    """The bucket that create-stack.sh has attached; the others of the tests only have a copy of its notification."""
+    bucket = Bucket(aws, gateway, "first-bucket")
+    yield bucket
+    for share in [share for share in gateway.shares.values() if "first-bucket" in share.location_arn]:
+        del gateway.shares[share.arn]
+    gateway.set_online("sgw-far", online=True)
+
+
+def operate(bucket: Bucket, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = bucket.aws.environment() | {
+        "AWS_ENDPOINT_URL_STORAGE_GATEWAY": bucket.gateway.endpoint_url,
+        "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}",
+        "COLUMNS": "140",
+    }
+    command = [sys.executable, "-m", "operate", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=120)
+
+
+def seed_metrics(bucket: Bucket) -> None:
+    """In the place of CloudWatch, which makes metrics of the functions' lines."""
+    for name, value in METRICS.items():
+        service = "S3EventAggregator" if name in ("ChangesAbsorbed", "WindowsOpened") else "S3StorageGatewayRefresh"
+        bucket.aws.client("cloudwatch").put_metric_data(
+            Namespace="S3EventAggregator",
+            MetricData=[
+                {
+                    "MetricName": name,
+                    "Value": value,
+                    "Dimensions": [{"Name": "bucket", "Value": bucket.name}, {"Name": "service", "Value": service}],
+                }
+            ],
+        )
+
+
+def forget_other_buckets(bucket: Bucket) -> None:
+    """The items of buckets that other tests have deleted the shares of."""
+    dynamodb = bucket.aws.client("dynamodb")
+    for item in dynamodb.scan(TableName="S3EventAggregator")["Items"]:
+        if item["BucketName"]["S"].partition("/")[0] != bucket.name:
+            dynamodb.delete_item(TableName="S3EventAggregator", Key={"BucketName": item["BucketName"]})
+
+
+def test_status_says_that_all_is_well_and_then_what_is_not(attached: Bucket) -> None:
+    forget_other_buckets(attached)
+    seed_metrics(attached)
+    near = attached.share()
+    attached.put("a/b.txt")
+    attached.becomes_visible(near)
+
+    healthy = operate(attached, "status.sh")
+    assert healthy.returncode == 0, healthy.stdout + healthy.stderr
+    assert "All is well." in healthy.stdout
+    report = json.loads(operate(attached, "status.sh", "--json").stdout)
+    assert report["well"]
+    assert report["last_day"]["first-bucket"] == METRICS
+    [bucket] = report["buckets"]
+    assert [share["share"] for share in bucket["shares"]] == [near.share_id]
+    assert bucket["shares"][0]["last_accepted"] <= time.time() * 1000
+
+    far = attached.share(gateway_id="sgw-far")
+    attached.gateway.set_online("sgw-far", online=False)
+    attached.put("c.txt")
+    eventually(lambda: waiting(attached, far.share_id))
+    two_hours_ago = {"N": str(int((time.time() - 7200) * 1000))}
+    attached.aws.client("dynamodb").update_item(  # in the place of two hours of waiting
+        TableName="S3EventAggregator",
+        Key={"BucketName": {"S": f"first-bucket/{far.share_id}"}},
+        UpdateExpression="SET OpenedAt = :past",
+        ExpressionAttributeValues={":past": two_hours_ago},
+    )
+    sick = operate(attached, "status.sh")
+    assert sick.returncode == 1
+    assert f"first-bucket/{far.share_id} has waited for 2 h: try" in " ".join(sick.stdout.split())
+    assert "gateway" in sick.stdout
+    print(healthy.stdout, sick.stdout)
+
+
+def waiting(bucket: Bucket, share_id: str) -> dict[str, Any] | None:
+    report = json.loads(operate(bucket, "status.sh", "--json").stdout)
+    shares = [share for found in report["buckets"] for share in found["shares"] if share["share"] == share_id]
+    found: dict[str, Any] | None = shares[0]["waiting"]
+    return found
+
+
+def test_status_cannot_tell_of_a_stack_that_is_not_there(attached: Bucket) -> None:
+    done = operate(attached, "status.sh", "--name-prefix", "other-")
+    assert done.returncode == 2
+    assert "no function other-S3StorageGatewayRefresh" in done.stderr
+
+
+def test_a_refresh_that_is_asked_for_is_followed_to_its_end_and_shows_what_no_event_told(bucket: Bucket) -> None:
+    share, elsewhere = bucket.share(), bucket.share("other/")
+    bucket.aws.client("s3").put_bucket_notification_configuration(Bucket=bucket.name, NotificationConfiguration={})
+    bucket.put("a/b/c.txt", "a/d.txt")
+    assert share.tree() == set()
+    done = operate(bucket, "refresh-now.sh", "--bucket", bucket.name, "--folder", "a/b/")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "shows everything now" in done.stdout.splitlines()[-1]
+    assert share.tree() == {"a/b/c.txt", "a/d.txt"}
+    assert elsewhere.share_id not in done.stdout
+
+    refused = operate(bucket, "refresh-now.sh", "--bucket", "nobodys-bucket")
+    assert refused.returncode == 2
+    assert "No file share" in refused.stderr
+
+
+def test_what_failed_for_good_is_told_in_words_and_sent_back(aws: MiniStack, bucket: Bucket) -> None:
+    share = bucket.share()
+    sqs = aws.client("sqs")
+    dead = sqs.get_queue_url(QueueName="S3EventAggregatorActionQueueDeadLetter")["QueueUrl"]
+    bucket.aws.client("s3").put_bucket_notification_configuration(Bucket=bucket.name, NotificationConfiguration={})
+    bucket.put("a.txt")
+    attribute = {"bucket-name": {"DataType": "String", "StringValue": bucket.name}}
+    sqs.send_message(QueueUrl=dead, MessageBody="{}", MessageAttributes=attribute)
+    sqs.send_message(QueueUrl=dead, MessageBody='{"sweep": true}')
+
+    shown = operate(bucket, "redrive.sh")
+    assert shown.returncode == 1
+    assert f"a request to refresh everything in {bucket.name}" in shown.stdout
+    assert share.tree() == set()
+    assert operate(bucket, "redrive.sh").stdout.count("harmless") == 1, "they are there again at once"
+
+    sent = operate(bucket, "redrive.sh", "--send")
+    assert sent.returncode == 0, sent.stdout + sent.stderr
+    eventually(lambda: share.tree() == {"a.txt"})
+    assert operate(bucket, "redrive.sh").stdout == "The dead-letter queue is empty.\n"
+
+
+def test_the_script_sets_up_what_it_needs(attached: Bucket) -> None:
+    assert "Exit status" in run_script(attached.aws, "status.sh", "--help")

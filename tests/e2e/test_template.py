@@ -1,0 +1,135 @@
+"""template.yaml makes the stack that create-stack.sh makes: both are deployed, and AWS is asked what there is."""
+
+import json
+from typing import Any
+
+import pytest
+import yaml
+
+from local.ministack import ROOT, MiniStack
+from tests.e2e.conftest import run_aws, run_script
+
+PREFIX = "cfn-"
+STACK = "from-the-template"
+
+
+@pytest.mark.usefixtures("stack")
+def test_the_template_makes_what_the_script_makes_and_leaves_nothing_when_it_is_deleted(aws: MiniStack) -> None:
+    aws.client("s3").create_bucket(Bucket="artifacts")
+    before = names(aws)
+    packaged = ROOT / "build" / "packaged.yaml"
+    run_script(aws, "zip.sh")
+    template = ("--template-file", str(ROOT / "template.yaml"))
+    run_aws(
+        aws, "cloudformation", "package", *template, "--s3-bucket", "artifacts", "--output-template-file", str(packaged)
+    )
+    # Not known to the local AWS: alarms on a query. The unit tests compare what they say.
+    content = yaml.safe_load(packaged.read_text())
+    content["Resources"] = {
+        name: resource for name, resource in content["Resources"].items() if "Metrics" not in resource["Properties"]
+    }
+    packaged.write_text(yaml.safe_dump(content))
+    run_aws(
+        aws,
+        *("cloudformation", "deploy", "--template-file", str(packaged), "--stack-name", STACK),
+        *("--capabilities", "CAPABILITY_NAMED_IAM", "--parameter-overrides", f"NamePrefix={PREFIX}"),
+        *("RefreshDelaySeconds=2", "MinRefreshIntervalSeconds=1", "VisibleThreshold=6"),
+    )
+    by_template = json.loads(json.dumps(described(aws, PREFIX)).replace(PREFIX, "").replace(' --name-prefix "', '"'))
+    assert by_template == described(aws, "")
+
+    aws.client("cloudformation").delete_stack(StackName=STACK)
+    aws.client("cloudformation").get_waiter("stack_delete_complete").wait(StackName=STACK)
+    assert names(aws) == before
+
+
+def names(aws: MiniStack) -> dict[str, list[str]]:
+    return {
+        "functions": [function["FunctionName"] for function in aws.client("lambda").list_functions()["Functions"]],
+        "tables": aws.client("dynamodb").list_tables()["TableNames"],
+        "queues": aws.client("sqs").list_queues()["QueueUrls"],
+        "roles": [role["RoleName"] for role in aws.client("iam").list_roles()["Roles"]],
+        "rules": [rule["Name"] for rule in aws.client("events").list_rules()["Rules"]],
+        "alarms": [alarm["AlarmName"] for alarm in aws.client("cloudwatch").describe_alarms()["MetricAlarms"]],
+        "dashboards": [d["DashboardName"] for d in aws.client("cloudwatch").list_dashboards()["DashboardEntries"]],
+        "logs": [group["logGroupName"] for group in aws.client("logs").describe_log_groups()["logGroups"]],
+    }
+
+
+def described(aws: MiniStack, prefix: str) -> dict[str, Any]:
+    """What AWS says of the stack, without times and ids."""
+    return {
+        "table": table(aws, f"{prefix}S3EventAggregator"),
+        "queues": [queue(aws, f"{prefix}S3EventAggregatorActionQueue{suffix}") for suffix in ("", "DeadLetter")],
+        "roles": [
+            role(aws, f"{prefix}{name}") for name in ("S3EventAggregatorLambdaRole", "S3AggregatorActionLambdaRole")
+        ],
+        "functions": [function(aws, f"{prefix}{name}") for name in ("S3EventAggregator", "S3StorageGatewayRefresh")],
+        "failed events": failed_events(aws, f"{prefix}S3EventAggregator"),
+        "trigger": trigger(aws, f"{prefix}S3StorageGatewayRefresh"),
+        "rules": [rule(aws, f"{prefix}S3EventAggregator{name}") for name in ("RefreshComplete", "Sweep")],
+        "alarms": alarms(aws, f"{prefix}S3EventAggregator"),
+        "dashboard": dashboard(aws, f"{prefix}S3EventAggregator-us-east-1"),
+    }
+
+
+def table(aws: MiniStack, name: str) -> Any:
+    found = aws.client("dynamodb").describe_table(TableName=name)["Table"]
+    return found["KeySchema"], found["AttributeDefinitions"], found["BillingModeSummary"]["BillingMode"]
+
+
+def queue(aws: MiniStack, name: str) -> Any:
+    url = aws.client("sqs").get_queue_url(QueueName=name)["QueueUrl"]
+    found = aws.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+    wanted = ("MessageRetentionPeriod", "SqsManagedSseEnabled", "DelaySeconds")  # the fixture shortens the visibility
+    documents = {name: json.loads(found[name]) for name in ("RedrivePolicy", "Policy") if found.get(name)}
+    return {name: found[name] for name in wanted}, documents
+
+
+def role(aws: MiniStack, name: str) -> Any:
+    iam = aws.client("iam")
+    policies = iam.list_role_policies(RoleName=name)["PolicyNames"]
+    trust = iam.get_role(RoleName=name)["Role"]["AssumeRolePolicyDocument"]
+    documents = [iam.get_role_policy(RoleName=name, PolicyName=policy)["PolicyDocument"] for policy in policies]
+    return trust, policies, documents
+
+
+def function(aws: MiniStack, name: str) -> Any:
+    found = aws.client("lambda").get_function_configuration(FunctionName=name)
+    wanted = ("Handler", "Runtime", "Architectures", "MemorySize", "Timeout", "LoggingConfig", "CodeSha256", "Role")
+    variables = found["Environment"]["Variables"]
+    recursion = aws.client("lambda").get_function_recursion_config(FunctionName=name)["RecursiveLoop"]
+    [group] = aws.client("logs").describe_log_groups(logGroupNamePrefix=f"/aws/lambda/{name}")["logGroups"]
+    ours = {name: value for name, value in variables.items() if not name.startswith("AWS_ENDPOINT_URL")}
+    return {name: found[name] for name in wanted}, ours, recursion, group["retentionInDays"]
+
+
+def failed_events(aws: MiniStack, name: str) -> Any:
+    found = aws.client("lambda").get_function_event_invoke_config(FunctionName=name)
+    return {name: found[name] for name in ("MaximumRetryAttempts", "MaximumEventAgeInSeconds", "DestinationConfig")}
+
+
+def trigger(aws: MiniStack, name: str) -> Any:
+    [found] = aws.client("lambda").list_event_source_mappings(FunctionName=name)["EventSourceMappings"]
+    return {name: found[name] for name in ("EventSourceArn", "BatchSize", "FunctionResponseTypes")}
+
+
+def rule(aws: MiniStack, name: str) -> Any:
+    found = aws.client("events").describe_rule(Name=name)
+    targets = aws.client("events").list_targets_by_rule(Rule=name)["Targets"]
+    pattern = json.loads(found.get("EventPattern") or "{}")
+    return found["State"], pattern, found.get("ScheduleExpression"), targets
+
+
+def alarms(aws: MiniStack, prefix: str) -> Any:
+    found = aws.client("cloudwatch").describe_alarms(AlarmNamePrefix=prefix)["MetricAlarms"]
+    wanted = (
+        *("AlarmName", "AlarmDescription", "Namespace", "MetricName", "Dimensions", "Statistic", "Period"),
+        *("EvaluationPeriods", "DatapointsToAlarm", "ComparisonOperator", "Threshold", "TreatMissingData"),
+    )
+    of_each = [{name: alarm.get(name) for name in wanted} for alarm in found]
+    return sorted((alarm for alarm in of_each if alarm["MetricName"]), key=lambda alarm: str(alarm["AlarmName"]))
+
+
+def dashboard(aws: MiniStack, name: str) -> Any:
+    return json.loads(aws.client("cloudwatch").get_dashboard(DashboardName=name)["DashboardBody"])

@@ -1,0 +1,462 @@
+"""attach-bucket.sh and detach-bucket.sh against a small AWS behind the CLI, which keeps what is written.
+
+It can kill the script after any write, and lose a notification as S3 does when two put theirs at once.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+AWS = """\
+import json, os, pathlib, signal, sys
+
+here = pathlib.Path(__file__).parent
+file = here / "state.json"
+state = json.loads(file.read_text())
+words = sys.argv[1:]
+while words[0] in ("--region", "--output", "--endpoint-url"):
+    words = words[2:]
+operation, flags = words[1:2], words[2:]
+operation = operation[0] if operation else words[0]
+
+def flag(name):
+    return flags[flags.index(name) + 1]
+
+def content(name):
+    return json.loads(pathlib.Path(flag(name).removeprefix("file://")).read_text())
+
+def absent(code="ResourceNotFoundException"):
+    sys.exit(f"\\nAn error occurred ({code}) when calling the operation: it is not there")
+
+def statement(source, account):
+    conditions = {"ArnLike": {"AWS:SourceArn": source}}
+    if account:
+        conditions["StringEquals"] = {"AWS:SourceAccount": account}
+    service = "s3" if ":s3:" in source else "events"
+    return {"Principal": {"Service": f"{service}.amazonaws.com"}, "Condition": conditions}
+
+answer = None
+match operation:
+    case "--version":
+        print("aws-cli/2.18.0 Python/3.12.6 Linux/6.1 exe/x86_64")
+    case "get-caller-identity":
+        print("123456789012\\tarn:aws:iam::123456789012:user/me")
+    case "get-bucket-location":
+        print("None")
+    case "get-function-configuration" | "get-queue-url":
+        state["stack"] or absent()
+        print("https://sqs.us-east-1.amazonaws.com/123456789012/Q")
+    case "get-policy":
+        print(json.dumps({"Statement": list(state["policy"].values())})) if state["policy"] else absent()
+    case "get-bucket-notification-configuration":
+        print(json.dumps(state["notifications"][flag("--bucket")] or ""))
+    case "describe-rule":
+        print(json.dumps(state["rule"])) if state["rule"] else absent()
+    case "list-targets-by-rule":
+        state["rule"] or absent()
+        print(json.dumps(state["targets"][0] if state["targets"] else None))
+    case "describe-alarms":
+        print(json.dumps({"MetricAlarms": []}))
+    case "list-file-shares":
+        print(json.dumps({"FileShareInfoList": state["shares"]}))
+    case "describe-nfs-file-shares" | "describe-smb-file-shares":
+        kind, arns = operation[9:12].upper(), flags[flags.index("--file-share-arn-list") + 1 :]
+        assert len(arns) <= 10
+        found = [share for share in state["shares"] if share["FileShareARN"] in arns]
+        assert all(share["FileShareType"] == kind for share in found)
+        print(json.dumps({f"{kind}FileShareInfoList": found}))
+    case "send-message":
+        answer = {"delay": int(flag("--delay-seconds")), "attributes": flag("--message-attributes")}
+        assert flag("--message-body") == "{}"
+        state["messages"].append(answer)
+    case "add-permission":
+        account = flag("--source-account") if "--source-account" in flags else None
+        answer = state["policy"][flag("--statement-id")] = statement(flag("--source-arn"), account)
+    case "remove-permission":
+        answer = state["policy"].pop(flag("--statement-id"))
+    case "put-rule":
+        answer = state["rule"] = content("--cli-input-json")
+    case "put-targets":
+        answer = state["targets"] = content("--targets")
+    case "remove-targets":
+        answer = state["targets"] = []
+    case "delete-rule":
+        assert not state["targets"], "EventBridge deletes no rule that has targets"
+        answer = state["rule"]
+        state["rule"] = None
+    case "put-bucket-notification-configuration":
+        answer = state["notifications"][flag("--bucket")] = content("--notification-configuration")
+        if state["overwritten"]:
+            state["notifications"][flag("--bucket")] = {"EventBridgeConfiguration": {}}
+    case _ if operation in ("describe-table", "list-event-source-mappings") or operation.startswith("delete-"):
+        absent()  # the rest of the stack
+    case _:
+        sys.exit(f"unexpected: {sys.argv}")
+state["calls"].append(sys.argv[1:])
+if answer is not None:
+    state["writes"].append(operation)
+file.write_text(json.dumps(state))
+if answer is not None and len(state["writes"]) == state["killed_after"]:
+    os.killpg(os.getpgrp(), signal.SIGKILL)
+"""
+
+ARN = "arn:aws:lambda:us-east-1:123456789012:function:S3EventAggregator"
+RULE_ARN = "arn:aws:events:us-east-1:123456789012:rule/S3EventAggregatorObjectChanges"
+THEIRS = {"Id": "audit", "QueueArn": "arn:aws:sqs:us-east-1:123456789012:q", "Events": ["s3:ObjectTagging:*"]}
+
+
+@dataclass
+class Account:
+    """An AWS account with a stack and two buckets, of which the first notifies somebody else already."""
+
+    folder: Path
+    env: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def state(self) -> Any:
+        return json.loads((self.folder / "bin/state.json").read_text())
+
+    def change(self, **changed: Any) -> None:
+        (self.folder / "bin/state.json").write_text(json.dumps(self.state | changed))
+
+    def run(self, script: str, *arguments: str, killed_after: int = 0) -> tuple[int, str, list[str]]:
+        """The script's exit code, what it prints, and the operations by which it wrote."""
+        self.change(writes=[], killed_after=killed_after)
+        done = subprocess.run(
+            [self.folder / "scripts" / script, "--region", "us-east-1", *arguments],
+            env={"PATH": f"{self.folder / 'bin'}:/usr/bin:/bin"} | self.env,
+            start_new_session=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        return done.returncode, done.stdout, self.state["writes"]
+
+    def attach(self, *arguments: str) -> list[str]:
+        """Attaches my-bucket; the operations by which that wrote."""
+        exit_code, output, writes = self.run("attach-bucket.sh", "--bucket", "my-bucket", *arguments)
+        assert exit_code == 0, output
+        return writes
+
+    def detach(self, bucket: str = "my-bucket") -> list[str]:
+        exit_code, output, writes = self.run("detach-bucket.sh", "--bucket", bucket)
+        assert exit_code == 0, output
+        return writes
+
+    def attached(self) -> Any:
+        """All that says that buckets are attached."""
+        return {name: self.state[name] for name in ("policy", "rule", "targets", "notifications")}
+
+    def filters(self) -> list[str]:
+        entries = self.state["notifications"]["my-bucket"].get("LambdaFunctionConfigurations", [])
+        return [
+            rule["Value"]
+            for entry in entries
+            for rule in entry.get("Filter", {"Key": {"FilterRules": []}})["Key"]["FilterRules"]
+        ]
+
+    def detail(self) -> Any:
+        """What the rule asks of the events it takes."""
+        return json.loads(self.state["rule"]["EventPattern"])["detail"]
+
+
+@pytest.fixture
+def account(tmp_path: Path) -> Account:
+    for folder in ("scripts", "s3", "cloudwatch"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    for name, text in {
+        "aws": f"#!{sys.executable} -IS\n{AWS}",
+        "python3": f'#!/bin/sh\nexec "{sys.executable}" -S "$@"\n',
+        "sleep": "#!/bin/sh\n",
+    }.items():
+        program = tmp_path / "bin" / name
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(text)
+        program.chmod(0o755)
+    state = {
+        "stack": True,
+        "policy": {},
+        "rule": None,
+        "targets": [],
+        "notifications": {"my-bucket": {"QueueConfigurations": [THEIRS]}, "other": {}},
+        "messages": [],
+        "shares": [],
+        "calls": [],
+        "overwritten": False,
+    }
+    (tmp_path / "bin/state.json").write_text(json.dumps(state))
+    return Account(tmp_path)
+
+
+def share(number: int, location: str, kind: str = "NFS") -> dict[str, str]:
+    arn = f"arn:aws:storagegateway:us-east-1:123456789012:share/share-{number:08X}"
+    return {"FileShareARN": arn, "FileShareType": kind, "LocationARN": location}
+
+
+# By the bucket's notification
+
+
+def test_a_bucket_is_attached_beside_the_notifications_of_others_and_detached_without_a_trace(account: Account) -> None:
+    before = account.attached()
+    assert account.attach() == ["send-message", "add-permission", "put-bucket-notification-configuration"]
+    notification = account.state["notifications"]["my-bucket"]
+    assert [entry["LambdaFunctionArn"] for entry in notification["LambdaFunctionConfigurations"]] == [ARN]
+    assert notification["QueueConfigurations"] == [THEIRS]
+    assert account.attach() == []
+    assert account.detach() == ["put-bucket-notification-configuration", "remove-permission"]
+    assert account.attached() == before
+    assert account.detach() == []
+
+
+def test_what_changes_until_s3_sends_events_is_asked_for_before_s3_is_told(account: Account) -> None:
+    account.attach()
+    [message] = account.state["messages"]
+    assert message["attributes"] == "bucket-name={DataType=String,StringValue=my-bucket}"
+    assert 360 <= message["delay"] <= 900
+
+
+def test_without_an_initial_refresh_nothing_is_asked_for(account: Account) -> None:
+    assert "send-message" not in account.attach("--no-initial-refresh")
+
+
+def test_a_notification_that_somebody_else_overwrote_is_said_to_be_missing(account: Account) -> None:
+    account.change(overwritten=True)
+    exit_code, output, _ = account.run("attach-bucket.sh", "--bucket", "my-bucket")
+    assert exit_code == 1
+    assert "missing: audit" in output
+    assert "missing: s3-event-aggregator" in output
+    assert "EventBridge is on" in output
+    assert "Then run this again." in output
+
+
+def test_a_bucket_of_no_stack_is_told_how_to_make_one(account: Account) -> None:
+    account.change(stack=False)
+    exit_code, output, writes = account.run("attach-bucket.sh", "--bucket", "my-bucket")
+    assert exit_code == 1
+    assert "scripts/create-stack.sh --region us-east-1 --bucket my-bucket" in output
+    assert writes == []
+
+
+@pytest.mark.parametrize("source", ["notification", "eventbridge"])
+def test_a_dry_run_says_what_would_be_done_and_writes_nothing(account: Account, source: str) -> None:
+    arguments = ("--bucket", "my-bucket", "--event-source", source, "--dry-run")
+    exit_code, output, writes = account.run("attach-bucket.sh", *arguments)
+    assert exit_code == 0, output
+    assert "would ask for a refresh of all of my-bucket" in output
+    assert writes == []
+    account.attach("--event-source", source)
+    exit_code, output, writes = account.run("detach-bucket.sh", "--bucket", "my-bucket", "--dry-run")
+    assert exit_code == 0, output
+    assert "would delete permission for" in output
+    assert writes == []
+
+
+@pytest.mark.parametrize(("source", "is_refused"), [("notification", True), ("eventbridge", False)])
+def test_a_dry_run_says_what_s3_would_refuse_and_eventbridge_would_not(
+    account: Account, source: str, is_refused: bool
+) -> None:
+    account.change(notifications={"my-bucket": {"QueueConfigurations": [{**THEIRS, "Events": ["s3:ObjectCreated:*"]}]}})
+    _, output, _ = account.run("attach-bucket.sh", "--bucket", "my-bucket", "--event-source", source, "--dry-run")
+    assert ("which S3 would refuse" in output) == is_refused
+    assert ("audit: s3:ObjectCreated:*" in output) == is_refused
+
+
+# By EventBridge
+
+
+def test_a_bucket_is_attached_by_a_rule_of_eventbridges(account: Account) -> None:
+    writes = account.attach("--event-source", "eventbridge")
+    put = "put-bucket-notification-configuration"
+    assert writes == ["send-message", "add-permission", "put-rule", "put-targets", put]
+    assert json.loads(account.state["rule"]["EventPattern"]) == {
+        "source": ["aws.s3"],
+        "detail-type": ["Object Created", "Object Deleted"],
+        "detail": {"bucket": {"name": ["my-bucket"]}},
+    }
+    assert account.state["targets"] == [{"Id": "aggregator", "Arn": ARN}]
+    assert list(account.state["policy"].values()) == [
+        {"Principal": {"Service": "events.amazonaws.com"}, "Condition": {"ArnLike": {"AWS:SourceArn": RULE_ARN}}}
+    ]
+    notification = account.state["notifications"]["my-bucket"]
+    assert notification == {"QueueConfigurations": [THEIRS], "EventBridgeConfiguration": {}}
+    assert account.attach() == [], "it keeps its event source"
+
+
+def test_the_rule_goes_with_its_last_bucket(account: Account) -> None:
+    account.attach("--event-source", "eventbridge", "--bucket", "other")
+    assert account.detail() == {"bucket": {"name": ["my-bucket", "other"]}}
+    assert account.detach() == ["put-rule"]
+    assert account.detail() == {"bucket": {"name": ["other"]}}
+    assert account.detach("other") == ["remove-permission", "remove-targets", "delete-rule"]
+    assert (account.state["policy"], account.state["rule"]) == ({}, None)
+    assert account.state["notifications"]["other"] == {"EventBridgeConfiguration": {}}, "others may use it"
+
+
+def test_a_rule_that_lost_its_target_is_mended_and_what_was_missed_is_asked_for(account: Account) -> None:
+    account.attach("--event-source", "eventbridge")
+    account.change(targets=[])
+    assert account.attach() == ["send-message", "put-targets"]
+
+
+def test_a_bucket_changes_its_event_source_by_the_new_one_first_and_keeps_its_prefixes(account: Account) -> None:
+    account.attach("--prefix", "a b/", "--prefix", "ü/")
+    before = account.attached()
+    put = "put-bucket-notification-configuration"
+    writes = account.attach("--event-source", "eventbridge")
+    assert writes == ["send-message", "add-permission", "put-rule", "put-targets", put, put, "remove-permission"]
+    assert account.detail() == {
+        "bucket": {"name": ["my-bucket"]},
+        "object": {"key": [{"prefix": "a b/"}, {"prefix": "ü/"}]},
+    }
+    writes = account.attach("--event-source", "notification")
+    rule_goes = ["remove-permission", "remove-targets", "delete-rule"]
+    assert writes == ["send-message", "add-permission", put, *rule_goes]
+    before["notifications"]["my-bucket"]["EventBridgeConfiguration"] = {}
+    assert account.attached() == before
+
+
+def test_a_bucket_left_between_two_event_sources_is_mended_in_both(account: Account) -> None:
+    account.attach("--event-source", "eventbridge")
+    by_eventbridge = account.state["policy"]
+    account.attach("--event-source", "notification")
+    by_notification = account.state["policy"]
+    account.attach("--event-source", "eventbridge")
+    account.change(policy=by_eventbridge | by_notification, notifications={"my-bucket": {}})
+    put = "put-bucket-notification-configuration"
+    assert account.attach() == ["send-message", put, put]
+    notification = account.state["notifications"]["my-bucket"]
+    assert sorted(notification) == ["EventBridgeConfiguration", "LambdaFunctionConfigurations"]
+
+
+def test_a_stack_is_deleted_with_all_that_attached_its_buckets(account: Account) -> None:
+    account.attach("--event-source", "eventbridge")
+    account.run("attach-bucket.sh", "--bucket", "other", "--prefix", "a/")
+    account.change(stack=False)  # nothing else of it is there
+    exit_code, output, _ = account.run("delete-stack.sh", "--yes")
+    assert exit_code == 0, output
+    assert account.attached() == {
+        "policy": {},
+        "rule": None,
+        "targets": [],
+        "notifications": {
+            "my-bucket": {"QueueConfigurations": [THEIRS], "EventBridgeConfiguration": {}},
+            "other": {},
+        },
+    }
+
+
+# Killed
+
+
+@pytest.mark.parametrize(("source", "writes"), [("notification", 3), ("eventbridge", 5)])
+def test_killed_after_any_write_a_script_ends_right_when_it_is_run_again(
+    account: Account, source: str, writes: int
+) -> None:
+    arguments = ("--bucket", "my-bucket", "--event-source", source)
+    account.attach("--event-source", source)
+    attached = account.attached()
+    assert len(account.state["writes"]) == writes
+    detach_writes = len(account.detach())
+    detached = account.attached()
+    for number in range(1, writes + 1):
+        account.change(messages=[], notifications={"my-bucket": {"QueueConfigurations": [THEIRS]}, "other": {}})
+        account.run("attach-bucket.sh", *arguments, killed_after=number)
+        assert account.state["messages"], "asked for before anything else is written"
+        again = account.attach("--event-source", source)
+        assert account.attached() == attached
+        assert again[:1] == (["send-message"] if number < writes else []), "and again, if anything was left to write"
+        if number < detach_writes:
+            account.run("detach-bucket.sh", "--bucket", "my-bucket", killed_after=number)
+        account.detach()
+        assert account.attached() == detached
+
+
+# Prefixes
+
+
+def test_only_the_keys_below_the_prefixes_are_told_of_until_all_are_again(account: Account) -> None:
+    account.attach("--prefix", "photos/2026/", "--prefix", "a b+ü=/", "--prefix", "photos/")
+    assert account.filters() == ["a+b%2B%C3%BC%3D/", "photos/"], "encoded, and without those below another"
+    assert account.attach() == [], "they stay"
+    put = "put-bucket-notification-configuration"
+    assert account.attach("--prefix", "photos/") == ["send-message", put]
+    assert account.filters() == ["photos/"]
+    assert account.attach("--all-keys") == ["send-message", put]
+    assert account.filters() == []
+    account.detach()
+    assert account.state["notifications"]["my-bucket"] == {"QueueConfigurations": [THEIRS]}
+
+
+def test_buckets_with_and_without_prefixes_share_a_rule(account: Account) -> None:
+    account.attach("--event-source", "eventbridge", "--prefix", "a/")
+    account.run("attach-bucket.sh", "--bucket", "other", "--event-source", "eventbridge")
+    ours = {"bucket": {"name": ["my-bucket"]}, "object": {"key": [{"prefix": "a/"}]}}
+    assert account.detail() == {"$or": [{"bucket": {"name": ["other"]}}, ours]}
+    account.attach("--all-keys")
+    assert account.detail() == {"bucket": {"name": ["my-bucket", "other"]}}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--prefix", ""], "give --all-keys"),
+        (["--prefix", "/photos/"], "begin with no slash"),
+        (["--prefix", "a/", "--all-keys"], "contradict each other"),
+        (["--event-source", "sns"], "one of notification eventbridge"),
+        (["--event-source"], "needs a value"),
+    ],
+)
+def test_a_flag_that_cannot_be_meant_is_refused(account: Account, arguments: list[str], message: str) -> None:
+    exit_code, output, writes = account.run("attach-bucket.sh", "--bucket", "my-bucket", *arguments)
+    assert exit_code == 1
+    assert message in output
+    assert writes == []
+
+
+def test_the_prefixes_are_those_that_the_buckets_shares_show(account: Account) -> None:
+    nfs = [share(number, f"arn:aws:s3:::my-bucket/team {number:02}/") for number in range(12)]
+    others = [share(90, "arn:aws:s3:::other/x/"), share(91, "arn:aws:s3:::my-bucket/smb/", "SMB")]
+    account.change(shares=nfs + others)
+    account.env["AWS_ENDPOINT_URL_STORAGE_GATEWAY"] = "http://gateway"
+    account.attach("--prefixes-from-shares")
+    assert account.filters() == ["smb/", *(f"team+{number:02}/" for number in range(12))]
+    calls = [call for call in account.state["calls"] if "storagegateway" in call]
+    assert [call[call.index("storagegateway") + 1] for call in calls] == [
+        "list-file-shares",
+        "describe-nfs-file-shares",
+        "describe-nfs-file-shares",
+        "describe-smb-file-shares",
+    ]
+    assert all(call[call.index("--endpoint-url") + 1] == "http://gateway" for call in calls)
+
+
+def test_a_share_of_the_whole_bucket_needs_all_keys(account: Account) -> None:
+    account.change(shares=[share(1, "arn:aws:s3:::my-bucket/a/"), share(2, "arn:aws:s3:::my-bucket")])
+    account.attach("--prefixes-from-shares")
+    assert account.filters() == []
+
+
+@pytest.mark.parametrize(
+    ("location", "message"),
+    [
+        ("arn:aws:s3:::other/a/", "No file share in this account and region shows the bucket my-bucket"),
+        ("arn:aws:s3:us-east-1:123456789012:accesspoint/ap/a/", "Give the prefixes by --prefix."),
+    ],
+)
+def test_shares_that_tell_no_prefix_stop_the_script_before_it_writes(
+    account: Account, location: str, message: str
+) -> None:
+    account.change(shares=[share(1, location)])
+    exit_code, output, writes = account.run("attach-bucket.sh", "--bucket", "my-bucket", "--prefixes-from-shares")
+    assert exit_code == 1
+    assert message in output
+    assert writes == []

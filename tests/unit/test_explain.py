@@ -1,0 +1,477 @@
+"""What explain.sh concludes from what is known about a key, and from what it says so."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from event_aggregator.observability import timestamp
+from operate.explain import Answer, Outcome, as_json, conclude, evidence, exit_status
+from operate.facts import Closed, Facts, S3Object, Share, Window, excluded_by, way_to, will_read
+from operate.refresh_log import Refresh, read_log
+
+AT = 1_790_000_000_000
+CHANGED = AT - 600_000
+MINUTE = 60_000
+
+
+def refresh(accepted: int, *folders: str, recursive: bool = False, completed: int | None = None) -> Refresh:
+    return Refresh(accepted, list(folders or ("/", "2024")), recursive, "w1", completed)
+
+
+def share(**known: Any) -> Share:
+    """A share on photos/, which was refreshed last before the change."""
+    plain = Share("share-1", "photos/", "AVAILABLE", "/2024/a.jpg", ["/", "2024"], last_accepted=CHANGED - MINUTE)
+    return replace(plain, **known)
+
+
+def facts(*shares: Share, **known: Any) -> Facts:
+    plain = Facts(
+        at=AT,
+        bucket="my-bucket",
+        key="photos/2024/a.jpg",
+        folder="/photos/2024",
+        object=S3Object(True, CHANGED, 1024),
+        notified=True,
+        excluded_by=[],
+        ignored="StorageGateway",
+        window=None,
+        closed=None,
+        shares=list(shares),
+        others={},
+        unresolved=[],
+        log_since=CHANGED - 3_000,
+        mend="scripts/create-stack.sh --bucket my-bucket",
+        aggregator_log="aws logs tail the aggregator's",
+        refresh_log="aws logs tail the refresh function's",
+    )
+    return replace(plain, **known)
+
+
+def the_answer(known: Facts) -> Answer:
+    (answer,) = conclude(known)
+    return answer
+
+
+def status(known: Facts) -> int:
+    return exit_status(conclude(known))
+
+
+# Refreshed
+
+
+def test_a_refresh_of_its_folder_after_the_change_makes_it_visible_and_says_when() -> None:
+    done = refresh(CHANGED + 32_000, completed=CHANGED + 34_000)
+    known = facts(share(refreshes=[done], last_accepted=done.accepted))
+    answer = the_answer(known)
+    assert answer.outcome is Outcome.VISIBLE
+    assert answer.text == (
+        "Visible since the refresh that was accepted after the change, at 2026-09-21 14:03:52 UTC (9 min ago);"
+        " complete at 2026-09-21 14:03:54 UTC (9 min ago)."
+    )
+    assert status(known) == 0
+
+
+def test_a_refresh_whose_end_nothing_told_of_counts_as_well() -> None:
+    answer = the_answer(facts(share(refreshes=[refresh(CHANGED + 32_000)])))
+    assert answer.outcome is Outcome.VISIBLE
+    assert answer.text.endswith("no event told of its end.")
+
+
+def test_a_recursive_refresh_of_a_folder_above_counts() -> None:
+    whole = refresh(CHANGED + 32_000, "/", recursive=True)
+    assert the_answer(facts(share(refreshes=[whole]))).outcome is Outcome.VISIBLE
+
+
+def test_a_refresh_in_rounds_counts_when_the_last_folder_on_the_way_was_read() -> None:
+    rounds = [refresh(CHANGED + 10_000, "/"), refresh(CHANGED + 90_000, "2024", recursive=True)]
+    assert the_answer(facts(share(refreshes=rounds[:1]))).outcome is Outcome.MISSED
+    answer = the_answer(facts(share(refreshes=rounds)))
+    assert answer.outcome is Outcome.VISIBLE
+    assert "14:04:50" in answer.text
+
+
+def test_a_refresh_of_another_folder_does_not_count() -> None:
+    assert the_answer(facts(share(refreshes=[refresh(CHANGED + 32_000, "/", "20")]))).outcome is Outcome.MISSED
+
+
+def test_a_refresh_before_the_change_does_not_count() -> None:
+    assert the_answer(facts(share(refreshes=[refresh(CHANGED - 3_001)]))).outcome is Outcome.MISSED
+
+
+@pytest.mark.parametrize("later", [-3_000, 0, 2_999])
+def test_a_refresh_at_about_the_time_of_the_change_may_have_missed_it(later: int) -> None:
+    known = facts(share(refreshes=[refresh(CHANGED + later)]))
+    answer = the_answer(known)
+    assert answer.outcome is Outcome.UNSURE
+    assert "at about the time of the change" in answer.text
+    assert status(known) == 2
+
+
+def test_of_an_upload_in_parts_it_is_not_known_when_it_ended() -> None:
+    in_parts = S3Object(True, CHANGED, 1024, in_parts=True)
+    refreshes = [refresh(CHANGED + 32_000), refresh(CHANGED + 92_000)]
+    answer = the_answer(facts(share(refreshes=refreshes), object=in_parts))
+    assert answer.outcome is Outcome.UNSURE
+    assert "refreshed last at 2026-09-21 14:04:52 UTC" in answer.text
+    none = the_answer(facts(share(), object=in_parts))
+    assert none.outcome is Outcome.MISSED
+    assert none.then[0] == "look again in a minute: an upload in parts may have ended just now"
+
+
+def test_a_refresh_that_is_not_complete_is_waited_for() -> None:
+    known = facts(share(refreshes=[refresh(AT - 20_000)], in_progress_since=AT - 20_010))
+    answer = the_answer(known)
+    assert answer.outcome is Outcome.REFRESHING
+    assert status(known) == 1
+
+
+def test_a_refresh_in_progress_that_began_after_the_covering_one_does_not_take_its_place() -> None:
+    known = facts(share(refreshes=[refresh(CHANGED + 32_000)], in_progress_since=AT - 20_000))
+    assert the_answer(known).outcome is Outcome.VISIBLE
+
+
+def test_what_was_deleted_is_gone_since_the_refresh_after_it() -> None:
+    known = facts(share(refreshes=[refresh(CHANGED + 32_000)]), object=S3Object(False, CHANGED))
+    assert the_answer(known).text.startswith("Gone from the share by the refresh")
+
+
+# To come
+
+
+def test_a_share_that_waits_says_why_and_what_to_do() -> None:
+    waiting = Window(CHANGED, AT + MINUTE, reads=True, reason="refused 3 times: the gateway is not connected")
+    known = facts(share(waiting=waiting))
+    answer = the_answer(known)
+    assert answer.outcome is Outcome.WAITS
+    assert "refused 3 times: the gateway is not connected" in answer.text
+    assert answer.then[0].startswith("see whether its gateway is running")
+    assert status(known) == 1
+
+
+def test_a_share_that_is_not_available_is_to_be_looked_at() -> None:
+    waiting = Window(CHANGED, AT - 1, reads=True, reason="try 1 was refused: it is UNAVAILABLE")
+    answer = the_answer(facts(share(waiting=waiting, status="UNAVAILABLE")))
+    assert "The next try is due now." in answer.text
+    assert answer.then == ["the share is UNAVAILABLE: look at it in the Storage Gateway console"]
+
+
+def test_a_share_that_waits_for_its_turn_is_well_unless_it_is_long_overdue() -> None:
+    waiting = Window(CHANGED, AT + MINUTE, reads=True, reason="it was asked a moment ago")
+    assert the_answer(facts(share(waiting=waiting))).then == ["wait: nothing is wrong"]
+    late = replace(waiting, due=AT - 16 * MINUTE)
+    assert the_answer(facts(share(waiting=late))).then == ["that is long ago: aws logs tail the refresh function's"]
+
+
+def test_what_waits_of_other_folders_is_not_this_change() -> None:
+    waiting = Window(CHANGED, AT + MINUTE, reads=False, reason="it was asked a moment ago")
+    assert the_answer(facts(share(waiting=waiting))).outcome is Outcome.MISSED
+
+
+def test_a_refresh_that_has_not_reached_the_share_is_on_its_way() -> None:
+    answer = the_answer(facts(share(handed_over=AT - 2_000)))
+    assert answer.outcome is Outcome.REFRESHING
+    assert answer.then == []
+
+
+def test_a_window_that_holds_its_folder_says_when_it_is_due() -> None:
+    window = Window(AT - 10_000, AT + 20_000, reads=True)
+    known = facts(share(in_window=True), window=window)
+    answer = the_answer(known)
+    assert answer.outcome is Outcome.DUE
+    assert "will be refreshed at 2026-09-21 14:13:40 UTC (in 20 s)" in answer.text
+    assert status(known) == 1
+    late = the_answer(facts(share(in_window=True), window=replace(window, due=AT - 16 * MINUTE)))
+    assert "It was due at" in late.text
+    assert late.then == ["that is long ago: aws logs tail the refresh function's"]
+
+
+def test_an_open_window_does_not_undo_what_is_visible() -> None:
+    known = facts(
+        share(refreshes=[refresh(CHANGED + 32_000)], in_window=True), window=Window(AT, AT + 30_000, reads=True)
+    )
+    assert the_answer(known).outcome is Outcome.VISIBLE
+
+
+# Nothing
+
+
+def test_no_refresh_and_no_window_means_that_no_event_arrived_and_says_what_to_check() -> None:
+    known = facts(share())
+    answer = the_answer(known)
+    assert answer.outcome is Outcome.MISSED
+    assert [step.split(" ")[0] for step in answer.then] == ["whether", "who", "whether"]
+    assert "'StorageGateway'" in answer.then[1]
+    assert status(known) == 1
+    assert len(the_answer(facts(share(), ignored="")).then) == 2
+
+
+def test_the_event_of_a_change_of_the_last_minute_is_expected() -> None:
+    fresh = S3Object(True, AT - 59_000, 1)
+    assert the_answer(facts(share(), object=fresh)).outcome is Outcome.EXPECTED
+    assert the_answer(facts(share(), object=fresh, notified=False)).outcome is Outcome.MISSED
+    assert the_answer(facts(share(), object=fresh, excluded_by=["suffix .csv"])).outcome is Outcome.MISSED
+
+
+def test_a_bucket_that_does_not_notify_the_stack_is_to_be_attached() -> None:
+    (step,) = the_answer(facts(share(), notified=False)).then
+    assert step.endswith("scripts/create-stack.sh --bucket my-bucket")
+
+
+def test_a_filter_that_leaves_the_key_out_is_named() -> None:
+    known = facts(share(), excluded_by=["suffix .csv"])
+    assert the_answer(known).then == ["the notification's filter leaves it out: suffix .csv"]
+    assert "my-bucket notifies this stack, but not of this key: its filter is suffix .csv." in evidence(known)
+
+
+def test_a_log_that_lacks_refreshes_leaves_it_open_only_if_the_table_knows_of_one() -> None:
+    lacks = "The log could not be read."
+    known = facts(share(log_lacks=lacks, last_accepted=CHANGED + MINUTE))
+    assert the_answer(known).outcome is Outcome.UNSURE
+    assert status(known) == 2
+    assert lacks in evidence(known)
+    assert the_answer(facts(share(log_lacks=lacks))).outcome is Outcome.MISSED, "it was refreshed before the change"
+    assert the_answer(facts(share(log_lacks=lacks, last_accepted=None))).outcome is Outcome.MISSED
+
+
+# What S3 does not have, or does not tell
+
+
+def test_a_key_that_is_not_in_s3_is_not_to_be_shown() -> None:
+    known = facts(share(), object=S3Object(False))
+    assert the_answer(known).outcome is Outcome.ABSENT
+    assert status(known) == 0
+
+
+def test_a_key_that_was_deleted_a_moment_ago_is_still_to_come() -> None:
+    window = Window(AT - 10_000, AT + 20_000, reads=True)
+    known = facts(share(in_window=True), object=S3Object(False), window=window)
+    assert the_answer(known).text.startswith("There is no such object; if it was deleted a moment ago: It will be")
+    assert status(known) == 1
+
+
+def test_of_a_folder_without_an_object_nothing_can_be_told() -> None:
+    known = facts(share(), object=S3Object(False, is_folder=True))
+    assert "ask for a file in it" in the_answer(known).text
+    assert "There are objects below it: it is a folder." in evidence(known)
+    assert status(known) == 2
+
+
+def test_what_s3_does_not_tell_is_said() -> None:
+    known = facts(share(), object=S3Object(None, not_told=["S3 refused HeadObject"]))
+    assert the_answer(known).then == ["S3 refused HeadObject"]
+    assert evidence(known)[:2] == ["S3 does not let us see whether it has it.", "S3 refused HeadObject"]
+    assert status(known) == 2
+
+
+# Shares
+
+
+def test_each_share_has_an_answer_and_the_worst_one_is_the_exit_status() -> None:
+    visible = share(refreshes=[refresh(CHANGED + 32_000)])
+    unsure = share(share="share-2", refreshes=[refresh(CHANGED)])
+    missed = share(share="share-3")
+    assert [answer.share for answer in conclude(facts(visible, unsure, missed))] == ["share-1", "share-2", "share-3"]
+    assert status(facts(visible, unsure, missed)) == 1
+    assert status(facts(visible, unsure)) == 2
+    assert status(facts(visible)) == 0
+
+
+def test_a_key_outside_every_prefix_is_shown_by_nobody_and_that_is_well() -> None:
+    known = facts(others={"share-2": "videos/"})
+    assert the_answer(known).outcome is Outcome.NOT_SHOWN
+    assert status(known) == 0
+    assert "share-2 does not show it: it shows only what lies below /videos/." in evidence(known)
+
+
+def test_a_bucket_without_a_share_is_wrong() -> None:
+    assert the_answer(facts()).outcome is Outcome.NO_SHARE
+    assert status(facts()) == 1
+    assert "No file share is known to show my-bucket." in evidence(facts())
+
+
+def test_a_share_of_which_it_is_not_known_what_it_shows_may_be_the_one() -> None:
+    known = facts(others={"share-2": "videos/"}, unresolved=["share-3 shows an access point"])
+    assert the_answer(known).then == ["share-3 shows an access point"]
+    assert status(known) == 2
+
+
+def test_a_key_with_an_empty_name_cannot_be_shown() -> None:
+    assert the_answer(facts(share(path="/2024//a.jpg"))).outcome is Outcome.IMPOSSIBLE
+    assert the_answer(facts(share(path="//a.jpg"))).outcome is Outcome.IMPOSSIBLE
+    assert the_answer(facts(share(path="/2024/"))).outcome is Outcome.MISSED, "a folder's marker"
+    assert the_answer(facts(share(path="/"))).outcome is Outcome.MISSED, "the marker of the share's own root"
+
+
+# The evidence
+
+
+def test_the_evidence_tells_of_s3_the_shares_the_notification_the_windows_and_the_log() -> None:
+    known = facts(
+        share(
+            status="UPDATING",
+            refreshes=[refresh(CHANGED + n * MINUTE, completed=CHANGED + n * MINUTE + 2_000) for n in (1, 2, 3)],
+            last_accepted=CHANGED + 3 * MINUTE,
+            in_progress_since=AT - 5_000,
+            waiting=Window(CHANGED, AT, reads=False, reason="it was asked a moment ago"),
+        ),
+        window=Window(AT - 10_000, AT + 20_000, reads=False),
+        closed=Closed(CHANGED, CHANGED + 30_000, reads=True, unfinished=True),
+    )
+    assert evidence(known) == [
+        "S3 has it, 1,024 bytes, changed last at 2026-09-21 14:03:20 UTC (10 min ago).",
+        "share-1 shows /photos/ of the bucket, and the file as /2024/a.jpg; the share is UPDATING.",
+        "my-bucket notifies this stack of changes of this key (its notification configuration).",
+        "The bucket's window is open since 2026-09-21 14:13:10 UTC (10 s ago), due 2026-09-21 14:13:40 UTC (in 20 s),"
+        " and will not read /photos/2024.",
+        "The refresh of its last window began at 2026-09-21 14:03:50 UTC (10 min ago), for changes since"
+        " 2026-09-21 14:03:20 UTC; it read /photos/2024; not every share is asked yet (the table).",
+        "share-1 accepted a refresh last: at 2026-09-21 14:06:20 UTC (7 min ago) (the table).",
+        "share-1 is refreshing since 2026-09-21 14:13:15 UTC (5 s ago) (the table).",
+        "For share-1 only other folders wait: it was asked a moment ago (the table).",
+        "share-1 accepted 3 times since 2026-09-21 14:03:17 UTC to read /photos/2024: the first and the last"
+        " at 2026-09-21 14:04:20 UTC (9 min ago), complete at 2026-09-21 14:04:22 UTC;"
+        " at 2026-09-21 14:06:20 UTC (7 min ago), complete at 2026-09-21 14:06:22 UTC (the log).",
+    ]
+
+
+def test_what_never_happened_is_evidence_too() -> None:
+    lines = evidence(facts(share(last_accepted=None), notified=False))
+    assert "my-bucket does not notify this stack of its changes (its notification configuration)." in lines
+    assert "No window of the bucket is open (the table)." in lines
+    assert "share-1 accepted a refresh last: never (the table)." in lines
+    assert "No refresh of share-1 since 2026-09-21 14:03:17 UTC read /photos/2024 (the log)." in lines
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("/photos/a.jpg", "with its slash at the front; S3's keys have none: photos/a.jpg?"),
+        ("photos/a%20b.jpg", "decoded: photos/a b.jpg"),
+        ("photos/a+b.jpg", "decoded: photos/a b.jpg"),
+        ("photos/2024/", "The key names a folder: its marker"),
+    ],
+)
+def test_a_key_that_may_be_meant_otherwise_is_said_to_be_taken_as_it_is(key: str, said: str) -> None:
+    assert any(said in line for line in evidence(facts(share(), key=key, object=S3Object(False))))
+
+
+def test_a_key_that_exists_is_not_taken_for_an_encoded_one() -> None:
+    assert not any("decoded" in line for line in evidence(facts(share(), key="photos/a%20b.jpg")))
+
+
+def test_deletion_and_an_upload_in_parts_are_evidence() -> None:
+    assert evidence(facts(object=S3Object(False, CHANGED)))[0].startswith("It was deleted at 2026-09-21 14:03:20 UTC")
+    assert "It was uploaded in parts" in evidence(facts(object=S3Object(True, CHANGED, 1, in_parts=True)))[1]
+
+
+def test_programs_get_the_exit_status_the_answers_and_the_facts() -> None:
+    report = json.loads(json.dumps(as_json(facts(share()))))
+    assert (report["status"], report["conclusion"][0]["outcome"]) == (1, "no event")
+    assert report["facts"]["object"]["changed"] == CHANGED
+
+
+# From what AWS answers to facts
+
+
+@pytest.mark.parametrize(
+    ("held", "reads"),
+    [
+        ("*", True),
+        ("/a/b", True),
+        ("/a/b/c", True),  # those above it are read with it
+        ("/a", False),
+        ("/a/bc", False),
+        ("=/a/b", True),
+        ("=/a/b/c", False),
+        ("*/a", True),
+        ("*/", True),
+        ("*/a/b", True),
+        ("*/a/b/c", False),
+    ],
+)
+def test_a_folder_is_read_with_those_above_it(held: str, reads: bool) -> None:
+    assert will_read({held}, "/a/b", "", "folders") is reads
+
+
+def test_what_a_share_does_not_show_makes_it_read_nothing_and_what_it_shows_everything_if_that_is_the_scope() -> None:
+    assert not will_read({"/x"}, "/a/b", "a/", "share")
+    assert will_read({"/a/x"}, "/a/b", "a/", "share")
+    assert not will_read({"/a/x"}, "/a/b", "a/", "folders")
+    assert will_read({"/x"}, "/", "", "folders")
+
+
+def test_the_way_to_a_folder_ends_at_an_empty_name() -> None:
+    assert way_to("/a/b", "") == ["/", "a", "a/b"]
+    assert way_to("/a/b", "a/") == ["/", "b"]
+    assert way_to("/a", "a/") == ["/"]
+    assert way_to("/", "") == ["/"]
+    assert way_to("/a//b", "") == ["/", "a"]
+
+
+def test_a_notification_filter_may_be_encoded() -> None:
+    def entry(**rules: str) -> dict[str, Any]:
+        each = [{"Name": name, "Value": value} for name, value in rules.items()]
+        return {"Filter": {"Key": {"FilterRules": each}}}
+
+    assert excluded_by([{}], "a b/c.csv") == []
+    assert excluded_by([entry(Prefix="a+b/", Suffix=".csv")], "a b/c.csv") == []
+    assert excluded_by([entry(prefix="a b/")], "a b/c.csv") == []
+    assert excluded_by([entry(prefix="b")], "a b/c.csv") == ["prefix b"]
+    txt = entry(prefix="a b/", suffix=".txt")
+    assert excluded_by([txt], "a b/c.csv") == ["prefix a b/ and suffix .txt"]
+    assert excluded_by([txt, entry(suffix=".csv")], "a b/c.csv") == [], "the other entry lets it through"
+    assert excluded_by([], "a b/c.csv") == []
+
+
+@pytest.mark.parametrize(
+    ("folders", "recursive", "reads"),
+    [
+        (["/"], True, True),
+        (["a"], True, True),
+        (["a/b"], True, True),
+        (["a/b/c"], True, False),
+        (["ab", "b", "a/bc"], True, False),
+        (["/", "a"], False, False),
+        (["a/b"], False, True),
+    ],
+)
+def test_a_recursive_refresh_reads_what_is_below_its_folders(folders: list[str], recursive: bool, reads: bool) -> None:
+    assert refresh(AT, *folders, recursive=recursive).reads("a/b") is reads
+    assert not refresh(AT, "a", recursive=True).reads("ab")
+
+
+def line(message: str, at: int, *, share: str = "my-bucket/share-1", correlation: str = "w1", **more: Any) -> str:
+    fields = {"message": message, "timestamp": timestamp(at), "share": share, "correlation_id": correlation}
+    return json.dumps(fields | more)
+
+
+def test_refreshes_are_read_from_the_log_in_order_each_with_its_own_completion() -> None:
+    folders: dict[str, Any] = {"folders": ["/"], "recursive": True}
+    lines = [
+        "START RequestId: 1",
+        '{"_aws": {}}',
+        "null",
+        line("Refreshed my-bucket/share-1: everything", AT + 9_000, **folders),
+        line("Refreshed my-bucket/share-1: everything", AT, **folders),
+        line("my-bucket/share-1 shows what changed, 3.0 s after the first change", AT + 2_000),
+        line("my-bucket/share-1 shows what changed, 3.0 s after the first change", AT + 10_000, correlation="w2"),
+        line("my-bucket/share-1 waits already", AT + 11_000),
+        line("Refreshed my-bucket/share-10: everything", AT, share="my-bucket/share-10", **folders),
+    ]
+    assert read_log([], "my-bucket/share-1") == []
+    assert read_log(lines, "my-bucket/share-1") == [
+        refresh(AT, "/", recursive=True, completed=AT + 2_000),
+        refresh(AT + 9_000, "/", recursive=True),
+    ]
+
+
+def test_of_two_rounds_of_one_window_the_end_of_the_second_is_not_that_of_the_first() -> None:
+    folders: dict[str, Any] = {"folders": ["/"], "recursive": True}
+    lines = [
+        line("Refreshed my-bucket/share-1: everything", AT, **folders),
+        line("Refreshed my-bucket/share-1: everything", AT + 60_000, **folders),
+        line("my-bucket/share-1 shows what changed, 63.0 s after the first change", AT + 62_000),
+    ]
+    assert [one.completed for one in read_log(lines, "my-bucket/share-1")] == [None, AT + 62_000]

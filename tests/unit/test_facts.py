@@ -1,0 +1,236 @@
+"""What S3, the table and the log tell about a key, and what they refuse to."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from botocore.stub import Stubber
+
+from event_aggregator.file_shares import FileShare
+from event_aggregator.settings import Settings
+from event_aggregator.table import Item
+from operate import refresh_log
+from operate.facts import S3Object, Share, Window, s3_object, share_facts
+from operate.refresh_log import Refresh, refreshes_of
+from operate.stack import Stack, StackError
+from tests.unit.test_explain import line
+
+AT = 1_790_000_000_000
+DAY = 24 * 3_600_000
+SHARE = FileShare("arn:aws:storagegateway:us-east-1:1:share/share-1", "AVAILABLE", "my-bucket", "")
+GROUP = "/aws/lambda/S3StorageGatewayRefresh"
+
+
+@pytest.fixture
+def stack() -> Stack:
+    return Stack(boto3.Session(region_name="us-east-1"))
+
+
+@pytest.fixture
+def s3(stack: Stack) -> Iterator[Stubber]:
+    with Stubber(stack.client("s3")) as stub:
+        yield stub
+        stub.assert_no_pending_responses()
+
+
+@pytest.fixture
+def logs(stack: Stack) -> Iterator[Stubber]:
+    with Stubber(stack.client("logs")) as stub:
+        yield stub
+        stub.assert_no_pending_responses()
+
+
+def a_time(epoch_ms: int) -> datetime:
+    return datetime.fromtimestamp(epoch_ms / 1000, UTC)
+
+
+# S3
+
+
+def test_an_object_has_a_time_and_a_size_and_its_etag_tells_whether_it_was_uploaded_in_parts(
+    stack: Stack, s3: Stubber
+) -> None:
+    for etag in ('"aaa"', '"aaa-3"'):
+        s3.add_response("head_object", {"LastModified": a_time(AT), "ContentLength": 7, "ETag": etag})
+    assert s3_object(stack, "my-bucket", "a") == S3Object(True, AT, 7)
+    assert s3_object(stack, "my-bucket", "a") == S3Object(True, AT, 7, in_parts=True)
+
+
+def test_of_a_deleted_object_the_delete_marker_tells_when(stack: Stack, s3: Stubber) -> None:
+    s3.add_client_error("head_object", "404", http_status_code=404)
+    markers = [
+        {"Key": "a", "IsLatest": False, "LastModified": a_time(AT - 1_000)},
+        {"Key": "a", "IsLatest": True, "LastModified": a_time(AT)},
+        {"Key": "ab", "IsLatest": True, "LastModified": a_time(AT + 1_000)},
+    ]
+    s3.add_response("list_object_versions", {"DeleteMarkers": markers})
+    s3.add_response("list_objects_v2", {})
+    assert s3_object(stack, "my-bucket", "a") == S3Object(False, AT)
+    s3.add_client_error("head_object", "404", http_status_code=404)
+    s3.add_response("list_object_versions", {"DeleteMarkers": markers[2:]})
+    s3.add_response("list_objects_v2", {})
+    assert s3_object(stack, "my-bucket", "a") == S3Object(False), "the marker is of a longer key"
+
+
+def test_a_key_with_objects_below_it_is_a_folder(stack: Stack, s3: Stubber) -> None:
+    s3.add_client_error("head_object", "404", http_status_code=404)
+    s3.add_response("list_object_versions", {})
+    s3.add_response(
+        "list_objects_v2", {"Contents": [{"Key": "a/b"}]}, {"Bucket": "my-bucket", "Prefix": "a/", "MaxKeys": 1}
+    )
+    assert s3_object(stack, "my-bucket", "a/") == S3Object(False, is_folder=True)
+
+
+def test_what_s3_denies_is_said_and_stops_nothing(stack: Stack, s3: Stubber) -> None:
+    s3.add_client_error("head_object", "403", http_status_code=403)
+    (denied,) = s3_object(stack, "my-bucket", "a").not_told
+    assert "HeadObject" in denied
+    s3.add_client_error("head_object", "404", http_status_code=404)
+    s3.add_client_error("list_object_versions", "AccessDenied", http_status_code=403)
+    s3.add_client_error("list_objects_v2", "AccessDenied", http_status_code=403)
+    found = s3_object(stack, "my-bucket", "a")
+    assert found.exists is False
+    assert [text.partition(":")[0] for text in found.not_told] == [
+        "Whether it has a delete marker is not known",
+        "Whether it is a folder is not known",
+    ]
+
+
+def test_any_other_failure_of_s3_is_one(stack: Stack, s3: Stubber) -> None:
+    s3.add_client_error("head_object", "500", http_status_code=500)
+    with pytest.raises(ClientError):
+        s3_object(stack, "my-bucket", "a")
+    s3.add_client_error("head_object", "404", http_status_code=404)
+    s3.add_client_error("list_object_versions", "InternalError", http_status_code=500)
+    with pytest.raises(ClientError):
+        s3_object(stack, "my-bucket", "a")
+
+
+# The table
+
+
+def known(item: Item, of_bucket: Item, *, prefix: str = "", **settings: str) -> Share:
+    share = FileShare(SHARE.arn, "AVAILABLE", "my-bucket", prefix)
+    read = Settings.read({"TABLE_NAME": "t", "QUEUE_URL": "q"} | settings)
+    return share_facts(share, item, of_bucket, key="a/b.txt", settings=read, at=AT)
+
+
+def test_a_refresh_is_in_progress_until_its_mark_lapses() -> None:
+    marked = Item(in_progress_id="n", in_progress_since=AT - 60_000, last_accepted_at=AT - 60_000)
+    assert known(marked, Item()).in_progress_since == AT - 60_000
+    assert known(marked, Item()).last_accepted == AT - 60_000
+    assert known(marked, Item(), IN_PROGRESS_TIMEOUT_SECONDS="60").in_progress_since is None
+    assert known(Item(in_progress_since=AT), Item()).in_progress_since is None
+    assert known(Item(), Item()).last_accepted is None
+
+
+def test_a_closed_window_is_handed_over_until_it_is_completed() -> None:
+    closed = Item(refreshing_id="w", refreshed_folders=frozenset({"/a"}), refresh_started_at=AT - 1_000)
+    assert known(Item(), closed).handed_over == AT - 1_000
+    assert known(closed, Item()).handed_over == AT - 1_000
+    assert known(Item(), replace(closed, refreshing_id=None)).handed_over is None
+    assert known(Item(), replace(closed, refreshed_folders=frozenset({"/c"}))).handed_over is None
+
+
+def test_what_waits_for_a_share_and_what_its_bucket_holds_is_told_by_the_folder() -> None:
+    window = Item(
+        window_id="w",
+        opened_at=AT - 9,
+        refresh_at=AT + 9,
+        folders=frozenset({"/a"}),
+        reason="it was asked a moment ago",
+    )
+    share = known(window, Item())
+    assert share.waiting == Window(AT - 9, AT + 9, reads=True, reason="it was asked a moment ago")
+    assert not share.in_window
+    assert known(Item(), window).in_window
+    assert known(Item(), window).waiting is None
+    assert (share.path, share.way) == ("/a/b.txt", ["/", "a"])
+    below = known(Item(), window, prefix="a/")
+    assert (below.path, below.way, below.in_window) == ("/b.txt", ["/"], True)
+
+
+# The log
+
+
+def log_group(**known: Any) -> dict[str, Any]:
+    return {"logGroups": [{"logGroupName": f"{GROUP}-of-another"}, {"logGroupName": GROUP, "creationTime": 0, **known}]}
+
+
+def test_all_pages_of_the_log_are_read(stack: Stack, logs: Stubber) -> None:
+    told = line("Refreshed my-bucket/share-1: everything", AT - 1_000, folders=["/"], recursive=True)
+    logs.add_response("describe_log_groups", log_group(retentionInDays=30))
+    logs.add_response("filter_log_events", {"events": [], "nextToken": "2"})
+    logs.add_response("filter_log_events", {"events": [{"message": told}]})
+    assert refreshes_of(stack, SHARE, AT - DAY, AT, 0) == ([Refresh(AT - 1_000, ["/"], True, "w1")], None)
+
+
+def test_a_log_that_is_behind_the_table_says_so(stack: Stack, logs: Stubber) -> None:
+    told = line("Refreshed my-bucket/share-1: everything", AT - 9_000, folders=["/"], recursive=True)
+    lacks = []
+    for accepted, events in (
+        (AT - 9_001, [{"message": told}]),
+        (AT - 2_000, [{"message": told}]),
+        (AT - 2 * DAY, []),
+        (0, []),
+    ):
+        logs.add_response("describe_log_groups", log_group())
+        logs.add_response("filter_log_events", {"events": events})
+        lacks.append(refreshes_of(stack, SHARE, AT - DAY, AT, accepted)[1])
+    assert lacks == [
+        None,
+        "The log has no line yet of the refresh that share-1 accepted at 2026-09-21 14:13:18 UTC.",
+        None,
+        None,
+    ]
+
+
+def test_a_log_that_does_not_go_back_to_the_change_says_so(stack: Stack, logs: Stubber) -> None:
+    asked = {
+        "logGroupName": GROUP,
+        "filterPattern": '"share-1"',
+        "startTime": AT - 30 * DAY,
+        "endTime": AT + 60_000,
+    }
+    logs.add_response("describe_log_groups", log_group(retentionInDays=30))
+    logs.add_response("filter_log_events", {"events": []}, asked)
+    assert refreshes_of(stack, SHARE, AT - 31 * DAY, AT, 0) == (
+        [],
+        f"The log {GROUP} goes back to 2026-08-22 14:13:20 UTC only.",
+    )
+    logs.add_response("describe_log_groups", log_group(creationTime=AT - DAY))
+    logs.add_response("filter_log_events", {"events": []}, asked | {"startTime": AT - DAY})
+    _, lacks = refreshes_of(stack, SHARE, AT - 2 * DAY, AT, 0)
+    assert lacks == f"The log {GROUP} goes back to 2026-09-20 14:13:20 UTC only."
+
+
+def test_a_long_log_is_read_up_to_a_bound(stack: Stack, logs: Stubber, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refresh_log, "_MAX_EVENTS", 2)
+    logs.add_response("describe_log_groups", log_group())
+    for token in ("2", "3"):
+        logs.add_response("filter_log_events", {"events": [{"message": "x"}], "nextToken": token})
+    lacks = f"Of the log {GROUP} only the first 2 lines about share-1 were read."
+    assert refreshes_of(stack, SHARE, AT - DAY, AT, 0) == ([], lacks)
+    monkeypatch.setattr(refresh_log, "_MAX_PAGES", 1)
+    logs.add_response("describe_log_groups", log_group())
+    logs.add_response("filter_log_events", {"events": [], "nextToken": "2"})
+    _, stopped = refreshes_of(stack, SHARE, AT - DAY, AT, 0)
+    assert stopped == f"Of the log {GROUP} only the first 0 lines about share-1 were read."
+
+
+def test_a_log_that_may_not_be_read_says_so_and_one_that_is_gone_ends_it(stack: Stack, logs: Stubber) -> None:
+    logs.add_client_error("describe_log_groups", "AccessDeniedException")
+    refreshes, lacks = refreshes_of(stack, SHARE, AT - DAY, AT, 0)
+    assert refreshes == []
+    assert lacks
+    assert lacks.startswith(f"The log {GROUP} could not be read: ")
+    logs.add_client_error("describe_log_groups", "ServiceUnavailableException", http_status_code=400)
+    with pytest.raises(ClientError):
+        refreshes_of(stack, SHARE, AT - DAY, AT, 0)
+    logs.add_response("describe_log_groups", {"logGroups": []})
+    with pytest.raises(StackError, match=r"There is no log group .*: run create-stack.sh again."):
+        refreshes_of(stack, SHARE, AT - DAY, AT, 0)

@@ -1,0 +1,162 @@
+"""What status.sh finds worth attention, and how it says so; what it reads from AWS is in the end-to-end tests."""
+
+import io
+from dataclasses import replace
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+from rich.console import Console
+
+from operate import redrive
+from operate.stack import Stack
+from operate.status import (
+    Bucket,
+    Concern,
+    Report,
+    Share,
+    Window,
+    concerns_of_bucket,
+    screen,
+    trigger_that_does_not_read,
+)
+
+AT = 1_790_000_000_000
+MINUTE, HOUR = 60_000, 3_600_000
+SHARE = Share("share-1", "", "AVAILABLE", last_accepted=AT - MINUTE, in_progress_since=None, waiting=None)
+WELL = Bucket("my-bucket", notified=True, window=None, refreshing_since=None, shares=[SHARE])
+SETTINGS = {
+    "refresh_delay_seconds": 30,
+    "refresh_quiet_seconds": 0,
+    "refresh_max_delay_seconds": 900,
+    "min_refresh_interval_seconds": 60,
+    "refresh_scope": "folders",
+}
+
+
+def window(since: int, due: int, reason: str | None = None) -> Window:
+    return Window(since=since, latest=since, due=due, folders=["/a", "/b"], reason=reason)
+
+
+@pytest.fixture
+def stack() -> Stack:
+    return Stack(boto3.Session(region_name="us-east-1"), "p-")
+
+
+@pytest.mark.parametrize(
+    "bucket",
+    [
+        WELL,
+        replace(WELL, window=window(AT - MINUTE, AT + MINUTE)),
+        replace(WELL, window=window(AT - MINUTE, AT - 1_000)),
+        replace(WELL, refreshing_since=AT - 1_000),
+        replace(WELL, shares=[replace(SHARE, waiting=window(AT - MINUTE, AT + MINUTE))]),
+    ],
+    ids=["nothing to do", "a window is open", "it is due", "it is refreshed", "a share waits for its turn"],
+)
+def test_what_goes_its_way_is_no_concern(stack: Stack, bucket: Bucket) -> None:
+    assert concerns_of_bucket(stack, bucket, AT) == []
+
+
+@pytest.mark.parametrize(
+    ("bucket", "what"),
+    [
+        (replace(WELL, notified=False), "my-bucket does not notify this stack of its changes"),
+        (replace(WELL, shares=[]), "no file share shows my-bucket"),
+        (
+            replace(WELL, window=window(AT - HOUR, AT - 20 * MINUTE)),
+            "the refresh of my-bucket was due 20 min ago, and has not begun",
+        ),
+        (
+            replace(WELL, refreshing_since=AT - 20 * MINUTE),
+            "the refresh of my-bucket began 20 min ago, and has not reached every share",
+        ),
+        (
+            replace(WELL, shares=[replace(SHARE, waiting=window(AT - 2 * HOUR, AT + MINUTE, "it is offline"))]),
+            "my-bucket/share-1 has waited for 2 h: it is offline",
+        ),
+        (replace(WELL, shares=[replace(SHARE, status="UPDATING")]), "my-bucket/share-1 is UPDATING"),
+    ],
+)
+def test_what_is_stuck_is_named_once_with_what_to_do(stack: Stack, bucket: Bucket, what: str) -> None:
+    [concern] = concerns_of_bucket(stack, bucket, AT)
+    assert concern.what == what
+    assert concern.then
+
+
+def test_a_bucket_that_lost_its_notification_is_mended_by_a_command_for_this_stack(stack: Stack) -> None:
+    [concern] = concerns_of_bucket(stack, replace(WELL, notified=False), AT)
+    assert concern.then == "scripts/attach-bucket.sh --bucket my-bucket --region us-east-1 --name-prefix p-"
+
+
+@pytest.mark.parametrize(("states", "found"), [(["Enabled"], None), (["Disabled"], "Disabled"), ([], "gone")])
+def test_a_queue_that_nobody_reads_is_found(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, states: list[str], found: str | None
+) -> None:
+    class Lambda:
+        def list_event_source_mappings(self, **_: Any) -> Any:
+            return {"EventSourceMappings": [{"State": state} for state in states]}
+
+    monkeypatch.setitem(stack._clients, "lambda", Lambda())
+    assert trigger_that_does_not_read(stack) == found
+
+
+def drawn(report: Report) -> str:
+    console = Console(width=140, file=io.StringIO(), record=True)
+    console.print(screen(report))
+    return console.export_text()
+
+
+def test_the_screen_tells_of_windows_waits_and_the_last_day() -> None:
+    waiting = replace(SHARE, waiting=window(AT - 2 * MINUTE, AT + MINUTE, "try 1 was refused: too many requests"))
+    report = Report(
+        at=AT,
+        region="us-east-1",
+        prefix="",
+        settings=SETTINGS,
+        buckets=[replace(WELL, window=window(AT - 10_000, AT + 20_000), shares=[waiting])],
+        requests={"delayed": 1, "ready": 0, "in_flight": 0},
+        dead_letters=0,
+        last_day={"my-bucket": {"ChangesAbsorbed": 990, "WindowsOpened": 10, "SecondsUntilVisible": 42}},
+    )
+    text = drawn(report)
+    assert "All is well." in text
+    assert "Refreshes the folders that changed, 30 s after the first change; a share at most every 60 s." in text
+    assert "window open, changes since 10 s, due in 20 s" in text
+    assert "waits, next try in 60 s: try 1 was refused: too many requests" in text
+    assert "2 folders" in text
+    assert "1,000" in text
+    assert "1 request delayed" in text
+    assert "Dead-letter queue: empty." in text
+    sick = replace(report, concerns=[Concern("it is broken", "mend it")])
+    assert "1 thing needs attention:" in drawn(sick)
+    quiet = replace(report, settings={**SETTINGS, "refresh_quiet_seconds": 60})
+    assert "60 s after the last change, 15 min after the first at most" in drawn(quiet)
+
+
+class KilledError(BaseException):
+    """The process ends here."""
+
+
+def dies(**_: Any) -> None:
+    raise KilledError
+
+
+@pytest.mark.parametrize("at", ["send_message", "delete_message"])
+def test_a_message_of_the_dead_letter_queue_survives_that_its_redrive_is_killed(
+    monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    with mock_aws():
+        stack = Stack(boto3.Session(region_name="us-east-1"))
+        sqs = stack.client("sqs")
+        queue = sqs.create_queue(QueueName="S3EventAggregatorActionQueue")["QueueUrl"]
+        dead = sqs.create_queue(QueueName=stack.dead_letter_queue)["QueueUrl"]
+        stack.variables = {"TABLE_NAME": "t", "QUEUE_URL": queue}
+        sqs.send_message(QueueUrl=dead, MessageBody='{"sweep": true}')
+        with monkeypatch.context() as killed:
+            killed.setattr(sqs, at, dies)
+            with pytest.raises(KilledError):
+                list(redrive.send_back(stack))
+        assert stack.queue_attributes(dead)["ApproximateNumberOfMessagesNotVisible"] == "1", "it comes back"
+        assert stack.queue_attributes(queue)["ApproximateNumberOfMessages"] == ("1" if at == "delete_message" else "0")
