@@ -9,6 +9,7 @@ from event_aggregator.file_shares import FileShare, FileShares
 from event_aggregator.folders import Round
 from event_aggregator.observability import timestamp
 from event_aggregator.pace import Pace
+from event_aggregator.places import Places
 from event_aggregator.refresh import Refresher
 from event_aggregator.request import ActionQueue
 from event_aggregator.settings import Settings
@@ -26,7 +27,9 @@ class Ours:
         settings = Settings.read({"TABLE_NAME": TABLE, "QUEUE_URL": world.queue_url, **environment})
         windows, queue = Windows(world.dynamodb, TABLE), ActionQueue(lambda: world.sqs, world.queue_url)
         first, *others = [Aggregator(windows, queue, settings, lambda: world.now) for _ in range(containers + 1)]
-        self._refresher = Refresher(first, _OneShare(world), Pace(world.dynamodb, TABLE))
+        self._refresher = Refresher(
+            first, Places(REGION, {REGION: lambda: _OneShare(world)}), Pace(world.dynamodb, TABLE)
+        )
         self._containers = others
 
     def change(self, event: dict[str, Any], container: int) -> None:

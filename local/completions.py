@@ -3,11 +3,16 @@
 import json
 from typing import Any
 
-from local.ministack import MiniStack
+from local.ministack import REGION, MiniStack
 
 
 def to_rule_targets(aws: MiniStack, event: dict[str, Any]) -> None:
-    """Send `event` to the queues that are targets of the enabled rules whose pattern it matches."""
+    """Send `event` to the queues that are targets of the enabled rules whose pattern it matches.
+
+    An event of another region stays on the bus of that region.
+    """
+    if event["region"] != REGION:
+        return
     events, sqs = aws.client("events"), aws.client("sqs")
     text = json.dumps(event)
     for rule in events.list_rules()["Rules"]:

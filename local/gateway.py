@@ -188,12 +188,13 @@ class FileShare(Share):
     gateway_arn: str
     location_arn: str
     status: str = "AVAILABLE"
+    region: str = REGION
     _refusals: deque[str] = field(default_factory=deque, init=False, repr=False)
     _turn: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     @property
     def arn(self) -> str:
-        return f"arn:aws:storagegateway:{REGION}:{ACCOUNT}:share/{self.share_id}"
+        return f"arn:aws:storagegateway:{self.region}:{ACCOUNT}:share/{self.share_id}"
 
     def refuse(self, times: int, message: str) -> None:
         """Refuse the next RefreshCache calls that would be accepted otherwise."""
@@ -230,18 +231,22 @@ class Refresh:
 class StorageGateway:
     """The Storage Gateway service on loopback: `with StorageGateway(s3) as gateway`, then `gateway.endpoint_url`.
 
+    It is that of every region: the one for which a call is signed knows its own shares only.
+
     A refresh runs in the background, one of a share after the other. It reads S3 when it starts and shows clients what
     it read `refresh_seconds` later, when it completes: objects written in between may be missing from it, as on AWS.
 
-    Set on a running gateway: `page_size` of ListFileShares, `refresh_seconds`, `outage` (every call fails),
-    `lose_answers` (RefreshCache is carried out, but its caller never hears of it) and `on_complete`, which gets each
-    refresh's completion event as EventBridge would deliver it. `calls` and `refreshes` tell what happened so far.
+    Set on a running gateway: `page_size` of ListFileShares, `refresh_seconds`, `outage` (every call fails), `down`
+    (regions in which every call fails), `lose_answers` (RefreshCache is carried out, but its caller never hears of it)
+    and `on_complete`, which gets each refresh's completion event as EventBridge would deliver it. `calls` and
+    `refreshes` tell what happened so far.
     """
 
     def __init__(self, s3: Any, *, page_size: int = 100, refresh_seconds: float = 0.2) -> None:
         self.page_size = page_size
         self.refresh_seconds = refresh_seconds
         self.outage = False
+        self.down: set[str] = set()
         self.lose_answers = False
         self.on_complete: Callable[[dict[str, Any]], object] | None = None
         self.shares: dict[str, FileShare] = {}  # by ARN; remove one as if it was deleted
@@ -276,6 +281,7 @@ class StorageGateway:
         status: str = "AVAILABLE",
         location_arn: str | None = None,
         uncached: Literal["ignore", "refuse"] = "ignore",
+        region: str = REGION,
     ) -> FileShare:
         """A new share of a bucket or of a prefix; `location_arn` for what says the same in another way."""
         prefix = f"{prefix.strip('/')}/" if prefix else ""
@@ -285,9 +291,10 @@ class StorageGateway:
             uncached,
             kind=kind,
             share_id=f"share-{uuid.uuid4().hex[:8].upper()}",
-            gateway_arn=_gateway_arn(gateway_id),
+            gateway_arn=_gateway_arn(gateway_id, region),
             location_arn=location_arn or f"arn:aws:s3:::{bucket}{'/' if prefix else ''}{prefix}",
             status=status,
+            region=region,
         )
         self.shares[share.arn] = share
         return share
@@ -299,20 +306,20 @@ class StorageGateway:
         else:
             self._offline.add(_gateway_arn(gateway_id))
 
-    def answer(self, operation: str, request: dict[str, Any]) -> dict[str, Any]:
-        """Carry out one call and note it down. Raises RefusedError."""
+    def answer(self, operation: str, request: dict[str, Any], region: str = REGION) -> dict[str, Any]:
+        """Carry out one call to the service of a region and note it down. Raises RefusedError."""
         operations: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
-            "ListFileShares": self._list,
-            "DescribeNFSFileShares": partial(self._describe, "NFS"),
-            "DescribeSMBFileShares": partial(self._describe, "SMB"),
-            "RefreshCache": self._refresh_cache,
+            "ListFileShares": partial(self._list, region),
+            "DescribeNFSFileShares": partial(self._describe, region, "NFS"),
+            "DescribeSMBFileShares": partial(self._describe, region, "SMB"),
+            "RefreshCache": partial(self._refresh_cache, region),
         }
         arns = request.get("FileShareARNList", [request["FileShareARN"]] if "FileShareARN" in request else [])
         folders = request.get("FolderList", [])
         call = partial(Call, _now(), operation, tuple(arns), tuple(folders), request.get("Recursive"))
         with self._lock:
             try:
-                if self.outage:
+                if self.outage or region in self.down:
                     raise RefusedError("The service is down.", code="InternalServerError")
                 if operation not in operations:
                     raise RefusedError(f"{operation} is not simulated.", code="UnknownOperationException")
@@ -323,8 +330,9 @@ class StorageGateway:
             self.calls.append(call("accepted"))
             return answer
 
-    def _list(self, request: dict[str, Any]) -> dict[str, Any]:
-        shares = [s for s in self.shares.values() if request.get("GatewayARN") in (None, s.gateway_arn)]
+    def _list(self, region: str, request: dict[str, Any]) -> dict[str, Any]:
+        there = [share for share in self.shares.values() if share.region == region]
+        shares = [share for share in there if request.get("GatewayARN") in (None, share.gateway_arn)]
         start = int(request.get("Marker", 0))
         end = start + min(request.get("Limit", self.page_size), self.page_size)
         page = [
@@ -341,11 +349,11 @@ class StorageGateway:
         next_marker = {"NextMarker": str(end)} if end < len(shares) else {}
         return marker | next_marker | {"FileShareInfoList": page}
 
-    def _describe(self, kind: Kind, request: dict[str, Any]) -> dict[str, Any]:
+    def _describe(self, region: str, kind: Kind, request: dict[str, Any]) -> dict[str, Any]:
         arns = request["FileShareARNList"]
         if not 1 <= len(arns) <= MAX_ARNS:
             raise RefusedError(f"FileShareARNList must hold 1 to {MAX_ARNS} ARNs.", code="ValidationException")
-        shares = [self._share(arn, kind) for arn in arns]
+        shares = [self._share(region, arn, kind) for arn in arns]
         return {
             f"{kind}FileShareInfoList": [
                 {
@@ -361,8 +369,8 @@ class StorageGateway:
             ]
         }
 
-    def _refresh_cache(self, request: dict[str, Any]) -> dict[str, Any]:
-        share = self._share(request["FileShareARN"])
+    def _refresh_cache(self, region: str, request: dict[str, Any]) -> dict[str, Any]:
+        share = self._share(region, request["FileShareARN"])
         if share.gateway_arn in self._offline:
             raise RefusedError("The specified gateway is not connected.", detail="GatewayNotConnected")
         if share.status != "AVAILABLE":
@@ -379,9 +387,9 @@ class StorageGateway:
         self._start(self._run, refresh)
         return {"FileShareARN": share.arn, "NotificationId": refresh.notification_id}
 
-    def _share(self, arn: str, kind: Kind | None = None) -> FileShare:
+    def _share(self, region: str, arn: str, kind: Kind | None = None) -> FileShare:
         share = self.shares.get(arn)
-        if share is None or kind not in (None, share.kind):
+        if share is None or share.region != region or kind not in (None, share.kind):
             raise RefusedError("The specified file share was not found.", detail="FileShareNotFound")
         return share
 
@@ -413,8 +421,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         operation = self.headers["X-Amz-Target"].removeprefix("StorageGateway_20130630.")
+        region = self.headers["Authorization"].split("/")[2]  # ... Credential=KEY/DATE/REGION/storagegateway/...
         try:
-            status, body = 200, self.gateway.answer(operation, request)
+            status, body = 200, self.gateway.answer(operation, request, region)
         except RefusedError as error:
             status = 500 if error.code == "InternalServerError" else 400
             body = {"__type": error.code, "message": str(error)}
@@ -445,7 +454,7 @@ def _completion_event(refresh: Refresh) -> dict[str, Any]:
         "source": "aws.storagegateway",
         "account": ACCOUNT,
         "time": _timestamp(refresh.completed_at),
-        "region": REGION,
+        "region": refresh.share.region,
         "resources": [refresh.share.arn, refresh.share.gateway_arn],
         "detail": {
             "event-type": "refresh-complete",
@@ -457,8 +466,8 @@ def _completion_event(refresh: Refresh) -> dict[str, Any]:
     }
 
 
-def _gateway_arn(gateway_id: str) -> str:
-    return f"arn:aws:storagegateway:{REGION}:{ACCOUNT}:gateway/{gateway_id}"
+def _gateway_arn(gateway_id: str, region: str = REGION) -> str:
+    return f"arn:aws:storagegateway:{region}:{ACCOUNT}:gateway/{gateway_id}"
 
 
 def _now() -> int:

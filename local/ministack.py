@@ -61,6 +61,16 @@ class PortTakenError(StartError):
     """Somebody else took the port between our choosing it and MiniStack's binding it."""
 
 
+# The SDK puts the account before the host name when it calls S3 Control: 000000000000.127.0.0.1 does not resolve.
+RESOLVER = """
+import socket
+
+resolve = socket.getaddrinfo
+home = ".127.0.0.1"
+socket.getaddrinfo = lambda host, *how, **more: resolve(home[1:] if str(host).endswith(home) else host, *how, **more)
+"""
+
+
 @dataclass(frozen=True)
 class MiniStack:
     """A running MiniStack; `log` is a file with everything that it and its workers print."""
@@ -133,7 +143,9 @@ def _running(home: Path, cli: Path, port: int, settings: dict[str, str]) -> Iter
         "HOME": str(home),
         "TMPDIR": str(home),
         "PATH": os.defpath,
+        "PYTHONPATH": str(home),
     }
+    (home / "sitecustomize.py").write_text(RESOLVER)
     with (
         aws.log.open("wb") as log,
         subprocess.Popen(

@@ -105,7 +105,7 @@ def look(stack: Stack, bucket: str, key: str) -> Facts:
     entries = stack.notifications(bucket)  # first: it raises if there is no such bucket
     found = s3_object(stack, bucket, key)
     item = stack.windows.read(bucket)
-    showing = sorted(stack.file_shares.showing(bucket), key=lambda share: share.share_id)
+    showing = stack.shares(bucket)
     log_since = at - _DAY_MS if found.changed is None else found.changed - SURELY_MS
     return Facts(
         bucket=bucket,

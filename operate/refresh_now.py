@@ -39,7 +39,7 @@ def folders(folder: str | None, *, recursive: bool) -> frozenset[str]:
 
 def hand_over(stack: Stack, bucket: str, wanted: frozenset[str]) -> list[Asked]:
     """Put `wanted` into the window of each share that shows it, and have it due as soon as the share may be asked."""
-    shares = stack.file_shares.showing(bucket)
+    shares = stack.shares(bucket)
     if not shares:
         raise StackError(f"No file share of this account in {stack.region} shows the bucket {bucket}.")
     refresher, asked = stack.refresher, []

@@ -7,16 +7,18 @@ create-stack.sh leaves it.
 import json
 import time
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from event_aggregator.access_points import AccessPoints
 from event_aggregator.aggregate import Aggregator
-from event_aggregator.file_shares import FileShares
+from event_aggregator.file_shares import FileShare, FileShares
 from event_aggregator.pace import Pace
+from event_aggregator.places import Places
 from event_aggregator.refresh import Refresher
 from event_aggregator.request import ActionQueue
 from event_aggregator.settings import Settings
@@ -96,16 +98,33 @@ class Stack:
         return Windows(self.client("dynamodb"), self.settings.table_name)
 
     @cached_property
-    def file_shares(self) -> FileShares:
-        client = self.client("storagegateway")
-        return FileShares(client, client, self.notes.append)
+    def places(self) -> Places:
+        """The regions of gateways. Other accounts' roles let nobody in but the refresh function."""
+        if self.settings.gateway_role_arns:
+            self.notes.append(f"Not looked at, in other accounts: {', '.join(self.settings.gateway_role_arns)}")
+        access_points = AccessPoints(partial(self.client, "s3control"))
+        regions = self.settings.gateway_regions or (self.region,)
+        return Places(self.region, {region: partial(self._file_shares, region, access_points) for region in regions})
+
+    def _file_shares(self, region: str, access_points: AccessPoints) -> FileShares:
+        make: Any = self.session.client
+        client = make("storagegateway", region_name=region, config=_CONFIG)
+        return FileShares(client, client, access_points, self.notes.append, "" if region == self.region else region)
+
+    def shares(self, bucket: str) -> list[FileShare]:
+        """The file shares that show the bucket; a region that does not say is noted."""
+        listing = self.places.showing(bucket, "", lambda: False)
+        self.notes.extend(
+            f"The file shares in {name} cannot be listed: {why}" for name, why in listing.unlisted.items()
+        )
+        return sorted(listing.shares, key=lambda share: share.share_id)
 
     @property
     def refresher(self) -> Refresher:
         """What the refresh function runs, here with the user's own permissions."""
         queue = ActionQueue(lambda: self.client("sqs"), self.settings.queue_url)
         aggregator = Aggregator(self.windows, queue, self.settings, now_ms)
-        return Refresher(aggregator, self.file_shares, Pace(self.client("dynamodb"), self.settings.table_name))
+        return Refresher(aggregator, self.places, Pace(self.client("dynamodb"), self.settings.table_name))
 
     def buckets(self) -> list[str]:
         """The buckets that were attached: those that may invoke the aggregator, and those that the rule names."""

@@ -129,7 +129,7 @@ def _bucket(stack: Stack, name: str, items: dict[str, Item], at: int) -> Bucket:
 
 
 def _shares(stack: Stack, bucket: str) -> list[FileShare]:
-    return sorted(stack.file_shares.showing(bucket), key=lambda share: share.share_id)
+    return stack.shares(bucket)
 
 
 def _share(settings: Settings, share: FileShare, item: Item, at: int) -> Share:

@@ -23,6 +23,10 @@
 #   --min-refresh-interval-seconds N  between two refreshes of a file share, 1 to 3600 (default: 60)
 #   --in-progress-timeout-seconds N   how long a share's refresh is waited for, 0 to 86400 (default: 3600)
 #   --refresh-scope S                 folders: those that changed; share: all of the share (default: folders)
+#   --refresh-other-gateways M        on: what a gateway writes refreshes the shares, too; off: not; auto: if there are
+#                                     several that show it (default: auto)
+#   --gateway-regions R1,R2           where the gateways are; all of their regions (default: --region, "" for that again)
+#   --gateway-role-arns A1,A2         roles that let this see to the gateways of other accounts (docs/other-accounts.md)
 #   --log-level L                     DEBUG, INFO, WARNING or ERROR (default: INFO)
 #   --log-retention-days N            how long the functions' logs are kept, as CloudWatch allows (default: 30)
 #   --alarm-topic-arn ARN             an SNS topic that is told of alarms and of their end, or none (default: none)
@@ -39,7 +43,11 @@
 
 settings="" # those given now
 defaults="REFRESH_DELAY_SECONDS=30 REFRESH_QUIET_SECONDS=0 REFRESH_MAX_DELAY_SECONDS=900
-  IN_PROGRESS_TIMEOUT_SECONDS=3600 MIN_REFRESH_INTERVAL_SECONDS=60 REFRESH_SCOPE=folders LOG_LEVEL=INFO"
+  IN_PROGRESS_TIMEOUT_SECONDS=3600 MIN_REFRESH_INTERVAL_SECONDS=60 REFRESH_SCOPE=folders
+  REFRESH_OTHER_GATEWAYS=auto GATEWAY_REGIONS= GATEWAY_ROLE_ARNS= LOG_LEVEL=INFO"
+gateway_regions=""
+gateway_roles=""
+a_role='arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9+=.@_/-]+'
 retention=""
 topic="" # the one given now, or none
 installed=false # a function at least
@@ -59,7 +67,8 @@ main() {
   ensure_queues
   ensure_role "$aggregator_role" "$aggregator" "$root"/iam/{dynamo-writer,sqs-writer,log-writer}.json
   ensure_role "$refresh_role" "$refresh" \
-    "$root"/iam/{dynamo-writer,dynamo-read-delete,sqs-writer,sqs-reader,sgw-refresh,log-writer}.json
+    "$root"/iam/{dynamo-writer,dynamo-read-delete,sqs-writer,sqs-reader,sgw-refresh,access-points,log-writer}.json \
+    ${gateway_roles:+"$root/iam/assume-gateway-roles.json"}
   ensure_log_group "$aggregator"
   ensure_log_group "$refresh"
   ensure_function "$aggregator" "$aggregator_role" s3_aggregator 30 "$refresh"
@@ -95,6 +104,9 @@ read_flags() {
     --in-progress-timeout-seconds) in_range "$1" "$2" 0 86400 && set_to IN_PROGRESS_TIMEOUT_SECONDS "$2" ;;
     --min-refresh-interval-seconds) in_range "$1" "$2" 1 3600 && set_to MIN_REFRESH_INTERVAL_SECONDS "$2" ;;
     --refresh-scope) one_of "$1" "$2" "folders share" && set_to REFRESH_SCOPE "$2" ;;
+    --refresh-other-gateways) one_of "$1" "$2" "auto on off" && set_to REFRESH_OTHER_GATEWAYS "$2" ;;
+    --gateway-regions) list_of "$1" "$2" '[a-z]+(-[a-z0-9]+)+' regions && set_to GATEWAY_REGIONS "$2" ;;
+    --gateway-role-arns) list_of "$1" "$2" "$a_role" "ARNs of roles" && set_to GATEWAY_ROLE_ARNS "$2" ;;
     --log-level) one_of "$1" "$2" "DEBUG INFO WARNING ERROR" && set_to LOG_LEVEL "$2" ;;
     --log-retention-days)
       one_of "$1" "$2" "1 3 5 7 14 30 60 90 120 150 180 365 400 545 731 1096 1827 2192 2557 2922 3288 3653"
@@ -121,6 +133,10 @@ in_range() { # flag, value, minimum, maximum
   fi
 }
 
+list_of() { # flag, value, what each must match, what they are
+  [[ -z $2 || $2 =~ ^$3(,$3)*$ ]] || fail "$1 $2: it must be $4, with commas between them and no spaces."
+}
+
 set_to() { settings="$settings $1=$2"; }
 
 check_topic() {
@@ -140,7 +156,12 @@ look_at_functions() { # into files of their names
 }
 
 check_settings() {
-  files settings "$tmp/$aggregator" "$tmp/$refresh" "$settings" "$defaults" || exit
+  files settings "$tmp/$aggregator" "$tmp/$refresh" "$settings" "$defaults" >"$tmp/settings" || exit
+  gateway_regions=$(files value "$tmp/settings" GATEWAY_REGIONS)
+  gateway_regions=${gateway_regions:-$region}
+  gateway_roles=$(files value "$tmp/settings" GATEWAY_ROLE_ARNS)
+  [[ $gateway_roles != *":iam::$account:"* ]] ||
+    fail "--gateway-role-arns holds a role of this account, $account, whose file shares are found without one."
 }
 
 # The steps. Each looks, and writes only what differs.
@@ -203,7 +224,10 @@ ensure_queues() {
 JSON
 }
 
-policy_values() { echo "Partition=$partition Region=$region Account=$account Table=$table Queue=$queue"; }
+policy_values() {
+  echo "Partition=$partition Region=$region Account=$account Table=$table Queue=$queue" \
+    "GatewayRegions=$gateway_regions GatewayRoles=$gateway_roles"
+}
 
 ensure_queue() { # name; its attributes on standard input. Leaves $queue_url.
   cat >"$tmp/desired"

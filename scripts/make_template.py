@@ -21,6 +21,7 @@ Json = dict[str, Any]
 NAMES = {
     "Partition": "${AWS::Partition}",
     "Region": "${AWS::Region}",
+    "GatewayRegions": "${AWS::Region}",
     "Account": "${AWS::AccountId}",
     "NamePrefix": "${NamePrefix}",
     "Table": "${NamePrefix}S3EventAggregator",
@@ -40,6 +41,12 @@ SETTINGS = {
     "InProgressTimeoutSeconds": ("Number", 3600, (0, 86400), "How long a share's refresh is waited for; 0: not at all"),
     "MinRefreshIntervalSeconds": ("Number", 60, (1, 3600), "The least time between two refreshes of a share"),
     "RefreshScope": ("String", "folders", ("folders", "share"), "What to refresh: what changed, or the whole share"),
+    "RefreshOtherGateways": (
+        "String",
+        "auto",
+        ("auto", "on", "off"),
+        "What is written through a gateway refreshes nothing (off), or the shares that show it (auto: if several do)",
+    ),
     "LogLevel": ("String", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR"), "DEBUG also tells of each absorbed change"),
 }
 
@@ -127,7 +134,10 @@ def _state() -> Json:
 
 def _functions() -> Json:
     aggregator = ["dynamo-writer", "sqs-writer", "log-writer"]
-    refresh = ["dynamo-writer", "dynamo-read-delete", "sqs-writer", "sqs-reader", "sgw-refresh", "log-writer"]
+    refresh = [
+        *("dynamo-writer", "dynamo-read-delete", "sqs-writer", "sqs-reader"),
+        *("sgw-refresh", "access-points", "log-writer"),
+    ]
     return {
         "AggregatorRole": _role("S3EventAggregatorLambdaRole", "Aggregator", aggregator),
         "RefreshRole": _role("S3AggregatorActionLambdaRole", "Refresh", refresh),

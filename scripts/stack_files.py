@@ -39,13 +39,28 @@ NOTIFICATION_LISTS = {
 
 
 def render(template: str, values: Mapping[str, str]) -> Json:
-    """The JSON document with its ${Placeholders} filled in; KeyError names one that has no value."""
-    document: Json = _filled_in(template, values)
+    """The JSON document with its ${Placeholders} filled in; KeyError names one that has no value.
+
+    A text whose placeholder has several values, with commas between them, becomes a list: a text for each.
+    """
+    several = {f"${{{name}}}": value.split(",") for name, value in values.items() if "," in value}
+    document: Json = _spread(_filled_in(template, {**values, **{name[2:-1]: name for name in several}}), several)
     return document
 
 
 def _filled_in(template: str, values: Mapping[str, str]) -> Any:
     return json.loads(Template(template).substitute(values))
+
+
+def _spread(part: Any, several: Mapping[str, list[str]]) -> Any:
+    if isinstance(part, dict):
+        return {name: _spread(value, several) for name, value in part.items()}
+    if isinstance(part, list):
+        return [_spread(value, several) for value in part]
+    for name, values in several.items():
+        if isinstance(part, str) and name in part:
+            return [part.replace(name, value) for value in values]
+    return part
 
 
 def join_policies(policies: Iterable[Json]) -> Json:
@@ -445,7 +460,7 @@ def main(command: str, *arguments: str) -> None:  # noqa: PLR0912, PLR0915 - a b
                 function_configuration(_read(fixed), _read(current), _read(sibling), _pairs(given), _pairs(defaults))
             )
         case "settings", [current, sibling, given, defaults]:
-            settings(_read(current), _read(sibling), _pairs(given), _pairs(defaults))
+            _print(settings(_read(current), _read(sibling), _pairs(given), _pairs(defaults)))
         case "alarms", [values, template, described, topic, current, sibling, given, defaults]:
             window = window_seconds(settings(_read(current), _read(sibling), _pairs(given), _pairs(defaults)))
             text, found = Path(template).read_text(), _read(described).get("MetricAlarms", [])

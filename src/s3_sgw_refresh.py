@@ -4,23 +4,46 @@ A message that could not be handled is reported as failed, and only that one: th
 """
 
 import os
+from functools import partial
 from typing import Any
 
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
 from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.session import Session
 
 from event_aggregator import aws
+from event_aggregator.access_points import AccessPoints
 from event_aggregator.aggregate import Aggregator
 from event_aggregator.file_shares import FileShares
 from event_aggregator.observability import logger, set_log_level
 from event_aggregator.pace import Pace
+from event_aggregator.places import Places
 from event_aggregator.refresh import Refresher
 from event_aggregator.request import ActionQueue
 from event_aggregator.settings import Settings
 from event_aggregator.window import Windows
 
 _settings = Settings.read(os.environ)
+
+
+def _places() -> Places:
+    """The file shares of every region and account that the settings name."""
+    home, makers = aws.region(), {}
+    for role in ("", *_settings.gateway_role_arns):
+        session = aws.session_in_role(role) if role else aws.own_session
+        access_points = AccessPoints(partial(aws.s3_control, session))
+        for region in _settings.gateway_regions or (home,):
+            name = f"{region}:{role.split(':')[4]}" if role else region
+            makers[name] = partial(_file_shares, session, region, access_points, "" if name == home else name)
+    return Places(home, makers)
+
+
+def _file_shares(session: Session, region: str, access_points: AccessPoints, away: str) -> FileShares:
+    clients = aws.storage_gateway(session, region), aws.storage_gateway_asking_once(session, region)
+    return FileShares(*clients, access_points, logger.warning, away)
+
+
 set_log_level(_settings.log_level)
 _dynamodb = aws.dynamodb()
 _refresher = Refresher(
@@ -30,7 +53,7 @@ _refresher = Refresher(
         _settings,
         aws.epoch_ms,
     ),
-    FileShares(aws.storage_gateway(), aws.storage_gateway_asking_once(), logger.warning),
+    _places(),
     Pace(_dynamodb, _settings.table_name),
 )
 _processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)

@@ -7,7 +7,9 @@ window         a change opens or joins its bucket's refresh window
 memo           an open window that this container has seen, so that most changes need no call at all
 request        the window's one request, delayed (SQS)
 aggregate      the three together: what the aggregator Lambda does
+access_points  the bucket behind an access point (S3 Control)
 file_shares    the file shares that show a bucket, and RefreshCache (Storage Gateway)
+places         the regions whose shares are refreshed, each failing on its own
 messages       what else arrives on the queue: completions, failed events, the time to sweep
 pace           how often a share is asked, and whether its last refresh is complete
 refresh        what the refresh Lambda does with a request: close, refresh, complete, or wait

@@ -6,7 +6,7 @@ queued or will be sent by whoever opened it, or is covered by a refresh that beg
 the same event must come again.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -18,7 +18,7 @@ from event_aggregator.memo import Memo, is_open
 from event_aggregator.observability import Tally, logger, measure, timestamp
 from event_aggregator.request import LIFETIME_MS, ActionQueue, Request
 from event_aggregator.settings import Settings
-from event_aggregator.table import Item
+from event_aggregator.table import Item, key_of_gateways, read_key
 from event_aggregator.window import Due, Windows
 
 # Changes of a bucket that share one write; DynamoDB allows 100 operands to IN and 4 KB to an expression.
@@ -49,34 +49,45 @@ class Aggregator:
         deadline = self.now() + time_left
         changes, problems = read_event(event)
         failures: list[Exception] = list(problems)
-        for bucket, of_bucket in by_bucket(self._news(changes), at_most=_CHANGES_A_WRITE):
+        for key, of_key in self._by_window(changes):
             try:
-                self._absorb(bucket, of_bucket, deadline)
+                self._absorb(key, of_key, deadline)
             except AWS_ERRORS as error:
-                error.add_note(f"Bucket {bucket}")
+                error.add_note(f"Bucket {key}")
                 failures.append(error)
         if failures:
             raise NotFinishedError(in_words(failures)) from failures[0]
 
-    def _news(self, changes: list[Change]) -> list[Change]:
-        """The changes that the gateway does not know of: what it uploaded itself, it knows."""
-        ignored = self.settings.ignore_principals_containing
-        return [change for change in changes if not ignored or ignored not in change.principal]
+    def _by_window(self, changes: list[Change]) -> Iterator[tuple[str, list[Change]]]:
+        """The keys whose windows the changes belong in, and the changes.
 
-    def _absorb(self, bucket: str, changes: list[Change], deadline: int) -> None:
+        What a gateway wrote, it knows; other shares may not. So it goes with the rest; or nowhere; or into a window of
+        its own, and when that is due it is seen whether there are other shares.
+        """
+        settings = self.settings
+        gateways = settings.ignore_principals_containing
+        by_gateways = [change for change in changes if gateways and gateways in change.principal]
+        if by_gateways and settings.refresh_other_gateways != "on":
+            changes = [change for change in changes if gateways not in change.principal]
+            if settings.refresh_other_gateways == "auto":
+                for bucket, of_bucket in by_bucket(by_gateways, at_most=_CHANGES_A_WRITE):
+                    yield key_of_gateways(bucket), of_bucket
+        yield from by_bucket(changes, at_most=_CHANGES_A_WRITE)
+
+    def _absorb(self, key: str, changes: list[Change], deadline: int) -> None:
         folders, now = frozenset(folder_of(change.key) for change in changes), self.now()
         due = self._due(now)
-        if known := self.memo.recall(bucket, now):
+        if known := self.memo.recall(key, now):
             if is_open(known, now) and known.holds(folders) and due.fits(known):
-                logger.debug("Absorbed by the window of %s, from memory", bucket)
-                self.tally.add(bucket, known.window_id, len(changes))
+                logger.debug("Absorbed by the window of %s, from memory", key)
+                self.tally.add(key, known.window_id, len(changes))
                 return
-            if joined := self.windows.join(bucket, known, folders, now, due):
-                self.memo.remember(bucket, joined)
-                self.tally.add(bucket, joined.window_id, len(changes))
+            if joined := self.windows.join(key, known, folders, now, due):
+                self.memo.remember(key, joined)
+                self.tally.add(key, joined.window_id, len(changes))
                 return
         item, opened = self.gather(
-            bucket,
+            key,
             folders,
             owners=[change.identity for change in changes],
             newest_event=max(change.time for change in changes),
@@ -84,12 +95,12 @@ class Aggregator:
             due=due,
             deadline=deadline,
         )
-        self.memo.remember(bucket, item)
-        self.tally.add(bucket, opened or item.window_id, len(changes) - bool(opened))
+        self.memo.remember(key, item)
+        self.tally.add(key, opened or item.window_id, len(changes) - bool(opened))
         if opened:
-            at = timestamp(due.at)
+            bucket, at = read_key(key)[0], timestamp(due.at)
             logger.info(
-                f"Opened a window for {bucket}, to be refreshed at {at}",
+                f"Opened a window for {key}, to be refreshed at {at}",
                 bucket=bucket,
                 folders=sorted(folders),
                 correlation_id=opened,

@@ -2,12 +2,20 @@
 
 import os
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import botocore.session
 from botocore.config import Config
+from botocore.credentials import (
+    AssumeRoleCredentialFetcher,
+    CredentialProvider,
+    CredentialResolver,
+    DeferredRefreshableCredentials,
+)
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.loaders import Loader
+from botocore.session import Session
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
@@ -35,7 +43,7 @@ class FastLoader(Loader):
     """
 
     def list_available_services(self, type_name: str) -> list[str]:  # noqa: ARG002 - the library's signature
-        return ["dynamodb", "sqs", "storagegateway"]
+        return ["dynamodb", "s3control", "sqs", "storagegateway", "sts"]
 
     def load_data_with_path(self, name: str) -> tuple[Any, str]:
         if name != "endpoints" or _SPECIAL_ENDPOINTS & os.environ.keys():
@@ -56,27 +64,67 @@ class FastLoader(Loader):
         return {"version": 3, "partitions": partitions}, ""
 
 
-_session = botocore.session.get_session()
-_session.register_component("data_loader", FastLoader())
+def _new_session() -> Session:
+    session = botocore.session.get_session()
+    session.register_component("data_loader", FastLoader())
+    return session
+
+
+own_session = _new_session()
 _RETRYING = Config(connect_timeout=3, read_timeout=8, retries={"mode": "standard", "total_max_attempts": 3})
 _ONCE = Config(connect_timeout=3, read_timeout=20, retries={"total_max_attempts": 1})
 
 
 def dynamodb() -> "DynamoDBClient":
-    return cast("DynamoDBClient", _session.create_client("dynamodb", config=_RETRYING))
+    return cast("DynamoDBClient", own_session.create_client("dynamodb", config=_RETRYING))
 
 
 def sqs() -> "SQSClient":
-    return cast("SQSClient", _session.create_client("sqs", config=_RETRYING))
+    return cast("SQSClient", own_session.create_client("sqs", config=_RETRYING))
 
 
-def storage_gateway() -> "StorageGatewayClient":
-    return cast("StorageGatewayClient", _session.create_client("storagegateway", config=_RETRYING))
+def region() -> str:
+    """The function's own region."""
+    return str(own_session.get_config_variable("region"))
 
 
-def storage_gateway_asking_once() -> "StorageGatewayClient":
+class _InRole(CredentialProvider):
+    """The credentials of a role, which is assumed when a call first needs them, and again before they expire."""
+
+    METHOD = "assume-role"
+
+    def __init__(self, role_arn: str) -> None:
+        super().__init__()
+        self._role_arn = role_arn
+
+    def load(self) -> DeferredRefreshableCredentials:
+        fetcher = AssumeRoleCredentialFetcher(
+            client_creator=partial(own_session.create_client, config=_RETRYING),
+            source_credentials=own_session.get_credentials(),
+            role_arn=self._role_arn,
+            extra_args={"RoleSessionName": "s3-event-aggregator"},
+        )
+        return DeferredRefreshableCredentials(refresh_using=fetcher.fetch_credentials, method=self.METHOD)
+
+
+def session_in_role(role_arn: str) -> Session:
+    """A session for calls in another account. They also raise what STS answers if the role cannot be assumed."""
+    session = _new_session()
+    session.register_component("credential_provider", CredentialResolver([_InRole(role_arn)]))
+    return session
+
+
+def storage_gateway(session: Session, region: str) -> "StorageGatewayClient":
+    return cast("StorageGatewayClient", session.create_client("storagegateway", region, config=_RETRYING))
+
+
+def storage_gateway_asking_once(session: Session, region: str) -> "StorageGatewayClient":
     """For RefreshCache, which must not be repeated behind our back: a repetition is a second refresh too early."""
-    return cast("StorageGatewayClient", _session.create_client("storagegateway", config=_ONCE))
+    return cast("StorageGatewayClient", session.create_client("storagegateway", region, config=_ONCE))
+
+
+def s3_control(session: Session) -> Any:
+    return session.create_client("s3control", config=_RETRYING)
 
 
 def epoch_ms() -> int:

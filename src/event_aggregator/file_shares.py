@@ -1,7 +1,8 @@
 """The file shares that show a bucket, and how they are asked to refresh (Storage Gateway).
 
-The list is read afresh for every refresh: all pages, all gateways of the account in this region, NFS and SMB. Where a
-share's bucket and prefix lie cannot change while it exists, so that is remembered by ARN.
+The list is read afresh for every refresh: all pages, all gateways of an account in a region, NFS and SMB. Where a
+share's bucket and prefix lie cannot change while it exists, so that is remembered by ARN. A share may be on an access
+point instead of on a bucket: then the bucket behind it is looked up, once.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from event_aggregator.access_points import AccessPoints, UnknownBucketError, is_access_point
 from event_aggregator.aws import UnreadableAnswerError
 from event_aggregator.folders import Round
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 # The Describe operations take at most ten ARNs (API reference, DescribeNFSFileShares).
 _ARNS_A_DESCRIBE = 10
 
-# What `location` makes of an access point.
+# Where a share lies that is on an access point whose bucket is not known.
 NO_BUCKET = ("", "")
 
 _LEAVING = ("DELETING", "FORCE_DELETING")
@@ -28,17 +30,22 @@ _LEAVING = ("DELETING", "FORCE_DELETING")
 
 @dataclass(frozen=True, slots=True)
 class FileShare:
-    """A file share as it is now; `prefix` is empty or ends in a slash."""
+    """A file share as it is now; `prefix` is empty or ends in a slash.
+
+    `away` is the place it is in, if that is not the function's own region and account: its completed refreshes are not
+    reported here, and its id may be that of another share at home.
+    """
 
     arn: str
     status: str
     bucket: str
     prefix: str
+    away: str = ""
 
     @property
     def key(self) -> str:
-        """Its key in the window table: my-bucket/share-1234ABCD."""
-        return f"{self.bucket}/{self.share_id}"
+        """Its key in the window table: my-bucket/share-1234ABCD, or my-bucket/eu-west-1/share-1234ABCD."""
+        return "/".join(filter(None, (self.bucket, self.away, self.share_id)))
 
     @property
     def share_id(self) -> str:
@@ -51,17 +58,24 @@ class FileShare:
 
 
 class FileShares:
-    """This account's file shares in this region. Methods raise botocore's errors.
+    """The file shares of one place. Methods raise botocore's errors.
 
     `warn` is told of shares of which it cannot be known what they show, once for each.
     """
 
     def __init__(
-        self, client: "StorageGatewayClient", asking_once: "StorageGatewayClient", warn: Callable[[str], None]
+        self,
+        client: "StorageGatewayClient",
+        asking_once: "StorageGatewayClient",
+        access_points: AccessPoints,
+        warn: Callable[[str], None],
+        away: str = "",
     ) -> None:
         self._client = client
         self._asking_once = asking_once
+        self._access_points = access_points
         self._warn = warn
+        self._away = away
         self._locations: dict[str, tuple[str, str]] = {}  # ARN of the share: bucket and prefix
 
     def showing(self, bucket: str) -> list[FileShare]:
@@ -69,7 +83,7 @@ class FileShares:
         listed = [share for share in self._listed() if share.get("FileShareStatus") not in _LEAVING]
         self._locate(listed)
         shares = [
-            FileShare(arn, share.get("FileShareStatus", ""), *self._locations[arn])
+            FileShare(arn, share.get("FileShareStatus", ""), *self._locations[arn], self._away)
             for share in listed
             if (arn := share["FileShareARN"]) in self._locations
         ]
@@ -85,7 +99,7 @@ class FileShares:
         if arn not in self._locations:
             self._locate([share for share in self._listed() if share["FileShareARN"] == arn])
         bucket, prefix = self._locations.get(arn, NO_BUCKET)
-        return FileShare(arn, "", bucket, prefix).key if bucket else None
+        return FileShare(arn, "", bucket, prefix, self._away).key if bucket else None
 
     def refresh(self, share: FileShare, round_: Round) -> str:
         """Ask for a refresh of some of what `share` shows; the notification id. It goes on after this returns.
@@ -133,21 +147,32 @@ class FileShares:
             self._remember(share["FileShareARN"], share["LocationARN"])
 
     def _remember(self, arn: str, location_arn: str) -> None:
-        self._locations[arn] = location(location_arn)
-        if self._locations[arn] == NO_BUCKET:
-            self._warn(f"{arn} shows the access point {location_arn}, whose bucket is not known: it is not refreshed")
+        bucket, prefix = location(location_arn)
+        if is_access_point(bucket):
+            account = arn.split(":")[4]
+            try:
+                bucket = self._access_points.bucket_of(bucket, account)
+            except UnknownBucketError as error:
+                self._warn(
+                    f"{arn} shows the access point {location_arn}, whose bucket is not known, and so it is not"
+                    f" refreshed: {error}"
+                )
+                bucket, prefix = NO_BUCKET
+        self._locations[arn] = bucket, prefix
 
 
 def location(arn: str) -> tuple[str, str]:
-    """Bucket and prefix of a LocationARN such as arn:aws:s3:::my-bucket/my/prefix/; the prefix may be empty.
+    """The bucket or access point, and the prefix, which may be empty, of a LocationARN (API reference,
+    CreateNFSFileShare).
 
-    NO_BUCKET for an access point, which names none: arn:aws:s3:REGION:ACCOUNT:accesspoint/NAME, or an alias.
+    Each with or without a prefix, my/prefix/: arn:aws:s3:::my-bucket/, arn:aws:s3:REGION:ACCOUNT:accesspoint/NAME/, and
+    the alias of an access point, NAME-...-s3alias/, which may or may not follow arn:aws:s3:::.
     """
-    _, partition_on, resource = arn.partition(":s3:::")
-    if not partition_on:
-        return NO_BUCKET
-    bucket, _, prefix = resource.partition("/")
-    return bucket, prefix
+    start, access_point, rest = arn.partition(":accesspoint/")
+    if not access_point:
+        start, rest = "", arn.rpartition(":s3:::")[2]
+    name, _, prefix = rest.partition("/")
+    return f"{start}{access_point}{name}", prefix
 
 
 def _tens(arns: Iterable[str]) -> Iterator[list[str]]:
@@ -159,6 +184,7 @@ def _tens(arns: Iterable[str]) -> Iterator[list[str]]:
 # What says that a share, a gateway or the service cannot just now, or that we may not, whatever is asked for.
 _NOT_ABOUT_FOLDERS = frozenset(
     {
+        "AccessDenied",  # to assume the role
         "AccessDeniedException",
         "ExpiredTokenException",
         "GatewayInternalError",

@@ -5,7 +5,7 @@ a new folder appears in its parent. `*` stands for everything. Between two round
 `=/a/b`, the folder alone, its ancestors having been read, and `*/a/b`, everything in the folder.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 EVERYTHING = "*"
@@ -45,6 +45,11 @@ def shown(folders: Iterable[str], prefix: str) -> frozenset[str]:
     return frozenset(
         folder for folder in folders if folder == EVERYTHING or f"{_without_mark(folder)[1:]}/".startswith(prefix)
     )
+
+
+def shown_by_several(folders: Iterable[str], prefixes: Sequence[str]) -> frozenset[str]:
+    """Those of `folders` that more than one of the file shares on `prefixes` shows."""
+    return frozenset(folder for folder in folders if sum(bool(shown([folder], prefix)) for prefix in prefixes) > 1)
 
 
 def next_round(folders: Iterable[str], prefix: str) -> Round:

@@ -57,16 +57,16 @@ class Tally:
     """
 
     def __init__(self) -> None:
-        self._counts: dict[str, tuple[str | None, int, int]] = {}  # bucket: window, changes counted, changes emitted
+        self._counts: dict[str, tuple[str | None, int, int]] = {}  # key: window, changes counted, changes emitted
 
-    def add(self, bucket: str, window: str | None, changes: int) -> None:
-        """Count `changes` as absorbed by a window of `bucket`."""
-        seen, counted, emitted = self._counts.get(bucket, (window, 0, 0))
+    def add(self, key: str, window: str | None, changes: int) -> None:
+        """Count `changes` as absorbed by a window of `key`, a bucket's or another of the bucket's."""
+        seen, counted, emitted = self._counts.get(key, (window, 0, 0))
         counted += changes
         if counted > emitted and (seen != window or counted >= emitted + emitted // 4):
-            measure(bucket, ChangesAbsorbed=counted - emitted)
+            measure(key.partition("/")[0], ChangesAbsorbed=counted - emitted)
             emitted = counted
-        self._counts[bucket] = (window, counted, emitted) if seen == window else (window, 0, 0)
+        self._counts[key] = (window, counted, emitted) if seen == window else (window, 0, 0)
 
 
 def timestamp(epoch_ms: int) -> str:

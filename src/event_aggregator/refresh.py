@@ -11,13 +11,14 @@ from botocore.exceptions import ClientError
 
 from event_aggregator.aggregate import Aggregator, in_words
 from event_aggregator.aws import AWS_ERRORS
-from event_aggregator.file_shares import FileShare, FileShares, may_concern_folders
-from event_aggregator.folders import EVERYTHING, WHOLE_SHARE, Round, next_round, shown
+from event_aggregator.file_shares import FileShare, may_concern_folders
+from event_aggregator.folders import EVERYTHING, WHOLE_SHARE, Round, next_round, shown, shown_by_several
 from event_aggregator.messages import BucketRequest, FailedEvent, RefreshCompleted, Sweep, read_message
 from event_aggregator.observability import logger, measure, timestamp
 from event_aggregator.pace import Pace
+from event_aggregator.places import Listing, Places, is_denial
 from event_aggregator.request import LIFETIME_MS, Request
-from event_aggregator.table import Item
+from event_aggregator.table import BY_GATEWAYS, Item, key_of_place, read_key
 from event_aggregator.window import Due, overdue
 
 # Between two tries of a share that refuses: the interval, doubled with each refusal up to this (or the interval, if
@@ -30,9 +31,13 @@ _MIN_DELAY_MS = 1_000
 # Of why a share waits, as the table keeps it; an error's text may be long.
 _MAX_REASON = 300
 
-# A RefreshCache call may take 23 s without an answer. When less than this is left of an invocation, the shares not
-# asked yet are asked in others.
+# A RefreshCache call may take 23 s without an answer, and a listing longer. When less than this is left of an
+# invocation, the shares and places not asked yet are asked in others.
 _ASK_MS = 30_000
+
+# A place that denies us its list is asked so often, over a quarter of an hour, before what waits for it is given up:
+# what was permitted a moment ago is not yet known everywhere.
+_DENIED_TRIES = 5
 
 
 class NotRefreshedError(Exception):
@@ -41,9 +46,13 @@ class NotRefreshedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class HandOver:
-    """Folders on their way from a closed window to its shares; `owner` is the same over every delivery."""
+    """Folders on their way from a closed window to its shares; `owner` is the same over every delivery.
+
+    `waiting` is the window's key, if it is that of what the folders were waiting for: a place, or a share.
+    """
 
     bucket: str
+    waiting: str
     folders: frozenset[str]
     owner: str
     correlation: str  # the bucket's window, whose changes they are
@@ -55,7 +64,7 @@ class HandOver:
 @dataclass(frozen=True, slots=True)
 class Refresher:
     aggregator: Aggregator
-    file_shares: FileShares
+    places: Places
     pace: Pace
 
     def handle(self, body: str, bucket_attribute: str | None, message_id: str, time_left: int) -> None:
@@ -69,8 +78,9 @@ class Refresher:
                 logger.warning("Handling an S3 event that the aggregator could not handle", message_id=message_id)
                 self.aggregator.aggregate_event(message.event, time_left)
             case BucketRequest(bucket):
-                everything = HandOver(bucket, frozenset({EVERYTHING}), message_id, message_id, now, 1, now + time_left)
-                self._hand_over(everything, self.file_shares.showing(bucket))
+                everything, deadline = frozenset({EVERYTHING}), now + time_left
+                listing = self._listing(bucket, "", deadline)
+                self._hand_over(HandOver(bucket, "", everything, message_id, message_id, now, 1, deadline), listing)
             case RefreshCompleted():
                 self._completed(message)
             case Sweep():
@@ -98,15 +108,23 @@ class Refresher:
 
     def _refresh(self, request: Request, item: Item, deadline: int) -> None:
         """Close the window, or take up a refresh that died half-way, and hand its folders to the shares."""
-        bucket, _, share_id = request.key.partition("/")
-        shares = self.file_shares.showing(bucket)  # before the window is closed: a failure here leaves it open
-        if share_id:
-            shares = [share for share in shares if share.share_id == share_id]
-            if not shares and self.file_shares.is_gone(share_id):
+        bucket, place, share_id = read_key(request.key)
+        by_gateways = place == BY_GATEWAYS
+        place = "" if by_gateways else place or (self.places.home if share_id else "")
+        if place and place not in self.places:
+            logger.warning(
+                f"{place} has no gateways any more, by the settings: what waited for {request.key} is dropped"
+            )
+            self.pace.drop(request.key)
+            return
+        listing = self._listing(bucket, place, deadline)  # before the window is closed: a failure here leaves it open
+        if share_id and not listing.unlisted:
+            listing = Listing([share for share in listing.shares if share.share_id == share_id])
+            if not listing.shares and self.places.is_gone(place, share_id):
                 logger.warning(f"The file share of {request.key} is gone, and with it what waited for it")
                 self.pace.drop(request.key)
                 return
-            if not shares:
+            if not listing.shares:
                 raise NotRefreshedError(f"The file share of {request.key} cannot be described, or shows another bucket")
         if item.window_id == request.window:
             now = self.aggregator.now()
@@ -115,26 +133,45 @@ class Refresher:
                 self._request_arrived(request, deadline)
                 return
             item = closed
+        # The refusals that are counted are those of what this window waited for: a share, or a place.
+        attempt = request.attempt if share_id or listing.unlisted else 1
+        folders = item.refreshed_folders
+        if by_gateways and not listing.unlisted:
+            # Which gateway wrote is not known. But it has a share that shows the folder, and that one need not be told.
+            folders = shown_by_several(folders, [share.prefix for share in listing.shares])
         hand_over = HandOver(
             bucket,
-            item.refreshed_folders,
+            request.key if place else "",
+            folders,
             request.window,
             request.correlation,
             item.refreshed_since,
-            request.attempt,
+            attempt,
             deadline,
         )
-        self._hand_over(hand_over, shares)
+        self._hand_over(hand_over, listing)
         self.aggregator.windows.complete(request.key, request.window)
 
-    def _hand_over(self, hand_over: HandOver, shares: list[FileShare]) -> None:
-        """Have each share that shows a folder refreshed, or make it wait; one that fails does not stop the others."""
-        if not shares:
+    def _listing(self, bucket: str, place: str, deadline: int) -> Listing:
+        return self.places.showing(bucket, place, lambda: self.aggregator.now() > deadline - _ASK_MS)
+
+    def _hand_over(self, hand_over: HandOver, listing: Listing) -> None:
+        """Have each share that shows a folder refreshed, or make it wait; one that fails does not stop the others.
+
+        What is for the shares of a place that could not be asked for them waits as well.
+        """
+        if not listing.shares and not listing.unlisted:
             logger.warning(
                 f"No file share shows the bucket {hand_over.bucket}: nothing to refresh", bucket=hand_over.bucket
             )
-        failures = []
-        for share in shares:
+        failures: list[Exception] = []
+        for name, failure in listing.unlisted.items():
+            try:
+                self._wait_for_place(hand_over, name, failure)
+            except AWS_ERRORS as error:
+                error.add_note(f"File shares of {hand_over.bucket} in {name}")
+                failures.append(error)
+        for share in listing.shares:
             folders = shown(hand_over.folders, share.prefix)
             try:
                 if folders:
@@ -162,7 +199,7 @@ class Refresher:
             return
         round_ = self._next_round(folders, share)
         try:
-            notification_id = self.file_shares.refresh(share, round_)
+            notification_id = self.places.refresh(share, round_)
         except AWS_ERRORS as error:  # an unknown outcome, too, counts as refused, and the share as asked
             if round_ != WHOLE_SHARE and may_concern_folders(error):
                 logger.warning(
@@ -188,7 +225,7 @@ class Refresher:
             notification_id=notification_id,
             since=hand_over.since,
             window=hand_over.correlation,
-            mark=timeout > 0,
+            mark=timeout > 0 and not share.away,
         )
         _tell_of_refresh(hand_over, share, round_, now)
         if round_.left:
@@ -253,9 +290,34 @@ class Refresher:
         )
         return True
 
+    def _wait_for_place(self, hand_over: HandOver, name: str, failure: Exception | None) -> None:
+        """Put all folders into a window of the place, or of the one share that is asked; it is asked again when due."""
+        key = hand_over.waiting or key_of_place(hand_over.bucket, name)
+        if failure and is_denial(failure) and hand_over.attempt >= _DENIED_TRIES:
+            logger.warning(
+                f"What waited for {key} is given up, since its file shares must not be listed: {failure}",
+                bucket=hand_over.bucket,
+            )
+            return
+        now, interval = self.aggregator.now(), self.aggregator.settings.min_refresh_interval_seconds * 1000
+        due = now + (backoff(hand_over.attempt, interval) if failure else _MIN_DELAY_MS)
+        reason = f"its file shares could not be listed: {_said(failure) if failure else 'there was no time left'}"
+        self.aggregator.gather(
+            key,
+            hand_over.folders,
+            owners=[hand_over.owner],
+            due=Due(due),
+            since=hand_over.since,
+            deadline=hand_over.deadline,
+            attempt=hand_over.attempt + (failure is not None),
+            correlation=hand_over.correlation,
+            reason=reason[:_MAX_REASON],
+        )
+        logger.warning(f"{key} waits until {timestamp(due)}: {reason}", bucket=hand_over.bucket)
+
     def _completed(self, event: RefreshCompleted) -> None:
         """Clear the share's mark, and have what waits for it due as soon as the share may be asked again."""
-        key = self.file_shares.key_of(event.share_arn)
+        key = self.places.key_of(event.share_arn)
         found = self.pace.completed(key, event.notification_id) if key else None
         if not key or not found:
             logger.debug(f"A refresh of {event.share_arn} is complete that was not asked for here")
@@ -288,8 +350,8 @@ class Refresher:
         """Look at every unfinished window: how long shares wait, and which one nobody asks for any more."""
         now = self.aggregator.now()
         for key, item in self.aggregator.windows.unfinished():
-            bucket, _, share_id = key.partition("/")
-            if share_id and item.window_id:
+            bucket, place, share_id = read_key(key)
+            if (share_id or place not in ("", BY_GATEWAYS)) and item.window_id:
                 measure(bucket, SecondsWaiting=(now - item.opened_at) / 1000)
             if window := overdue(item, now):
                 logger.warning(f"The request of {key} was lost; sending it again", correlation_id=window)

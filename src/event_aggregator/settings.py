@@ -4,13 +4,16 @@ A bad value stops the function with a message that names the variable, the value
 Lambda's retries and on the queue, and are handled when it is mended.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
-
 _HALF_A_DAY = 43_200
+
+_REGION = re.compile(r"[a-z]+(-[a-z0-9]+)+")
+_ROLE = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9+=.@_/-]+")
 
 
 class SettingError(ValueError):
@@ -30,6 +33,9 @@ class Settings:
     min_refresh_interval_seconds: int
     refresh_scope: str
     ignore_principals_containing: str
+    refresh_other_gateways: str
+    gateway_regions: tuple[str, ...]  # empty: the function's own
+    gateway_role_arns: tuple[str, ...]  # of other accounts, one each
     log_level: str
 
     @classmethod
@@ -50,10 +56,18 @@ class Settings:
                 environment, "MIN_REFRESH_INTERVAL_SECONDS", default=60, low=1, high=3600
             ),
             refresh_scope=_one_of(environment, "REFRESH_SCOPE", ("folders", "share"), default="folders"),
-            # Set but empty means: ignore nobody.
+            # Set but empty means: nobody is a gateway.
             ignore_principals_containing=environment.get("IGNORE_PRINCIPALS_CONTAINING", "StorageGateway"),
+            refresh_other_gateways=_one_of(
+                environment, "REFRESH_OTHER_GATEWAYS", ("auto", "on", "off"), default="auto"
+            ),
+            gateway_regions=_listed(environment, "GATEWAY_REGIONS", _REGION, "regions, such as eu-west-1"),
+            gateway_role_arns=_listed(environment, "GATEWAY_ROLE_ARNS", _ROLE, "ARNs of roles"),
             log_level=_one_of(environment, "LOG_LEVEL", LOG_LEVELS, default="INFO"),
         )
+        accounts = [arn.split(":")[4] for arn in settings.gateway_role_arns]
+        if len(accounts) != len(set(accounts)):
+            raise SettingError("GATEWAY_ROLE_ARNS holds two roles of one account: keep one, or its shares count twice.")
         quiet, longest = settings.refresh_quiet_seconds, settings.refresh_max_delay_seconds
         if quiet > longest:
             raise SettingError(
@@ -81,3 +95,12 @@ def _one_of(environment: Mapping[str, str], name: str, choices: tuple[str, ...],
     if value in choices:
         return value
     raise SettingError(f"{name} is {value!r}: set it to one of {', '.join(choices)}.")
+
+
+def _listed(environment: Mapping[str, str], name: str, pattern: re.Pattern[str], what: str) -> tuple[str, ...]:
+    """The different values of a list with commas; none if it is not set or empty."""
+    values = [value for value in environment.get(name, "").split(",") if value]
+    for value in values:
+        if not pattern.fullmatch(value):
+            raise SettingError(f"{name} holds {value!r}: set it to {what}, with commas between them.")
+    return tuple(dict.fromkeys(values))

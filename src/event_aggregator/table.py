@@ -1,7 +1,7 @@
 """The DynamoDB table: one item for each key, and every change to it one conditional write.
 
-A key (attribute BucketName) is a bucket, `my-bucket`, or a file share, `my-bucket/share-1234ABCD`. Times are epoch
-milliseconds. What the attributes mean is in docs/design.md.
+A key (attribute BucketName) is a bucket, a file share, or something else of the bucket that a window of its own is for:
+see `read_key`. Times are epoch milliseconds. What the attributes mean is in docs/design.md.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,6 +15,9 @@ from event_aggregator.folders import EVERYTHING
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
+
+# In the place of a place's name, which is a region's.
+BY_GATEWAYS = "gateways"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,3 +133,23 @@ def number(value: int) -> dict[str, str]:
 
 def strings(values: Iterable[str]) -> dict[str, list[str]]:
     return {"SS": sorted(values)}
+
+
+def key_of_place(bucket: str, name: str) -> str:
+    """Where changes wait for a place that cannot be asked for its shares: my-bucket/eu-west-1/."""
+    return f"{bucket}/{name}/"
+
+
+def key_of_gateways(bucket: str) -> str:
+    """Of the window of what gateways wrote into the bucket: my-bucket/gateways/."""
+    return key_of_place(bucket, BY_GATEWAYS)
+
+
+def read_key(key: str) -> tuple[str, str, str]:
+    """Bucket, place and share id of a key; the place is empty at home, or if all are meant.
+
+    my-bucket, my-bucket/share-1234ABCD, my-bucket/eu-west-1/, my-bucket/eu-west-1/share-1234ABCD, my-bucket/gateways/.
+    """
+    bucket, _, rest = key.partition("/")
+    place, _, share_id = rest.rpartition("/")
+    return bucket, place, share_id

@@ -21,6 +21,7 @@ from event_aggregator.file_shares import FileShare, FileShares
 from event_aggregator.folders import Round
 from event_aggregator.memo import Memo
 from event_aggregator.pace import Pace
+from event_aggregator.places import Places
 from event_aggregator.refresh import NotRefreshedError, Refresher
 from event_aggregator.request import ActionQueue
 from event_aggregator.settings import Settings
@@ -164,6 +165,9 @@ class Program(NamedTuple):
     body: str
     message_id: str
 
+    def _places(self, tape: _Tape) -> Places:
+        return Places("us-east-1", {"us-east-1": lambda: _Shares(tape, self.shares)})
+
     def run(self, tape: _Tape) -> End:
         memo = Memo()
         memo._windows = OrderedDict(self.memo)
@@ -176,7 +180,7 @@ class Program(NamedTuple):
             if self.function == "A":
                 aggregator.aggregate_event(json.loads(self.body), AGGREGATOR_TIMEOUT)
             else:
-                refresher = Refresher(aggregator, _Shares(tape, self.shares), Pace(client, "windows"))
+                refresher = Refresher(aggregator, self._places(tape), Pace(client, "windows"))
                 refresher.handle(self.body, None, self.message_id, REFRESHER_TIMEOUT)
         except (NotFinishedError, NotRefreshedError, *AWS_ERRORS) as error:
             failure = str(error)

@@ -112,10 +112,10 @@ MUTANTS = (
         "complete before the refresh",
         COVERAGE,
         "refresh.py",
-        "        self._hand_over(hand_over, shares)\n"
+        "        self._hand_over(hand_over, listing)\n"
         "        self.aggregator.windows.complete(request.key, request.window)\n",
         "        self.aggregator.windows.complete(request.key, request.window)\n"
-        "        self._hand_over(hand_over, shares)\n",
+        "        self._hand_over(hand_over, listing)\n",
         "TWO_CHANGES",
         deaths=1,
     ),
@@ -234,8 +234,8 @@ MUTANTS = (
         "the refresh function swallows a failure",
         COVERAGE,
         "refresh.py",
-        "                failures.append(error)\n",
-        "",
+        'error.add_note(f"File share {share.key}")\n                failures.append(error)\n',
+        "pass\n",
         "TWO_CHANGES",
         deaths=1,
         faults=True,

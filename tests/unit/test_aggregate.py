@@ -45,15 +45,35 @@ def test_every_bucket_has_its_own_window(world: World) -> None:
     assert sorted(request.key for request in world.requests()) == ["one", "two"]
 
 
-def test_the_gateways_own_uploads_are_ignored(world: World) -> None:
-    aggregate(world, s3_record(userIdentity={"principalId": "AWS:AROAX:StorageGateway-sgw-12A3456B"}))
+BY_A_GATEWAY = {"principalId": "AWS:AROAX:StorageGateway-sgw-12A3456B"}
+
+
+def test_what_a_gateway_wrote_goes_into_a_window_of_its_own_and_is_absorbed_by_it(world: World) -> None:
+    aggregate(world, s3_record("a/1", userIdentity=BY_A_GATEWAY), s3_record("b/1"))
+    aggregate(world, s3_record("a/2", userIdentity=BY_A_GATEWAY), s3_record("b/2"))
+    assert [request.key for request in world.requests()] == ["my-bucket/gateways/", "my-bucket"]
+    assert world.item("my-bucket/gateways/").folders == {"/a"}
+    assert world.item().folders == {"/b"}
+
+
+def test_what_a_gateway_wrote_is_news_like_any_other_if_so_told(world: World) -> None:
+    world.settings["REFRESH_OTHER_GATEWAYS"] = "on"
+    aggregate(world, s3_record("a/1", userIdentity=BY_A_GATEWAY), s3_record("b/1"))
+    assert [request.key for request in world.requests()] == ["my-bucket"]
+    assert world.item().folders == {"/a", "/b"}
+
+
+def test_what_a_gateway_wrote_is_ignored_if_so_told(world: World) -> None:
+    world.settings["REFRESH_OTHER_GATEWAYS"] = "off"
+    aggregate(world, s3_record("a/1", userIdentity=BY_A_GATEWAY))
     assert world.sent == []
+    assert world.item("my-bucket/gateways/").folders == frozenset()
 
 
-def test_nobody_is_ignored_if_so_told(world: World) -> None:
+def test_nobody_is_a_gateway_if_so_told(world: World) -> None:
     world.settings["IGNORE_PRINCIPALS_CONTAINING"] = ""
-    aggregate(world, s3_record(userIdentity={"principalId": "AWS:AROAX:StorageGateway-sgw-12A3456B"}))
-    assert len(world.sent) == 1
+    aggregate(world, s3_record(userIdentity=BY_A_GATEWAY))
+    assert [request.key for request in world.requests()] == ["my-bucket"]
 
 
 def test_the_delay_is_the_one_that_was_set(world: World) -> None:

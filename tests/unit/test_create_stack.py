@@ -33,6 +33,9 @@ calls = log.read_text().splitlines() if log.exists() else []
 log.write_text("".join(f"{line}\\n" for line in [*calls, operation]))
 with (here / "retries").open("a") as retries:
     print(os.environ.get("AWS_RETRY_MODE"), os.environ.get("AWS_MAX_ATTEMPTS"), file=retries)
+if operation == "iam put-role-policy":
+    role, document = (words[words.index(flag) + 1] for flag in ("--role-name", "--policy-document"))
+    (here / role).write_text(pathlib.Path(document.removeprefix("file://")).read_text())
 answers = json.loads((here / "answers.json").read_text()).get(operation, ["{}"])
 answer = answers[min(calls.count(operation), len(answers) - 1)]
 if answer.startswith("An error occurred"):
@@ -177,6 +180,9 @@ def test_a_quiet_time_above_the_maximum_is_refused_before_anything_is_made(check
         ("--refresh-delay-seconds", "1.5", "from 0 to 43200"),
         ("--min-refresh-interval-seconds", "3601", "from 1 to 3600"),
         ("--log-level", "LOUD", "DEBUG INFO WARNING ERROR"),
+        ("--gateway-regions", "us-east-1, eu-west-1", "it must be regions"),
+        ("--gateway-regions", "us-east-1,", "it must be regions"),
+        ("--gateway-role-arns", "gateways", "it must be ARNs of roles"),
         ("--log-retention-days", "31", "14 30 60"),
         ("--name-prefix", "a b", "letters, digits"),
         ("--alarm-topic-arn", "operators", "arn:aws:sns:REGION:ACCOUNT:NAME"),
@@ -212,6 +218,62 @@ def test_the_first_run_needs_a_bucket(checkout: Checkout) -> None:
 
     assert run.exit_code == 1
     assert "Which bucket?" in run.output
+    assert run.writes == []
+
+
+# Where the gateways are
+
+
+def statements(checkout: Checkout) -> dict[str, Any]:
+    """Those of the refresh function's policy, as it was put last, by their Sid."""
+    policy = json.loads((checkout.folder / "bin" / "S3AggregatorActionLambdaRole").read_text())
+    return {statement["Sid"]: statement for statement in policy["Statement"]}
+
+
+def test_shares_may_be_refreshed_in_the_regions_of_the_gateways_and_in_no_other(checkout: Checkout) -> None:
+    run = checkout.create_stack("--bucket", "my-bucket", "--gateway-regions", "us-east-1,eu-west-1")
+
+    assert run.exit_code == 0, run.output
+    shares = [f"arn:aws:storagegateway:{region}:123456789012:share/*" for region in ("us-east-1", "eu-west-1")]
+    assert statements(checkout)["RefreshFileShares"]["Resource"] == shares
+
+
+def test_regions_of_gateways_that_are_not_given_again_stay(checkout: Checkout) -> None:
+    function = {"Environment": {"Variables": {"GATEWAY_REGIONS": "eu-west-1"}}}
+
+    run = checkout.create_stack(answers={"lambda get-function-configuration": [json.dumps(function)]})
+
+    assert run.exit_code == 0, run.output
+    share = "arn:aws:storagegateway:eu-west-1:123456789012:share/*"
+    assert statements(checkout)["RefreshFileShares"]["Resource"] == share
+
+
+def test_without_regions_the_gateways_are_in_that_of_the_stack(checkout: Checkout) -> None:
+    checkout.create_stack("--bucket", "my-bucket", "--gateway-regions", "")
+
+    share = "arn:aws:storagegateway:us-east-1:123456789012:share/*"
+    assert statements(checkout)["RefreshFileShares"]["Resource"] == share
+
+
+def test_exactly_the_named_roles_may_be_assumed_and_none_if_none_is_named(checkout: Checkout) -> None:
+    roles = [f"arn:aws:iam::{account}:role/gateways" for account in ("210987654321", "999999999999")]
+
+    run = checkout.create_stack("--bucket", "my-bucket", "--gateway-role-arns", ",".join(roles))
+
+    assert run.exit_code == 0, run.output
+    statement = statements(checkout)["RefreshFileSharesOfOtherAccounts"]
+    assert (statement["Action"], statement["Resource"]) == ("sts:AssumeRole", roles)
+    checkout.create_stack("--bucket", "my-bucket")
+    assert "RefreshFileSharesOfOtherAccounts" not in statements(checkout)
+
+
+def test_a_role_of_the_stacks_own_account_is_refused(checkout: Checkout) -> None:
+    role = "arn:aws:iam::123456789012:role/gateways"
+
+    run = checkout.create_stack("--bucket", "my-bucket", "--gateway-role-arns", role)
+
+    assert run.exit_code == 1
+    assert "a role of this account, 123456789012" in run.output
     assert run.writes == []
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from event_aggregator.folders import EVERYTHING, WHOLE_SHARE, Round, folder_of, next_round, shown
+from event_aggregator.folders import EVERYTHING, WHOLE_SHARE, Round, folder_of, next_round, shown, shown_by_several
 
 
 @pytest.mark.parametrize(
@@ -100,3 +100,9 @@ def test_what_joins_between_two_rounds_is_listed_with_its_ancestors_and_before_t
 
 def test_what_is_left_for_a_share_is_still_shown_by_it() -> None:
     assert shown({"=/p/a", "*/p/b", "=/q"}, "p/") == {"=/p/a", "*/p/b"}
+
+
+def test_a_folder_is_shown_by_several_if_it_lies_below_more_than_one_prefix() -> None:
+    folders = {"/", "/a", "/a/b", "/c", "*"}
+    assert shown_by_several(folders, ["", "a/", "a/b/"]) == {"/a", "/a/b", "*"}
+    assert shown_by_several(folders, [""]) == frozenset()

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from event_aggregator.settings import SettingError
+from local.gateway import StorageGateway
 from tests.unit.conftest import World, s3_event, s3_record
 
 CONTEXT = SimpleNamespace(
@@ -16,7 +17,7 @@ CONTEXT = SimpleNamespace(
     memory_limit_in_mb=256,
     invoked_function_arn="arn:aws:lambda:us-east-1:123456789012:function:test",
     aws_request_id="request-1",
-    get_remaining_time_in_millis=lambda: 30_000,
+    get_remaining_time_in_millis=lambda: 60_000,
 )
 
 
@@ -62,6 +63,30 @@ def test_a_batch_that_fails_whole_is_reported_message_by_message(world: World, m
     module = load("s3_sgw_refresh", monkeypatch, TABLE_NAME=world.table, QUEUE_URL=world.queue_url)
     answer = module.lambda_handler({"Records": [message("1", "hello"), message("2", "[]")]}, CONTEXT)
     assert [failure["itemIdentifier"] for failure in answer["batchItemFailures"]] == ["1", "2"]
+
+
+def test_the_refresh_function_asks_every_region_of_the_settings_and_goes_by_its_own_to_know_its_home(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with StorageGateway(None, refresh_seconds=0) as gateway:
+        shares = [gateway.add_share("my-bucket", region=region) for region in ("us-east-1", "eu-west-1", "eu-west-2")]
+        for share in shares:
+            share.list_objects = lambda _: ([], [])
+        module = load(
+            "s3_sgw_refresh",
+            monkeypatch,
+            TABLE_NAME=world.table,
+            QUEUE_URL=world.queue_url,
+            GATEWAY_REGIONS="us-east-1,eu-west-1",
+            AWS_ENDPOINT_URL_STORAGE_GATEWAY=gateway.endpoint_url,
+        )
+        refresh_all = message("1", "{}") | {
+            "messageAttributes": {"bucket-name": {"stringValue": "my-bucket", "dataType": "String"}}
+        }
+        assert module.lambda_handler({"Records": [refresh_all]}, CONTEXT) == {"batchItemFailures": []}
+    assert [refresh.share for refresh in gateway.refreshes] == shares[:2]
+    assert world.item(f"my-bucket/{shares[0].share_id}").in_progress_id
+    assert world.item(f"my-bucket/eu-west-1/{shares[1].share_id}").last_accepted_at
 
 
 def test_an_absorbed_change_writes_no_line_of_its_own(

@@ -5,6 +5,7 @@ https://github.com/duo-labs/parliament
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,8 @@ import pytest
 
 from scripts import stack_files
 
-POLICIES = sorted((Path(__file__).parents[2] / "iam").glob("*.json"))
+ROOT = Path(__file__).parents[2]
+POLICIES = sorted((ROOT / "iam").glob("*.json"))
 VALUES = {
     "Partition": "aws",
     "Region": "us-east-1",
@@ -23,9 +25,14 @@ VALUES = {
     "Function": "S3EventAggregator",
     "CompletionRule": "S3EventAggregatorRefreshComplete",
     "SweepRule": "S3EventAggregatorSweep",
+    "GatewayRegions": "us-east-1,eu-west-1",
+    "GatewayRoles": "arn:aws:iam::210987654321:role/gateways,arn:aws:iam::999999999999:role/gateways",
 }
 # It knows no trust policies: the role that one hangs on is their resource.
-EXPECTED = {"lambda-trust": ["MALFORMED: Statement contains neither Resource nor NotResource"]}
+EXPECTED = {
+    "lambda-trust": ["MALFORMED: Statement contains neither Resource nor NotResource"],
+    "assume-gateway-roles": ["CREDENTIALS_EXPOSURE: "],  # that AssumeRole gives credentials is what it is for
+}
 
 
 def findings(policy: stack_files.Json) -> list[str]:
@@ -46,6 +53,28 @@ def findings(policy: stack_files.Json) -> list[str]:
 @pytest.mark.parametrize("path", POLICIES, ids=lambda path: path.stem)
 def test_the_linter_finds_nothing_in_a_policy(path: Path) -> None:
     assert findings(stack_files.render(path.read_text(), VALUES)) == EXPECTED.get(path.stem, [])
+
+
+def documented() -> list[stack_files.Json]:
+    """The trust policy and the policy that docs/other-accounts.md has people paste."""
+    text = (ROOT / "docs/other-accounts.md").read_text()
+    return [json.loads(block) for block in re.findall(r"```json\n(.*?)```", text, re.DOTALL)]
+
+
+def test_the_role_of_another_account_is_trusted_by_it_to_nobody_but_the_refresh_function() -> None:
+    [statement] = documented()[0]["Statement"]
+    assert statement["Action"] == "sts:AssumeRole"
+    assert statement["Principal"] == {"AWS": "arn:aws:iam::111111111111:root"}
+    role = "arn:aws:iam::111111111111:role/S3AggregatorActionLambdaRole"
+    assert statement["Condition"] == {"ArnEquals": {"aws:PrincipalArn": role}}
+
+
+def test_the_role_of_another_account_may_do_there_what_the_refresh_function_may_here() -> None:
+    values = VALUES | {"GatewayRegions": "us-east-1", "Account": "222222222222"}
+    names = ("sgw-refresh", "access-points")
+    here = [stack_files.render((ROOT / "iam" / f"{name}.json").read_text(), values) for name in names]
+    assert documented()[1] == stack_files.join_policies(here)
+    assert findings(documented()[1]) == []
 
 
 def test_the_linter_finds_an_action_that_does_not_exist_and_one_on_another_services_resource() -> None:

@@ -13,6 +13,7 @@ from event_aggregator.file_shares import FileShare, FileShares
 from event_aggregator.folders import WHOLE_SHARE, Round
 from event_aggregator.messages import NotUnderstoodError
 from event_aggregator.observability import logger, timestamp
+from event_aggregator.places import Places
 from event_aggregator.refresh import NotRefreshedError, Refresher, backoff
 from event_aggregator.request import LIFETIME_MS, Request
 from event_aggregator.table import Item
@@ -87,7 +88,8 @@ class Gateway(FileShares):
         self.deliver_body(json.dumps({"version": 1, **asdict(request)}))
 
     def deliver_body(self, body: str, bucket_attribute: str | None = None) -> None:
-        Refresher(self.world.aggregator, self, self.world.pace).handle(body, bucket_attribute, "message-1", TIME_LEFT)
+        places = Places("us-east-1", {"us-east-1": lambda: self})
+        Refresher(self.world.aggregator, places, self.world.pace).handle(body, bucket_attribute, "message-1", TIME_LEFT)
 
     def complete(self, notification_id: str, name: str = "share-1") -> None:
         """Have the refresh Lambda handle the event that a refresh is complete, now."""
@@ -202,6 +204,45 @@ def test_a_share_on_another_prefix_is_left_alone(gateway: Gateway) -> None:
     gateway.shares = [share("share-1", prefix="photos/"), share("share-2", prefix="videos/")]
     gateway.deliver_when_due()
     assert gateway.asked == ["share-1"]
+
+
+@pytest.fixture
+def written_by_a_gateway(world: World, gateway: Gateway) -> Gateway:
+    """The bucket's window is done; a gateway wrote /photos/b.jpg, and the request of that window is queued."""
+    gateway.deliver_when_due()
+    gateway.complete("notification-1")
+    gateway.asked.clear()
+    world.time += 60_000
+    record = s3_record("photos/b.jpg", at=world.time, userIdentity={"principalId": "AWS:AROAX:StorageGateway"})
+    world.aggregator.aggregate_event(s3_event(record), TIME_LEFT)
+    return gateway
+
+
+def test_what_a_gateway_wrote_refreshes_nothing_if_one_share_only_shows_it(
+    world: World, written_by_a_gateway: Gateway
+) -> None:
+    written_by_a_gateway.shares = [share("share-1"), share("share-2", prefix="videos/")]
+    written_by_a_gateway.deliver_when_due()
+    assert written_by_a_gateway.asked == []
+    done = world.item("my-bucket/gateways/")
+    assert (done.window_id, done.refreshing_id) == (None, None)
+
+
+def test_what_a_gateway_wrote_refreshes_every_share_that_shows_it_if_there_are_several(
+    written_by_a_gateway: Gateway,
+) -> None:
+    names = ("share-1", ""), ("share-2", "videos/"), ("share-3", "photos/")
+    written_by_a_gateway.shares = [share(name, prefix=prefix) for name, prefix in names]
+    written_by_a_gateway.deliver_when_due()
+    assert written_by_a_gateway.asked == ["share-1", "share-3"]
+
+
+def test_the_sweep_does_not_count_a_window_of_what_a_gateway_wrote_as_a_share_that_waits(
+    written_by_a_gateway: Gateway, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    written_by_a_gateway.deliver_body('{"sweep": true}')
+    assert "SecondsWaiting" not in capsys.readouterr().out
 
 
 def test_a_share_is_asked_for_the_changed_folder_and_its_ancestors(gateway: Gateway) -> None:

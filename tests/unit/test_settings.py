@@ -17,12 +17,47 @@ def test_only_table_and_queue_are_needed_and_the_rest_has_defaults() -> None:
         min_refresh_interval_seconds=60,
         refresh_scope="folders",
         ignore_principals_containing="StorageGateway",
+        refresh_other_gateways="auto",
+        gateway_regions=(),
+        gateway_role_arns=(),
         log_level="INFO",
     )
 
 
 def test_an_empty_ignored_principal_ignores_nobody() -> None:
     assert Settings.read(NEEDED | {"IGNORE_PRINCIPALS_CONTAINING": ""}).ignore_principals_containing == ""
+
+
+def test_regions_are_read_with_commas_between_them_and_each_once() -> None:
+    environment = NEEDED | {"GATEWAY_REGIONS": "us-east-1,us-gov-west-1,us-east-1"}
+    assert Settings.read(environment).gateway_regions == ("us-east-1", "us-gov-west-1")
+
+
+@pytest.mark.parametrize("value", ["us-east-1, eu-west-1", "us-east-1;eu-west-1", "US-EAST-1", "share-1/x"])
+def test_a_bad_region_is_named(value: str) -> None:
+    with pytest.raises(
+        SettingError, match=r"GATEWAY_REGIONS holds .*: set it to regions, such as eu-west-1, with commas"
+    ):
+        Settings.read(NEEDED | {"GATEWAY_REGIONS": value})
+
+
+ROLE = "arn:aws-us-gov:iam::123456789012:role/gateways/refresh+1"
+
+
+def test_roles_are_read_with_commas_between_them() -> None:
+    other = ROLE.replace("123456789012", "210987654321")
+    assert Settings.read(NEEDED | {"GATEWAY_ROLE_ARNS": f"{ROLE},{other}"}).gateway_role_arns == (ROLE, other)
+
+
+@pytest.mark.parametrize("value", [f"{ROLE}, {ROLE}", "refresh", ROLE.replace("role/", "user/")])
+def test_a_bad_role_is_named(value: str) -> None:
+    with pytest.raises(SettingError, match="GATEWAY_ROLE_ARNS holds "):
+        Settings.read(NEEDED | {"GATEWAY_ROLE_ARNS": value})
+
+
+def test_two_roles_of_one_account_are_refused_since_each_share_would_be_asked_twice() -> None:
+    with pytest.raises(SettingError, match="two roles of one account"):
+        Settings.read(NEEDED | {"GATEWAY_ROLE_ARNS": f"{ROLE},{ROLE}2"})
 
 
 @pytest.mark.parametrize("name", ["TABLE_NAME", "QUEUE_URL"])

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote_plus
 
 import hypothesis
@@ -24,6 +25,8 @@ VALUES = {
     "Function": "dev-S3StorageGatewayRefresh",
     "CompletionRule": "dev-S3EventAggregatorRefreshComplete",
     "SweepRule": "dev-S3EventAggregatorSweep",
+    "GatewayRegions": "cn-north-1,cn-northwest-1",
+    "GatewayRoles": "arn:aws-cn:iam::210987654321:role/gateways",
 }
 ARN = "arn:aws:lambda:us-east-1:123456789012:function:S3EventAggregator"
 OURS = stack_files.render((ROOT / "s3/event.json").read_text(), {"NamePrefix": "", "FunctionArn": ARN})
@@ -60,18 +63,32 @@ def test_a_rendered_policy_has_no_placeholder_left_and_stays_in_its_partition(pa
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "iam").glob("*.json")), ids=lambda path: path.stem)
-def test_only_listing_the_file_shares_is_allowed_on_every_resource(path: Path) -> None:
+def test_only_actions_that_know_no_resource_are_allowed_on_every_one(path: Path) -> None:
     statements = stack_files.render(path.read_text(), VALUES)["Statement"]
 
     wide = [statement["Action"] for statement in statements if statement.get("Resource") == "*"]
 
-    assert wide == (["storagegateway:ListFileShares"] if path.stem == "sgw-refresh" else [])
+    # Service authorization reference, list_amazons3 and list_awsstoragegateway: "Resource types" is empty.
+    without_resource: dict[str, list[Any]] = {
+        "access-points": [["s3:GetAccessPoint", "s3:ListAccessPoints"]],
+        "sgw-refresh": ["storagegateway:ListFileShares"],
+    }
+    assert wide == without_resource.get(path.stem, [])
     assert not any("*" in action for statement in statements for action in statement["Action"])
 
 
 def test_a_placeholder_without_a_value_is_an_error() -> None:
     with pytest.raises(KeyError, match="Table"):
         stack_files.render('{"Resource": "${Table}"}', {})
+
+
+def test_a_text_with_a_placeholder_for_several_values_becomes_a_list_of_texts() -> None:
+    template = '{"Statement": [{"Resource": "arn:${Region}:${Regions}:x"}]}'
+
+    several, one = (stack_files.render(template, {"Region": "r", "Regions": regions}) for regions in ("a,b", "a"))
+
+    assert several == {"Statement": [{"Resource": ["arn:r:a:x", "arn:r:b:x"]}]}
+    assert one == {"Statement": [{"Resource": "arn:r:a:x"}]}
 
 
 def test_joined_policies_hold_the_statements_of_all_in_order() -> None:

@@ -1,0 +1,92 @@
+"""Which file shares are refreshed: those on access points, in other regions, and beside the one that wrote a file."""
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import botocore.session
+import pytest
+
+from local.gateway import StorageGateway
+from local.ministack import NO_PROFILE, REGION, RESOLVER, MiniStack
+from tests.e2e.conftest import FUNCTIONS, Bucket, eventually
+
+ACCOUNT = "000000000000"
+AGGREGATOR, REFRESH = FUNCTIONS
+
+
+@pytest.fixture
+def s3_control(aws: MiniStack, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr(socket, "getaddrinfo", socket.getaddrinfo)  # to put it back at the end
+    exec(RESOLVER, {})  # noqa: S102
+    session = botocore.session.Session(session_vars=NO_PROFILE)
+    session.set_credentials("test", "test")
+    return session.create_client("s3control", region_name=REGION, endpoint_url=aws.endpoint_url)
+
+
+def test_shares_on_an_access_point_and_on_its_alias_are_refreshed(bucket: Bucket, s3_control: Any) -> None:
+    point = s3_control.create_access_point(AccountId=ACCOUNT, Name=f"of-{bucket.name}", Bucket=bucket.name)
+    shares = [
+        bucket.share("photos", location_arn=f"{point['AccessPointArn']}/photos/"),
+        bucket.share("photos", location_arn=f"{point['Alias']}/photos/"),
+    ]
+    bucket.put("photos/a.jpg")
+    bucket.becomes_visible(*shares)
+    assert [bucket.refreshes(share) for share in shares] == [1, 1]
+    for share in shares:
+        del bucket.gateway.shares[share.arn]
+
+
+@contextmanager
+def setting(aws: MiniStack, function: str, **variables: str) -> Iterator[None]:
+    """The function with these environment variables, and then as it was."""
+    functions = aws.client("lambda")
+    before = functions.get_function_configuration(FunctionName=function)["Environment"]["Variables"]
+    functions.update_function_configuration(FunctionName=function, Environment={"Variables": before | variables})
+    yield
+    functions.update_function_configuration(FunctionName=function, Environment={"Variables": before})
+
+
+@pytest.fixture
+def away(aws: MiniStack, stack: Any) -> Iterator[str]:  # noqa: ARG001 - it must be there
+    """A second region of gateways."""
+    with setting(aws, REFRESH, GATEWAY_REGIONS=f"{REGION},eu-west-1"):
+        yield "eu-west-1"
+
+
+@pytest.fixture
+def gateways_write(aws: MiniStack, stack: Any) -> Iterator[None]:  # noqa: ARG001
+    """All writes are by gateways: the local AWS calls every writer EXAMPLE."""
+    with setting(aws, AGGREGATOR, IGNORE_PRINCIPALS_CONTAINING="EXAMPLE"):
+        yield
+
+
+def test_shares_of_two_regions_are_refreshed_and_an_outage_in_one_delays_that_one_only(
+    bucket: Bucket, gateway: StorageGateway, away: str
+) -> None:
+    at_home, abroad = bucket.share(), bucket.share(region=away)
+    gateway.down = {away}
+    try:
+        bucket.put("photos/a.jpg")
+        eventually(lambda: at_home.tree() == {"photos/a.jpg"})
+        eventually(lambda: any(item["BucketName"]["S"] == f"{bucket.name}/{away}/" for item in bucket.items()))
+        assert abroad.tree() == set()
+    finally:
+        gateway.down = set()
+    bucket.becomes_visible(at_home, abroad)
+    assert [bucket.refreshes(share) for share in (at_home, abroad)] == [1, 1]
+
+
+@pytest.mark.usefixtures("gateways_write")
+def test_what_one_gateway_wrote_becomes_visible_on_others_and_refreshes_nothing_if_there_are_none(
+    make_bucket: Callable[[], Bucket],
+) -> None:
+    shown_twice, shown_once = make_bucket(), make_bucket()
+    shares = [shown_twice.share(gateway_id="sgw-1"), shown_twice.share(gateway_id="sgw-2")]
+    only = shown_once.share()
+    shown_once.put("a.txt")
+    shown_twice.put("a.txt")
+    shown_twice.becomes_visible(*shares)
+    eventually(shown_once.is_settled)
+    assert shown_once.refreshes(only) == 0
