@@ -174,6 +174,12 @@ def _nothing_comes(facts: Facts, share: Share) -> Answer:
     if share.log_lacks and share.last_accepted and share.last_accepted >= changed - SURELY_MS:
         text = f"Not known: it was refreshed since, and the log does not say of which folders. {share.log_lacks}"
         return Answer(name, Outcome.UNSURE, text, ["look again in a minute", *_what_to_check(facts)])
+    if facts.by_gateways and facts.by_gateways.reads:
+        text = (
+            "If a gateway wrote it, it is there on the share of that gateway; the others that show it are refreshed at"
+            f" {_when(at, facts.by_gateways.due)}. Nothing else of this change is known."
+        )
+        return Answer(name, Outcome.EXPECTED, text, _if_late(facts, facts.by_gateways.due))
     if at - changed < _RECENT_MS and facts.notified and not facts.excluded_by:
         text = "Its event has not arrived yet; it normally takes seconds."
         return Answer(name, Outcome.EXPECTED, text, ["look again in a minute"])
@@ -203,7 +209,7 @@ def _what_to_check(facts: Facts) -> list[str]:
     if facts.ignored:
         checks.append(
             f"who wrote it: changes by principals whose id contains {facts.ignored!r} are not counted, for the gateway"
-            " that uploads knows what it uploads (IGNORE_PRINCIPALS_CONTAINING)"
+            " that uploads knows what it uploads (--refresh-other-gateways is off)"
         )
     return [*checks, "whether the notification is newer than the change"]
 
@@ -279,6 +285,9 @@ def _of_windows(facts: Facts) -> list[str]:
         ]
     else:
         lines = ["No window of the bucket is open (the table)."]
+    if facts.by_gateways and facts.by_gateways.reads:
+        due = _when(at, facts.by_gateways.due)
+        lines.append(f"The window of what gateways wrote holds {facts.folder} too, due {due} (the table).")
     if closed:
         read = "read" if closed.reads else "did not read"
         state = "; not every share is asked yet" if closed.unfinished else ""

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from event_aggregator.file_shares import FileShare
 from event_aggregator.folders import EVERYTHING, folder_of, shown
 from event_aggregator.settings import Settings
-from event_aggregator.table import Item
+from event_aggregator.table import Item, key_of_gateways
 from operate.refresh_log import Refresh, refreshes_of
 from operate.stack import DENIED, Stack, now_ms
 
@@ -84,8 +84,9 @@ class Facts:
     object: S3Object
     notified: bool
     excluded_by: list[str]  # filters of the notification, if all of its entries have one that the key does not pass
-    ignored: str  # changes by principals whose id contains this are not counted
+    ignored: str  # changes by principals whose id contains this are not counted; empty: all are
     window: Window | None
+    by_gateways: Window | None  # of what gateways wrote: refreshed if several shares show it
     closed: Closed | None
     shares: list[Share]
     others: dict[str, str]  # the bucket's other shares: their prefixes
@@ -114,8 +115,9 @@ def look(stack: Stack, bucket: str, key: str) -> Facts:
         object=found,
         notified=bool(entries),
         excluded_by=excluded_by(entries, key),
-        ignored=settings.ignore_principals_containing,
+        ignored=settings.ignore_principals_containing if settings.refresh_other_gateways == "off" else "",
         window=_window(item, folder, "", settings.refresh_scope),
+        by_gateways=_window(stack.windows.read(key_of_gateways(bucket)), folder, "", settings.refresh_scope),
         closed=_closed(item, folder),
         shares=[_share(stack, share, item, key, log_since) for share in showing if key.startswith(share.prefix)],
         others={share.share_id: share.prefix for share in showing if not key.startswith(share.prefix)},

@@ -100,8 +100,6 @@ class Stack:
     @cached_property
     def places(self) -> Places:
         """The regions of gateways. Other accounts' roles let nobody in but the refresh function."""
-        if self.settings.gateway_role_arns:
-            self.notes.append(f"Not looked at, in other accounts: {', '.join(self.settings.gateway_role_arns)}")
         access_points = AccessPoints(partial(self.client, "s3control"))
         regions = self.settings.gateway_regions or (self.region,)
         return Places(self.region, {region: partial(self._file_shares, region, access_points) for region in regions})

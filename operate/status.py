@@ -58,6 +58,8 @@ class Bucket:
     window: Window | None
     refreshing_since: int | None  # its window was closed then, and not all of its shares are asked or waiting yet
     shares: list[Share]
+    # What else waits: for a region whose shares could not be listed, what gateways wrote, a share that is not listed.
+    others: dict[str, Window] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -118,13 +120,17 @@ def _in_force(settings: Settings) -> dict[str, Any]:
 
 
 def _bucket(stack: Stack, name: str, items: dict[str, Item], at: int) -> Bucket:
-    item = items.get(name, Item())
+    item, shares = items.get(name, Item()), _shares(stack, name)
+    of_others = {key: _window(found) for key, found in items.items() if key.startswith(f"{name}/")}
+    for share in shares:
+        of_others.pop(share.key, None)
     return Bucket(
         name=name,
         notified=stack.is_notified(name),
         window=_window(item),
         refreshing_since=item.refresh_started_at if item.refreshing_id else None,
-        shares=[_share(stack.settings, share, items.get(share.key, Item()), at) for share in _shares(stack, name)],
+        shares=[_share(stack.settings, share, items.get(share.key, Item()), at) for share in shares],
+        others={key.partition("/")[2]: window for key, window in of_others.items() if window},
     )
 
 
@@ -136,7 +142,7 @@ def _share(settings: Settings, share: FileShare, item: Item, at: int) -> Share:
     lapses = item.in_progress_since + settings.in_progress_timeout_seconds * 1000
     in_progress = item.in_progress_id is not None and at < lapses
     return Share(
-        share=share.share_id,
+        share=share.key.partition("/")[2],
         prefix=share.prefix,
         status=share.status,
         last_accepted=item.last_accepted_at or None,
@@ -249,6 +255,10 @@ def concerns_of_bucket(stack: Stack, bucket: Bucket, at: int) -> list[Concern]:
     if bucket.refreshing_since and bucket.refreshing_since < at - _LATE_MS:
         late = f"the refresh of {bucket.name} began {ago(at, bucket.refreshing_since)}, and has not reached every share"
         found.append(Concern(late, logs))
+    for key, window in bucket.others.items():
+        if window.since < at - _LONG_WAIT_MS and window.due < at:
+            waits = f"{bucket.name}/{key} has waited for {span((at - window.since) / 1000)}"
+            found.append(Concern(f"{waits}: {window.reason or 'its request is late'}", logs))
     for share in bucket.shares:
         name = f"{bucket.name}/{share.share}"
         if share.waiting and share.waiting.since < at - _LONG_WAIT_MS:
@@ -295,7 +305,10 @@ def _settings(report: Report) -> Text:
     )
     what = "the folders that changed" if settings["refresh_scope"] == "folders" else "the whole share"
     interval = span(settings["min_refresh_interval_seconds"])
-    return Text(f"Refreshes {what}, {delay}; a share at most every {interval}.")
+    text = f"Refreshes {what}, {delay}; a share at most every {interval}."
+    if roles := settings["gateway_role_arns"]:
+        text += f"\nNot shown here: the file shares that it reaches through {', '.join(roles)}."
+    return Text(text)
 
 
 def _buckets(report: Report) -> Table:
@@ -306,6 +319,8 @@ def _buckets(report: Report) -> Table:
             shown = f"  {share.share}" + (f" (/{share.prefix})" if share.prefix else "")
             last = ago(report.at, share.last_accepted) if share.last_accepted else "never"
             table.add_row(shown, _state_of_share(share, report.at), last, _held(share.waiting))
+        for name, window in bucket.others.items():
+            table.add_row(f"  {name}", _waits(window, report.at), "", _held(window))
     return table
 
 
@@ -323,9 +338,13 @@ def _state_of_share(share: Share, at: int) -> str:
     if share.in_progress_since:
         states.append(f"in progress since {span((at - share.in_progress_since) / 1000)}")
     if share.waiting:
-        due = ago(at, share.waiting.due) if share.waiting.due > at else "now"
-        states.append(f"waits, next try {due}: {share.waiting.reason or 'no reason known'}")
+        states.append(_waits(share.waiting, at))
     return "; ".join(states) or "up to date"
+
+
+def _waits(window: Window, at: int) -> str:
+    due = ago(at, window.due) if window.due > at else "now"
+    return f"waits, next try {due}" + (f": {window.reason}" if window.reason else "")
 
 
 def _held(window: Window | None) -> str:

@@ -37,6 +37,7 @@ def facts(*shares: Share, **known: Any) -> Facts:
         excluded_by=[],
         ignored="StorageGateway",
         window=None,
+        by_gateways=None,
         closed=None,
         shares=list(shares),
         others={},
@@ -205,6 +206,12 @@ def test_no_refresh_and_no_window_means_that_no_event_arrived_and_says_what_to_c
     assert "'StorageGateway'" in answer.then[1]
     assert status(known) == 1
     assert len(the_answer(facts(share(), ignored="")).then) == 2
+
+
+@pytest.mark.parametrize(("reads", "outcome"), [(True, Outcome.EXPECTED), (False, Outcome.MISSED)])
+def test_what_a_gateway_may_have_written_is_refreshed_on_the_others(reads: bool, outcome: Outcome) -> None:
+    known = facts(share(), by_gateways=Window(CHANGED, AT + MINUTE, reads=reads, reason=None))
+    assert the_answer(known).outcome is outcome
 
 
 def test_the_event_of_a_change_of_the_last_minute_is_expected() -> None:

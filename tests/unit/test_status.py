@@ -32,6 +32,7 @@ SETTINGS = {
     "refresh_max_delay_seconds": 900,
     "min_refresh_interval_seconds": 60,
     "refresh_scope": "folders",
+    "gateway_role_arns": (),
 }
 
 
@@ -77,6 +78,10 @@ def test_what_goes_its_way_is_no_concern(stack: Stack, bucket: Bucket) -> None:
             "my-bucket/share-1 has waited for 2 h: it is offline",
         ),
         (replace(WELL, shares=[replace(SHARE, status="UPDATING")]), "my-bucket/share-1 is UPDATING"),
+        (
+            replace(WELL, others={"eu-west-1/": window(AT - 2 * HOUR, AT - MINUTE, "throttled")}),
+            "my-bucket/eu-west-1/ has waited for 2 h: throttled",
+        ),
     ],
 )
 def test_what_is_stuck_is_named_once_with_what_to_do(stack: Stack, bucket: Bucket, what: str) -> None:
@@ -115,7 +120,14 @@ def test_the_screen_tells_of_windows_waits_and_the_last_day() -> None:
         region="us-east-1",
         prefix="",
         settings=SETTINGS,
-        buckets=[replace(WELL, window=window(AT - 10_000, AT + 20_000), shares=[waiting])],
+        buckets=[
+            replace(
+                WELL,
+                window=window(AT - 10_000, AT + 20_000),
+                shares=[waiting],
+                others={"eu-west-1/": window(AT - 10_000, AT + 20_000)},
+            )
+        ],
         requests={"delayed": 1, "ready": 0, "in_flight": 0},
         dead_letters=0,
         last_day={"my-bucket": {"ChangesAbsorbed": 990, "WindowsOpened": 10, "SecondsUntilVisible": 42}},
@@ -126,12 +138,15 @@ def test_the_screen_tells_of_windows_waits_and_the_last_day() -> None:
     assert "window open, changes since 10 s, due in 20 s" in text
     assert "waits, next try in 60 s: try 1 was refused: too many requests" in text
     assert "2 folders" in text
+    assert "eu-west-1/ waits, next try in 20 s" in " ".join(text.split())
     assert "1,000" in text
     assert "1 request delayed" in text
     assert "Dead-letter queue: empty." in text
     sick = replace(report, concerns=[Concern("it is broken", "mend it")])
     assert "1 thing needs attention:" in drawn(sick)
     quiet = replace(report, settings={**SETTINGS, "refresh_quiet_seconds": 60})
+    elsewhere = replace(report, settings={**SETTINGS, "gateway_role_arns": ("arn:aws:iam::1:role/r",)})
+    assert "Not shown here: the file shares that it reaches through arn:aws:iam::1:role/r." in drawn(elsewhere)
     assert "60 s after the last change, 15 min after the first at most" in drawn(quiet)
 
 
