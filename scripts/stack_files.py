@@ -298,7 +298,7 @@ def differences(expected: Json, found: Json) -> Iterator[str]:
 def _ours_and_others(configuration: Json, entry: Json) -> tuple[list[Json], list[Json]]:
     """The bucket's notifications of functions: ours are those that invoke our function.
 
-    Whatever their Id: one that was made in the console or by the 2018 scripts would overlap with ours, and S3 refuse it.
+    Whatever their Id: S3 would refuse ours beside one that was made in the console or by the 2018 scripts.
     """
     ours: list[Json] = []
     others: list[Json] = []
