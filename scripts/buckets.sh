@@ -159,8 +159,9 @@ attach_by_notification() { # bucket
 
 # Those of the 2018 scripts and of triggers made in the console have statement ids of their own.
 remove_permissions() { # bucket, the id of the statement that stays, if one does
-  local id
-  for id in $(awk -v bucket="$1" '$1 == bucket { print $2 }' "$tmp/permissions"); do
+  local id ids
+  ids=$(awk -v bucket="$1" '$1 == bucket { print $2 }' "$tmp/permissions")
+  for id in $ids; do
     [[ $id == "${2:-}" ]] || write delete "permission for $1 to invoke $aggregator ($id)" \
       lambda remove-permission --function-name "$aggregator" --statement-id "$id"
   done
