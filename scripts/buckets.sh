@@ -107,6 +107,7 @@ find_attached() {
   call lambda get-policy --function-name "$aggregator" --query Policy --output text || true
   mv "$tmp/answer" "$tmp/function-policy"
   files buckets "$tmp/function-policy" >"$tmp/notifying"
+  files permissions "$tmp/function-policy" >"$tmp/permissions"
   call events describe-rule --name "$changes_rule" || true
   mv "$tmp/answer" "$tmp/rule"
   files matched "$tmp/rule" >"$tmp/matched"
@@ -143,15 +144,27 @@ attach() { # bucket
 }
 
 attach_by_notification() { # bucket
-  if ! is_notifying "$1"; then
+  local own="s3-${1//./_}"
+  if ! grep -qxF "$1 $own" "$tmp/permissions"; then
     ask_for_all "$1"
     write create "permission for $1 to invoke $aggregator" \
       lambda add-permission --function-name "$aggregator" --action lambda:InvokeFunction --principal s3.amazonaws.com \
-      --statement-id "s3-${1//./_}" --source-arn "arn:$partition:s3:::$1" --source-account "$account"
+      --statement-id "$own" --source-arn "arn:$partition:s3:::$1" --source-account "$account"
   fi
   files attach "$tmp/before" "$tmp/entry" "$tmp/prefixes" >"$tmp/after" || exit
   put_notification "$1" "notification of $1"
   if $dry_run; then say_what_overlaps; fi
+  remove_permissions "$1" "$own"
+}
+
+# Those of the 2018 scripts and of triggers made in the console have statement ids of their own.
+remove_permissions() { # bucket, the id of the statement that stays, if one does
+  local id ids
+  ids=$(awk -v bucket="$1" '$1 == bucket { print $2 }' "$tmp/permissions")
+  for id in $ids; do
+    [[ $id == "${2:-}" ]] || write delete "permission for $1 to invoke $aggregator ($id)" \
+      lambda remove-permission --function-name "$aggregator" --statement-id "$id"
+  done
 }
 
 attach_by_eventbridge() { # bucket
@@ -270,10 +283,7 @@ detach_by_notification() { # bucket
       $dry_run || check_notification "$1"
     fi
   fi
-  if is_notifying "$1"; then
-    write delete "permission for $1 to invoke $aggregator" \
-      lambda remove-permission --function-name "$aggregator" --statement-id "s3-${1//./_}"
-  fi
+  remove_permissions "$1"
 }
 
 detach_by_eventbridge() { # bucket

@@ -71,10 +71,11 @@ main() {
     ${gateway_roles:+"$root/iam/assume-gateway-roles.json"}
   ensure_log_group "$aggregator"
   ensure_log_group "$refresh"
+  ensure_refresh_function # who reads requests before who writes them
   ensure_function "$aggregator" "$aggregator_role" s3_aggregator 30 "$refresh"
-  ensure_function "$refresh" "$refresh_role" s3_sgw_refresh 60 "$aggregator"
+  remove_what_is_of_2018 "$refresh" "$refresh_role"
+  remove_what_is_of_2018 "$aggregator" "$aggregator_role"
   ensure_failed_events_are_kept
-  ensure_queue_is_read
   ensure_rules
   ensure_deferring_is_allowed
   ensure_alarms
@@ -288,6 +289,14 @@ ensure_log_group() { # function
   fi
 }
 
+# A trigger that is there already must know that the function names the messages that failed, or it would take all for
+# done; code of 2018 names none.
+ensure_refresh_function() {
+  if [[ -s $tmp/$refresh ]]; then ensure_queue_is_read; fi
+  ensure_function "$refresh" "$refresh_role" s3_sgw_refresh 60 "$aggregator"
+  if [[ ! -s $tmp/$refresh ]]; then ensure_queue_is_read; fi
+}
+
 ensure_function() { # function, role, module, timeout, the other function
   local function=$1 given=$settings
   if [[ $function == "$refresh" && -n ${AWS_ENDPOINT_URL_STORAGE_GATEWAY:-} ]]; then
@@ -319,19 +328,30 @@ JSON
   cp "$tmp/$function" "$tmp/answer"
   settle lambda get-function-configuration --function-name "$function"
   local kept=true
-  if differs "$tmp/$function" /dev/stdin <<<"{\"CodeSha256\": \"$code\", \"Architectures\": [\"arm64\"]}"; then
-    kept=false
-    write change "function $function: newer code" \
-      lambda update-function-code --function-name "$function" --architectures arm64 --zip-file "fileb://$zip"
-    settle lambda get-function-configuration --function-name "$function"
-  fi
+  # First: of a runtime that AWS has given up nothing can be changed but the runtime, and an old one is not for arm64.
   if differs "$tmp/$function" "$tmp/desired"; then
     kept=false
     write change "function $function: $difference" \
       lambda update-function-configuration --cli-input-json "file://$tmp/desired"
     settle lambda get-function-configuration --function-name "$function"
   fi
+  if differs "$tmp/$function" /dev/stdin <<<"{\"CodeSha256\": \"$code\", \"Architectures\": [\"arm64\"]}"; then
+    kept=false
+    write change "function $function: newer code" \
+      lambda update-function-code --function-name "$function" --architectures arm64 --zip-file "fileb://$zip"
+    settle lambda get-function-configuration --function-name "$function"
+  fi
   ! $kept || step keep "function $function"
+}
+
+# The 2018 scripts reserved one execution for each function, which loses events under load, and gave its role policies
+# that it does not need any more.
+remove_what_is_of_2018() { # function, role
+  call_about "$1" get-function-concurrency
+  if ! differs "$tmp/answer" /dev/stdin <<<'{"ReservedConcurrentExecutions": 1}'; then
+    write change "function $1: no reserved concurrency" lambda delete-function-concurrency --function-name "$1"
+  fi
+  if [[ -s $tmp/$1 ]]; then detach_2018_policies "$2"; fi
 }
 
 # An event on which the aggregator failed three times goes to the queue, and the refresh function aggregates it.

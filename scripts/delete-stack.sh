@@ -127,6 +127,7 @@ remove_queue() {
 }
 
 remove_role() {
+  detach_2018_policies "$1"
   remove "policy $role_policy of role $1" iam delete-role-policy --role-name "$1" --policy-name "$role_policy"
   if attempt iam delete-role --role-name "$1"; then
     step delete "role $1"
@@ -153,6 +154,10 @@ wait_until_gone() {
 say_what_is_left() {
   if ((removed + written)); then
     printf '\nDeleted. The buckets and their objects are as they were.\n'
+    if [[ -n $detached ]]; then
+      echo "Policies that the 2018 scripts made are left. If nobody else uses them:"
+      xargs -n 1 <<<"$detached" | sort -u | sed 's/^/  aws iam delete-policy --policy-arn /'
+    fi
   else
     echo "Nothing to delete: there is no stack ${prefix:+with the prefix $prefix }in this region."
   fi

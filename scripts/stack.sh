@@ -189,6 +189,31 @@ write() { # verb, what, the call
   $dry_run || call "$@" || refused "$@"
 }
 
+# Takes the policies that the 2018 scripts attached off a role; the policies stay, in $detached. A role belongs to no
+# region: if they are about another one, the stack there may still need them.
+detached=""
+detach_2018_policies() { # role
+  local of_account="arn:$partition:iam::$account:policy/$prefix" attached policy version
+  local marker="${of_account}S3EventAggregatorDynamo" # both roles have it, and it goes last
+  call iam list-attached-role-policies --role-name "$1" --query 'AttachedPolicies[].PolicyArn' --output text || true
+  attached=" $(xargs <"$tmp/answer") "
+  case $attached in *" $marker "*) ;; *) return ;; esac
+  call iam get-policy --policy-arn "$marker" --query Policy.DefaultVersionId --output text || return 0
+  version=$(<"$tmp/answer")
+  call iam get-policy-version --policy-arn "$marker" --version-id "$version" || return 0
+  if ! grep -qF ":$region:$account:" "$tmp/answer"; then
+    step keep "policies of role $1: they are about another region"
+    return
+  fi
+  for policy in "arn:$partition:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole" \
+    "$of_account"{S3EventAggregatorSqsWriter,S3EventAggregatorSqsReader,StorageGatewayRefreshPolicy} "$marker"; do
+    case $attached in *" $policy "*) ;; *) continue ;; esac
+    write detach "policy ${policy##*/}, of 2018, from role $1" \
+      iam detach-role-policy --role-name "$1" --policy-arn "$policy"
+    case $policy in *:aws:policy/*) ;; *) detached="$detached $policy" ;; esac
+  done
+}
+
 # Sets $difference to what is not as it should be, in words; false if nothing is.
 differs() { # current, desired
   difference=$(files changes "$1" "$2") || exit

@@ -24,6 +24,9 @@ Json = dict[str, Any]
 # The Lambda runtime's version: code that this interpreter compiles is valid there only if it is of the same one.
 RUNTIME = (3, 13)
 
+# Levels that the functions of 2018 took, as Python's logging does, and what they are called here.
+LEVELS_OF_2018 = {"WARN": "WARNING", "FATAL": "CRITICAL", "NOTSET": "DEBUG"}
+
 # A value of so many characters is not told in a message.
 SHORT = 100
 
@@ -125,6 +128,8 @@ def settings(current: Json, sibling: Json, given: Mapping[str, str], defaults: M
     """
     of_sibling = {name: value for name, value in _variables(sibling).items() if name in defaults}
     merged = {**defaults, **of_sibling, **_variables(current), **given}
+    if merged.get("LOG_LEVEL") in LEVELS_OF_2018:
+        merged["LOG_LEVEL"] = LEVELS_OF_2018[merged["LOG_LEVEL"]]
     quiet, longest = merged.get("REFRESH_QUIET_SECONDS", "0"), merged.get("REFRESH_MAX_DELAY_SECONDS", "0")
     if int(quiet) > int(longest):
         raise ValueError(
@@ -148,8 +153,13 @@ def window_seconds(variables: Mapping[str, str]) -> int:
 
 def permitted_buckets(function_policy: Json) -> list[str]:
     """The buckets that may invoke the function, by its resource policy."""
+    return [bucket for bucket, _ in permissions(function_policy)]
+
+
+def permissions(function_policy: Json) -> list[tuple[str, str]]:
+    """The buckets that may invoke the function, each with the id of the statement that says so."""
     return [
-        source.rpartition(":")[2]
+        (source.rpartition(":")[2], statement["Sid"])
         for statement in function_policy.get("Statement", [])
         if statement.get("Principal") == {"Service": "s3.amazonaws.com"}
         for source in [statement.get("Condition", {}).get("ArnLike", {}).get("AWS:SourceArn", "")]
@@ -229,7 +239,7 @@ def attach(configuration: Json, entry: Json, prefixes: Sequence[str] = ()) -> Js
 
 
 def detach(configuration: Json, entry: Json) -> Json:
-    """The bucket's notification configuration without our entries: ours by their Ids and the function they invoke."""
+    """The bucket's notification configuration without our entries."""
     ours, others = _ours_and_others(configuration, entry)
     if not ours:
         return configuration
@@ -301,13 +311,14 @@ def differences(expected: Json, found: Json) -> Iterator[str]:
 
 
 def _ours_and_others(configuration: Json, entry: Json) -> tuple[list[Json], list[Json]]:
-    """The bucket's notifications of functions: ours have our Id, or that and a hash, and invoke our function."""
-    own_id = re.compile(re.escape(entry["Id"]) + "(-[0-9a-f]{8})?")
+    """The bucket's notifications of functions: ours are those that invoke our function.
+
+    Whatever their Id: S3 would refuse ours beside one that was made in the console or by the 2018 scripts.
+    """
     ours: list[Json] = []
     others: list[Json] = []
     for other in configuration.get("LambdaFunctionConfigurations", []):
-        is_ours = other["LambdaFunctionArn"] == entry["LambdaFunctionArn"] and own_id.fullmatch(other.get("Id", ""))
-        (ours if is_ours else others).append(other)
+        (ours if other["LambdaFunctionArn"] == entry["LambdaFunctionArn"] else others).append(other)
     return ours, others
 
 
@@ -475,6 +486,8 @@ def main(command: str, *arguments: str) -> None:  # noqa: PLR0912, PLR0915 - a b
             print(_read(file)[name])
         case "buckets", [policy]:
             print("\n".join(permitted_buckets(_read(policy))))
+        case "permissions", [policy]:
+            print("\n".join(map(" ".join, permissions(_read(policy)))))
         case "attach", [configuration, entry, prefixes]:
             _print_new(_read(configuration), attach(_read(configuration), _read(entry), _read_list(prefixes)))
         case "detach", [configuration, entry]:

@@ -2,11 +2,13 @@
 
 import itertools
 import json
+import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +19,19 @@ from local.ministack import ROOT, MiniStack, ministack
 from tests.e2e.proxy import Proxy
 
 FUNCTIONS = ("S3EventAggregator", "S3StorageGatewayRefresh")
+
+# In the place of the AWS CLI: makes the call, and after the call numbered AWS_KILL_AFTER kills the script that made it.
+KILLING_AWS = """#!/usr/bin/env python3
+import os, pathlib, signal, subprocess, sys
+done = subprocess.run([os.environ["REAL_AWS"], *sys.argv[1:]])
+if sys.argv[1:] != ["--version"]:
+    count = pathlib.Path(os.environ["AWS_CALLS"])
+    number = int(count.read_text() or 0) + 1 if count.exists() else 1
+    count.write_text(str(number))
+    if number == int(os.environ["AWS_KILL_AFTER"]):
+        os.killpg(os.getpgrp(), signal.SIGKILL)
+sys.exit(done.returncode)
+"""
 
 
 def eventually(condition: Callable[[], object], *, seconds: float = 60) -> None:
@@ -183,6 +198,36 @@ def make_bucket(aws: MiniStack, gateway: StorageGateway, stack: dict[str, Any]) 
 @pytest.fixture
 def bucket(make_bucket: Callable[[], Bucket]) -> Bucket:
     return make_bucket()
+
+
+@pytest.fixture
+def kill_after(aws: MiniStack, tmp_path: Path) -> Any:
+    """Runs a script that is killed after so many calls of the AWS CLI; whether it was."""
+    environment = aws.environment()
+    real = next(
+        Path(folder) / "aws" for folder in environment["PATH"].split(os.pathsep) if (Path(folder) / "aws").exists()
+    )
+    stub = tmp_path / "bin" / "aws"
+    stub.parent.mkdir()
+    stub.write_text(KILLING_AWS)
+    stub.chmod(0o755)
+
+    def run(calls: int, name: str, *arguments: str) -> bool:
+        count = tmp_path / "calls"
+        count.unlink(missing_ok=True)
+        run_script(
+            aws,
+            name,
+            *arguments,
+            check=False,
+            PATH=f"{stub.parent}{os.pathsep}{environment['PATH']}",
+            REAL_AWS=str(real),
+            AWS_CALLS=str(count),
+            AWS_KILL_AFTER=str(calls),
+        )
+        return count.read_text() == str(calls)
+
+    return run
 
 
 @pytest.hookimpl(wrapper=True)

@@ -7,7 +7,6 @@ more than an hour: KILL_AT_EVERY_CALL=1 scripts/test.sh tests/e2e/test_stack.py 
 import itertools
 import json
 import os
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,49 +19,6 @@ from tests.e2e.proxy import Proxy
 BUCKET, PREFIX = "archive.example.com", "second-"
 CREATE = ("create-stack.sh", "--bucket", BUCKET, "--name-prefix", PREFIX)
 DELETE = ("delete-stack.sh", "--name-prefix", PREFIX, "--yes")
-
-# In the place of the AWS CLI: makes the call, and after the call numbered AWS_KILL_AFTER kills the script that made it.
-KILLING_AWS = """#!/usr/bin/env python3
-import os, pathlib, signal, subprocess, sys
-done = subprocess.run([os.environ["REAL_AWS"], *sys.argv[1:]])
-if sys.argv[1:] != ["--version"]:
-    count = pathlib.Path(os.environ["AWS_CALLS"])
-    number = int(count.read_text() or 0) + 1 if count.exists() else 1
-    count.write_text(str(number))
-    if number == int(os.environ["AWS_KILL_AFTER"]):
-        os.killpg(os.getpgrp(), signal.SIGKILL)
-sys.exit(done.returncode)
-"""
-
-
-@pytest.fixture
-def kill_after(aws: MiniStack, tmp_path: Path) -> Any:
-    """Runs a script that is killed after so many calls of the AWS CLI; whether it was."""
-    environment = aws.environment()
-    real = next(
-        Path(folder) / "aws" for folder in environment["PATH"].split(os.pathsep) if (Path(folder) / "aws").exists()
-    )
-    stub = tmp_path / "bin" / "aws"
-    stub.parent.mkdir()
-    stub.write_text(KILLING_AWS)
-    stub.chmod(0o755)
-
-    def run(calls: int, name: str, *arguments: str) -> bool:
-        count = tmp_path / "calls"
-        count.unlink(missing_ok=True)
-        run_script(
-            aws,
-            name,
-            *arguments,
-            check=False,
-            PATH=f"{stub.parent}{os.pathsep}{environment['PATH']}",
-            REAL_AWS=str(real),
-            AWS_CALLS=str(count),
-            AWS_KILL_AFTER=str(calls),
-        )
-        return count.read_text() == str(calls)
-
-    return run
 
 
 def everything(aws: MiniStack) -> dict[str, Any]:

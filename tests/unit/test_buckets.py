@@ -36,12 +36,12 @@ def content(name):
 def absent(code="ResourceNotFoundException"):
     sys.exit(f"\\nAn error occurred ({code}) when calling the operation: it is not there")
 
-def statement(source, account):
+def statement(sid, source, account):
     conditions = {"ArnLike": {"AWS:SourceArn": source}}
     if account:
         conditions["StringEquals"] = {"AWS:SourceAccount": account}
     service = "s3" if ":s3:" in source else "events"
-    return {"Principal": {"Service": f"{service}.amazonaws.com"}, "Condition": conditions}
+    return {"Sid": sid, "Principal": {"Service": f"{service}.amazonaws.com"}, "Condition": conditions}
 
 answer = None
 match operation:
@@ -79,7 +79,8 @@ match operation:
         state["messages"].append(answer)
     case "add-permission":
         account = flag("--source-account") if "--source-account" in flags else None
-        answer = state["policy"][flag("--statement-id")] = statement(flag("--source-arn"), account)
+        sid = flag("--statement-id")
+        answer = state["policy"][sid] = statement(sid, flag("--source-arn"), account)
     case "remove-permission":
         answer = state["policy"].pop(flag("--statement-id"))
     case "put-rule":
@@ -96,8 +97,10 @@ match operation:
         answer = state["notifications"][flag("--bucket")] = content("--notification-configuration")
         if state["overwritten"]:
             state["notifications"][flag("--bucket")] = {"EventBridgeConfiguration": {}}
-    case _ if operation in ("describe-table", "list-event-source-mappings") or operation.startswith("delete-"):
+    case "describe-table" | "list-event-source-mappings" | "list-attached-role-policies":
         absent()  # the rest of the stack
+    case _ if operation.startswith("delete-"):
+        absent()
     case _:
         sys.exit(f"unexpected: {sys.argv}")
 state["calls"].append(sys.argv[1:])
@@ -284,7 +287,11 @@ def test_a_bucket_is_attached_by_a_rule_of_eventbridges(account: Account) -> Non
     }
     assert account.state["targets"] == [{"Id": "aggregator", "Arn": ARN}]
     assert list(account.state["policy"].values()) == [
-        {"Principal": {"Service": "events.amazonaws.com"}, "Condition": {"ArnLike": {"AWS:SourceArn": RULE_ARN}}}
+        {
+            "Sid": "events-object-changes",
+            "Principal": {"Service": "events.amazonaws.com"},
+            "Condition": {"ArnLike": {"AWS:SourceArn": RULE_ARN}},
+        }
     ]
     notification = account.state["notifications"]["my-bucket"]
     assert notification == {"QueueConfigurations": [THEIRS], "EventBridgeConfiguration": {}}
@@ -378,6 +385,62 @@ def test_killed_after_any_write_a_script_ends_right_when_it_is_run_again(
             account.run("detach-bucket.sh", "--bucket", "my-bucket", killed_after=number)
         account.detach()
         assert account.attached() == detached
+
+
+# Attached by the 2018 scripts, or in the console
+
+
+OLD_ENTRY = {"Id": "s3-event-aggregator", "LambdaFunctionArn": ARN, "Events": ["s3:ObjectCreated:*"]}
+OLD_PERMISSION = {
+    "Sid": "SID_my-bucket",
+    "Principal": {"Service": "s3.amazonaws.com"},
+    "Condition": {"ArnLike": {"AWS:SourceArn": "arn:aws:s3:::my-bucket"}},
+}
+
+
+@pytest.fixture(params=["s3-event-aggregator", "4f8c-made-in-the-console"])
+def old(account: Account, request: pytest.FixtureRequest) -> Account:
+    """An account whose first bucket was attached by other means than these scripts."""
+    entries = [{**OLD_ENTRY, "Id": request.param}]
+    account.change(
+        policy={"SID_my-bucket": OLD_PERMISSION},
+        notifications={
+            "my-bucket": {"QueueConfigurations": [THEIRS], "LambdaFunctionConfigurations": entries},
+            "other": {},
+        },
+    )
+    return account
+
+
+@pytest.mark.parametrize("killed_after", range(5))
+def test_an_old_way_of_attaching_a_bucket_becomes_ours_and_is_not_doubled(old: Account, killed_after: int) -> None:
+    if killed_after:
+        old.run("attach-bucket.sh", "--bucket", "my-bucket", killed_after=killed_after)
+        assert old.state["messages"], "all of the bucket is asked for before anything is written"
+    old.attach()
+    notification = old.state["notifications"]["my-bucket"]
+    [entry] = notification["LambdaFunctionConfigurations"]
+    assert (entry["Id"], len(entry["Events"])) == ("s3-event-aggregator", 3)
+    assert notification["QueueConfigurations"] == [THEIRS]
+    [(statement_id, permission)] = old.state["policy"].items()
+    assert statement_id == "s3-my-bucket"
+    assert permission["Condition"]["StringEquals"] == {"AWS:SourceAccount": "123456789012"}
+    assert old.attach() == []
+
+
+def test_an_old_permission_goes_only_when_s3_has_been_told_that_it_may_go_on(old: Account) -> None:
+    assert old.attach() == [
+        "send-message",
+        "add-permission",
+        "put-bucket-notification-configuration",
+        "remove-permission",
+    ]
+
+
+def test_an_old_way_of_attaching_a_bucket_is_detached_without_a_trace(old: Account) -> None:
+    old.detach()
+    assert old.attached()["policy"] == {}
+    assert old.state["notifications"]["my-bucket"] == {"QueueConfigurations": [THEIRS]}
 
 
 # Prefixes

@@ -64,6 +64,7 @@ EMPTY_ACCOUNT = {
     "iam get-role-policy": NO_ROLE,
     "logs describe-log-groups": ["null"],
     "lambda get-function-configuration": ABSENT,
+    "lambda get-function-concurrency": ABSENT,
     "lambda get-function-event-invoke-config": ABSENT,
     "lambda get-function-recursion-config": ABSENT,
     "lambda get-policy": ABSENT,
@@ -480,6 +481,7 @@ def test_without_a_share_to_take_prefixes_from_nothing_is_made(checkout: Checkou
 
 def test_flags_about_events_are_for_all_buckets_of_the_stack_if_none_is_named(checkout: Checkout) -> None:
     permission = {
+        "Sid": "s3-my-bucket",
         "Principal": {"Service": "s3.amazonaws.com"},
         "Condition": {"ArnLike": {"AWS:SourceArn": "arn:aws:s3:::my-bucket"}},
     }

@@ -158,6 +158,14 @@ def test_a_setting_that_is_not_given_keeps_its_value() -> None:
     assert settings(with_variables(DELAY="60"), {}, LOG_LEVEL="ERROR")["DELAY"] == "60"
 
 
+def test_a_log_level_of_2018_is_called_by_its_present_name() -> None:
+    current = {"Environment": {"Variables": {"LOG_LEVEL": "WARN"}}}
+
+    assert stack_files.settings(current, {}, {}, DEFAULTS)["LOG_LEVEL"] == "WARNING"
+    assert stack_files.settings({}, current, {}, DEFAULTS)["LOG_LEVEL"] == "WARNING"
+    assert stack_files.settings(current, {}, {"LOG_LEVEL": "DEBUG"}, DEFAULTS)["LOG_LEVEL"] == "DEBUG"
+
+
 def test_a_variable_that_the_user_added_stays() -> None:
     assert settings(with_variables(MINE="1"), {})["MINE"] == "1"
 
@@ -204,13 +212,16 @@ def test_the_buckets_are_those_that_s3_may_invoke_the_function_for() -> None:
         "Statement": [
             {"Principal": {"Service": "events.amazonaws.com"}, "Condition": {"ArnLike": {"AWS:SourceArn": "arn:r"}}},
             {
+                "Sid": "s3-my_bucket",
                 "Principal": {"Service": "s3.amazonaws.com"},
                 "Condition": {"ArnLike": {"AWS:SourceArn": "arn:aws:s3:::my.bucket"}},
             },
+            {"Sid": "any-bucket", "Principal": {"Service": "s3.amazonaws.com"}},
         ]
     }
 
     assert stack_files.permitted_buckets(policy) == ["my.bucket"]
+    assert stack_files.permissions(policy) == [("my.bucket", "s3-my_bucket")]
     assert stack_files.permitted_buckets({}) == []
 
 
@@ -383,7 +394,7 @@ FILTERS = st.fixed_dictionaries({"Name": st.sampled_from(["Prefix", "Suffix"]), 
 
 
 def others_of(target: str, arns: list[str]) -> st.SearchStrategy[list[stack_files.Json]]:
-    """Entries of others, to our function as well, under Ids that are never ours."""
+    """Entries of others: never to our function."""
     entries = st.fixed_dictionaries(
         {target: st.sampled_from(arns), "Events": EVENTS},
         optional={"Id": st.sampled_from(["other", "x-s3-event-aggregator", "é"]), "Filter": FILTERS},
@@ -394,7 +405,7 @@ def others_of(target: str, arns: list[str]) -> st.SearchStrategy[list[stack_file
 CONFIGURATIONS: st.SearchStrategy[stack_files.Json] = st.fixed_dictionaries(
     {},
     optional={
-        "LambdaFunctionConfigurations": others_of("LambdaFunctionArn", [ARN, f"{ARN}Other"]),
+        "LambdaFunctionConfigurations": others_of("LambdaFunctionArn", [f"{ARN}Other"]),
         "QueueConfigurations": others_of("QueueArn", ["arn:aws:sqs:us-east-1:123456789012:q"]),
         "TopicConfigurations": others_of("TopicArn", ["arn:aws:sns:us-east-1:123456789012:t"]),
         "EventBridgeConfiguration": st.just({}),
@@ -445,12 +456,12 @@ def test_attach_then_detach_is_the_identity_and_attach_is_idempotent(before: sta
 
 
 @RANDOM
-@hypothesis.given(CONFIGURATIONS, EVENTS, st.integers(0, 3))
-def test_an_older_entry_of_ours_is_replaced_wherever_it_stands_and_those_of_others_stay_as_they_were(
-    others: stack_files.Json, events: list[str], position: int
+@hypothesis.given(CONFIGURATIONS, EVENTS, st.integers(0, 3), st.sampled_from([OURS["Id"], "made-in-the-console", ""]))
+def test_an_older_entry_for_our_function_is_replaced_wherever_it_stands_and_those_of_others_stay_as_they_were(
+    others: stack_files.Json, events: list[str], position: int, entry_id: str
 ) -> None:
     functions = list(others.get("LambdaFunctionConfigurations", []))
-    functions.insert(position, {**OURS, "Events": events})
+    functions.insert(position, {**OURS, "Id": entry_id, "Events": events})
     before = {**others, "LambdaFunctionConfigurations": functions}
 
     attached = stack_files.attach(before, OURS)
