@@ -4,6 +4,7 @@ What it shows is read from the running system: the table, the queue, the calls t
 share's listing as its clients see it.
 """
 
+import os
 import subprocess
 import sys
 import threading
@@ -198,6 +199,10 @@ def show(aws: MiniStack, gateway: StorageGateway) -> None:
     title(f"8 objects trickle in, one a second: the window ends when the bucket has been quiet for {QUIET_SECONDS} s")
     stages.append(demo.follow("Trickle of 8", demo.trickle))
 
+    title("How it stands (the local AWS makes no metrics of log lines: counts of 0), and what became of an object")
+    operate(aws, gateway, "status.sh")
+    operate(aws, gateway, "explain.sh", "--bucket", BUCKET, "--key", max(demo.samples[-1].keys))
+
     title("Removing it with scripts/delete-stack.sh")
     run(aws, gateway, "delete-stack.sh", "--yes")
     left = what_is_left(aws)
@@ -229,18 +234,36 @@ def title(text: str) -> None:
 
 
 def run(aws: MiniStack, gateway: StorageGateway, script: str, *arguments: str) -> None:
-    """Run a script of this repository and show what it prints, indented."""
-    command = [str(ROOT / "scripts" / script), *arguments]
+    """Run a script of this repository and show what it prints, indented. Raises CalledProcessError."""
+    if status := _show(aws, gateway, [str(ROOT / "scripts" / script)], script, *arguments):
+        raise subprocess.CalledProcessError(status, script)
+
+
+def operate(aws: MiniStack, gateway: StorageGateway, script: str, *arguments: str) -> None:
+    """Run an operator's command as its script does, but with the packages that are here already."""
+    if _show(aws, gateway, [sys.executable, "-m", "operate", script], script, *arguments) == 2:
+        raise subprocess.CalledProcessError(2, script)
+
+
+def _show(aws: MiniStack, gateway: StorageGateway, program: list[str], script: str, *arguments: str) -> int:
     console.print(f"  [bold]{' '.join(['scripts/' + script, *arguments])}", soft_wrap=True)
-    environment = aws.environment() | {"AWS_ENDPOINT_URL_STORAGE_GATEWAY": gateway.endpoint_url}
+    environment = aws.environment() | {
+        "AWS_ENDPOINT_URL_STORAGE_GATEWAY": gateway.endpoint_url,
+        "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
+        "COLUMNS": str(console.width - 2),
+    }
     with subprocess.Popen(
-        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [*program, *arguments],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     ) as process:
         assert process.stdout
         for line in process.stdout:
             console.print(Text(f"  {line.rstrip()}", "dim"), soft_wrap=True)
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, command)
+    return process.returncode
 
 
 def what_is_left(aws: MiniStack) -> list[str]:
@@ -257,6 +280,9 @@ def what_is_left(aws: MiniStack) -> list[str]:
         *names("lambda", "list_functions", "Functions", "FunctionName"),
         *names("iam", "list_roles", "Roles", "RoleName"),
         *names("logs", "describe_log_groups", "logGroups", "logGroupName"),
+        *names("events", "list_rules", "Rules", "Name"),
+        *names("cloudwatch", "describe_alarms", "MetricAlarms", "AlarmName"),
+        *names("cloudwatch", "list_dashboards", "DashboardEntries", "DashboardName"),
         *(key for key in notification if key != "ResponseMetadata"),
     ]
 
