@@ -30,6 +30,7 @@ NAMES = {
     "Refresh": "${NamePrefix}S3StorageGatewayRefresh",
     "CompletionRule": "${NamePrefix}S3EventAggregatorRefreshComplete",
     "SweepRule": "${NamePrefix}S3EventAggregatorSweep",
+    "ChangesRule": "${NamePrefix}S3EventAggregatorObjectChanges",
 }
 
 # Parameter: the function's variable, its type, default, limits, and what it is.
@@ -43,6 +44,12 @@ SETTINGS = {
     "LogLevel": ("String", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR"), "DEBUG also tells of each absorbed change"),
 }
 
+# What CloudWatch allows.
+RETENTION_DAYS = [
+    *(1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731),
+    *(1096, 1827, 2192, 2557, 2922, 3288, 3653),
+]
+
 
 def template() -> Json:
     """The whole template."""
@@ -54,6 +61,7 @@ def template() -> Json:
         "Conditions": {
             "HasPrefix": {"Fn::Not": [{"Fn::Equals": [{"Ref": "NamePrefix"}, ""]}]},
             "HasTopic": {"Fn::Not": [{"Fn::Equals": [{"Ref": "AlarmTopicArn"}, ""]}]},
+            "HasEventBridgeBuckets": _is_given("EventBridgeBuckets"),
             "IsDebugged": {"Fn::Equals": [{"Ref": "LogLevel"}, "DEBUG"]},
         },
         "Resources": {**_state(), **_functions(), **_rules(), **_cloudwatch()},
@@ -74,7 +82,17 @@ def _parameters() -> Json:
             "AllowedPattern": "[A-Za-z0-9_-]{0,32}",
             "Description": "Goes before every name, so that one account can hold several stacks",
         },
-        "LogRetentionDays": {"Type": "Number", "Default": 30, "Description": "How long logs are kept"},
+        "EventBridgeBuckets": {
+            "Type": "CommaDelimitedList",
+            "Default": "",
+            "Description": "Buckets that tell EventBridge of their changes, by a rule of this stack; optional",
+        },
+        "LogRetentionDays": {
+            "Type": "Number",
+            "Default": 30,
+            "AllowedValues": RETENTION_DAYS,
+            "Description": "How long logs are kept",
+        },
         "AlarmTopicArn": {
             "Type": "String",
             "Default": "",
@@ -225,7 +243,32 @@ def _rules() -> Json:
             ScheduleExpression="rate(15 minutes)",
             Targets=[{**target, "Input": '{"sweep": true}'}],
         ),
+        **_changes_rule(),
     }
+
+
+def _changes_rule() -> Json:
+    """The rule for buckets that tell EventBridge, as buckets.sh makes it; that they do is turned on there."""
+    rule = _resource(
+        "AWS::Events::Rule",
+        Name=_name("ChangesRule"),
+        State="ENABLED",
+        EventPattern={
+            "source": ["aws.s3"],
+            "detail-type": ["Object Created", "Object Deleted"],
+            "detail": {"bucket": {"name": {"Ref": "EventBridgeBuckets"}}},
+        },
+        Targets=[{"Id": "aggregator", "Arn": {"Fn::GetAtt": ["Aggregator", "Arn"]}}],
+    )
+    permission = _resource(
+        "AWS::Lambda::Permission",
+        Action="lambda:InvokeFunction",
+        FunctionName={"Ref": "Aggregator"},
+        Principal="events.amazonaws.com",
+        SourceArn={"Fn::GetAtt": ["ChangesRule", "Arn"]},
+    )
+    given = {"Condition": "HasEventBridgeBuckets"}
+    return {"ChangesRule": {**given, **rule}, "ChangesPermission": {**given, **permission}}
 
 
 def _cloudwatch() -> Json:
@@ -252,6 +295,11 @@ def _cloudwatch() -> Json:
 
 def _resource(kind: str, **properties: Any) -> Json:
     return {"Type": kind, "Properties": properties}
+
+
+def _is_given(parameter: str) -> Json:
+    """Whether a list that may be empty is not."""
+    return {"Fn::Not": [{"Fn::Equals": [{"Fn::Join": ["", {"Ref": parameter}]}, ""]}]}
 
 
 def _name(placeholder: str) -> Json:

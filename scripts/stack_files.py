@@ -347,6 +347,15 @@ def rule_for(watched: Mapping[str, Sequence[str]]) -> Json:
     return {"State": "ENABLED", "EventPattern": json.dumps(match_pattern(watched), ensure_ascii=False)}
 
 
+def rule_with(rule: Json, bucket: str, prefixes: Sequence[str]) -> Json:
+    """The rule that tells of this bucket too. CloudFormation's has its buckets in its own order: that stays."""
+    watched = {**matched(rule), bucket: prefixes}
+    wanted, pattern = rule_for(watched), json.loads(rule.get("EventPattern", "{}"))
+    if matched(rule) == watched and {**match_pattern(watched), "detail": pattern["detail"]} == pattern:
+        return {**wanted, "EventPattern": rule["EventPattern"]}
+    return wanted
+
+
 # Prefixes of keys
 
 
@@ -473,7 +482,7 @@ def main(command: str, *arguments: str) -> None:  # noqa: PLR0912, PLR0915 - a b
         case "matched", [rule]:
             print("\n".join(matched(_read(rule))))
         case "match", [rule, bucket, prefixes]:
-            _print(rule_for({**matched(_read(rule)), bucket: _read_list(prefixes)}))
+            _print(rule_with(_read(rule), bucket, _read_list(prefixes)))
         case "unmatch", [rule, bucket]:
             left = {other: prefixes for other, prefixes in matched(_read(rule)).items() if other != bucket}
             if left:  # else it prints nothing: the rule has nothing left to do

@@ -1,0 +1,172 @@
+"""template.yaml says what create-stack.sh does, wherever the local AWS cannot show it; without AWS."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from event_aggregator.settings import SettingError, Settings
+from scripts import stack_files
+
+ROOT = Path(__file__).parents[2]
+TEMPLATE = yaml.safe_load((ROOT / "template.yaml").read_text())
+SCRIPT = (ROOT / "scripts/create-stack.sh").read_text()
+PARAMETERS: dict[str, dict[str, Any]] = TEMPLATE["Parameters"]
+# Each setting's flag, what it allows, and its variable, as the script checks them.
+CHECKS = re.findall(r"(--[a-z-]+)\) (?:in_range|one_of) .*? \"\$2\" (.*) && set_to ([A-Z_]+)", SCRIPT)
+DEFAULTS = dict(re.findall(r"\b([A-Z_]+)=(\S+?)\"?\s", SCRIPT[SCRIPT.index('defaults="') : SCRIPT.index("retention=")]))
+TOPIC = "arn:aws:sns:us-east-1:123456789012:operators"
+NAMES = {
+    "Partition": "aws",
+    "Region": "us-east-1",
+    "Account": "123456789012",
+    "NamePrefix": "dev-",
+    "Table": "dev-S3EventAggregator",
+    "Queue": "dev-S3EventAggregatorActionQueue",
+    "DeadLetterQueue": "dev-S3EventAggregatorActionQueueDeadLetter",
+    "Aggregator": "dev-S3EventAggregator",
+    "Refresh": "dev-S3StorageGatewayRefresh",
+}
+
+
+def parameter_of(variable: str) -> str:
+    """REFRESH_DELAY_SECONDS: RefreshDelaySeconds."""
+    return "".join(word.capitalize() for word in variable.split("_"))
+
+
+def resolved(value: Any, values: dict[str, Any]) -> Any:  # noqa: PLR0911 - a return a function of CloudFormation's
+    """The value with CloudFormation's functions carried out; `values` are those of parameters."""
+    if isinstance(value, list):
+        return [inner for inner in (resolved(inner, values) for inner in value) if inner is not None]
+    if not isinstance(value, dict):
+        return value
+    match next(iter(value.items()), None):
+        case "Ref", "AWS::NoValue":
+            return None
+        case "Ref", name:
+            return values.get(name, name)
+        case "Fn::GetAtt", [name, "Arn"]:
+            return f"arn of {name}"
+        case "Fn::Sub", [text, more]:
+            return substituted(text, values | resolved(more, values))
+        case "Fn::Sub", text:
+            return substituted(text, values)
+        case "Fn::If", [condition, yes, no]:
+            return resolved(yes if resolved(TEMPLATE["Conditions"][condition], values) else no, values)
+        case "Fn::Not", [condition]:
+            return not resolved(condition, values)
+        case "Fn::Equals", [one, other]:
+            return resolved(one, values) == resolved(other, values)
+        case "Fn::Join", [between, texts]:
+            return between.join(resolved(texts, values))
+    return {name: found for name, inner in value.items() if (found := resolved(inner, values)) is not None}
+
+
+def substituted(text: str, values: dict[str, Any]) -> str:
+    return re.sub(r"\$\{([\w:]+)\}", lambda found: str(values[found[1]]), text)
+
+
+def resources(kind: str, **given: Any) -> list[dict[str, Any]]:
+    """The properties of each resource of this kind, with these parameters, and the others at their defaults."""
+    values = {name: parameter["Default"] for name, parameter in PARAMETERS.items()}
+    lists = {name for name, parameter in PARAMETERS.items() if parameter["Type"] == "CommaDelimitedList"}
+    values |= {name: [] for name in lists} | {"NamePrefix": "dev-"} | given
+    values |= {"AWS::Partition": "aws", "AWS::Region": "us-east-1", "AWS::AccountId": "123456789012"}
+    return [
+        resolved(resource["Properties"], values)
+        for resource in TEMPLATE["Resources"].values()
+        if resource["Type"] == kind
+        and ("Condition" not in resource or resolved(TEMPLATE["Conditions"][resource["Condition"]], values))
+    ]
+
+
+def test_the_template_is_what_its_maker_writes() -> None:
+    made = subprocess.run(
+        [sys.executable, ROOT / "scripts/make_template.py"], capture_output=True, text=True, check=True
+    )
+    assert (ROOT / "template.yaml").read_text() == made.stdout, "python scripts/make_template.py > template.yaml"
+
+
+def test_the_linter_finds_nothing_in_the_template() -> None:
+    done = subprocess.run(
+        [Path(sys.executable).parent / "cfn-lint", ROOT / "template.yaml"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+# Parameters
+
+
+def test_every_setting_of_the_script_is_a_parameter_with_its_default_and_its_limits() -> None:
+    assert len(CHECKS) == len(DEFAULTS) == 7
+    for _, allowed, variable in CHECKS:
+        parameter = PARAMETERS[parameter_of(variable)]
+        assert str(parameter["Default"]) == DEFAULTS[variable]
+        if "AllowedValues" in parameter:
+            assert parameter["AllowedValues"] == allowed.strip('"').split()
+        else:
+            assert [parameter["MinValue"], parameter["MaxValue"]] == [int(limit) for limit in allowed.split()]
+
+
+def test_logs_may_be_kept_as_long_as_the_script_allows() -> None:
+    [allowed] = re.findall(r"--log-retention-days\)\s+one_of .*? \"\$2\" \"(.*)\"", SCRIPT)
+    assert PARAMETERS["LogRetentionDays"]["AllowedValues"] == [int(days) for days in allowed.split()]
+
+
+@pytest.mark.parametrize("variable", DEFAULTS)
+def test_the_functions_know_a_parameters_default_as_theirs_and_take_its_limits_and_nothing_beyond(
+    variable: str,
+) -> None:
+    parameter = PARAMETERS[parameter_of(variable)]
+    needed = {"TABLE_NAME": "t", "QUEUE_URL": "q"}
+
+    def read(value: object) -> Settings:
+        # A quiet time is held against the maximum; here each is looked at alone.
+        ample = {"REFRESH_MAX_DELAY_SECONDS": "43200"} if variable == "REFRESH_QUIET_SECONDS" else {}
+        return Settings.read({**needed, **ample, variable: str(value)})
+
+    assert Settings.read({**needed, variable: str(parameter["Default"])}) == Settings.read(needed)
+    limits = parameter.get("AllowedValues") or [parameter["MinValue"], parameter["MaxValue"]]
+    assert {str(getattr(read(limit), variable.lower())) for limit in limits} == {str(limit) for limit in limits}
+    for beyond in ["NOTHING_SUCH"] if "AllowedValues" in parameter else [limits[0] - 1, limits[1] + 1]:
+        with pytest.raises(SettingError):
+            read(beyond)
+
+
+# Resources
+
+
+@pytest.mark.parametrize("topic", ["", TOPIC])
+def test_the_alarms_are_those_that_the_script_puts(topic: str) -> None:
+    text = (ROOT / "cloudwatch/alarms.json").read_text()
+    put = [alarm for _, _, alarm in stack_files.alarms(text, NAMES, 60, [], topic or "none")]
+    assert any("Metrics" in alarm for alarm in put), "which the local AWS does not know"
+
+    told: dict[str, Any] = {"AlarmActions": [], "OKActions": []}
+    assert [{**told, **alarm} for alarm in resources("AWS::CloudWatch::Alarm", AlarmTopicArn=topic)] == put
+
+
+def test_the_refresh_function_may_send_to_the_queue_that_it_is_called_by() -> None:
+    assert [f.get("RecursiveLoop") for f in resources("AWS::Lambda::Function")] == [None, "Allow"]
+
+
+def test_buckets_that_tell_eventbridge_have_the_rule_that_the_script_makes() -> None:
+    assert len(resources("AWS::Events::Rule")) == 2
+    assert resources("AWS::Lambda::Permission") == []
+
+    *_, rule = resources("AWS::Events::Rule", EventBridgeBuckets=["archive", "photos"])
+    [permission] = resources("AWS::Lambda::Permission", EventBridgeBuckets=["archive", "photos"])
+
+    made = stack_files.rule_for({"archive": [], "photos": []})
+    assert rule == {
+        "Name": "dev-S3EventAggregatorObjectChanges",
+        "State": made["State"],
+        "EventPattern": json.loads(made["EventPattern"]),
+        "Targets": [{"Id": "aggregator", "Arn": "arn of Aggregator"}],
+    }
+    assert permission["SourceArn"] == "arn of ChangesRule"
