@@ -181,7 +181,8 @@ ensure_changes_rule() { # bucket
       "For prefixes, take all buckets out of that parameter, and run this again: it makes a rule of its own."
     ask_for_all "$1"
     write set "rule $changes_rule: tells of changes in $1" \
-      events put-rule --name "$changes_rule" --cli-input-json "file://$tmp/desired"
+      events put-rule --name "$changes_rule" --cli-input-json "file://$tmp/desired" \
+      ${tagged:+--tags "file://$tmp/tags-list"}
     cp "$tmp/desired" "$tmp/rule"
   else
     step keep "rule $changes_rule: tells of changes in $1"

@@ -36,6 +36,7 @@ def test_the_template_makes_what_the_script_makes_and_leaves_nothing_when_it_is_
     run_aws(
         aws,
         *("cloudformation", "deploy", "--template-file", str(packaged), "--stack-name", STACK),
+        *("--s3-bucket", "artifacts"),  # it is nearly as large as a template may be without
         *("--capabilities", "CAPABILITY_NAMED_IAM", "--parameter-overrides", f"NamePrefix={PREFIX}"),
         *("RefreshDelaySeconds=2", "MinRefreshIntervalSeconds=1", "VisibleThreshold=6"),
         f"EventBridgeBuckets={BUCKET}",

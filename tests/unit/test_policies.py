@@ -23,9 +23,17 @@ VALUES = {
     "Function": "S3EventAggregator",
     "CompletionRule": "S3EventAggregatorRefreshComplete",
     "SweepRule": "S3EventAggregatorSweep",
+    "KmsKey": "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab",
 }
 # It knows no trust policies: the role that one hangs on is their resource.
-EXPECTED = {"lambda-trust": ["MALFORMED: Statement contains neither Resource nor NotResource"]}
+# And AWS lets a subnet be another account's, so that the policy it names for this is on all resources.
+EXPECTED = {
+    "lambda-trust": ["MALFORMED: Statement contains neither Resource nor NotResource"],
+    "vpc": [
+        "RESOURCE_STAR: ['ec2:AssignPrivateIpAddresses', 'ec2:CreateNetworkInterface', 'ec2:DeleteNetworkInterface',"
+        " 'ec2:UnassignPrivateIpAddresses']"
+    ],
+}
 
 
 def findings(policy: stack_files.Json) -> list[str]:

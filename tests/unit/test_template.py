@@ -138,6 +138,27 @@ def test_the_functions_know_a_parameters_default_as_theirs_and_take_its_limits_a
             read(beyond)
 
 
+# Terraform
+
+
+def test_the_terraform_module_has_every_parameter_as_a_variable_with_the_same_default_and_passes_it_on() -> None:
+    module = ROOT / "examples/terraform"
+    block = r'^variable "(\w+)" \{\n  type        = \S+\n  default     = (.*)\n  description = (.*)\n\}$'
+    variables = re.findall(block, (module / "variables.tf").read_text(), re.MULTILINE)
+    declared = {name: (json.loads(default), json.loads(text)) for name, default, text in variables}
+    passed = re.findall(r"^    (\w+) += (.*)$", (module / "main.tf").read_text(), re.MULTILINE)
+
+    of_module = {"stack_name", "tags"}
+    expected, forms = {}, {}
+    for name, parameter in PARAMETERS.items():
+        variable = re.sub("(?<!^)(?=[A-Z])", "_", name).lower()
+        is_list = parameter["Type"] == "CommaDelimitedList"
+        expected[variable] = ([] if is_list else parameter["Default"], parameter["Description"])
+        forms[name] = f'join(",", var.{variable})' if is_list else f"var.{variable}"
+    assert {name: found for name, found in declared.items() if name not in of_module} == expected
+    assert {name: form for name, form in passed if name in PARAMETERS} == forms
+
+
 # Resources
 
 
@@ -153,6 +174,47 @@ def test_the_alarms_are_those_that_the_script_puts(topic: str) -> None:
 
 def test_the_refresh_function_may_send_to_the_queue_that_it_is_called_by() -> None:
     assert [f.get("RecursiveLoop") for f in resources("AWS::Lambda::Function")] == [None, "Allow"]
+
+
+KEY = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+
+
+def sids(role: dict[str, Any]) -> list[str]:
+    return [statement["Sid"] for statement in role["Policies"][0]["PolicyDocument"]["Statement"]]
+
+
+def test_without_a_key_of_the_users_nothing_names_one() -> None:
+    assert {queue["SqsManagedSseEnabled"] for queue in resources("AWS::SQS::Queue")} == {True}
+    everything = [made for resource in TEMPLATE["Resources"].values() for made in resources(resource["Type"])]
+    assert [made for made in everything if "kms" in json.dumps(made).lower()] == []
+
+
+def test_a_key_is_on_all_that_the_script_puts_it_on() -> None:
+    given = {"KmsKeyArn": KEY}
+    queues = resources("AWS::SQS::Queue", **given)
+    assert [(queue["KmsMasterKeyId"], queue["SqsManagedSseEnabled"]) for queue in queues] == [(KEY, False)] * 2
+    [table] = resources("AWS::DynamoDB::Table", **given)
+    assert table["SSESpecification"] == {"SSEEnabled": True, "SSEType": "KMS", "KMSMasterKeyId": KEY}
+    assert [group["KmsKeyId"] for group in resources("AWS::Logs::LogGroup", **given)] == [KEY, KEY]
+    assert [function["KmsKeyArn"] for function in resources("AWS::Lambda::Function", **given)] == [KEY, KEY]
+    for role in resources("AWS::IAM::Role", **given):
+        [statement] = [s for s in role["Policies"][0]["PolicyDocument"]["Statement"] if "kms:Decrypt" in s["Action"]]
+        assert statement == stack_files.render((ROOT / "iam/kms.json").read_text(), {"KmsKey": KEY})["Statement"][0]
+
+
+def test_a_permissions_boundary_is_on_both_roles_if_one_is_given() -> None:
+    boundary = "arn:aws:iam::123456789012:policy/OnlyThis"
+    assert [role.get("PermissionsBoundary") for role in resources("AWS::IAM::Role")] == [None, None]
+    bounded = resources("AWS::IAM::Role", PermissionsBoundaryArn=boundary)
+    assert [role["PermissionsBoundary"] for role in bounded] == [boundary, boundary]
+
+
+def test_only_the_refresh_function_runs_in_subnets_and_only_its_role_may_connect_to_them() -> None:
+    network = {"SubnetIds": ["subnet-1a"], "SecurityGroupIds": ["sg-3c"]}
+    assert [function.get("VpcConfig") for function in resources("AWS::Lambda::Function", **network)] == [None, network]
+    may_connect = ["LetLambdaConnectTheFunctionToSubnets" in sids(r) for r in resources("AWS::IAM::Role", **network)]
+    assert may_connect == [False, True]
+    assert all("LetLambdaConnectTheFunctionToSubnets" not in sids(role) for role in resources("AWS::IAM::Role"))
 
 
 def test_buckets_that_tell_eventbridge_have_the_rule_that_the_script_makes() -> None:
