@@ -347,8 +347,8 @@ def _if(condition: str, value: Any) -> Json:
 
 
 def _is_given(parameter: str) -> Json:
-    """Whether a list that may be empty is not."""
-    return {"Fn::Not": [{"Fn::Equals": [{"Fn::Join": ["", {"Ref": parameter}]}, ""]}]}
+    """Whether a list is given: the default is one with an empty text."""
+    return {"Fn::Not": [{"Fn::Equals": [{"Fn::Select": [0, {"Ref": parameter}]}, ""]}]}
 
 
 def _name(placeholder: str) -> Json:

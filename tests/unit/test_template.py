@@ -62,8 +62,8 @@ def resolved(value: Any, values: dict[str, Any]) -> Any:  # noqa: PLR0911 - a re
             return not resolved(condition, values)
         case "Fn::Equals", [one, other]:
             return resolved(one, values) == resolved(other, values)
-        case "Fn::Join", [between, texts]:
-            return between.join(resolved(texts, values))
+        case "Fn::Select", [index, texts]:
+            return resolved(texts, values)[index]
     return {name: found for name, inner in value.items() if (found := resolved(inner, values)) is not None}
 
 
@@ -75,7 +75,7 @@ def resources(kind: str, **given: Any) -> list[dict[str, Any]]:
     """The properties of each resource of this kind, with these parameters, and the others at their defaults."""
     values = {name: parameter["Default"] for name, parameter in PARAMETERS.items()}
     lists = {name for name, parameter in PARAMETERS.items() if parameter["Type"] == "CommaDelimitedList"}
-    values |= {name: [] for name in lists} | {"NamePrefix": "dev-"} | given
+    values |= {name: [""] for name in lists} | {"NamePrefix": "dev-"} | given
     values |= {"AWS::Partition": "aws", "AWS::Region": "us-east-1", "AWS::AccountId": "123456789012"}
     return [
         resolved(resource["Properties"], values)
