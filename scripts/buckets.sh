@@ -116,6 +116,11 @@ find_attached() {
 is_notifying() { grep -qxF "$1" "$tmp/notifying"; }
 is_matched() { grep -qxF "$1" "$tmp/matched"; }
 
+# Whether the rule was made by template.yaml, whose permission has an id that CloudFormation chose.
+is_of_template() {
+  grep -qF "\"$changes_rule_arn\"" "$tmp/function-policy" && ! grep -qF "\"$rule_permission\"" "$tmp/function-policy"
+}
+
 # Those of earlier runs and those named, each once.
 attached_and_named() { xargs -n 1 <<<"$(<"$tmp/notifying") $(<"$tmp/matched") $buckets" | sort -u; }
 
@@ -181,12 +186,16 @@ ensure_changes_rule() { # bucket
     write create "permission for the rule $changes_rule to invoke $aggregator" \
       lambda add-permission --function-name "$aggregator" --action lambda:InvokeFunction \
       --principal events.amazonaws.com --statement-id "$rule_permission" --source-arn "$changes_rule_arn"
-    echo "\"$changes_rule_arn\"" >>"$tmp/function-policy"
+    echo "\"$rule_permission\" \"$changes_rule_arn\"" >>"$tmp/function-policy"
   fi
   if differs "$tmp/rule" "$tmp/desired"; then
+    ! is_of_template || fail "The rule $changes_rule is CloudFormation's, which would put it back." \
+      "Name $1 in the parameter EventBridgeBuckets of the stack, and run this again without prefixes." \
+      "For prefixes, take all buckets out of that parameter, and run this again: it makes a rule of its own."
     ask_for_all "$1"
     write set "rule $changes_rule: tells of changes in $1" \
-      events put-rule --name "$changes_rule" --cli-input-json "file://$tmp/desired"
+      events put-rule --name "$changes_rule" --cli-input-json "file://$tmp/desired" \
+      ${tagged:+--tags "file://$tmp/tags-list"}
     cp "$tmp/desired" "$tmp/rule"
   else
     step keep "rule $changes_rule: tells of changes in $1"
@@ -269,7 +278,7 @@ detach() { # bucket
   local before=$written
   detach_by_notification "$1"
   detach_by_eventbridge "$1"
-  ((written > before)) || step skip "bucket $1: nothing of this stack is attached to it"
+  ((written > before)) || is_matched "$1" || step skip "bucket $1: nothing of this stack is attached to it"
 }
 
 detach_by_notification() { # bucket
@@ -288,6 +297,10 @@ detach_by_notification() { # bucket
 
 detach_by_eventbridge() { # bucket
   if ! is_matched "$1"; then return; fi
+  if is_of_template; then
+    step keep "rule $changes_rule, which is CloudFormation's: take $1 out of the parameter EventBridgeBuckets"
+    return
+  fi
   files unmatch "$tmp/rule" "$1" >"$tmp/desired"
   if [[ -s $tmp/desired ]]; then
     write set "rule $changes_rule: without $1" \

@@ -30,6 +30,12 @@
 #   --log-level L                     DEBUG, INFO, WARNING or ERROR (default: INFO)
 #   --log-retention-days N            how long the functions' logs are kept, as CloudWatch allows (default: 30)
 #   --alarm-topic-arn ARN             an SNS topic that is told of alarms and of their end, or none (default: none)
+#   --permissions-boundary ARN        a policy that bounds what both roles may do
+#   --tag K=V                         on everything that takes tags, repeatable; other tags stay
+#   --kms-key ARN                     the key for the table, the queues, the logs and the functions' settings, which must
+#                                     allow that: docs/house-rules.md
+#   --subnet-ids A,B                  where the refresh function runs, if it must reach Storage Gateway in a VPC; with
+#   --security-group-ids C,D          these. DynamoDB and SQS must be reachable from there too
 #   --name-prefix P                   goes before every name, so that an account can hold several stacks
 #   --dry-run                         says what would be created or changed, and changes nothing
 #   --help                            prints this
@@ -50,6 +56,11 @@ gateway_roles=""
 a_role='arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9+=.@_/-]+'
 retention=""
 topic="" # the one given now, or none
+boundary="" # the one given now, or else the one in force on a role
+kms_key=""  # the same, of the functions
+tags=()     # those given now
+subnets=""  # those given now, or else those in force on the refresh function
+security_groups=""
 installed=false # a function at least
 
 main() {
@@ -57,6 +68,7 @@ main() {
   check_tools
   check_account
   check_topic
+  check_key
   check_buckets
   look_at_functions
   check_settings
@@ -65,10 +77,10 @@ main() {
   if ! $dry_run || $installed; then make_zip; fi # without functions there is nothing to compare with
   ensure_table
   ensure_queues
-  ensure_role "$aggregator_role" "$aggregator" "$root"/iam/{dynamo-writer,sqs-writer,log-writer}.json
+  ensure_role "$aggregator_role" "$aggregator" dynamo-writer sqs-writer log-writer ${kms_key:+kms}
   ensure_role "$refresh_role" "$refresh" \
-    "$root"/iam/{dynamo-writer,dynamo-read-delete,sqs-writer,sqs-reader,sgw-refresh,access-points,log-writer}.json \
-    ${gateway_roles:+"$root/iam/assume-gateway-roles.json"}
+    dynamo-writer dynamo-read-delete sqs-writer sqs-reader sgw-refresh access-points log-writer \
+    ${gateway_roles:+assume-gateway-roles} ${kms_key:+kms} ${subnets:+vpc}
   ensure_log_group "$aggregator"
   ensure_log_group "$refresh"
   ensure_refresh_function # who reads requests before who writes them
@@ -81,6 +93,7 @@ main() {
   ensure_alarms
   ensure_dashboard
   attach_buckets
+  ensure_tags
   say_what_is_there
 }
 
@@ -118,11 +131,39 @@ read_flags() {
         fail "$1 $2: it must be none, or like arn:aws:sns:REGION:ACCOUNT:NAME (CloudWatch tells no FIFO topics)."
       topic=$2
       ;;
+    --permissions-boundary)
+      [[ $2 =~ ^arn:[a-z-]+:iam::([0-9]{12}|aws):policy/[A-Za-z0-9/+=,.@_-]+$ ]] ||
+        fail "$1 $2: it must be like arn:aws:iam::ACCOUNT:policy/NAME."
+      boundary=$2
+      ;;
+    --tag)
+      [[ $2 =~ ^[^=[:space:]][^=]*= ]] || fail "$1 $2: it must be like KEY=VALUE."
+      tags+=("$2")
+      ;;
+    --kms-key)
+      [[ $2 =~ ^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$ ]] ||
+        fail "$1 $2: it must be like arn:aws:kms:REGION:ACCOUNT:key/ID (no alias)."
+      kms_key=$2
+      ;;
+    --subnet-ids)
+      [[ $2 =~ ^subnet-[0-9a-f]+(,subnet-[0-9a-f]+)*$ ]] || fail "$1 $2: it must be like subnet-1a2b,subnet-3c4d."
+      subnets=$2
+      ;;
+    --security-group-ids)
+      [[ $2 =~ ^sg-[0-9a-f]+(,sg-[0-9a-f]+)*$ ]] || fail "$1 $2: it must be like sg-1a2b,sg-3c4d."
+      security_groups=$2
+      ;;
     --name-prefix) set_prefix "$2" ;;
     *) fail "Unknown argument: $1. See --help." ;;
     esac
     shift 2
   done
+  [[ ${subnets:+x} == "${security_groups:+x}" ]] || fail "Give --subnet-ids and --security-group-ids together."
+  if ((${#tags[@]})); then
+    tagged=true
+    files tags-map "${tags[@]}" >"$tmp/tags-map"
+    files tags-list "${tags[@]}" >"$tmp/tags-list"
+  fi
   if [[ -z $buckets && -n ${BUCKET:-} ]]; then add_bucket "$BUCKET"; fi
   [[ ${AWS_ENDPOINT_URL_STORAGE_GATEWAY:-} =~ ^[^[:space:]]*$ ]] ||
     fail "AWS_ENDPOINT_URL_STORAGE_GATEWAY holds a space; it must be a URL."
@@ -147,12 +188,21 @@ check_topic() {
   esac
 }
 
+check_key() {
+  case ${kms_key:-none} in
+  none | arn:*:kms:"$region":*) ;;
+  *) fail "--kms-key $kms_key: a stack in $region needs a key in $region." ;;
+  esac
+}
+
 look_at_functions() { # into files of their names
   local function
   for function in "$aggregator" "$refresh"; do
     if call lambda get-function-configuration --function-name "$function"; then installed=true; fi
     mv "$tmp/answer" "$tmp/$function"
   done
+  kms_key=${kms_key:-$(files kms-key "$tmp/$aggregator" "$tmp/$refresh")}
+  subnets=${subnets:-$(files subnets "$tmp/$refresh")}
   $installed || [[ -n $buckets ]] || fail "Which bucket? Give --bucket NAME. See --help."
 }
 
@@ -191,18 +241,25 @@ settle() { # the call that asks again
 }
 
 ensure_table() {
+  local encryption="Enabled=true,SSEType=KMS,KMSMasterKeyId=$kms_key"
   cat >"$tmp/key" <<<'{"KeySchema": [{"AttributeName": "BucketName", "KeyType": "HASH"}]}'
+  cat >"$tmp/encrypted" <<<"{\"SSEDescription\": {\"KMSMasterKeyArn\": \"$kms_key\"}}"
   cat >"$tmp/desired" <<<'{"BillingModeSummary": {"BillingMode": "PAY_PER_REQUEST"}}'
   if ! call dynamodb describe-table --table-name "$table" --query Table || grep -q '"DELETING"' "$tmp/answer"; then
-    write create "table $table (on demand, encrypted with a key that AWS owns, no point-in-time recovery)" \
+    local whose=${kms_key:-a key that AWS owns}
+    write create "table $table (on demand, encrypted with $whose, no point-in-time recovery)" \
       dynamodb create-table --table-name "$table" --billing-mode PAY_PER_REQUEST \
       --attribute-definitions AttributeName=BucketName,AttributeType=S \
-      --key-schema AttributeName=BucketName,KeyType=HASH
+      --key-schema AttributeName=BucketName,KeyType=HASH \
+      ${kms_key:+--sse-specification "$encryption"} ${tagged:+--tags "file://$tmp/tags-list"}
   elif differs "$tmp/answer" "$tmp/key"; then
     fail "There is a table $table with another key. Give --name-prefix, so that this stack has a table of its own."
   elif differs "$tmp/answer" "$tmp/desired"; then
     write change "table $table: on demand" \
       dynamodb update-table --table-name "$table" --billing-mode PAY_PER_REQUEST
+  elif [[ -n $kms_key ]] && differs "$tmp/answer" "$tmp/encrypted"; then
+    write change "table $table: encrypted with $kms_key" \
+      dynamodb update-table --table-name "$table" --sse-specification "$encryption"
   else
     step keep "table $table"
   fi
@@ -212,12 +269,14 @@ ensure_table() {
 # A message may be received 100 times, 6 minutes apart (6 times what the refresh function may take, as AWS asks for):
 # an outage of ten hours loses nothing and needs nobody.
 ensure_queues() {
-  ensure_queue "$dead_letter_queue" <<<'{"MessageRetentionPeriod": "1209600", "SqsManagedSseEnabled": "true"}'
+  local encryption='"SqsManagedSseEnabled": "true"'
+  if [[ -n $kms_key ]]; then encryption="\"SqsManagedSseEnabled\": \"false\", \"KmsMasterKeyId\": \"$kms_key\""; fi
+  ensure_queue "$dead_letter_queue" <<<"{\"MessageRetentionPeriod\": \"1209600\", $encryption}"
   ensure_queue "$queue" <<JSON
 {
   "VisibilityTimeout": "360",
   "MessageRetentionPeriod": "1209600",
-  "SqsManagedSseEnabled": "true",
+  $encryption,
   "RedrivePolicy": "{\"deadLetterTargetArn\": \"$dead_letter_arn\", \"maxReceiveCount\": 100}",
   "Policy": $(files quoted "$(policy_values) CompletionRule=$completion_rule SweepRule=$sweep_rule" \
     "$root/iam/queue-senders.json")
@@ -242,35 +301,51 @@ ensure_queue() { # name; its attributes on standard input. Leaves $queue_url.
       step keep "queue $1"
     fi
   else
-    write create "queue $1 (messages are kept for 14 days, encrypted by SQS)" \
-      sqs create-queue --queue-name "$1" --attributes "file://$tmp/desired" --query QueueUrl --output text
+    write create "queue $1 (messages are kept for 14 days, encrypted ${kms_key:+with }${kms_key:-by SQS})" \
+      sqs create-queue --queue-name "$1" --attributes "file://$tmp/desired" --query QueueUrl --output text \
+      ${tagged:+--tags "file://$tmp/tags-map"}
     queue_url=$(<"$tmp/answer")
   fi
 }
 
-ensure_role() { # role, its function, the files of its policies
-  local role=$1 values
-  values="$(policy_values) Function=$2"
+ensure_role() { # role, its function, the policies of iam/ that are its own, without .json
+  local role=$1 values file paths=()
+  values="$(policy_values) Function=$2 KmsKey=$kms_key"
   shift 2
   cat >"$tmp/trust" <<<"{\"AssumeRolePolicyDocument\": $(<"$root/iam/lambda-trust.json")}"
-  files policy "$values" "$@" >"$tmp/policy"
+  for file in "$@"; do paths+=("$root/iam/$file.json"); done
+  files policy "$values" "${paths[@]}" >"$tmp/policy"
   cat >"$tmp/desired" <<<"{\"PolicyDocument\": $(<"$tmp/policy")}"
   if ! call iam get-role --role-name "$role" --query Role; then
     write create "role $role" \
-      iam create-role --role-name "$role" --assume-role-policy-document "file://$root/iam/lambda-trust.json"
+      iam create-role --role-name "$role" --assume-role-policy-document "file://$root/iam/lambda-trust.json" \
+      ${boundary:+--permissions-boundary "$boundary"} ${tagged:+--tags "file://$tmp/tags-list"}
     : >"$tmp/answer" # it has no policy yet
   else
+    cp "$tmp/answer" "$tmp/role"
     if differs "$tmp/answer" "$tmp/trust"; then
       write change "role $role: Lambda may assume it" \
         iam update-assume-role-policy --role-name "$role" --policy-document "file://$root/iam/lambda-trust.json"
     else
       step keep "role $role"
     fi
+    ensure_boundary "$role"
     call iam get-role-policy --role-name "$role" --policy-name "$role_policy" || true
   fi
   if differs "$tmp/answer" "$tmp/desired"; then
-    write set "its policy $role_policy, of iam/: $(basename -s .json "$@" | xargs)" \
+    write set "its policy $role_policy, of iam/: $*" \
       iam put-role-policy --role-name "$role" --policy-name "$role_policy" --policy-document "file://$tmp/policy"
+  fi
+}
+
+# The one in force on the first role is also for the second, if that was not yet made.
+ensure_boundary() { # role
+  local in_force
+  in_force=$(files boundary "$tmp/role")
+  boundary=${boundary:-$in_force}
+  if [[ $boundary != "$in_force" ]]; then
+    write set "its permissions boundary $boundary" \
+      iam put-role-permissions-boundary --role-name "$1" --permissions-boundary "$boundary"
   fi
 }
 
@@ -278,7 +353,13 @@ ensure_log_group() { # function
   local group="/aws/lambda/$1"
   call logs describe-log-groups --log-group-name-prefix "$group" --query "logGroups[?logGroupName=='$group'] | [0]"
   mv "$tmp/answer" "$tmp/group"
-  grep -q logGroupName "$tmp/group" || write create "log group $group" logs create-log-group --log-group-name "$group"
+  if ! grep -q logGroupName "$tmp/group"; then
+    write create "log group $group" logs create-log-group --log-group-name "$group" \
+      ${kms_key:+--kms-key-id "$kms_key"} ${tagged:+--tags "file://$tmp/tags-map"}
+  elif [[ -n $kms_key ]] && differs "$tmp/group" /dev/stdin <<<"{\"kmsKeyId\": \"$kms_key\"}"; then
+    write set "log group $group: encrypted with $kms_key" \
+      logs associate-kms-key --log-group-name "$group" --kms-key-id "$kms_key"
+  fi
   local days=$retention
   grep -q retentionInDays "$tmp/group" || days=${retention:-30}
   if [[ -n $days ]] && differs "$tmp/group" /dev/stdin <<<"{\"retentionInDays\": $days}"; then
@@ -302,6 +383,12 @@ ensure_function() { # function, role, module, timeout, the other function
   if [[ $function == "$refresh" && -n ${AWS_ENDPOINT_URL_STORAGE_GATEWAY:-} ]]; then
     given="$given AWS_ENDPOINT_URL_STORAGE_GATEWAY=$AWS_ENDPOINT_URL_STORAGE_GATEWAY"
   fi
+  local more=""
+  if [[ -n $kms_key ]]; then more=", \"KMSKeyArn\": \"$kms_key\""; fi
+  if [[ $function == "$refresh" && -n $security_groups ]]; then
+    more="$more, \"VpcConfig\": {\"SubnetIds\": [\"${subnets//,/\",\"}\"],"
+    more="$more \"SecurityGroupIds\": [\"${security_groups//,/\",\"}\"]}"
+  fi
   files function /dev/stdin "$tmp/$function" "$tmp/$5" "$given" "$defaults" >"$tmp/desired" <<JSON
 {
   "FunctionName": "$function",
@@ -316,12 +403,13 @@ ensure_function() { # function, role, module, timeout, the other function
     "POWERTOOLS_SERVICE_NAME": "$function",
     "POWERTOOLS_METRICS_NAMESPACE": "S3EventAggregator"
   }},
-  "LoggingConfig": {"LogFormat": "JSON", "SystemLogLevel": "WARN", "LogGroup": "/aws/lambda/$function"}
+  "LoggingConfig": {"LogFormat": "JSON", "SystemLogLevel": "WARN", "LogGroup": "/aws/lambda/$function"}$more
 }
 JSON
   if [[ ! -s $tmp/$function ]]; then
     write create "function $function" \
-      lambda create-function --cli-input-json "file://$tmp/desired" --architectures arm64 --zip-file "fileb://$zip"
+      lambda create-function --cli-input-json "file://$tmp/desired" --architectures arm64 --zip-file "fileb://$zip" \
+      ${tagged:+--tags "file://$tmp/tags-map"}
     settle lambda get-function-configuration --function-name "$function"
     return
   fi
@@ -406,7 +494,8 @@ ensure_rule() { # rule, what it does, what it sends instead of the event, as a J
   cat >"$tmp/desired"
   call events describe-rule --name "$1" || true
   if differs "$tmp/answer" "$tmp/desired"; then
-    write set "rule $1: $2" events put-rule --name "$1" --cli-input-json "file://$tmp/desired"
+    write set "rule $1: $2" events put-rule --name "$1" --cli-input-json "file://$tmp/desired" \
+      ${tagged:+--tags "file://$tmp/tags-list"} # those of a rule that is there are ignored
   else
     step keep "rule $1: $2"
   fi
@@ -443,7 +532,8 @@ ensure_alarms() {
       step keep "$what"
     else
       cat >"$tmp/desired" <<<"$alarm"
-      write "$verb" "$what" cloudwatch put-metric-alarm --cli-input-json "file://$tmp/desired"
+      write "$verb" "$what" cloudwatch put-metric-alarm --cli-input-json "file://$tmp/desired" \
+        ${tagged:+--tags "file://$tmp/tags-list"} # those of an alarm that is there are ignored
     fi
   done 3<"$tmp/alarms"
 }
@@ -466,6 +556,51 @@ attach_buckets() {
   find_attached
   local bucket
   for bucket in $(attached_and_named); do attach "$bucket"; done
+}
+
+# What was made just now got its tags as it was made, for an organization may allow it only so. This is for what was
+# there, and for what can be tagged only afterwards.
+ensure_tags() {
+  if [[ -z $tagged ]]; then return; fi
+  local name
+  ensure_tagged "table $table" list dynamodb list-tags-of-resource tag-resource \
+    --resource-arn "arn:$partition:dynamodb:$region:$account:table/$table"
+  for name in "$queue" "$dead_letter_queue"; do
+    if call sqs get-queue-url --queue-name "$name" --query QueueUrl --output text; then
+      ensure_tagged "queue $name" map sqs list-queue-tags tag-queue --queue-url "$(<"$tmp/answer")"
+    fi
+  done
+  for name in "$aggregator_role" "$refresh_role"; do
+    ensure_tagged "role $name" list iam list-role-tags tag-role --role-name "$name"
+  done
+  for name in "$aggregator" "$refresh"; do
+    ensure_tagged "function $name" map lambda list-tags tag-resource --resource "$function_arn:$name"
+    ensure_tagged "log group /aws/lambda/$name" map logs list-tags-for-resource tag-resource \
+      --resource-arn "arn:$partition:logs:$region:$account:log-group:/aws/lambda/$name"
+  done
+  call lambda list-event-source-mappings --function-name "$refresh" --event-source-arn "$queue_arn" \
+    --query "EventSourceMappings[?State!='Deleting'].UUID" --output text || true
+  for name in $(<"$tmp/answer"); do
+    ensure_tagged "trigger of $refresh" map lambda list-tags tag-resource \
+      --resource "arn:$partition:lambda:$region:$account:event-source-mapping:$name"
+  done
+  for name in "$completion_rule" "$sweep_rule" "$changes_rule"; do
+    ensure_tagged "rule $name" list events list-tags-for-resource tag-resource \
+      --resource-arn "arn:$partition:events:$region:$account:rule/$name"
+  done
+  call cloudwatch describe-alarms --alarm-name-prefix "$aggregator"
+  for name in $(files alarm-names "$(names)" "$root/cloudwatch/alarms.json" "$tmp/answer"); do
+    ensure_tagged "alarm $name" list cloudwatch list-tags-for-resource tag-resource \
+      --resource-arn "arn:$partition:cloudwatch:$region:$account:alarm:$name"
+  done
+}
+
+ensure_tagged() { # what, the form of its tags, service, the call that lists them, the call that sets them, flag, value
+  local what=$1 form=$2 missing
+  shift 2
+  call "$1" "$2" "$4" "$5" || return 0 # it would be made: this is a dry run, or there is no rule of changes
+  missing=$(files missing-tags "$tmp/answer" "$tmp/tags-map")
+  [[ -z $missing ]] || write set "tags of $what: $missing" "$1" "$3" "$4" "$5" --tags "file://$tmp/tags-$form"
 }
 
 say_what_is_there() {

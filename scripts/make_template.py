@@ -7,7 +7,7 @@ that both ways of deploying make the same. Their ${Placeholders} become CloudFor
 import json
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -31,6 +31,8 @@ NAMES = {
     "Refresh": "${NamePrefix}S3StorageGatewayRefresh",
     "CompletionRule": "${NamePrefix}S3EventAggregatorRefreshComplete",
     "SweepRule": "${NamePrefix}S3EventAggregatorSweep",
+    "ChangesRule": "${NamePrefix}S3EventAggregatorObjectChanges",
+    "KmsKey": "${KmsKeyArn}",
 }
 
 # Parameter: the function's variable, its type, default, limits, and what it is.
@@ -50,6 +52,12 @@ SETTINGS = {
     "LogLevel": ("String", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR"), "DEBUG also tells of each absorbed change"),
 }
 
+# What CloudWatch allows.
+RETENTION_DAYS = [
+    *(1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731),
+    *(1096, 1827, 2192, 2557, 2922, 3288, 3653),
+]
+
 
 def template() -> Json:
     """The whole template."""
@@ -61,6 +69,10 @@ def template() -> Json:
         "Conditions": {
             "HasPrefix": {"Fn::Not": [{"Fn::Equals": [{"Ref": "NamePrefix"}, ""]}]},
             "HasTopic": {"Fn::Not": [{"Fn::Equals": [{"Ref": "AlarmTopicArn"}, ""]}]},
+            "HasBoundary": {"Fn::Not": [{"Fn::Equals": [{"Ref": "PermissionsBoundaryArn"}, ""]}]},
+            "HasKey": {"Fn::Not": [{"Fn::Equals": [{"Ref": "KmsKeyArn"}, ""]}]},
+            "IsInSubnets": _is_given("SubnetIds"),
+            "HasEventBridgeBuckets": _is_given("EventBridgeBuckets"),
             "IsDebugged": {"Fn::Equals": [{"Ref": "LogLevel"}, "DEBUG"]},
         },
         "Resources": {**_state(), **_functions(), **_rules(), **_cloudwatch()},
@@ -81,11 +93,42 @@ def _parameters() -> Json:
             "AllowedPattern": "[A-Za-z0-9_-]{0,32}",
             "Description": "Goes before every name, so that one account can hold several stacks",
         },
-        "LogRetentionDays": {"Type": "Number", "Default": 30, "Description": "How long logs are kept"},
+        "EventBridgeBuckets": {
+            "Type": "CommaDelimitedList",
+            "Default": "",
+            "Description": "Buckets that tell EventBridge of their changes, by a rule of this stack; optional",
+        },
+        "LogRetentionDays": {
+            "Type": "Number",
+            "Default": 30,
+            "AllowedValues": RETENTION_DAYS,
+            "Description": "How long logs are kept",
+        },
         "AlarmTopicArn": {
             "Type": "String",
             "Default": "",
             "Description": "An SNS topic that the alarms tell; optional",
+        },
+        "PermissionsBoundaryArn": {
+            "Type": "String",
+            "Default": "",
+            "Description": "A policy that bounds what both roles may do; optional",
+        },
+        "KmsKeyArn": {
+            "Type": "String",
+            "Default": "",
+            "AllowedPattern": "(arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+)?",
+            "Description": "The key for table, queues, logs and functions' settings, see docs/house-rules.md; optional",
+        },
+        "SubnetIds": {
+            "Type": "CommaDelimitedList",
+            "Default": "",
+            "Description": "Where the refresh function runs, if it must reach Storage Gateway in a VPC; optional",
+        },
+        "SecurityGroupIds": {
+            "Type": "CommaDelimitedList",
+            "Default": "",
+            "Description": "Those of the refresh function in the subnets; needed with them",
         },
         "VisibleThreshold": {
             "Type": "Number",
@@ -112,7 +155,11 @@ def _parameters() -> Json:
 
 
 def _state() -> Json:
-    kept = {"MessageRetentionPeriod": 1209600, "SqsManagedSseEnabled": True}
+    kept = {
+        "MessageRetentionPeriod": 1209600,
+        "SqsManagedSseEnabled": {"Fn::If": ["HasKey", False, True]},
+        "KmsMasterKeyId": _if("HasKey", {"Ref": "KmsKeyArn"}),
+    }
     redrive = {"deadLetterTargetArn": {"Fn::GetAtt": ["DeadLetterQueue", "Arn"]}, "maxReceiveCount": 100}
     return {
         "Table": _resource(
@@ -121,6 +168,9 @@ def _state() -> Json:
             BillingMode="PAY_PER_REQUEST",
             AttributeDefinitions=[{"AttributeName": "BucketName", "AttributeType": "S"}],
             KeySchema=[{"AttributeName": "BucketName", "KeyType": "HASH"}],
+            SSESpecification=_if(
+                "HasKey", {"SSEEnabled": True, "SSEType": "KMS", "KMSMasterKeyId": {"Ref": "KmsKeyArn"}}
+            ),
         ),
         "DeadLetterQueue": _resource("AWS::SQS::Queue", QueueName=_name("DeadLetterQueue"), **kept),
         "Queue": _resource(
@@ -138,13 +188,16 @@ def _functions() -> Json:
         *("dynamo-writer", "dynamo-read-delete", "sqs-writer", "sqs-reader"),
         *("sgw-refresh", "access-points", "log-writer"),
     ]
+    network = {"SubnetIds": {"Ref": "SubnetIds"}, "SecurityGroupIds": {"Ref": "SecurityGroupIds"}}
     return {
         "AggregatorRole": _role("S3EventAggregatorLambdaRole", "Aggregator", aggregator),
-        "RefreshRole": _role("S3AggregatorActionLambdaRole", "Refresh", refresh),
+        "RefreshRole": _role("S3AggregatorActionLambdaRole", "Refresh", refresh, {"IsInSubnets": "vpc"}),
         "AggregatorLogs": _log_group("Aggregator"),
         "RefreshLogs": _log_group("Refresh"),
         "Aggregator": _function("Aggregator", "s3_aggregator", 30),
-        "Refresh": _function("Refresh", "s3_sgw_refresh", 60, RecursiveLoop="Allow"),
+        "Refresh": _function(
+            "Refresh", "s3_sgw_refresh", 60, RecursiveLoop="Allow", VpcConfig=_if("IsInSubnets", network)
+        ),
         "FailedEvents": _resource(
             "AWS::Lambda::EventInvokeConfig",
             FunctionName={"Ref": "Aggregator"},
@@ -163,11 +216,19 @@ def _functions() -> Json:
     }
 
 
-def _role(name: str, function: str, policies: Iterable[str]) -> Json:
-    policy = {"PolicyName": _sub("S3EventAggregator-${AWS::Region}"), "PolicyDocument": _policy(policies, function)}
+def _role(name: str, function: str, policies: Iterable[str], optional: Mapping[str, str] | None = None) -> Json:
+    """`optional`: a policy of iam/ by the condition on which it is needed."""
+    document = _policy(policies, function)
+    for condition, file in {"HasKey": "kms", **(optional or {})}.items():
+        [statement] = _policy([file], function)["Statement"]
+        document["Statement"].append(_if(condition, statement))
     trust = json.loads((ROOT / "iam" / "lambda-trust.json").read_text())
     return _resource(
-        "AWS::IAM::Role", RoleName=_sub("${NamePrefix}" + name), AssumeRolePolicyDocument=trust, Policies=[policy]
+        "AWS::IAM::Role",
+        RoleName=_sub("${NamePrefix}" + name),
+        AssumeRolePolicyDocument=trust,
+        PermissionsBoundary=_if("HasBoundary", {"Ref": "PermissionsBoundaryArn"}),
+        Policies=[{"PolicyName": _sub("S3EventAggregator-${AWS::Region}"), "PolicyDocument": document}],
     )
 
 
@@ -176,6 +237,7 @@ def _log_group(function: str) -> Json:
         "AWS::Logs::LogGroup",
         LogGroupName=_sub(f"/aws/lambda/{NAMES[function]}"),
         RetentionInDays={"Ref": "LogRetentionDays"},
+        KmsKeyId=_if("HasKey", {"Ref": "KmsKeyArn"}),
     )
 
 
@@ -204,6 +266,7 @@ def _function(name: str, module: str, timeout: int, **more: Any) -> Json:
         Timeout=timeout,
         Code="build/s3-event-aggregator.zip",
         Environment={"Variables": variables},
+        KmsKeyArn=_if("HasKey", {"Ref": "KmsKeyArn"}),
         LoggingConfig=logging,
         **more,
     )
@@ -235,7 +298,32 @@ def _rules() -> Json:
             ScheduleExpression="rate(15 minutes)",
             Targets=[{**target, "Input": '{"sweep": true}'}],
         ),
+        **_changes_rule(),
     }
+
+
+def _changes_rule() -> Json:
+    """The rule for buckets that tell EventBridge, as buckets.sh makes it; that they do is turned on there."""
+    rule = _resource(
+        "AWS::Events::Rule",
+        Name=_name("ChangesRule"),
+        State="ENABLED",
+        EventPattern={
+            "source": ["aws.s3"],
+            "detail-type": ["Object Created", "Object Deleted"],
+            "detail": {"bucket": {"name": {"Ref": "EventBridgeBuckets"}}},
+        },
+        Targets=[{"Id": "aggregator", "Arn": {"Fn::GetAtt": ["Aggregator", "Arn"]}}],
+    )
+    permission = _resource(
+        "AWS::Lambda::Permission",
+        Action="lambda:InvokeFunction",
+        FunctionName={"Ref": "Aggregator"},
+        Principal="events.amazonaws.com",
+        SourceArn={"Fn::GetAtt": ["ChangesRule", "Arn"]},
+    )
+    given = {"Condition": "HasEventBridgeBuckets"}
+    return {"ChangesRule": {**given, **rule}, "ChangesPermission": {**given, **permission}}
 
 
 def _cloudwatch() -> Json:
@@ -262,6 +350,15 @@ def _cloudwatch() -> Json:
 
 def _resource(kind: str, **properties: Any) -> Json:
     return {"Type": kind, "Properties": properties}
+
+
+def _if(condition: str, value: Any) -> Json:
+    return {"Fn::If": [condition, value, {"Ref": "AWS::NoValue"}]}
+
+
+def _is_given(parameter: str) -> Json:
+    """Whether a list is given: the default is one with an empty text."""
+    return {"Fn::Not": [{"Fn::Equals": [{"Fn::Select": [0, {"Ref": parameter}]}, ""]}]}
 
 
 def _name(placeholder: str) -> Json:

@@ -167,6 +167,22 @@ def permissions(function_policy: Json) -> list[tuple[str, str]]:
     ]
 
 
+# Settings that are in force elsewhere than in variables
+
+
+def kms_key(aggregator: Json, refresh: Json) -> str:
+    """The key with which the functions' settings, and so all of the stack, are encrypted; empty: none of the user's."""
+    key: str = aggregator.get("KMSKeyArn") or refresh.get("KMSKeyArn") or ""
+    return key
+
+
+def missing_tags(found: Json, wanted: Mapping[str, str]) -> Iterator[str]:
+    """The tags, as K=V, that a thing has not; AWS's services tell them in two forms."""
+    tags = found.get("Tags") or found.get("tags") or {}
+    having = tags if isinstance(tags, dict) else {tag["Key"]: tag["Value"] for tag in tags}
+    return (f"{key}={value}" for key, value in wanted.items() if having.get(key) != value)
+
+
 # Alarms
 
 
@@ -373,6 +389,15 @@ def rule_for(watched: Mapping[str, Sequence[str]]) -> Json:
     return {"State": "ENABLED", "EventPattern": json.dumps(match_pattern(watched), ensure_ascii=False)}
 
 
+def rule_with(rule: Json, bucket: str, prefixes: Sequence[str]) -> Json:
+    """The rule that tells of this bucket too. CloudFormation's has its buckets in its own order: that stays."""
+    watched = {**matched(rule), bucket: prefixes}
+    wanted, pattern = rule_for(watched), json.loads(rule.get("EventPattern", "{}"))
+    if matched(rule) == watched and {**match_pattern(watched), "detail": pattern["detail"]} == pattern:
+        return {**wanted, "EventPattern": rule["EventPattern"]}
+    return wanted
+
+
 # Prefixes of keys
 
 
@@ -482,6 +507,19 @@ def main(command: str, *arguments: str) -> None:  # noqa: PLR0912, PLR0915 - a b
             print("\n".join(alarm_names(Path(template).read_text(), _pairs(values), found)))
         case "quoted", [values, file]:
             print(json.dumps(json.dumps(render(Path(file).read_text(), _pairs(values)))))
+        case "kms-key", [aggregator, refresh]:
+            print(kms_key(_read(aggregator), _read(refresh)))
+        case "subnets", [configuration]:
+            print(",".join(_read(configuration).get("VpcConfig", {}).get("SubnetIds", [])))
+        case "boundary", [role]:
+            print(_read(role).get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", ""))
+        case "tags-map", given:
+            _print(dict(tag.split("=", 1) for tag in given))
+        case "tags-list", given:
+            tags = dict(tag.split("=", 1) for tag in given)
+            print(json.dumps([{"Key": key, "Value": value} for key, value in tags.items()]))
+        case "missing-tags", [found_tags, wanted]:
+            print(", ".join(missing_tags(_read(found_tags), _read(wanted))))
         case "value", [file, name]:
             print(_read(file)[name])
         case "buckets", [policy]:
@@ -501,7 +539,7 @@ def main(command: str, *arguments: str) -> None:  # noqa: PLR0912, PLR0915 - a b
         case "matched", [rule]:
             print("\n".join(matched(_read(rule))))
         case "match", [rule, bucket, prefixes]:
-            _print(rule_for({**matched(_read(rule)), bucket: _read_list(prefixes)}))
+            _print(rule_with(_read(rule), bucket, _read_list(prefixes)))
         case "unmatch", [rule, bucket]:
             left = {other: prefixes for other, prefixes in matched(_read(rule)).items() if other != bucket}
             if left:  # else it prints nothing: the rule has nothing left to do

@@ -11,11 +11,15 @@ from tests.e2e.conftest import run_aws, run_script
 
 PREFIX = "cfn-"
 STACK = "from-the-template"
+BUCKET = "tells-eventbridge"
+BY_EVENTBRIDGE = ("attach-bucket.sh", "--bucket", BUCKET, "--event-source", "eventbridge")
 
 
 @pytest.mark.usefixtures("stack")
 def test_the_template_makes_what_the_script_makes_and_leaves_nothing_when_it_is_deleted(aws: MiniStack) -> None:
-    aws.client("s3").create_bucket(Bucket="artifacts")
+    for bucket in ("artifacts", BUCKET):
+        aws.client("s3").create_bucket(Bucket=bucket)
+    run_script(aws, *BY_EVENTBRIDGE)
     before = names(aws)
     packaged = ROOT / "build" / "packaged.yaml"
     run_script(aws, "zip.sh")
@@ -32,15 +36,21 @@ def test_the_template_makes_what_the_script_makes_and_leaves_nothing_when_it_is_
     run_aws(
         aws,
         *("cloudformation", "deploy", "--template-file", str(packaged), "--stack-name", STACK),
+        *("--s3-bucket", "artifacts"),  # it is nearly as large as a template may be without
         *("--capabilities", "CAPABILITY_NAMED_IAM", "--parameter-overrides", f"NamePrefix={PREFIX}"),
         *("RefreshDelaySeconds=2", "MinRefreshIntervalSeconds=1", "VisibleThreshold=6"),
+        f"EventBridgeBuckets={BUCKET}",
     )
-    by_template = json.loads(json.dumps(described(aws, PREFIX)).replace(PREFIX, "").replace(' --name-prefix "', '"'))
-    assert by_template == described(aws, "")
+    by_template, by_script = json.dumps(described(aws, PREFIX)), json.dumps(described(aws, ""))
+    without_prefix = by_template.replace(f" --name-prefix {PREFIX}", "").replace(PREFIX, "")
+    assert json.loads(without_prefix) == json.loads(by_script)
+    attached = run_script(aws, *BY_EVENTBRIDGE, "--name-prefix", PREFIX)
+    assert [line.split()[0] for line in attached.splitlines()[1:]] == ["keep", "keep"], attached
 
     aws.client("cloudformation").delete_stack(StackName=STACK)
     aws.client("cloudformation").get_waiter("stack_delete_complete").wait(StackName=STACK)
     assert names(aws) == before
+    run_script(aws, "detach-bucket.sh", "--bucket", BUCKET)
 
 
 def names(aws: MiniStack) -> dict[str, list[str]]:
@@ -65,9 +75,13 @@ def described(aws: MiniStack, prefix: str) -> dict[str, Any]:
             role(aws, f"{prefix}{name}") for name in ("S3EventAggregatorLambdaRole", "S3AggregatorActionLambdaRole")
         ],
         "functions": [function(aws, f"{prefix}{name}") for name in ("S3EventAggregator", "S3StorageGatewayRefresh")],
-        "failed events": failed_events(aws, f"{prefix}S3EventAggregator"),
+        # The same on AWS, where $LATEST is what is meant without a qualifier.
+        "failed events": failed_events(aws, f"{prefix}S3EventAggregator", {"Qualifier": "$LATEST"} if prefix else {}),
         "trigger": trigger(aws, f"{prefix}S3StorageGatewayRefresh"),
-        "rules": [rule(aws, f"{prefix}S3EventAggregator{name}") for name in ("RefreshComplete", "Sweep")],
+        "rules": [
+            rule(aws, f"{prefix}S3EventAggregator{name}") for name in ("RefreshComplete", "Sweep", "ObjectChanges")
+        ],
+        "permission": permission(aws, f"{prefix}S3EventAggregator"),
         "alarms": alarms(aws, f"{prefix}S3EventAggregator"),
         "dashboard": dashboard(aws, f"{prefix}S3EventAggregator-us-east-1"),
     }
@@ -95,17 +109,27 @@ def role(aws: MiniStack, name: str) -> Any:
 
 
 def function(aws: MiniStack, name: str) -> Any:
+    # Without RecursiveLoop: the local AWS does not take that from a template.
     found = aws.client("lambda").get_function_configuration(FunctionName=name)
     wanted = ("Handler", "Runtime", "Architectures", "MemorySize", "Timeout", "LoggingConfig", "CodeSha256", "Role")
     variables = found["Environment"]["Variables"]
-    recursion = aws.client("lambda").get_function_recursion_config(FunctionName=name)["RecursiveLoop"]
     [group] = aws.client("logs").describe_log_groups(logGroupNamePrefix=f"/aws/lambda/{name}")["logGroups"]
     ours = {name: value for name, value in variables.items() if not name.startswith("AWS_ENDPOINT_URL")}
-    return {name: found[name] for name in wanted}, ours, recursion, group["retentionInDays"]
+    ours["QUEUE_URL"] = ours["QUEUE_URL"].replace("//localhost:", "//127.0.0.1:")  # its CloudFormation's name for it
+    return {name: found[name] for name in wanted}, ours, group["retentionInDays"]
 
 
-def failed_events(aws: MiniStack, name: str) -> Any:
-    found = aws.client("lambda").get_function_event_invoke_config(FunctionName=name)
+def permission(aws: MiniStack, name: str) -> Any:
+    """EventBridge's to invoke the function."""
+    policy = json.loads(aws.client("lambda").get_policy(FunctionName=name)["Policy"])
+    [found] = [
+        statement for statement in policy["Statement"] if statement["Principal"] == {"Service": "events.amazonaws.com"}
+    ]
+    return {name: value for name, value in found.items() if name != "Sid"}
+
+
+def failed_events(aws: MiniStack, name: str, qualifier: dict[str, str]) -> Any:
+    found = aws.client("lambda").get_function_event_invoke_config(FunctionName=name, **qualifier)
     return {name: found[name] for name in ("MaximumRetryAttempts", "MaximumEventAgeInSeconds", "DestinationConfig")}
 
 

@@ -55,7 +55,8 @@ match operation:
         state["stack"] or absent()
         print("https://sqs.us-east-1.amazonaws.com/123456789012/Q")
     case "get-policy":
-        print(json.dumps({"Statement": list(state["policy"].values())})) if state["policy"] else absent()
+        statements = [{"Sid": sid, **statement} for sid, statement in state["policy"].items()]
+        print(json.dumps({"Statement": statements})) if statements else absent()
     case "get-bucket-notification-configuration":
         print(json.dumps(state["notifications"][flag("--bucket")] or ""))
     case "describe-rule":
@@ -312,6 +313,42 @@ def test_a_rule_that_lost_its_target_is_mended_and_what_was_missed_is_asked_for(
     account.attach("--event-source", "eventbridge")
     account.change(targets=[])
     assert account.attach() == ["send-message", "put-targets"]
+
+
+def a_rule_of_cloudformations(account: Account, *buckets: str) -> None:
+    """As template.yaml makes it: the permission's id is CloudFormation's, the order of the buckets the parameter's."""
+    account.attach("--event-source", "eventbridge", "--bucket", "other")
+    [permission] = account.state["policy"].values()
+    pattern = json.loads(account.state["rule"]["EventPattern"]) | {"detail": {"bucket": {"name": buckets}}}
+    account.change(
+        policy={"stack-ChangesPermission-1A2B": permission | {"Sid": "stack-ChangesPermission-1A2B"}},
+        rule={"State": "ENABLED", "EventPattern": json.dumps(pattern)},
+        notifications={"my-bucket": {}, "other": {}},
+        messages=[],
+    )
+
+
+def test_a_bucket_of_cloudformations_rule_is_made_to_tell_eventbridge_and_the_rule_stays(account: Account) -> None:
+    a_rule_of_cloudformations(account, "other", "my-bucket")
+    before = account.state["rule"]
+    writes = account.attach("--event-source", "eventbridge")
+    assert writes == ["send-message", "put-bucket-notification-configuration"]
+    assert account.attach() == []
+    exit_code, output, writes = account.run("detach-bucket.sh", "--bucket", "my-bucket")
+    assert (exit_code, writes, account.state["rule"]) == (0, [], before)
+    assert "take my-bucket out of the parameter EventBridgeBuckets" in output
+    assert "nothing of this stack" not in output
+
+
+@pytest.mark.parametrize(("bucket", "arguments"), [("my-bucket", ()), ("other", ("--prefix", "a/"))])
+def test_cloudformations_rule_is_not_changed_but_its_parameter_named(
+    account: Account, bucket: str, arguments: tuple[str, ...]
+) -> None:
+    a_rule_of_cloudformations(account, "other")
+    by = ("--event-source", "eventbridge", *arguments)
+    exit_code, output, writes = account.run("attach-bucket.sh", "--bucket", bucket, *by)
+    assert (exit_code, writes) == (1, [])
+    assert f"Name {bucket} in the parameter EventBridgeBuckets" in output
 
 
 def test_a_bucket_changes_its_event_source_by_the_new_one_first_and_keeps_its_prefixes(account: Account) -> None:

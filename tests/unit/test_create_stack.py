@@ -31,6 +31,9 @@ operation = " ".join(words[:2])
 log = here / "calls"
 calls = log.read_text().splitlines() if log.exists() else []
 log.write_text("".join(f"{line}\\n" for line in [*calls, operation]))
+texts = [pathlib.Path(w[7:]).read_text() if w.startswith("file://") and "zip" not in w else w for w in words[2:]]
+with (here / "details").open("a") as details:
+    print(json.dumps([operation, *texts]), file=details)
 with (here / "retries").open("a") as retries:
     print(os.environ.get("AWS_RETRY_MODE"), os.environ.get("AWS_MAX_ATTEMPTS"), file=retries)
 if operation == "iam put-role-policy":
@@ -81,6 +84,11 @@ class Run:
     exit_code: int
     output: str
     calls: list[str]
+    details: list[list[str]]  # each call with its arguments; in the place of a file what it holds
+
+    def told(self, operation: str, flag: str) -> list[str]:
+        """What the calls of an operation were given by a flag."""
+        return [call[call.index(flag) + 1] for call in self.details if call[0] == operation and flag in call]
 
     @property
     def writes(self) -> list[str]:
@@ -106,8 +114,11 @@ class Checkout:
             text=True,
             check=False,
         )
-        log = bin_folder / "calls"
-        return Run(result.returncode, result.stdout, log.read_text().splitlines() if log.exists() else [])
+        calls, details = (
+            (bin_folder / name).read_text().splitlines() if (bin_folder / name).exists() else []
+            for name in ("calls", "details")
+        )
+        return Run(result.returncode, result.stdout, calls, [json.loads(call) for call in details])
 
 
 @pytest.fixture
@@ -190,6 +201,11 @@ def test_a_quiet_time_above_the_maximum_is_refused_before_anything_is_made(check
         ("--alarm-topic-arn", "arn:aws:sqs:us-east-1:123456789012:operators", "arn:aws:sns:REGION:ACCOUNT:NAME"),
         ("--alarm-topic-arn", "arn:aws:sns:us-east-1:123456789012:a.fifo", "no FIFO topics"),
         ("--bucket", "My_Bucket", "not a bucket name"),
+        ("--permissions-boundary", "OnlyThis", "arn:aws:iam::ACCOUNT:policy/NAME"),
+        ("--tag", "=nobody", "KEY=VALUE"),
+        ("--kms-key", "alias/mine", "arn:aws:kms:REGION:ACCOUNT:key/ID"),
+        ("--subnet-ids", "subnet-1a,", "subnet-1a2b,subnet-3c4d"),
+        ("--security-group-ids", "mine", "sg-1a2b,sg-3c4d"),
     ],
 )
 def test_a_value_out_of_range_is_refused_with_its_flag_and_the_range(
@@ -374,6 +390,182 @@ def test_an_entry_with_our_id_for_another_function_is_left_alone(checkout: Check
     assert run.exit_code == 1
     assert "it goes to arn:other" in run.output
     assert "s3api put-bucket-notification-configuration" not in run.calls
+
+
+# House rules: on the first run, and on a later one that does not say them again
+
+BOUNDARY = "arn:aws:iam::123456789012:policy/OnlyThis"
+KEY = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+NETWORK = {"SubnetIds": ["subnet-1a", "subnet-2b"], "SecurityGroupIds": ["sg-3c"]}
+DEPLOYED: dict[str, Sequence[str]] = {
+    "dynamodb describe-table": [
+        '{"TableStatus": "ACTIVE", "KeySchema": [{"AttributeName": "BucketName", "KeyType": "HASH"}],'
+        ' "BillingModeSummary": {"BillingMode": "PAY_PER_REQUEST"}}'
+    ],
+    "sqs get-queue-url": ["https://sqs.us-east-1.amazonaws.com/123456789012/Q"],
+    "iam get-role": ['{"RoleName": "R"}'],
+    "logs describe-log-groups": ['{"logGroupName": "L", "retentionInDays": 30}'],
+    "lambda get-function-configuration": ['{"State": "Active"}'],
+}
+
+
+def actions(policy: str) -> list[str]:
+    return [
+        action
+        for statement in json.loads(policy)["Statement"]
+        for action in ([statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"])
+    ]
+
+
+def test_without_house_rules_no_call_is_made_for_them(checkout: Checkout) -> None:
+    run = checkout.create_stack("--bucket", "my-bucket", answers=DEPLOYED)
+
+    assert run.exit_code == 0, run.output
+    assert [call for call in run.calls if "tag" in call or "kms" in call or "boundary" in call] == []
+    flags = {flag for call in run.details for flag in call if flag.startswith("--")}
+    assert flags & {"--tags", "--permissions-boundary", "--sse-specification", "--kms-key-id"} == set()
+
+
+def test_a_permissions_boundary_is_on_both_roles(checkout: Checkout) -> None:
+    run = checkout.create_stack("--bucket", "my-bucket", "--permissions-boundary", BOUNDARY)
+
+    assert run.exit_code == 0, run.output
+    assert run.told("iam create-role", "--permissions-boundary") == [BOUNDARY, BOUNDARY]
+
+
+def test_a_permissions_boundary_stays_and_is_put_on_a_role_that_has_another_or_was_not_made(checkout: Checkout) -> None:
+    bounded = json.dumps({"PermissionsBoundary": {"PermissionsBoundaryArn": BOUNDARY}})
+    put = "iam put-role-permissions-boundary"
+
+    kept = checkout.create_stack("--bucket", "my-bucket", answers={"iam get-role": [bounded, *NO_ROLE]})
+    assert (kept.told("iam create-role", "--permissions-boundary"), put in kept.calls) == ([BOUNDARY], False)
+
+    (checkout.folder / "bin/details").unlink()
+    changed = checkout.create_stack(
+        *("--bucket", "my-bucket", "--permissions-boundary", f"{BOUNDARY}2"), answers={"iam get-role": [bounded]}
+    )
+    assert changed.told(put, "--permissions-boundary") == [f"{BOUNDARY}2"] * 2
+
+
+def test_what_is_made_has_the_tags_as_it_is_made(checkout: Checkout) -> None:
+    run = checkout.create_stack("--bucket", "my-bucket", "--tag", "team=a b", "--tag", "cost=1=2")
+
+    assert run.exit_code == 0, run.output
+    as_map, as_list = {"team": "a b", "cost": "1=2"}, [{"Key": "team", "Value": "a b"}, {"Key": "cost", "Value": "1=2"}]
+    for operation, times, form in [
+        ("dynamodb create-table", 1, as_list),
+        ("sqs create-queue", 2, as_map),
+        ("iam create-role", 2, as_list),
+        ("logs create-log-group", 2, as_map),
+        ("lambda create-function", 2, as_map),
+        ("events put-rule", 2, as_list),
+        ("cloudwatch put-metric-alarm", 8, as_list),
+    ]:
+        assert [json.loads(tags) for tags in run.told(operation, "--tags")] == [form] * times, operation
+
+
+def test_tags_are_put_on_what_lacks_them_and_nothing_else(checkout: Checkout) -> None:
+    answers = DEPLOYED | {
+        "dynamodb list-tags-of-resource": ['{"Tags": [{"Key": "team", "Value": "a"}, {"Key": "mine", "Value": "x"}]}'],
+        "sqs list-queue-tags": ['{"Tags": {"team": "b"}}', '{"Tags": {"team": "a"}}'],
+        "iam list-role-tags": ['{"Tags": [{"Key": "team", "Value": "a"}]}'],
+        "lambda list-tags": ['{"Tags": {"team": "a"}}'],
+        "logs list-tags-for-resource": ['{"tags": {"team": "a"}}'],
+        "events list-tags-for-resource": ['{"Tags": []}', '{"Tags": [{"Key": "team", "Value": "a"}]}'],
+    }
+
+    run = checkout.create_stack("--bucket", "my-bucket", "--tag", "team=a", answers=answers)
+
+    assert run.exit_code == 0, run.output
+    assert "set     tags of queue S3EventAggregatorActionQueue: team=a\n" in run.output
+    assert [call for call in run.writes if "tag-" in call] == ["sqs tag-queue", "events tag-resource"]
+    assert run.told("events tag-resource", "--resource-arn") == [
+        "arn:aws:events:us-east-1:123456789012:rule/S3EventAggregatorRefreshComplete"
+    ]
+
+
+def test_a_key_encrypts_all_that_is_made_and_the_roles_may_use_it(checkout: Checkout) -> None:
+    run = checkout.create_stack("--bucket", "my-bucket", "--kms-key", KEY)
+
+    assert run.exit_code == 0, run.output
+    assert run.told("dynamodb create-table", "--sse-specification") == [
+        f"Enabled=true,SSEType=KMS,KMSMasterKeyId={KEY}"
+    ]
+    of_queues = [json.loads(attributes) for attributes in run.told("sqs create-queue", "--attributes")]
+    assert [(of["KmsMasterKeyId"], of["SqsManagedSseEnabled"]) for of in of_queues] == [(KEY, "false")] * 2
+    assert run.told("logs create-log-group", "--kms-key-id") == [KEY, KEY]
+    configurations = run.told("lambda create-function", "--cli-input-json")
+    assert [json.loads(function)["KMSKeyArn"] for function in configurations] == [KEY, KEY]
+    for policy in run.told("iam put-role-policy", "--policy-document"):
+        [statement] = [one for one in json.loads(policy)["Statement"] if "kms:Decrypt" in one["Action"]]
+        assert statement["Resource"] == KEY
+
+
+def test_a_key_is_put_on_what_is_there_and_stays(checkout: Checkout) -> None:
+    given = checkout.create_stack("--bucket", "my-bucket", "--kms-key", KEY, answers=DEPLOYED)
+    assert given.exit_code == 0, given.output
+    [changed] = given.told("dynamodb update-table", "--sse-specification")
+    assert KEY in changed
+    assert [json.loads(a)["KmsMasterKeyId"] for a in given.told("sqs set-queue-attributes", "--attributes")] == [
+        KEY
+    ] * 2
+    assert given.told("logs associate-kms-key", "--kms-key-id") == [KEY, KEY]
+    configurations = given.told("lambda update-function-configuration", "--cli-input-json")
+    assert [json.loads(function)["KMSKeyArn"] for function in configurations] == [KEY, KEY]
+
+    (checkout.folder / "bin/details").unlink()
+    encrypted = {"lambda get-function-configuration": [json.dumps({"State": "Active", "KMSKeyArn": KEY})]}
+    kept = checkout.create_stack("--bucket", "my-bucket", answers=DEPLOYED | encrypted)
+    assert kept.exit_code == 0, kept.output
+    for policy in kept.told("iam put-role-policy", "--policy-document"):
+        assert "kms:Decrypt" in actions(policy)
+    of_queues = [json.loads(attributes) for attributes in kept.told("sqs set-queue-attributes", "--attributes")]
+    assert [(of["KmsMasterKeyId"], of["SqsManagedSseEnabled"]) for of in of_queues] == [(KEY, "false")] * 2
+
+
+def test_a_key_in_another_region_is_refused_before_anything_is_made(checkout: Checkout) -> None:
+    run = checkout.create_stack("--bucket", "my-bucket", "--kms-key", KEY.replace("east", "west"))
+
+    assert run.exit_code == 1
+    assert "a stack in us-east-1 needs a key in us-east-1" in run.output
+    assert run.writes == []
+
+
+def test_only_the_refresh_function_runs_in_subnets_and_only_its_role_may_connect_to_them(checkout: Checkout) -> None:
+    run = checkout.create_stack(
+        "--bucket", "my-bucket", "--subnet-ids", "subnet-1a,subnet-2b", "--security-group-ids", "sg-3c"
+    )
+
+    assert run.exit_code == 0, run.output
+    refresh, aggregator = map(json.loads, run.told("lambda create-function", "--cli-input-json"))
+    assert ("VpcConfig" in aggregator, refresh["VpcConfig"]) == (False, NETWORK)
+    may_connect = [
+        "ec2:CreateNetworkInterface" in actions(policy)
+        for policy in run.told("iam put-role-policy", "--policy-document")
+    ]
+    assert may_connect == [False, True]
+
+
+def test_the_refresh_function_stays_in_its_subnets(checkout: Checkout) -> None:
+    within = json.dumps({"State": "Active", "VpcConfig": NETWORK})
+
+    run = checkout.create_stack(
+        answers=DEPLOYED | {"lambda get-function-configuration": ['{"State": "Active"}', within]}
+    )
+
+    assert run.exit_code == 0, run.output
+    configurations = run.told("lambda update-function-configuration", "--cli-input-json")
+    assert ["VpcConfig" in json.loads(function) for function in configurations] == [False, False], "as they were"
+    _, of_refresh = run.told("iam put-role-policy", "--policy-document")
+    assert "ec2:CreateNetworkInterface" in actions(of_refresh)
+
+
+def test_subnets_need_security_groups(checkout: Checkout) -> None:
+    run = checkout.create_stack("--bucket", "my-bucket", "--subnet-ids", "subnet-1a")
+
+    assert run.exit_code == 1
+    assert "Give --subnet-ids and --security-group-ids together." in run.output
+    assert run.calls == []
 
 
 # The dashboard and the alarms

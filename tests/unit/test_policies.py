@@ -27,11 +27,17 @@ VALUES = {
     "SweepRule": "S3EventAggregatorSweep",
     "GatewayRegions": "us-east-1,eu-west-1",
     "GatewayRoles": "arn:aws:iam::210987654321:role/gateways,arn:aws:iam::999999999999:role/gateways",
+    "KmsKey": "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab",
 }
 # It knows no trust policies: the role that one hangs on is their resource.
+# And AWS lets a subnet be another account's, so that the policy it names for this is on all resources.
 EXPECTED = {
     "lambda-trust": ["MALFORMED: Statement contains neither Resource nor NotResource"],
     "assume-gateway-roles": ["CREDENTIALS_EXPOSURE: "],  # that AssumeRole gives credentials is what it is for
+    "vpc": [
+        "RESOURCE_STAR: ['ec2:AssignPrivateIpAddresses', 'ec2:CreateNetworkInterface', 'ec2:DeleteNetworkInterface',"
+        " 'ec2:UnassignPrivateIpAddresses']"
+    ],
 }
 
 

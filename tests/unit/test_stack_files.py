@@ -27,6 +27,7 @@ VALUES = {
     "SweepRule": "dev-S3EventAggregatorSweep",
     "GatewayRegions": "cn-north-1,cn-northwest-1",
     "GatewayRoles": "arn:aws-cn:iam::210987654321:role/gateways",
+    "KmsKey": "arn:aws-cn:kms:cn-north-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab",
 }
 ARN = "arn:aws:lambda:us-east-1:123456789012:function:S3EventAggregator"
 OURS = stack_files.render((ROOT / "s3/event.json").read_text(), {"NamePrefix": "", "FunctionArn": ARN})
@@ -68,8 +69,15 @@ def test_only_actions_that_know_no_resource_are_allowed_on_every_one(path: Path)
 
     wide = [statement["Action"] for statement in statements if statement.get("Resource") == "*"]
 
-    # Service authorization reference, list_amazons3 and list_awsstoragegateway: "Resource types" is empty.
+    # Service authorization reference, list_amazons3 and list_awsstoragegateway: "Resource types" is empty. And those of
+    # ec2 that Lambda's user guide names for functions in subnets, which may belong to another account.
     without_resource: dict[str, list[Any]] = {
+        "vpc": [
+            [
+                *("ec2:CreateNetworkInterface", "ec2:DescribeNetworkInterfaces", "ec2:DescribeSubnets"),
+                *("ec2:DeleteNetworkInterface", "ec2:AssignPrivateIpAddresses", "ec2:UnassignPrivateIpAddresses"),
+            ]
+        ],
         "access-points": [["s3:GetAccessPoint", "s3:ListAccessPoints"]],
         "sgw-refresh": ["storagegateway:ListFileShares"],
     }

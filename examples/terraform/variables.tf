@@ -1,0 +1,126 @@
+variable "stack_name" {
+  type        = string
+  default     = "s3-event-aggregator"
+  description = "The stack's name in CloudFormation"
+}
+
+variable "template_url" {
+  type        = string
+  description = "Where the packaged template lies in S3: https://BUCKET.s3.REGION.amazonaws.com/KEY"
+}
+
+variable "tags" {
+  type        = map(string)
+  default     = {}
+  description = "On everything in the stack that takes tags"
+}
+
+# The template's parameters
+
+variable "name_prefix" {
+  type        = string
+  default     = ""
+  description = "Goes before every name, so that one account can hold several stacks"
+}
+
+variable "event_bridge_buckets" {
+  type        = list(string)
+  default     = []
+  description = "Buckets that tell EventBridge of their changes, by a rule of this stack; optional"
+}
+
+variable "log_retention_days" {
+  type        = number
+  default     = 30
+  description = "How long logs are kept"
+}
+
+variable "alarm_topic_arn" {
+  type        = string
+  default     = ""
+  description = "An SNS topic that the alarms tell; optional"
+}
+
+variable "permissions_boundary_arn" {
+  type        = string
+  default     = ""
+  description = "A policy that bounds what both roles may do; optional"
+}
+
+variable "kms_key_arn" {
+  type        = string
+  default     = ""
+  description = "The key for table, queues, logs and functions' settings, see docs/house-rules.md; optional"
+}
+
+variable "subnet_ids" {
+  type        = list(string)
+  default     = []
+  description = "Where the refresh function runs, if it must reach Storage Gateway in a VPC; optional"
+}
+
+variable "security_group_ids" {
+  type        = list(string)
+  default     = []
+  description = "Those of the refresh function in the subnets; needed with them"
+}
+
+variable "visible_threshold" {
+  type        = number
+  default     = 180
+  description = "An alarm, when a change becomes visible later than this; three times the delay, say"
+}
+
+variable "wait_threshold" {
+  type        = number
+  default     = 3600
+  description = "An alarm, when a share has waited longer than this; more than three times the delay"
+}
+
+variable "refresh_delay_seconds" {
+  type        = number
+  default     = 30
+  description = "From a window's first change to its refresh"
+}
+
+variable "refresh_quiet_seconds" {
+  type        = number
+  default     = 0
+  description = "Instead: from a window's last change to its refresh; 0: off"
+}
+
+variable "refresh_max_delay_seconds" {
+  type        = number
+  default     = 900
+  description = "Then at most this from its first change"
+}
+
+variable "in_progress_timeout_seconds" {
+  type        = number
+  default     = 3600
+  description = "How long a share's refresh is waited for; 0: not at all"
+}
+
+variable "min_refresh_interval_seconds" {
+  type        = number
+  default     = 60
+  description = "The least time between two refreshes of a share"
+}
+
+variable "refresh_scope" {
+  type        = string
+  default     = "folders"
+  description = "What to refresh: what changed, or the whole share"
+}
+
+variable "refresh_other_gateways" {
+  type        = string
+  default     = "auto"
+  description = "What is written through a gateway refreshes nothing (off), or the shares that show it (auto: if several do)"
+}
+
+variable "log_level" {
+  type        = string
+  default     = "INFO"
+  description = "DEBUG also tells of each absorbed change"
+}

@@ -1,0 +1,234 @@
+"""template.yaml says what create-stack.sh does, wherever the local AWS cannot show it; without AWS."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from event_aggregator.settings import SettingError, Settings
+from scripts import stack_files
+
+ROOT = Path(__file__).parents[2]
+TEMPLATE = yaml.safe_load((ROOT / "template.yaml").read_text())
+SCRIPT = (ROOT / "scripts/create-stack.sh").read_text()
+PARAMETERS: dict[str, dict[str, Any]] = TEMPLATE["Parameters"]
+# Each setting's flag, what it allows, and its variable, as the script checks them.
+CHECKS = re.findall(r"(--[a-z-]+)\) (?:in_range|one_of) .*? \"\$2\" (.*) && set_to ([A-Z_]+)", SCRIPT)
+DEFAULTS = dict(re.findall(r"\b([A-Z_]+)=(\S+?)\"?\s", SCRIPT[SCRIPT.index('defaults="') : SCRIPT.index("retention=")]))
+TOPIC = "arn:aws:sns:us-east-1:123456789012:operators"
+NAMES = {
+    "Partition": "aws",
+    "Region": "us-east-1",
+    "Account": "123456789012",
+    "NamePrefix": "dev-",
+    "Table": "dev-S3EventAggregator",
+    "Queue": "dev-S3EventAggregatorActionQueue",
+    "DeadLetterQueue": "dev-S3EventAggregatorActionQueueDeadLetter",
+    "Aggregator": "dev-S3EventAggregator",
+    "Refresh": "dev-S3StorageGatewayRefresh",
+}
+
+
+def parameter_of(variable: str) -> str:
+    """REFRESH_DELAY_SECONDS: RefreshDelaySeconds."""
+    return "".join(word.capitalize() for word in variable.split("_"))
+
+
+def resolved(value: Any, values: dict[str, Any]) -> Any:  # noqa: PLR0911 - a return a function of CloudFormation's
+    """The value with CloudFormation's functions carried out; `values` are those of parameters."""
+    if isinstance(value, list):
+        return [inner for inner in (resolved(inner, values) for inner in value) if inner is not None]
+    if not isinstance(value, dict):
+        return value
+    match next(iter(value.items()), None):
+        case "Ref", "AWS::NoValue":
+            return None
+        case "Ref", name:
+            return values.get(name, name)
+        case "Fn::GetAtt", [name, "Arn"]:
+            return f"arn of {name}"
+        case "Fn::Sub", [text, more]:
+            return substituted(text, values | resolved(more, values))
+        case "Fn::Sub", text:
+            return substituted(text, values)
+        case "Fn::If", [condition, yes, no]:
+            return resolved(yes if resolved(TEMPLATE["Conditions"][condition], values) else no, values)
+        case "Fn::Not", [condition]:
+            return not resolved(condition, values)
+        case "Fn::Equals", [one, other]:
+            return resolved(one, values) == resolved(other, values)
+        case "Fn::Select", [index, texts]:
+            return resolved(texts, values)[index]
+    return {name: found for name, inner in value.items() if (found := resolved(inner, values)) is not None}
+
+
+def substituted(text: str, values: dict[str, Any]) -> str:
+    return re.sub(r"\$\{([\w:]+)\}", lambda found: str(values[found[1]]), text)
+
+
+def resources(kind: str, **given: Any) -> list[dict[str, Any]]:
+    """The properties of each resource of this kind, with these parameters, and the others at their defaults."""
+    values = {name: parameter["Default"] for name, parameter in PARAMETERS.items()}
+    lists = {name for name, parameter in PARAMETERS.items() if parameter["Type"] == "CommaDelimitedList"}
+    values |= {name: [""] for name in lists} | {"NamePrefix": "dev-"} | given
+    values |= {"AWS::Partition": "aws", "AWS::Region": "us-east-1", "AWS::AccountId": "123456789012"}
+    return [
+        resolved(resource["Properties"], values)
+        for resource in TEMPLATE["Resources"].values()
+        if resource["Type"] == kind
+        and ("Condition" not in resource or resolved(TEMPLATE["Conditions"][resource["Condition"]], values))
+    ]
+
+
+def test_the_template_is_what_its_maker_writes() -> None:
+    made = subprocess.run(
+        [sys.executable, ROOT / "scripts/make_template.py"], capture_output=True, text=True, check=True
+    )
+    assert (ROOT / "template.yaml").read_text() == made.stdout, "python scripts/make_template.py > template.yaml"
+
+
+def test_the_linter_finds_nothing_in_the_template() -> None:
+    done = subprocess.run(
+        [Path(sys.executable).parent / "cfn-lint", ROOT / "template.yaml"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+# Parameters
+
+
+def test_every_setting_of_the_script_is_a_parameter_with_its_default_and_its_limits() -> None:
+    assert len(CHECKS) == len(DEFAULTS) == 8  # without the regions and roles of gateways, which the template has not
+    for _, allowed, variable in CHECKS:
+        parameter = PARAMETERS[parameter_of(variable)]
+        assert str(parameter["Default"]) == DEFAULTS[variable]
+        if "AllowedValues" in parameter:
+            assert parameter["AllowedValues"] == allowed.strip('"').split()
+        else:
+            assert [parameter["MinValue"], parameter["MaxValue"]] == [int(limit) for limit in allowed.split()]
+
+
+def test_logs_may_be_kept_as_long_as_the_script_allows() -> None:
+    [allowed] = re.findall(r"--log-retention-days\)\s+one_of .*? \"\$2\" \"(.*)\"", SCRIPT)
+    assert PARAMETERS["LogRetentionDays"]["AllowedValues"] == [int(days) for days in allowed.split()]
+
+
+@pytest.mark.parametrize("variable", DEFAULTS)
+def test_the_functions_know_a_parameters_default_as_theirs_and_take_its_limits_and_nothing_beyond(
+    variable: str,
+) -> None:
+    parameter = PARAMETERS[parameter_of(variable)]
+    needed = {"TABLE_NAME": "t", "QUEUE_URL": "q"}
+
+    def read(value: object) -> Settings:
+        # A quiet time is held against the maximum; here each is looked at alone.
+        ample = {"REFRESH_MAX_DELAY_SECONDS": "43200"} if variable == "REFRESH_QUIET_SECONDS" else {}
+        return Settings.read({**needed, **ample, variable: str(value)})
+
+    assert Settings.read({**needed, variable: str(parameter["Default"])}) == Settings.read(needed)
+    limits = parameter.get("AllowedValues") or [parameter["MinValue"], parameter["MaxValue"]]
+    assert {str(getattr(read(limit), variable.lower())) for limit in limits} == {str(limit) for limit in limits}
+    for beyond in ["NOTHING_SUCH"] if "AllowedValues" in parameter else [limits[0] - 1, limits[1] + 1]:
+        with pytest.raises(SettingError):
+            read(beyond)
+
+
+# Terraform
+
+
+def test_the_terraform_module_has_every_parameter_as_a_variable_with_the_same_default_and_passes_it_on() -> None:
+    module = ROOT / "examples/terraform"
+    block = r'^variable "(\w+)" \{\n  type        = \S+\n  default     = (.*)\n  description = (.*)\n\}$'
+    variables = re.findall(block, (module / "variables.tf").read_text(), re.MULTILINE)
+    declared = {name: (json.loads(default), json.loads(text)) for name, default, text in variables}
+    passed = re.findall(r"^    (\w+) += (.*)$", (module / "main.tf").read_text(), re.MULTILINE)
+
+    of_module = {"stack_name", "tags"}
+    expected, forms = {}, {}
+    for name, parameter in PARAMETERS.items():
+        variable = re.sub("(?<!^)(?=[A-Z])", "_", name).lower()
+        is_list = parameter["Type"] == "CommaDelimitedList"
+        expected[variable] = ([] if is_list else parameter["Default"], parameter["Description"])
+        forms[name] = f'join(",", var.{variable})' if is_list else f"var.{variable}"
+    assert {name: found for name, found in declared.items() if name not in of_module} == expected
+    assert {name: form for name, form in passed if name in PARAMETERS} == forms
+
+
+# Resources
+
+
+@pytest.mark.parametrize("topic", ["", TOPIC])
+def test_the_alarms_are_those_that_the_script_puts(topic: str) -> None:
+    text = (ROOT / "cloudwatch/alarms.json").read_text()
+    put = [alarm for _, _, alarm in stack_files.alarms(text, NAMES, 60, [], topic or "none")]
+    assert any("Metrics" in alarm for alarm in put), "which the local AWS does not know"
+
+    told: dict[str, Any] = {"AlarmActions": [], "OKActions": []}
+    assert [{**told, **alarm} for alarm in resources("AWS::CloudWatch::Alarm", AlarmTopicArn=topic)] == put
+
+
+def test_the_refresh_function_may_send_to_the_queue_that_it_is_called_by() -> None:
+    assert [f.get("RecursiveLoop") for f in resources("AWS::Lambda::Function")] == [None, "Allow"]
+
+
+KEY = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+
+
+def sids(role: dict[str, Any]) -> list[str]:
+    return [statement["Sid"] for statement in role["Policies"][0]["PolicyDocument"]["Statement"]]
+
+
+def test_without_a_key_of_the_users_nothing_names_one() -> None:
+    assert {queue["SqsManagedSseEnabled"] for queue in resources("AWS::SQS::Queue")} == {True}
+    everything = [made for resource in TEMPLATE["Resources"].values() for made in resources(resource["Type"])]
+    assert [made for made in everything if "kms" in json.dumps(made).lower()] == []
+
+
+def test_a_key_is_on_all_that_the_script_puts_it_on() -> None:
+    given = {"KmsKeyArn": KEY}
+    queues = resources("AWS::SQS::Queue", **given)
+    assert [(queue["KmsMasterKeyId"], queue["SqsManagedSseEnabled"]) for queue in queues] == [(KEY, False)] * 2
+    [table] = resources("AWS::DynamoDB::Table", **given)
+    assert table["SSESpecification"] == {"SSEEnabled": True, "SSEType": "KMS", "KMSMasterKeyId": KEY}
+    assert [group["KmsKeyId"] for group in resources("AWS::Logs::LogGroup", **given)] == [KEY, KEY]
+    assert [function["KmsKeyArn"] for function in resources("AWS::Lambda::Function", **given)] == [KEY, KEY]
+    for role in resources("AWS::IAM::Role", **given):
+        [statement] = [s for s in role["Policies"][0]["PolicyDocument"]["Statement"] if "kms:Decrypt" in s["Action"]]
+        assert statement == stack_files.render((ROOT / "iam/kms.json").read_text(), {"KmsKey": KEY})["Statement"][0]
+
+
+def test_a_permissions_boundary_is_on_both_roles_if_one_is_given() -> None:
+    boundary = "arn:aws:iam::123456789012:policy/OnlyThis"
+    assert [role.get("PermissionsBoundary") for role in resources("AWS::IAM::Role")] == [None, None]
+    bounded = resources("AWS::IAM::Role", PermissionsBoundaryArn=boundary)
+    assert [role["PermissionsBoundary"] for role in bounded] == [boundary, boundary]
+
+
+def test_only_the_refresh_function_runs_in_subnets_and_only_its_role_may_connect_to_them() -> None:
+    network = {"SubnetIds": ["subnet-1a"], "SecurityGroupIds": ["sg-3c"]}
+    assert [function.get("VpcConfig") for function in resources("AWS::Lambda::Function", **network)] == [None, network]
+    may_connect = ["LetLambdaConnectTheFunctionToSubnets" in sids(r) for r in resources("AWS::IAM::Role", **network)]
+    assert may_connect == [False, True]
+    assert all("LetLambdaConnectTheFunctionToSubnets" not in sids(role) for role in resources("AWS::IAM::Role"))
+
+
+def test_buckets_that_tell_eventbridge_have_the_rule_that_the_script_makes() -> None:
+    assert len(resources("AWS::Events::Rule")) == 2
+    assert resources("AWS::Lambda::Permission") == []
+
+    *_, rule = resources("AWS::Events::Rule", EventBridgeBuckets=["archive", "photos"])
+    [permission] = resources("AWS::Lambda::Permission", EventBridgeBuckets=["archive", "photos"])
+
+    made = stack_files.rule_for({"archive": [], "photos": []})
+    assert rule == {
+        "Name": "dev-S3EventAggregatorObjectChanges",
+        "State": made["State"],
+        "EventPattern": json.loads(made["EventPattern"]),
+        "Targets": [{"Id": "aggregator", "Arn": "arn of Aggregator"}],
+    }
+    assert permission["SourceArn"] == "arn of ChangesRule"
