@@ -12,11 +12,11 @@ def test_the_page_about_the_commands_is_what_their_help_says() -> None:
     assert (ROOT / "docs" / "commands.md").read_text() == document(), "python -m operate.help > docs/commands.md"
 
 
-def test_readme_and_help_of_the_deploying_script_name_the_same_flags() -> None:
+def test_the_page_of_settings_and_the_help_of_the_deploying_script_name_the_same_flags() -> None:
     usage = "".join(re.findall(r"^#.*\n", (ROOT / "scripts" / "create-stack.sh").read_text(), re.MULTILINE)[:60])
     in_help = set(re.findall(r"^#   (--[a-z-]+)", usage, re.MULTILINE))
-    in_readme = set(re.findall(r"^\| `(--[a-z-]+)", (ROOT / "README.md").read_text(), re.MULTILINE))
-    assert in_readme == in_help - {"--help", "--dry-run"}
+    on_the_page = set(re.findall(r"^\| `(--[a-z-]+)", (ROOT / "docs" / "settings.md").read_text(), re.MULTILINE))
+    assert on_the_page == in_help - {"--help", "--dry-run"}
 
 
 @pytest.mark.parametrize(
