@@ -33,6 +33,7 @@ NAMES = {
     "SweepRule": "${NamePrefix}S3EventAggregatorSweep",
     "ChangesRule": "${NamePrefix}S3EventAggregatorObjectChanges",
     "KmsKey": "${KmsKeyArn}",
+    "GatewayRoles": "${GatewayRoleArns}",
 }
 
 # Parameter: the function's variable, its type, default, limits, and what it is.
@@ -73,6 +74,8 @@ def template() -> Json:
             "HasKey": {"Fn::Not": [{"Fn::Equals": [{"Ref": "KmsKeyArn"}, ""]}]},
             "IsInSubnets": _is_given("SubnetIds"),
             "HasEventBridgeBuckets": _is_given("EventBridgeBuckets"),
+            "HasRegions": _is_given("GatewayRegions"),
+            "HasRoles": _is_given("GatewayRoleArns"),
             "IsDebugged": {"Fn::Equals": [{"Ref": "LogLevel"}, "DEBUG"]},
         },
         "Resources": {**_state(), **_functions(), **_rules(), **_cloudwatch()},
@@ -97,6 +100,16 @@ def _parameters() -> Json:
             "Type": "CommaDelimitedList",
             "Default": "",
             "Description": "Buckets that tell EventBridge of their changes, by a rule of this stack; optional",
+        },
+        "GatewayRegions": {
+            "Type": "CommaDelimitedList",
+            "Default": "",
+            "Description": "All regions whose file shares are refreshed, if not the stack's alone; optional",
+        },
+        "GatewayRoleArns": {
+            "Type": "CommaDelimitedList",
+            "Default": "",
+            "Description": "Roles through which the file shares of other accounts are refreshed; optional",
         },
         "LogRetentionDays": {
             "Type": "Number",
@@ -188,10 +201,11 @@ def _functions() -> Json:
         *("dynamo-writer", "dynamo-read-delete", "sqs-writer", "sqs-reader"),
         *("sgw-refresh", "access-points", "log-writer"),
     ]
+    optional = {"HasRoles": "assume-gateway-roles", "IsInSubnets": "vpc"}
     network = {"SubnetIds": {"Ref": "SubnetIds"}, "SecurityGroupIds": {"Ref": "SecurityGroupIds"}}
     return {
         "AggregatorRole": _role("S3EventAggregatorLambdaRole", "Aggregator", aggregator),
-        "RefreshRole": _role("S3AggregatorActionLambdaRole", "Refresh", refresh, {"IsInSubnets": "vpc"}),
+        "RefreshRole": _role("S3AggregatorActionLambdaRole", "Refresh", refresh, optional),
         "AggregatorLogs": _log_group("Aggregator"),
         "RefreshLogs": _log_group("Refresh"),
         "Aggregator": _function("Aggregator", "s3_aggregator", 30),
@@ -219,6 +233,7 @@ def _functions() -> Json:
 def _role(name: str, function: str, policies: Iterable[str], optional: Mapping[str, str] | None = None) -> Json:
     """`optional`: a policy of iam/ by the condition on which it is needed."""
     document = _policy(policies, function)
+    document["Statement"] = [_in_regions(statement) for statement in document["Statement"]]
     for condition, file in {"HasKey": "kms", **(optional or {})}.items():
         [statement] = _policy([file], function)["Statement"]
         document["Statement"].append(_if(condition, statement))
@@ -230,6 +245,15 @@ def _role(name: str, function: str, policies: Iterable[str], optional: Mapping[s
         PermissionsBoundary=_if("HasBoundary", {"Ref": "PermissionsBoundaryArn"}),
         Policies=[{"PolicyName": _sub("S3EventAggregator-${AWS::Region}"), "PolicyDocument": document}],
     )
+
+
+def _in_regions(statement: Json) -> Json:
+    """The same, about gateways in all regions that are given: a template cannot make an ARN of each, as scripts can."""
+    if statement["Sid"] != "RefreshFileShares":
+        return statement
+    anywhere = {"Fn::Sub": statement["Resource"]["Fn::Sub"].replace("${AWS::Region}", "*")}
+    only = {"StringEquals": {"aws:RequestedRegion": {"Ref": "GatewayRegions"}}}
+    return {"Fn::If": ["HasRegions", {**statement, "Resource": anywhere, "Condition": only}, statement]}
 
 
 def _log_group(function: str) -> Json:
@@ -248,6 +272,7 @@ def _function(name: str, module: str, timeout: int, **more: Any) -> Json:
         "POWERTOOLS_SERVICE_NAME": _name(name),
         "POWERTOOLS_METRICS_NAMESPACE": "S3EventAggregator",
         **{_variable(parameter): {"Ref": parameter} for parameter in SETTINGS},
+        **{_variable(name): {"Fn::Join": [",", {"Ref": name}]} for name in ("GatewayRegions", "GatewayRoleArns")},
     }
     logging = {
         "LogFormat": "JSON",

@@ -20,6 +20,8 @@ resource "aws_cloudformation_stack" "this" {
   parameters = {
     NamePrefix                = var.name_prefix
     EventBridgeBuckets        = join(",", var.event_bridge_buckets)
+    GatewayRegions            = join(",", var.gateway_regions)
+    GatewayRoleArns           = join(",", var.gateway_role_arns)
     LogRetentionDays          = var.log_retention_days
     AlarmTopicArn             = var.alarm_topic_arn
     PermissionsBoundaryArn    = var.permissions_boundary_arn

@@ -29,6 +29,18 @@ variable "event_bridge_buckets" {
   description = "Buckets that tell EventBridge of their changes, by a rule of this stack; optional"
 }
 
+variable "gateway_regions" {
+  type        = list(string)
+  default     = []
+  description = "All regions whose file shares are refreshed, if not the stack's alone; optional"
+}
+
+variable "gateway_role_arns" {
+  type        = list(string)
+  default     = []
+  description = "Roles through which the file shares of other accounts are refreshed; optional"
+}
+
 variable "log_retention_days" {
   type        = number
   default     = 30

@@ -2,6 +2,8 @@
 
 import json
 import os
+import pty
+import signal
 import subprocess
 import sys
 import time
@@ -28,13 +30,18 @@ def attached(aws: MiniStack, gateway: StorageGateway, stack: Any) -> Iterator[Bu
 
 
 def operate(bucket: Bucket, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = bucket.aws.environment() | {
+    command = [sys.executable, "-m", "operate", *arguments]
+    return subprocess.run(
+        command, cwd=ROOT, env=environment(bucket), capture_output=True, text=True, check=False, timeout=120
+    )
+
+
+def environment(bucket: Bucket) -> dict[str, str]:
+    return bucket.aws.environment() | {
         "AWS_ENDPOINT_URL_STORAGE_GATEWAY": bucket.gateway.endpoint_url,
         "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}",
         "COLUMNS": "140",
     }
-    command = [sys.executable, "-m", "operate", *arguments]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=120)
 
 
 def seed_metrics(bucket: Bucket) -> None:
@@ -101,6 +108,17 @@ def waiting(bucket: Bucket, share_id: str) -> dict[str, Any] | None:
     shares = [share for found in report["buckets"] for share in found["shares"] if share["share"] == share_id]
     found: dict[str, Any] | None = shares[0]["waiting"]
     return found
+
+
+def test_status_watched_in_a_terminal_looks_again_until_it_is_interrupted(attached: Bucket) -> None:
+    terminal, end = pty.openpty()
+    command = [sys.executable, "-m", "operate", "status.sh", "--watch"]
+    with subprocess.Popen(command, cwd=ROOT, env=environment(attached), stdout=end, stderr=end) as watching:
+        seen = b""
+        while seen.count(b"Dead-letter queue") < 2:
+            seen += os.read(terminal, 65_536)
+        watching.send_signal(signal.SIGINT)
+    assert watching.returncode == 130
 
 
 def test_status_cannot_tell_of_a_stack_that_is_not_there(attached: Bucket) -> None:

@@ -64,6 +64,8 @@ def resolved(value: Any, values: dict[str, Any]) -> Any:  # noqa: PLR0911 - a re
             return resolved(one, values) == resolved(other, values)
         case "Fn::Select", [index, texts]:
             return resolved(texts, values)[index]
+        case "Fn::Join", [between, texts]:
+            return between.join(resolved(texts, values))
     return {name: found for name, inner in value.items() if (found := resolved(inner, values)) is not None}
 
 
@@ -103,7 +105,7 @@ def test_the_linter_finds_nothing_in_the_template() -> None:
 
 
 def test_every_setting_of_the_script_is_a_parameter_with_its_default_and_its_limits() -> None:
-    assert len(CHECKS) == len(DEFAULTS) == 8  # without the regions and roles of gateways, which the template has not
+    assert len(CHECKS) == len(DEFAULTS) == 8  # those that are lists have a test of their own
     for _, allowed, variable in CHECKS:
         parameter = PARAMETERS[parameter_of(variable)]
         assert str(parameter["Default"]) == DEFAULTS[variable]
@@ -207,6 +209,25 @@ def test_a_permissions_boundary_is_on_both_roles_if_one_is_given() -> None:
     assert [role.get("PermissionsBoundary") for role in resources("AWS::IAM::Role")] == [None, None]
     bounded = resources("AWS::IAM::Role", PermissionsBoundaryArn=boundary)
     assert [role["PermissionsBoundary"] for role in bounded] == [boundary, boundary]
+
+
+def test_gateways_in_other_regions_and_accounts_are_asked_with_these_regions_and_roles_alone() -> None:
+    roles = ["arn:aws:iam::210987654321:role/gateways"]
+    given = {"GatewayRegions": ["us-east-1", "eu-west-1"], "GatewayRoleArns": roles}
+    for function in resources("AWS::Lambda::Function", **given):
+        variables = function["Environment"]["Variables"]
+        assert (variables["GATEWAY_REGIONS"], variables["GATEWAY_ROLE_ARNS"]) == ("us-east-1,eu-west-1", *roles)
+    _, role = resources("AWS::IAM::Role", **given)
+    statements = {s["Sid"]: s for s in role["Policies"][0]["PolicyDocument"]["Statement"]}
+    shares = statements["RefreshFileShares"]
+    assert shares["Resource"] == "arn:aws:storagegateway:*:123456789012:share/*"
+    assert shares["Condition"] == {"StringEquals": {"aws:RequestedRegion": ["us-east-1", "eu-west-1"]}}
+    assert statements["RefreshFileSharesOfOtherAccounts"]["Resource"] == roles
+
+    _, role = resources("AWS::IAM::Role")
+    statements = {s["Sid"]: s for s in role["Policies"][0]["PolicyDocument"]["Statement"]}
+    assert statements["RefreshFileShares"]["Resource"] == "arn:aws:storagegateway:us-east-1:123456789012:share/*"
+    assert "RefreshFileSharesOfOtherAccounts" not in statements
 
 
 def test_only_the_refresh_function_runs_in_subnets_and_only_its_role_may_connect_to_them() -> None:
