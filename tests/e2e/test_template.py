@@ -41,7 +41,9 @@ def test_the_template_makes_what_the_script_makes_and_leaves_nothing_when_it_is_
         *("RefreshDelaySeconds=2", "MinRefreshIntervalSeconds=1", "VisibleThreshold=6"),
         f"EventBridgeBuckets={BUCKET}",
     )
-    by_template, by_script = json.dumps(described(aws, PREFIX)), json.dumps(described(aws, ""))
+    by_template, by_script = (
+        json.dumps([described(aws, prefix), of_eventbridge(aws, prefix)]) for prefix in (PREFIX, "")
+    )
     without_prefix = by_template.replace(f" --name-prefix {PREFIX}", "").replace(PREFIX, "")
     assert json.loads(without_prefix) == json.loads(by_script)
     attached = run_script(aws, *BY_EVENTBRIDGE, "--name-prefix", PREFIX)
@@ -76,15 +78,19 @@ def described(aws: MiniStack, prefix: str) -> dict[str, Any]:
         ],
         "functions": [function(aws, f"{prefix}{name}") for name in ("S3EventAggregator", "S3StorageGatewayRefresh")],
         # The same on AWS, where $LATEST is what is meant without a qualifier.
-        "failed events": failed_events(aws, f"{prefix}S3EventAggregator", {"Qualifier": "$LATEST"} if prefix else {}),
+        "failed events": failed_events(
+            aws, f"{prefix}S3EventAggregator", {"Qualifier": "$LATEST"} if prefix == PREFIX else {}
+        ),
         "trigger": trigger(aws, f"{prefix}S3StorageGatewayRefresh"),
-        "rules": [
-            rule(aws, f"{prefix}S3EventAggregator{name}") for name in ("RefreshComplete", "Sweep", "ObjectChanges")
-        ],
-        "permission": permission(aws, f"{prefix}S3EventAggregator"),
+        "rules": [rule(aws, f"{prefix}S3EventAggregator{name}") for name in ("RefreshComplete", "Sweep")],
         "alarms": alarms(aws, f"{prefix}S3EventAggregator"),
         "dashboard": dashboard(aws, f"{prefix}S3EventAggregator-us-east-1"),
     }
+
+
+def of_eventbridge(aws: MiniStack, prefix: str) -> Any:
+    """What there is for buckets that tell EventBridge."""
+    return rule(aws, f"{prefix}S3EventAggregatorObjectChanges"), permission(aws, f"{prefix}S3EventAggregator")
 
 
 def table(aws: MiniStack, name: str) -> Any:
