@@ -14,7 +14,8 @@ main() {
   step "ruff format" ruff format --check --quiet .
   step "mypy --strict" mypy
   step "shellcheck" shellcheck -x scripts/*.sh .ci/run
-  exec pytest --numprocesses 3 --dist loadfile # a local AWS for each; much of their time is waiting
+  # A local AWS for each process, and much of the end-to-end tests is waiting: they come first, in the order of the files.
+  exec pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 }
 
 step() { # what, command...

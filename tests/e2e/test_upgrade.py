@@ -13,7 +13,7 @@ import pytest
 from local.gateway import StorageGateway
 from local.ministack import REGION, ROOT, MiniStack
 from tests.e2e.conftest import eventually, run_script
-from tests.e2e.test_template import described
+from tests.e2e.test_both_ways import described
 
 ACCOUNT = "000000000000"
 BASIC_EXECUTION = "arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"
