@@ -10,16 +10,16 @@ from tests.e2e.conftest import FUNCTIONS, Bucket, eventually
 from tests.e2e.proxy import Proxy
 
 
-def test_a_burst_of_20_uploads_is_one_refresh_and_a_complete_listing(bucket: Bucket, proxy: Proxy) -> None:
+def test_a_burst_of_20_uploads_is_a_refresh_a_window_and_a_complete_listing(bucket: Bucket, aws: MiniStack) -> None:
     share = bucket.share()
     bucket.put(*(f"warm/{n:02}.jpg" for n in range(20)))  # has as many containers started: their start takes seconds
     bucket.becomes_visible(share)
-    before, sent = bucket.refreshes(share), proxy.calls["SQS.SendMessage"]
+    refreshes, windows = bucket.refreshes(share), _windows(aws, bucket)
     bucket.put(*(f"photos/{n:02}.jpg" for n in range(20)))
     assert not any(path.startswith("photos/") for path in share.tree()), "a share is stale until it is refreshed"
     bucket.becomes_visible(share)
-    assert bucket.refreshes(share) - before == 1
-    assert proxy.calls["SQS.SendMessage"] - sent == 1
+    # One window on a machine with time to spare; a burst that takes longer than that is more than one.
+    assert 1 <= bucket.refreshes(share) - refreshes <= _windows(aws, bucket) - windows <= 4
 
 
 def test_every_share_of_a_bucket_is_refreshed(bucket: Bucket) -> None:
@@ -145,6 +145,11 @@ def test_the_functions_log_what_happened_in_lines_of_json(bucket: Bucket, aws: M
     assert f"Refreshed {bucket.name}/{share.share_id}: 1 folder" in refresh
     assert '"WindowsOpened":[1.0]' in aggregator
     assert '"RefreshesAccepted":[1.0]' in refresh
+
+
+def _windows(aws: MiniStack, bucket: Bucket) -> int:
+    """How many windows the aggregator says that it has opened."""
+    return _log(aws, FUNCTIONS[0], bucket.name).count("Opened a window for ")
 
 
 def _log(aws: MiniStack, function: str, bucket: str) -> str:
