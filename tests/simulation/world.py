@@ -487,11 +487,10 @@ class World:
                 if share.bucket == change.bucket and change.key.startswith(share.prefix):
                     self._covered(change, share)
         for key, row in self.table.items():
-            if "/" in key and "OpenedBy" in row.attributes:
-                # A hand-over that died here, and whose folders the bucket's next window had taken over and refreshed:
-                # so all that this window holds is covered (above), and its lease is short: the sweep finds it.
-                continue
-            for name in ("WindowId", "RefreshingId"):
+            # A hand-over that died here, and whose folders the bucket's next window had taken over and refreshed: so
+            # all that this window holds is covered (above), and its lease is short: the sweep finds it.
+            left = "/" in key and "OpenedBy" in row.attributes
+            for name in ("RefreshingId",) if left else ("WindowId", "RefreshingId"):
                 if name in row.attributes:
                     what = f"{name} of {key} is {row.attributes[name]['S']}, and no message will come for it"
                     raise BrokenPromiseError("Coverage", what)
