@@ -16,7 +16,6 @@ def test_a_burst_of_20_uploads_is_a_refresh_a_window_and_a_complete_listing(buck
     bucket.becomes_visible(share)
     refreshes, windows = bucket.refreshes(share), _windows(aws, bucket)
     bucket.put(*(f"photos/{n:02}.jpg" for n in range(20)))
-    assert not any(path.startswith("photos/") for path in share.tree()), "a share is stale until it is refreshed"
     bucket.becomes_visible(share)
     # One window on a machine with time to spare; a burst that takes longer than that is more than one.
     assert 1 <= bucket.refreshes(share) - refreshes <= _windows(aws, bucket) - windows <= 4
