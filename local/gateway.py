@@ -189,6 +189,7 @@ class FileShare(Share):
     location_arn: str
     status: str = "AVAILABLE"
     region: str = REGION
+    role: str = "StorageGatewayBucketAccessRole"
     _refusals: deque[str] = field(default_factory=deque, init=False, repr=False)
     _turn: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
@@ -282,8 +283,12 @@ class StorageGateway:
         location_arn: str | None = None,
         uncached: Literal["ignore", "refuse"] = "ignore",
         region: str = REGION,
+        role: str = "StorageGatewayBucketAccessRole",
     ) -> FileShare:
-        """A new share of a bucket or of a prefix; `location_arn` for what says the same in another way."""
+        """A new share of a bucket or of a prefix; `location_arn` for what says the same in another way.
+
+        `role` is the name of the one by which its gateway writes.
+        """
         prefix = f"{prefix.strip('/')}/" if prefix else ""
         share = FileShare(
             partial(list_bucket, self._s3, bucket),
@@ -295,6 +300,7 @@ class StorageGateway:
             location_arn=location_arn or f"arn:aws:s3:::{bucket}{'/' if prefix else ''}{prefix}",
             status=status,
             region=region,
+            role=role,
         )
         self.shares[share.arn] = share
         return share
@@ -363,7 +369,7 @@ class StorageGateway:
                     "GatewayARN": share.gateway_arn,
                     "LocationARN": share.location_arn,
                     "Path": f"/{share.share_id}",
-                    "Role": f"arn:aws:iam::{ACCOUNT}:role/StorageGatewayBucketAccessRole",
+                    "Role": f"arn:aws:iam::{ACCOUNT}:role/{share.role}",
                 }
                 for share in shares
             ]

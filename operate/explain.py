@@ -174,7 +174,7 @@ def _nothing_comes(facts: Facts, share: Share) -> Answer:
     if share.log_lacks and share.last_accepted and share.last_accepted >= changed - SURELY_MS:
         text = f"Not known: it was refreshed since, and the log does not say of which folders. {share.log_lacks}"
         return Answer(name, Outcome.UNSURE, text, ["look again in a minute", *_what_to_check(facts)])
-    if facts.by_gateways and facts.by_gateways.reads:
+    if facts.by_gateways:
         text = (
             "If a gateway wrote it, it is there on the share of that gateway; the others that show it are refreshed at"
             f" {_when(at, facts.by_gateways.due)}. Nothing else of this change is known."
@@ -285,9 +285,9 @@ def _of_windows(facts: Facts) -> list[str]:
         ]
     else:
         lines = ["No window of the bucket is open (the table)."]
-    if facts.by_gateways and facts.by_gateways.reads:
+    if facts.by_gateways:
         due = _when(at, facts.by_gateways.due)
-        lines.append(f"The window of what gateways wrote holds {facts.folder} too, due {due} (the table).")
+        lines.append(f"A window of what a gateway wrote holds {facts.folder} too, due {due} (the table).")
     if closed:
         read = "read" if closed.reads else "did not read"
         state = "; not every share is asked yet" if closed.unfinished else ""

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from event_aggregator.file_shares import FileShare
 from event_aggregator.folders import EVERYTHING, folder_of, shown
 from event_aggregator.settings import Settings
-from event_aggregator.table import Item, key_of_gateways
+from event_aggregator.table import Item, read_key, writer_in
 from operate.refresh_log import Refresh, refreshes_of
 from operate.stack import DENIED, Stack, now_ms
 
@@ -86,7 +86,7 @@ class Facts:
     excluded_by: list[str]  # filters of the notification, if all of its entries have one that the key does not pass
     ignored: str  # changes by principals whose id contains this are not counted; empty: all are
     window: Window | None
-    by_gateways: Window | None  # of what gateways wrote: refreshed if several shares show it
+    by_gateways: Window | None  # of what gateways wrote: refreshed on the shares that do not know of it
     closed: Closed | None
     shares: list[Share]
     others: dict[str, str]  # the bucket's other shares: their prefixes
@@ -117,7 +117,7 @@ def look(stack: Stack, bucket: str, key: str) -> Facts:
         excluded_by=excluded_by(entries, key),
         ignored=settings.ignore_principals_containing if settings.refresh_other_gateways == "off" else "",
         window=_window(item, folder, "", settings.refresh_scope),
-        by_gateways=_window(stack.windows.read(key_of_gateways(bucket)), folder, "", settings.refresh_scope),
+        by_gateways=_by_gateways(stack, bucket, folder),
         closed=_closed(item, folder),
         shares=[_share(stack, share, item, key, log_since) for share in showing if key.startswith(share.prefix)],
         others={share.share_id: share.prefix for share in showing if not key.startswith(share.prefix)},
@@ -128,6 +128,14 @@ def look(stack: Stack, bucket: str, key: str) -> Facts:
         refresh_log=_tail(stack, stack.refresh, at, log_since),
         at=now_ms(),
     )
+
+
+def _by_gateways(stack: Stack, bucket: str, folder: str) -> Window | None:
+    """The one that is due last of the windows of what gateways wrote, if any will have the folder read."""
+    keys = ((read_key(key), item) for key, item in stack.windows.everything())
+    items = [item for (name, place, _), item in keys if name == bucket and writer_in(place) is not None]
+    windows = [_window(item, folder, "", stack.settings.refresh_scope) for item in items]
+    return max((window for window in windows if window and window.reads), key=lambda w: w.due, default=None)
 
 
 def _tail(stack: Stack, function: str, at: int, since: int) -> str:

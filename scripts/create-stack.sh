@@ -79,7 +79,7 @@ main() {
   ensure_queues
   ensure_role "$aggregator_role" "$aggregator" dynamo-writer sqs-writer log-writer ${kms_key:+kms}
   ensure_role "$refresh_role" "$refresh" \
-    dynamo-writer dynamo-read-delete sqs-writer sqs-reader sgw-refresh access-points log-writer \
+    dynamo-writer dynamo-read-delete sqs-writer sqs-reader sgw-refresh access-points share-roles log-writer \
     ${gateway_roles:+assume-gateway-roles} ${kms_key:+kms} ${subnets:+vpc}
   ensure_log_group "$aggregator"
   ensure_log_group "$refresh"

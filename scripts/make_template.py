@@ -199,7 +199,7 @@ def _functions() -> Json:
     aggregator = ["dynamo-writer", "sqs-writer", "log-writer"]
     refresh = [
         *("dynamo-writer", "dynamo-read-delete", "sqs-writer", "sqs-reader"),
-        *("sgw-refresh", "access-points", "log-writer"),
+        *("sgw-refresh", "access-points", "share-roles", "log-writer"),
     ]
     optional = {"HasRoles": "assume-gateway-roles", "IsInSubnets": "vpc"}
     network = {"SubnetIds": {"Ref": "SubnetIds"}, "SecurityGroupIds": {"Ref": "SecurityGroupIds"}}

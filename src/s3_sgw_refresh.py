@@ -23,20 +23,23 @@ from event_aggregator.refresh import Refresher
 from event_aggregator.request import ActionQueue
 from event_aggregator.settings import Settings
 from event_aggregator.window import Windows
+from event_aggregator.writers import Roles
 
 _settings = Settings.read(os.environ)
 
 
 def _places() -> Places:
     """The file shares of every region and account that the settings name."""
-    home, makers = aws.region(), {}
+    home, makers, roles = aws.region(), {}, {}
     for role in ("", *_settings.gateway_role_arns):
+        account = role.split(":")[4] if role else ""
         session = aws.session_in_role(role) if role else aws.own_session
+        roles[account] = Roles(partial(aws.iam, session), logger.warning)
         access_points = AccessPoints(partial(aws.s3_control, session))
         for region in _settings.gateway_regions or (home,):
-            name = f"{region}:{role.split(':')[4]}" if role else region
+            name = f"{region}:{account}" if account else region
             makers[name] = partial(_file_shares, session, region, access_points, "" if name == home else name)
-    return Places(home, makers)
+    return Places(home, makers, roles)
 
 
 def _file_shares(session: Session, region: str, access_points: AccessPoints, away: str) -> FileShares:

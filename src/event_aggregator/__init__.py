@@ -9,6 +9,7 @@ request        the window's one request, delayed (SQS)
 aggregate      the three together: what the aggregator Lambda does
 access_points  the bucket behind an access point (S3 Control)
 file_shares    the file shares that show a bucket, and RefreshCache (Storage Gateway)
+writers        through which share a gateway wrote, as far as it can be told (IAM)
 places         the regions whose shares are refreshed, each failing on its own
 messages       what else arrives on the queue: completions, failed events, the time to sweep
 pace           how often a share is asked, and whether its last refresh is complete

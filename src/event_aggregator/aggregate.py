@@ -12,13 +12,13 @@ from typing import Any
 from uuid import uuid4
 
 from event_aggregator.aws import AWS_ERRORS
-from event_aggregator.changes import Change, by_bucket, read_event
+from event_aggregator.changes import Change, read_event
 from event_aggregator.folders import folder_of
 from event_aggregator.memo import Memo, is_open
 from event_aggregator.observability import Tally, logger, measure, timestamp
 from event_aggregator.request import LIFETIME_MS, ActionQueue, Request
 from event_aggregator.settings import Settings
-from event_aggregator.table import Item, key_of_gateways, read_key
+from event_aggregator.table import Item, key_of_writer, read_key
 from event_aggregator.window import Due, Windows
 
 # Changes of a bucket that share one write; DynamoDB allows 100 operands to IN and 4 KB to an expression.
@@ -59,20 +59,27 @@ class Aggregator:
             raise NotFinishedError(in_words(failures)) from failures[0]
 
     def _by_window(self, changes: list[Change]) -> Iterator[tuple[str, list[Change]]]:
-        """The keys whose windows the changes belong in, and the changes.
+        """The keys whose windows the changes belong in, and the changes, in their order, as many as share a write."""
+        windows: dict[str, list[Change]] = {}
+        for change in changes:
+            if key := self._key(change):
+                windows.setdefault(key, []).append(change)
+        for key, of_key in windows.items():
+            for start in range(0, len(of_key), _CHANGES_A_WRITE):
+                yield key, of_key[start : start + _CHANGES_A_WRITE]
 
-        What a gateway wrote, it knows; other shares may not. So it goes with the rest; or nowhere; or into a window of
-        its own, and when that is due it is seen whether there are other shares.
+    def _key(self, change: Change) -> str | None:
+        """Of the window that the change belongs in; None: in none.
+
+        What a gateway wrote is no news for the share that it was written through. So it has a window of its own, and
+        when that is due it is seen which other shares there are.
         """
-        settings = self.settings
-        gateways = settings.ignore_principals_containing
-        by_gateways = [change for change in changes if gateways and gateways in change.principal]
-        if by_gateways and settings.refresh_other_gateways != "on":
-            changes = [change for change in changes if gateways not in change.principal]
-            if settings.refresh_other_gateways == "auto":
-                for bucket, of_bucket in by_bucket(by_gateways, at_most=_CHANGES_A_WRITE):
-                    yield key_of_gateways(bucket), of_bucket
-        yield from by_bucket(changes, at_most=_CHANGES_A_WRITE)
+        gateways = self.settings.ignore_principals_containing
+        if not gateways or gateways not in change.principal:
+            return change.bucket
+        if self.settings.refresh_other_gateways == "off":
+            return None
+        return key_of_writer(change.bucket, change.role_id)
 
     def _absorb(self, key: str, changes: list[Change], deadline: int) -> None:
         folders, now = frozenset(folder_of(change.key) for change in changes), self.now()

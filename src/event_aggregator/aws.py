@@ -43,7 +43,7 @@ class FastLoader(Loader):
     """
 
     def list_available_services(self, type_name: str) -> list[str]:  # noqa: ARG002 - the library's signature
-        return ["dynamodb", "s3control", "sqs", "storagegateway", "sts"]
+        return ["dynamodb", "iam", "s3control", "sqs", "storagegateway", "sts"]
 
     def load_data_with_path(self, name: str) -> tuple[Any, str]:
         if name != "endpoints" or _SPECIAL_ENDPOINTS & os.environ.keys():
@@ -125,6 +125,10 @@ def storage_gateway_asking_once(session: Session, region: str) -> "StorageGatewa
 
 def s3_control(session: Session) -> Any:
     return session.create_client("s3control", config=_RETRYING)
+
+
+def iam(session: Session) -> Any:
+    return session.create_client("iam", config=_RETRYING)
 
 
 def epoch_ms() -> int:

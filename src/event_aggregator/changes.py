@@ -5,7 +5,6 @@ EventBridge (S3 user guide, ev-events). Either may come inside what SNS and SQS 
 """
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -42,6 +41,11 @@ class Change:
     time: int  # when S3 finished the request, epoch milliseconds: the latest that it can mean
     principal: str  # who wrote: an id of IAM's, or empty
     identity: str  # the same over every delivery of this change, and no other change's in this bucket
+
+    @property
+    def role_id(self) -> str:
+        """Of the role by which it was written, if it was by one: AWS:AROAEXAMPLE:session says so (IAM identifiers)."""
+        return next((part for part in self.principal.split(":") if part.startswith("AROA") and part.isalnum()), "")
 
 
 def read_event(event: Any) -> tuple[list[Change], list[NotAnS3RecordError]]:
@@ -95,16 +99,6 @@ def _read_without_records(event: Any) -> tuple[list[Change], list[NotAnS3RecordE
     except _UNREADABLE as error:
         reason = f"{error!r:.300}"
     return [], [NotAnS3RecordError(f"The event is not S3's ({reason}): {_shortened(event)}")]
-
-
-def by_bucket(changes: list[Change], *, at_most: int) -> Iterator[tuple[str, list[Change]]]:
-    """The changes bucket by bucket, in their order, at most `at_most` of a bucket at a time."""
-    buckets: dict[str, list[Change]] = {}
-    for change in changes:
-        buckets.setdefault(change.bucket, []).append(change)
-    for bucket, of_bucket in buckets.items():
-        for start in range(0, len(of_bucket), at_most):
-            yield bucket, of_bucket[start : start + at_most]
 
 
 def epoch_ms_of(iso_time: str) -> int:

@@ -41,6 +41,7 @@ class FileShare:
     bucket: str
     prefix: str
     away: str = ""
+    role: str = ""  # ARN of the role by which its gateway reads and writes the bucket
 
     @property
     def key(self) -> str:
@@ -77,13 +78,14 @@ class FileShares:
         self._warn = warn
         self._away = away
         self._locations: dict[str, tuple[str, str]] = {}  # ARN of the share: bucket and prefix
+        self._roles: dict[str, str] = {}  # the same: ARN of the role
 
     def showing(self, bucket: str) -> list[FileShare]:
         """The file shares that show `bucket` or a part of it, without those that are being deleted."""
         listed = [share for share in self._listed() if share.get("FileShareStatus") not in _LEAVING]
         self._locate(listed)
         shares = [
-            FileShare(arn, share.get("FileShareStatus", ""), *self._locations[arn], self._away)
+            FileShare(arn, share.get("FileShareStatus", ""), *self._locations[arn], self._away, self._roles[arn])
             for share in listed
             if (arn := share["FileShareARN"]) in self._locations
         ]
@@ -140,13 +142,13 @@ class FileShares:
 
     def _describe_nfs(self, arns: list[str]) -> None:
         for share in self._client.describe_nfs_file_shares(FileShareARNList=arns)["NFSFileShareInfoList"]:
-            self._remember(share["FileShareARN"], share["LocationARN"])
+            self._remember(share["FileShareARN"], share["LocationARN"], share.get("Role", ""))
 
     def _describe_smb(self, arns: list[str]) -> None:
         for share in self._client.describe_smb_file_shares(FileShareARNList=arns)["SMBFileShareInfoList"]:
-            self._remember(share["FileShareARN"], share["LocationARN"])
+            self._remember(share["FileShareARN"], share["LocationARN"], share.get("Role", ""))
 
-    def _remember(self, arn: str, location_arn: str) -> None:
+    def _remember(self, arn: str, location_arn: str, role: str) -> None:
         bucket, prefix = location(location_arn)
         if is_access_point(bucket):
             account = arn.split(":")[4]
@@ -159,6 +161,7 @@ class FileShares:
                 )
                 bucket, prefix = NO_BUCKET
         self._locations[arn] = bucket, prefix
+        self._roles[arn] = role
 
 
 def location(arn: str) -> tuple[str, str]:

@@ -4,7 +4,7 @@ The guarantee: a place that cannot be asked keeps the shares of no other place f
 its region, eu-west-1, and in another account than the function's by both, eu-west-1:123456789012.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from botocore.exceptions import ClientError
@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 from event_aggregator.aws import AWS_ERRORS
 from event_aggregator.file_shares import FileShare, FileShares
 from event_aggregator.folders import Round
+from event_aggregator.writers import Roles, written_through
 
 # That we may not ask or assume the role, or that the account has not enabled the region.
 _DENIALS = frozenset(
@@ -37,12 +38,15 @@ class Places:
     """The file shares of all places; each place's are made when they are needed. Methods raise botocore's errors.
 
     `home` is the function's own region and account: only there is it told of completed refreshes, and the keys of the
-    shares there do not name it.
+    shares there do not name it. `roles` are those of the shares, by account, which is empty for the function's own.
     """
 
-    def __init__(self, home: str, makers: Mapping[str, Callable[[], FileShares]]) -> None:
+    def __init__(
+        self, home: str, makers: Mapping[str, Callable[[], FileShares]], roles: Mapping[str, Roles] | None = None
+    ) -> None:
         self.home = home
         self._makers = makers
+        self._roles = roles or {}
         self._made: dict[str, FileShares] = {}
 
     def __contains__(self, name: str) -> bool:
@@ -76,6 +80,15 @@ class Places:
         """The key in the window table of the file share with this ARN, if it is known or can be found."""
         names = [name for name in self._makers if f":{name}:" in arn]  # both, if it is of another account
         return self._at(max(names, key=len)).key_of(arn) if names else None
+
+    def written_through(self, shares: Sequence[FileShare], role_id: str) -> FileShare | None:
+        """The one of `shares`, all that show a bucket, through which the role with this id wrote, if it can be told."""
+
+        def id_of(share: FileShare) -> str:
+            roles = self._roles.get(share.away.partition(":")[2])
+            return roles.id_of(share.role) if roles else ""
+
+        return written_through(shares, role_id, id_of)
 
     def refresh(self, share: FileShare, round_: Round) -> str:
         """Ask for a refresh of some of what `share` shows; the notification id. Raises one of AWS_ERRORS."""

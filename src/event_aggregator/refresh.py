@@ -18,7 +18,7 @@ from event_aggregator.observability import logger, measure, timestamp
 from event_aggregator.pace import Pace
 from event_aggregator.places import Listing, Places, is_denial
 from event_aggregator.request import LIFETIME_MS, Request
-from event_aggregator.table import BY_GATEWAYS, Item, key_of_place, read_key
+from event_aggregator.table import Item, key_of_place, read_key, writer_in
 from event_aggregator.window import Due, overdue
 
 # Between two tries of a share that refuses: the interval, doubled with each refusal up to this (or the interval, if
@@ -59,6 +59,7 @@ class HandOver:
     since: int  # when the first change in them came, epoch milliseconds
     attempt: int
     deadline: int  # when Lambda ends this process, epoch milliseconds
+    knows: str = ""  # the key of the share through which a gateway wrote what changed
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +110,8 @@ class Refresher:
     def _refresh(self, request: Request, item: Item, deadline: int) -> None:
         """Close the window, or take up a refresh that died half-way, and hand its folders to the shares."""
         bucket, place, share_id = read_key(request.key)
-        by_gateways = place == BY_GATEWAYS
-        place = "" if by_gateways else place or (self.places.home if share_id else "")
+        writer = writer_in(place)
+        place = "" if writer is not None else place or (self.places.home if share_id else "")
         if place and place not in self.places:
             logger.warning(
                 f"{place} has no gateways any more, by the settings: what waited for {request.key} is dropped"
@@ -135,10 +136,9 @@ class Refresher:
             item = closed
         # The refusals that are counted are those of what this window waited for: a share, or a place.
         attempt = request.attempt if share_id or listing.unlisted else 1
-        folders = item.refreshed_folders
-        if by_gateways and not listing.unlisted:
-            # Which gateway wrote is not known. But it has a share that shows the folder, and that one need not be told.
-            folders = shown_by_several(folders, [share.prefix for share in listing.shares])
+        folders, knows = item.refreshed_folders, ""
+        if writer is not None and not listing.unlisted:
+            folders, knows = self._news(folders, listing.shares, writer)
         hand_over = HandOver(
             bucket,
             request.key if place else "",
@@ -148,9 +148,25 @@ class Refresher:
             item.refreshed_since,
             attempt,
             deadline,
+            knows,
         )
         self._hand_over(hand_over, listing)
         self.aggregator.windows.complete(request.key, request.window)
+
+    def _news(self, folders: frozenset[str], shares: list[FileShare], role_id: str) -> tuple[frozenset[str], str]:
+        """What a gateway wrote by a role: the folders that are news for a share, and the key of the share that knows.
+
+        If that cannot be told, one that shows a folder alone must be the one, but if the user says otherwise.
+        """
+        if self.aggregator.settings.refresh_other_gateways == "auto":
+            several = shown_by_several(folders, [share.prefix for share in shares])
+            if not several:
+                return several, ""
+        else:
+            several = folders
+        if share := self.places.written_through(shares, role_id):
+            return folders, share.key
+        return several, ""
 
     def _listing(self, bucket: str, place: str, deadline: int) -> Listing:
         return self.places.showing(bucket, place, lambda: self.aggregator.now() > deadline - _ASK_MS)
@@ -174,7 +190,7 @@ class Refresher:
         for share in listing.shares:
             folders = shown(hand_over.folders, share.prefix)
             try:
-                if folders:
+                if folders and share.key != hand_over.knows:
                     self._ask_or_wait(hand_over, share, folders)
             except AWS_ERRORS as error:
                 error.add_note(f"File share {share.key}")
@@ -351,7 +367,7 @@ class Refresher:
         now = self.aggregator.now()
         for key, item in self.aggregator.windows.unfinished():
             bucket, place, share_id = read_key(key)
-            if (share_id or place not in ("", BY_GATEWAYS)) and item.window_id:
+            if (share_id or (place and writer_in(place) is None)) and item.window_id:
                 measure(bucket, SecondsWaiting=(now - item.opened_at) / 1000)
             if window := overdue(item, now):
                 logger.warning(f"The request of {key} was lost; sending it again", correlation_id=window)

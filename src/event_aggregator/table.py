@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
 
 # In the place of a place's name, which is a region's.
-BY_GATEWAYS = "gateways"
+_GATEWAYS = "gateways"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,15 +140,22 @@ def key_of_place(bucket: str, name: str) -> str:
     return f"{bucket}/{name}/"
 
 
-def key_of_gateways(bucket: str) -> str:
-    """Of the window of what gateways wrote into the bucket: my-bucket/gateways/."""
-    return key_of_place(bucket, BY_GATEWAYS)
+def key_of_writer(bucket: str, role_id: str) -> str:
+    """Of the window of what a gateway wrote by a role: my-bucket/gateways:AROAEXAMPLE/, or my-bucket/gateways/."""
+    return key_of_place(bucket, f"{_GATEWAYS}:{role_id}" if role_id else _GATEWAYS)
+
+
+def writer_in(place: str) -> str | None:
+    """The id of the role, which may be empty, if this is no place but part of the key of what a gateway wrote."""
+    name, _, role_id = place.partition(":")
+    return role_id if name == _GATEWAYS else None
 
 
 def read_key(key: str) -> tuple[str, str, str]:
     """Bucket, place and share id of a key; the place is empty at home, or if all are meant.
 
-    my-bucket, my-bucket/share-1234ABCD, my-bucket/eu-west-1/, my-bucket/eu-west-1/share-1234ABCD, my-bucket/gateways/.
+    my-bucket, my-bucket/share-1234ABCD, my-bucket/eu-west-1/, my-bucket/eu-west-1/share-1234ABCD; `writer_in` reads
+    what stands in the place's place in the key of what a gateway wrote.
     """
     bucket, _, rest = key.partition("/")
     place, _, share_id = rest.rpartition("/")

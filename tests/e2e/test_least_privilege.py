@@ -2,7 +2,7 @@
 
 What the local AWS enforces is taken away, an action at a time, and what needs it fails until it is given back. What it
 does not enforce (logs, the poller of the queue; and Storage Gateway, whose simulation knows no IAM), and what is not
-tried again after a denial (access points), is evaluated: its
+tried again after a denial (access points, the shares' roles), is evaluated: its
 IAM simulator (SimulatePrincipalPolicy: the evaluator with which it enforces the others) says what the deployed policies
 allow on the resources of the calls made, and on others. It lets S3 and EventBridge through without a permission: that
 side is asserted on the policies as deployed.
@@ -28,6 +28,7 @@ POLICY = "S3EventAggregator-us-east-1"
 ACCOUNT, ANOTHER_ACCOUNT = "000000000000", "999999999999"
 TABLE = f"arn:aws:dynamodb:us-east-1:{ACCOUNT}:table/S3EventAggregator"
 QUEUE = f"arn:aws:sqs:us-east-1:{ACCOUNT}:S3EventAggregatorActionQueue"
+SHARE_ROLE = f"arn:aws:iam::{ACCOUNT}:role/StorageGatewayBucketAccessRole"
 SHARE = f"arn:aws:storagegateway:us-east-1:{ACCOUNT}:share/share-00000001"
 RULES = ("S3EventAggregatorRefreshComplete", "S3EventAggregatorSweep")
 
@@ -103,6 +104,7 @@ NOT_ENFORCED = {
     *((REFRESH, f"storagegateway:{action}") for action in ("DescribeNFSFileShares", "DescribeSMBFileShares")),
     *((REFRESH, f"storagegateway:{action}") for action in ("ListFileShares", "RefreshCache")),
     *((REFRESH, f"s3:{action}") for action in ("GetAccessPoint", "ListAccessPoints")),
+    (REFRESH, "iam:GetRole"),
 }
 KNOW_NO_RESOURCE = ("storagegateway:ListFileShares", "s3:GetAccessPoint", "s3:ListAccessPoints")
 
@@ -202,6 +204,7 @@ def other_calls(function: str) -> dict[str, list[str]]:
             SHARE.replace("east", "west"),
             SHARE.replace("share/share", "gateway/sgw"),
         ],
+        "iam": [SHARE_ROLE, SHARE_ROLE.replace(ACCOUNT, ANOTHER_ACCOUNT), SHARE_ROLE.replace(":role/", ":user/")],
     }
 
 

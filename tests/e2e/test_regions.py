@@ -1,5 +1,6 @@
 """Which file shares are refreshed: those on access points, in other regions, and beside the one that wrote a file."""
 
+import json
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,10 +10,12 @@ import botocore.session
 import pytest
 
 from local.gateway import StorageGateway
-from local.ministack import NO_PROFILE, REGION, RESOLVER, MiniStack
+from local.ministack import NO_PROFILE, REGION, RESOLVER, ROOT, MiniStack
 from tests.e2e.conftest import FUNCTIONS, Bucket, eventually
+from tests.unit.conftest import s3_event, s3_record
 
 ACCOUNT = "000000000000"
+TRUST = json.loads((ROOT / "iam" / "lambda-trust.json").read_text())
 AGGREGATOR, REFRESH = FUNCTIONS
 
 
@@ -76,6 +79,25 @@ def test_shares_of_two_regions_are_refreshed_and_an_outage_in_one_delays_that_on
         gateway.down = set()
     bucket.becomes_visible(at_home, abroad)
     assert [bucket.refreshes(share) for share in (at_home, abroad)] == [1, 1]
+
+
+def test_what_a_gateway_wrote_by_the_role_of_a_share_refreshes_every_other_share(
+    bucket: Bucket, aws: MiniStack
+) -> None:
+    iam, roles = aws.client("iam"), [f"of-{number}-{bucket.name}" for number in range(3)]
+    ids = [
+        iam.create_role(RoleName=role, AssumeRolePolicyDocument=json.dumps(TRUST))["Role"]["RoleId"] for role in roles
+    ]
+    writers, *others = (bucket.share(role=role) for role in roles)
+    # The local S3 names nobody: the object tells nobody, and the event is made by hand.
+    aws.client("s3").put_bucket_notification_configuration(Bucket=bucket.name, NotificationConfiguration={})
+    bucket.put("photos/a.jpg")
+    record = s3_record("photos/a.jpg", bucket.name, userIdentity={"principalId": f"AWS:{ids[0]}:StorageGateway"})
+    payload = json.dumps(s3_event(record))
+    aws.client("lambda").invoke(FunctionName=AGGREGATOR, InvocationType="Event", Payload=payload)
+    eventually(lambda: all(share.tree() == {"photos/a.jpg"} for share in others))
+    eventually(bucket.is_settled)
+    assert bucket.refreshes(writers) == 0
 
 
 @pytest.mark.usefixtures("gateways_write")

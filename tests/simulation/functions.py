@@ -27,6 +27,7 @@ from event_aggregator.request import ActionQueue
 from event_aggregator.settings import Settings
 from event_aggregator.table import Item
 from event_aggregator.window import Windows
+from event_aggregator.writers import Roles
 from tests.simulation.engine import Attributes
 from tests.simulation.scenarios import SECOND, Share
 
@@ -155,6 +156,21 @@ class _Shares(FileShares):
         return notification_id
 
 
+def role_id(arn: str) -> str:
+    """What IAM says of a role."""
+    return f"AROA{arn.rpartition('-')[2]}"
+
+
+class _Roles(Roles):
+    """IAM, which always answers: what it does not is tested with moto."""
+
+    def __init__(self) -> None:
+        pass
+
+    def id_of(self, arn: str) -> str:
+        return role_id(arn)
+
+
 class Program(NamedTuple):
     """A function with everything it is given when it starts."""
 
@@ -166,7 +182,7 @@ class Program(NamedTuple):
     message_id: str
 
     def _places(self, tape: _Tape) -> Places:
-        return Places("us-east-1", {"us-east-1": lambda: _Shares(tape, self.shares)})
+        return Places("us-east-1", {"us-east-1": lambda: _Shares(tape, self.shares)}, {"": _Roles()})
 
     def run(self, tape: _Tape) -> End:
         memo = Memo()

@@ -307,6 +307,30 @@ MUTANTS = (
         "OR InProgressSince <= :lapsed OR InProgressSince > :lapsed)",
         "LONG_REFRESH",
     ),
+    Mutant(
+        "one of two shares with the writer's role is taken for the one that was written through",
+        COVERAGE,
+        "writers.py",
+        "users[share.role] == 1 and ",
+        "",
+        "ONE_ROLE",
+    ),
+    Mutant(
+        "what a gateway wrote is news for nobody",
+        COVERAGE,
+        "refresh.py",
+        "return folders, share.key",
+        "return frozenset(), share.key",
+        "WRITTEN_THROUGH",
+    ),
+    Mutant(
+        "a share is refreshed for what was written through it",
+        AGGREGATION,
+        "refresh.py",
+        "if folders and share.key != hand_over.knows:",
+        "if folders:",
+        "WRITTEN_THROUGH",
+    ),
 )
 
 

@@ -11,12 +11,16 @@ SECOND = 1_000  # milliseconds, the unit of every time here
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """S3 writes `keys` at `at`, counted from the start; the event is delivered each of `after` later."""
+    """S3 writes `keys` at `at`, counted from the start; the event is delivered each of `after` later.
+
+    `through`: the share, if a gateway writes them.
+    """
 
     at: int
     keys: tuple[str, ...]
     after: tuple[int, ...] = (0,)
     bucket: str = "my-bucket"
+    through: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +32,15 @@ class Share:
     # In these milliseconds after the start it cannot be refreshed.
     unavailable: tuple[int, int] = (0, 0)
     uncached: str = ""  # a folder that it refuses to refresh by name
+    role_of: str = ""  # the share whose role it has, if not one of its own
 
     @property
     def arn(self) -> str:
         return f"arn:aws:storagegateway:us-east-1:123456789012:share/{self.name}"
+
+    @property
+    def role(self) -> str:
+        return f"arn:aws:iam::123456789012:role/{self.role_of or self.name}"
 
 
 @dataclass(frozen=True)
@@ -153,6 +162,22 @@ AGGREGATOR_BEHIND = scenario(at(0, "a/1"), at(5, "a/2"), at(20.3, "a/3"), aggreg
 JOINED_AFTER_THE_REFRESH = scenario(at(0, "a/1"), at(21, "a/2"), at(70, "a/3"), at(85, "a/4"), aggregators=(0,))
 # A gateway that refuses a folder that it has not cached.
 UNCACHED_FOLDER = scenario(at(0, "a/1"), shares=(Share("share-1", uncached="a"),))
+# Written through one of two shares, while somebody else writes as well.
+WRITTEN_THROUGH = scenario(
+    Event(0, ("a/1",), through="share-1"),
+    at(5, "b/1"),
+    aggregators=(0,),
+    shares=(Share("share-1"), Share("share-2")),
+    retries=SOON,
+)
+# ... through one of two that have one role.
+ONE_ROLE = scenario(
+    Event(0, ("a/1",), through="share-2"),
+    aggregators=(0,),
+    shares=(Share("share-1"), Share("share-2", role_of="share-1")),
+)
+# ... through the only one.
+NO_OTHER_SHARE = scenario(Event(0, ("a/1",), through="share-1"), Event(5 * SECOND, ("b/1",), through="share-1"))
 DEEP_FOLDER = scenario(at(0, "a/b/c/1"))
 MANY_FOLDERS = scenario(at(0, *(f"f{number}/1" for number in range(60))))
 TOO_MANY_FOLDERS = scenario(

@@ -7,6 +7,7 @@ SIMULATION_SEED=n others than usual.
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -34,6 +35,17 @@ def random_scenario(choose: Choose, *, skew: bool) -> Scenario:
     quiet = (0, 0, 10, 25)[choose(4)]
     timeout = (3600, 100, 0)[choose(3)]
     buckets = ("my-bucket", "my-bucket", "my-bucket", "other-bucket")
+    shares = tuple(
+        Share(
+            f"share-{number}",
+            prefix=("", "", "b/", "a/")[choose(4)],
+            refresh_takes=(5, 90, 200)[choose(3)] * SECOND,
+            bucket=buckets[choose(4)],
+            unavailable=((0, 0), (0, 0), (0, 0), (20 * SECOND, 150 * SECOND))[choose(4)],
+            role_of=("", "", "share-1")[choose(3)],
+        )
+        for number in range(1, 2 + choose(3))
+    )
     events = tuple(
         Event(
             at=choose(40) * 3 * SECOND,
@@ -43,15 +55,12 @@ def random_scenario(choose: Choose, *, skew: bool) -> Scenario:
         )
         for _ in range(1 + choose(5))
     )
-    shares = tuple(
-        Share(
-            f"share-{number}",
-            prefix=("", "", "b/", "a/")[choose(4)],
-            refresh_takes=(5, 90, 200)[choose(3)] * SECOND,
-            bucket=buckets[choose(4)],
-            unavailable=((0, 0), (0, 0), (0, 0), (20 * SECOND, 150 * SECOND))[choose(4)],
-        )
-        for number in range(1, 2 + choose(3))
+    # What is written through a share is below its prefix, and in its bucket.
+    events = tuple(
+        replace(event, through=share.name, bucket=share.bucket, keys=tuple(share.prefix + key for key in event.keys))
+        if choose(3) == 2 and (share := shares[choose(len(shares))])
+        else event
+        for event in events
     )
     skews = (0, 0, 400, -450) if skew else (0, 0, 0, 0)
     return Scenario(
@@ -64,6 +73,7 @@ def random_scenario(choose: Choose, *, skew: bool) -> Scenario:
             ("REFRESH_QUIET_SECONDS", str(quiet)),
             ("REFRESH_MAX_DELAY_SECONDS", "60"),
             ("IN_PROGRESS_TIMEOUT_SECONDS", str(timeout)),
+            ("REFRESH_OTHER_GATEWAYS", ("auto", "on")[choose(2)]),
         ),
         retries=((60 * SECOND, 120 * SECOND), (2 * SECOND, 5 * SECOND))[choose(2)],
         completion_events=timeout > 0 and choose(8) < 7,

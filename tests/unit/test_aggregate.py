@@ -45,29 +45,31 @@ def test_every_bucket_has_its_own_window(world: World) -> None:
     assert sorted(request.key for request in world.requests()) == ["one", "two"]
 
 
-BY_A_GATEWAY = {"principalId": "AWS:AROAX:StorageGateway-sgw-12A3456B"}
+BY_A_GATEWAY = {"principalId": "AWS:AROAX:StorageGateway"}
 
 
-def test_what_a_gateway_wrote_goes_into_a_window_of_its_own_and_is_absorbed_by_it(world: World) -> None:
+@pytest.mark.parametrize("mode", ["auto", "on"])
+def test_what_a_gateway_wrote_goes_into_a_window_of_its_roles_and_is_absorbed_by_it(world: World, mode: str) -> None:
+    world.settings["REFRESH_OTHER_GATEWAYS"] = mode
     aggregate(world, s3_record("a/1", userIdentity=BY_A_GATEWAY), s3_record("b/1"))
     aggregate(world, s3_record("a/2", userIdentity=BY_A_GATEWAY), s3_record("b/2"))
-    assert [request.key for request in world.requests()] == ["my-bucket/gateways/", "my-bucket"]
-    assert world.item("my-bucket/gateways/").folders == {"/a"}
+    assert [request.key for request in world.requests()] == ["my-bucket/gateways:AROAX/", "my-bucket"]
+    assert world.item("my-bucket/gateways:AROAX/").folders == {"/a"}
     assert world.item().folders == {"/b"}
 
 
-def test_what_a_gateway_wrote_is_news_like_any_other_if_so_told(world: World) -> None:
-    world.settings["REFRESH_OTHER_GATEWAYS"] = "on"
-    aggregate(world, s3_record("a/1", userIdentity=BY_A_GATEWAY), s3_record("b/1"))
-    assert [request.key for request in world.requests()] == ["my-bucket"]
-    assert world.item().folders == {"/a", "/b"}
+def test_two_gateways_that_write_by_roles_of_their_own_have_two_windows_and_one_without_another(world: World) -> None:
+    principals = [f"AWS:{user}:StorageGateway" for user in ("AROAX", "AROAY", "somebody")]
+    aggregate(world, *(s3_record(userIdentity={"principalId": principal}) for principal in principals))
+    keys = [request.key for request in world.requests()]
+    assert keys == ["my-bucket/gateways:AROAX/", "my-bucket/gateways:AROAY/", "my-bucket/gateways/"]
 
 
 def test_what_a_gateway_wrote_is_ignored_if_so_told(world: World) -> None:
     world.settings["REFRESH_OTHER_GATEWAYS"] = "off"
     aggregate(world, s3_record("a/1", userIdentity=BY_A_GATEWAY))
     assert world.sent == []
-    assert world.item("my-bucket/gateways/").folders == frozenset()
+    assert world.item("my-bucket/gateways:AROAX/").folders == frozenset()
 
 
 def test_nobody_is_a_gateway_if_so_told(world: World) -> None:

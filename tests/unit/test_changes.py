@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from event_aggregator.aggregate import NotFinishedError
-from event_aggregator.changes import Change, by_bucket, read_event
+from event_aggregator.changes import Change, read_event
 from event_aggregator.messages import FailedEvent, read_message
 from event_aggregator.observability import timestamp
 from tests.unit.conftest import START, World, fail, s3_event, s3_record
@@ -96,10 +96,20 @@ def test_a_problem_quotes_no_more_than_a_line_of_a_huge_record() -> None:
     assert len(str(problem)) < 1_000
 
 
-def test_changes_are_grouped_by_bucket_in_their_order_and_in_bounded_parts() -> None:
-    changes, _ = read_event(s3_event(*(s3_record(f"{n}", bucket=f"bucket-{n % 2}") for n in range(6))))
-    parts = [(bucket, [change.key for change in part]) for bucket, part in by_bucket(changes, at_most=2)]
-    assert parts == [("bucket-0", ["0", "2"]), ("bucket-0", ["4"]), ("bucket-1", ["1", "3"]), ("bucket-1", ["5"])]
+@pytest.mark.parametrize(
+    ("principal", "role_id"),
+    [
+        ("AWS:AROAIDPPEZS35WEXAMPLE:StorageGateway", "AROAIDPPEZS35WEXAMPLE"),
+        ("AROAIDPPEZS35WEXAMPLE:StorageGateway", "AROAIDPPEZS35WEXAMPLE"),
+        ("AWS:AIDAJ45Q7YFFAREXAMPLE", ""),
+        ("AROA/of-nobody", ""),
+        ("EXAMPLE", ""),
+        ("", ""),
+    ],
+)
+def test_the_role_by_which_somebody_wrote_is_read_from_the_principals_id(principal: str, role_id: str) -> None:
+    changes, _ = read_event(s3_event(s3_record(userIdentity={"principalId": principal})))
+    assert [change.role_id for change in changes] == [role_id]
 
 
 # The paths by which an event comes

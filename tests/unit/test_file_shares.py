@@ -56,6 +56,7 @@ def test_every_share_of_a_bucket_is_found_on_all_pages_and_of_both_kinds(
     assert [share.arn for share in found] == [share.arn for share in wanted]
     assert [share.prefix for share in found] == ["", "a/b/", ""]
     assert found[0].key == f"mine/{wanted[0].share_id}"
+    assert found[0].role == "arn:aws:iam::000000000000:role/StorageGatewayBucketAccessRole"
 
 
 def test_eleven_shares_are_described_in_two_calls_and_only_once(

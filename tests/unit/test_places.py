@@ -103,6 +103,7 @@ def gateways(world: World) -> Gateways:
         ("my-bucket/share-1", ("my-bucket", "", "share-1")),
         ("my-bucket/eu-west-1/", ("my-bucket", "eu-west-1", "")),
         ("my-bucket/gateways/", ("my-bucket", "gateways", "")),
+        ("my-bucket/gateways:AROAX/", ("my-bucket", "gateways:AROAX", "")),
         ("my-bucket/eu-west-1/share-1", ("my-bucket", "eu-west-1", "share-1")),
     ],
 )
@@ -288,7 +289,7 @@ def test_what_a_gateway_wrote_refreshes_all_shares_while_a_region_does_not_say_h
     record = s3_record("photos/b.jpg", userIdentity={"principalId": "AWS:AROAX:StorageGateway"})
     world.aggregator.aggregate_event(s3_event(record), TIME_LEFT)
     gateways.away.listing = DOWN
-    gateways.deliver("my-bucket/gateways/")
+    gateways.deliver("my-bucket/gateways:AROAX/")
     assert len(gateways.home.asked) == 1
     assert world.item("my-bucket/eu-west-1/").folders == {"/photos"}
 

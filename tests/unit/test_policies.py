@@ -77,7 +77,7 @@ def test_the_role_of_another_account_is_trusted_by_it_to_nobody_but_the_refresh_
 
 def test_the_role_of_another_account_may_do_there_what_the_refresh_function_may_here() -> None:
     values = VALUES | {"GatewayRegions": "us-east-1", "Account": "222222222222"}
-    names = ("sgw-refresh", "access-points")
+    names = ("sgw-refresh", "access-points", "share-roles")
     here = [stack_files.render((ROOT / "iam" / f"{name}.json").read_text(), values) for name in names]
     assert documented()[1] == stack_files.join_policies(here)
     assert findings(documented()[1]) == []

@@ -4,10 +4,13 @@ import io
 import json
 import logging
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
+from event_aggregator import aws
 from event_aggregator.aggregate import NotFinishedError
 from event_aggregator.file_shares import FileShare, FileShares
 from event_aggregator.folders import WHOLE_SHARE, Round
@@ -18,6 +21,7 @@ from event_aggregator.refresh import NotRefreshedError, Refresher, backoff
 from event_aggregator.request import LIFETIME_MS, Request
 from event_aggregator.table import Item
 from event_aggregator.window import Due
+from event_aggregator.writers import Roles
 from tests.unit.conftest import START, World, fail, s3_event, s3_record
 
 TIME_LEFT = 60_000
@@ -31,8 +35,9 @@ NOT_CACHED = ClientError(
 )
 
 
-def share(name: str = "share-1", status: str = "AVAILABLE", prefix: str = "") -> FileShare:
-    return FileShare(f"arn:aws:storagegateway:us-east-1:123456789012:share/{name}", status, "my-bucket", prefix)
+def share(name: str = "share-1", status: str = "AVAILABLE", prefix: str = "", role: str = "") -> FileShare:
+    arn = f"arn:aws:storagegateway:us-east-1:123456789012:share/{name}"
+    return FileShare(arn, status, "my-bucket", prefix, role=f"arn:aws:iam::123456789012:role/{role or name}")
 
 
 def completion(notification_id: str, name: str, at: int) -> dict[str, object]:
@@ -63,6 +68,7 @@ class Gateway(FileShares):
     rounds: list[Round] = field(default_factory=list)
     listing: Exception | None = None
     slowness: int = 0  # of a RefreshCache call, milliseconds
+    roles: Roles = field(default_factory=lambda: Roles(partial(aws.iam, aws.own_session), print))
 
     def showing(self, bucket: str) -> list[FileShare]:
         if self.listing:
@@ -88,7 +94,7 @@ class Gateway(FileShares):
         self.deliver_body(json.dumps({"version": 1, **asdict(request)}))
 
     def deliver_body(self, body: str, bucket_attribute: str | None = None) -> None:
-        places = Places("us-east-1", {"us-east-1": lambda: self})
+        places = Places("us-east-1", {"us-east-1": lambda: self}, {"": self.roles})
         Refresher(self.world.aggregator, places, self.world.pace).handle(body, bucket_attribute, "message-1", TIME_LEFT)
 
     def complete(self, notification_id: str, name: str = "share-1") -> None:
@@ -207,34 +213,91 @@ def test_a_share_on_another_prefix_is_left_alone(gateway: Gateway) -> None:
 
 
 @pytest.fixture
-def written_by_a_gateway(world: World, gateway: Gateway) -> Gateway:
-    """The bucket's window is done; a gateway wrote /photos/b.jpg, and the request of that window is queued."""
+def writer(world: World) -> str:  # noqa: ARG001 - it has moto's IAM
+    """The id of the role of share-1."""
+    iam = aws.iam(aws.own_session)
+    for name in ("share-1", "share-3"):
+        iam.create_role(RoleName=name, AssumeRolePolicyDocument="{}")
+    return str(iam.get_role(RoleName="share-1")["Role"]["RoleId"])
+
+
+@pytest.fixture
+def written_by_a_gateway(world: World, gateway: Gateway, writer: str) -> Gateway:
+    """The bucket's window is done; a gateway wrote /photos/b.jpg by the role of share-1, and that request is queued."""
     gateway.deliver_when_due()
     gateway.complete("notification-1")
     gateway.asked.clear()
     world.time += 60_000
-    record = s3_record("photos/b.jpg", at=world.time, userIdentity={"principalId": "AWS:AROAX:StorageGateway"})
+    record = s3_record("photos/b.jpg", at=world.time, userIdentity={"principalId": f"AWS:{writer}:StorageGateway"})
     world.aggregator.aggregate_event(s3_event(record), TIME_LEFT)
     return gateway
 
 
+SHOWING = ("share-1", ""), ("share-2", "videos/"), ("share-3", "photos/"), ("share-4", "")
+
+
 def test_what_a_gateway_wrote_refreshes_nothing_if_one_share_only_shows_it(
-    world: World, written_by_a_gateway: Gateway
+    world: World, written_by_a_gateway: Gateway, writer: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     written_by_a_gateway.shares = [share("share-1"), share("share-2", prefix="videos/")]
     written_by_a_gateway.deliver_when_due()
     assert written_by_a_gateway.asked == []
-    done = world.item("my-bucket/gateways/")
+    done = world.item(f"my-bucket/gateways:{writer}/")
     assert (done.window_id, done.refreshing_id) == (None, None)
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
 
 
-def test_what_a_gateway_wrote_refreshes_every_share_that_shows_it_if_there_are_several(
-    written_by_a_gateway: Gateway,
+@pytest.mark.parametrize("mode", ["auto", "on"])
+def test_what_a_gateway_wrote_refreshes_every_share_that_shows_it_but_the_writers(
+    world: World, written_by_a_gateway: Gateway, mode: str
 ) -> None:
-    names = ("share-1", ""), ("share-2", "videos/"), ("share-3", "photos/")
-    written_by_a_gateway.shares = [share(name, prefix=prefix) for name, prefix in names]
+    world.settings["REFRESH_OTHER_GATEWAYS"] = mode
+    written_by_a_gateway.shares = [share(name, prefix=prefix) for name, prefix in SHOWING]
     written_by_a_gateway.deliver_when_due()
-    assert written_by_a_gateway.asked == ["share-1", "share-3"]
+    assert written_by_a_gateway.asked == ["share-3", "share-4"]
+
+
+@pytest.mark.parametrize(
+    "role", ["share-1", "share-3", "no-role"], ids=["of two shares", "of another share", "that IAM does not know"]
+)
+def test_what_a_gateway_wrote_by_a_role_that_tells_no_share_refreshes_every_share_that_shows_it(
+    written_by_a_gateway: Gateway, role: str
+) -> None:
+    first, *others = (share(name, prefix=prefix) for name, prefix in SHOWING)
+    written_by_a_gateway.shares = [replace(first, role=share(role).role), *others]
+    if role == "share-1":
+        written_by_a_gateway.shares[1] = replace(written_by_a_gateway.shares[1], role=first.role)
+    written_by_a_gateway.deliver_when_due()
+    assert written_by_a_gateway.asked == ["share-1", "share-3", "share-4"]
+
+
+def test_what_a_gateway_wrote_refreshes_the_only_share_if_so_told_and_it_may_not_be_the_writers(
+    world: World, written_by_a_gateway: Gateway
+) -> None:
+    world.settings["REFRESH_OTHER_GATEWAYS"] = "on"
+    written_by_a_gateway.shares = [share("share-4")]
+    written_by_a_gateway.deliver_when_due()
+    assert written_by_a_gateway.asked == ["share-4"]
+
+
+@pytest.mark.usefixtures("writer")
+def test_iam_is_not_asked_again_for_what_it_said_and_not_at_all_once_it_did_not_answer() -> None:
+    said: list[str] = []
+    client = aws.iam(aws.own_session)
+    calls: list[Any] = []
+    client.meta.events.register("provide-client-params.iam.GetRole", lambda params, **_: calls.append(params))
+    roles = Roles(lambda: client, said.append)
+    arn = share("share-1").role
+    assert roles.id_of(arn) == roles.id_of(arn) != ""
+    assert roles.id_of(share("nobody").role) == roles.id_of(share("nobody").role) == ""
+    assert len(calls) == 2
+    fail(client, "GetRole", times=9)
+    assert roles.id_of(share("share-3").role) == roles.id_of(share("share-4").role) == ""
+    assert roles.id_of(arn), "what it knows, it knows"
+    assert len(calls) == 2
+    assert [text.partition(" refreshes")[0] for text in said] == [
+        f"What is written through the file share with the role {share(name).role}" for name in ("nobody", "share-3")
+    ]
 
 
 def test_the_sweep_does_not_count_a_window_of_what_a_gateway_wrote_as_a_share_that_waits(
