@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from scripts.stack_files import RUNTIME
+from scripts.make_zip import RUNTIME
 
 _ROOT = Path(__file__).parents[1]
 _BUILD = _ROOT / "build" / "cold-start"
@@ -84,8 +84,8 @@ def _cpu_ms(python: Path, code: str, folder: str) -> float:
 def _unpack_functions(python: Path, to: Path) -> None:
     """What Lambda finds in /var/task. The zip carries compiled code if `python` is the runtime's; else it is made."""
     archive = to / "functions.zip"
-    files, folders = _ROOT / "scripts" / "stack_files.py", [_ROOT / "src", _packages()]
-    subprocess.run([python, files, "zip", archive, *folders], check=True, stdout=subprocess.DEVNULL)
+    make, folders = _ROOT / "scripts" / "make_zip.py", [_ROOT / "src", _packages()]
+    subprocess.run([python, make, archive, *folders], check=True, stdout=subprocess.DEVNULL)
     with zipfile.ZipFile(archive) as functions:
         functions.extractall(to)
         compiled = any(name.endswith(".pyc") for name in functions.namelist())

@@ -134,7 +134,7 @@ make_zip() {
     [[ -d $packages ]] || mv "$tmp/packages" "$packages"
   fi
   # shellcheck disable=SC2034 # create-stack.sh compares it
-  code=$(files zip "$tmp/zip" "$root/src" "$packages")
+  code=$(python3 "$here/make_zip.py" "$tmp/zip" "$root/src" "$packages")
   mv "$tmp/zip" "$zip"
 }
 

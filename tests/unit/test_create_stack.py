@@ -20,35 +20,43 @@ from scripts import stack_files
 
 ROOT = Path(__file__).parents[2]
 
-STUB = """\
-import json, os, pathlib, sys
-
-here = pathlib.Path(__file__).parent
-words = sys.argv[1:]
-while words[0] in ("--region", "--output", "--endpoint-url"):
-    words = words[2:]
-operation = " ".join(words[:2])
-log = here / "calls"
-calls = log.read_text().splitlines() if log.exists() else []
-log.write_text("".join(f"{line}\\n" for line in [*calls, operation]))
-texts = [pathlib.Path(w[7:]).read_text() if w.startswith("file://") and "zip" not in w else w for w in words[2:]]
-with (here / "details").open("a") as details:
-    print(json.dumps([operation, *texts]), file=details)
-with (here / "retries").open("a") as retries:
-    print(os.environ.get("AWS_RETRY_MODE"), os.environ.get("AWS_MAX_ATTEMPTS"), file=retries)
-if operation == "iam put-role-policy":
-    role, document = (words[words.index(flag) + 1] for flag in ("--role-name", "--policy-document"))
-    (here / role).write_text(pathlib.Path(document.removeprefix("file://")).read_text())
-answers = json.loads((here / "answers.json").read_text()).get(operation, ["{}"])
-answer = answers[min(calls.count(operation), len(answers) - 1)]
-if answer.startswith("An error occurred"):
-    sys.exit(f"\\n{answer}")
-notification = here / "notification"  # as it was put
-if operation == "s3api put-bucket-notification-configuration":
-    notification.write_text(pathlib.Path(words[-1].removeprefix("file://")).read_text())
-elif operation == "s3api get-bucket-notification-configuration" and notification.exists():
-    answer = notification.read_text()
-print(answer)
+# A file for each answer, and the last for all calls after. In bash, because a Python would take ten times as long.
+STUB = r"""
+here=${0%/*}
+while case $1 in --region | --output | --endpoint-url) ;; *) false ;; esac; do shift 2; done
+operation="$1 ${2:-}"
+operation=${operation% }
+number=$(grep -cxF "$operation" "$here/calls")
+echo "$operation" >>"$here/calls"
+echo "${AWS_RETRY_MODE:-} ${AWS_MAX_ATTEMPTS:-}" >>"$here/retries"
+shift; (($# == 0)) || shift
+{
+  printf '%s\x1f' "$operation"
+  for word in "$@"; do
+    case $word in
+    file://*) printf '%s\x1f' "$(cat "${word#file://}")" ;;
+    *) printf '%s\x1f' "$word" ;;
+    esac
+  done
+  printf '\x1e'
+} >>"$here/details"
+last="${!#}"
+answers="$here/answers/$operation"
+if [[ -e $answers/$number ]]; then cat "$answers/$number" >"$here/answer"
+elif [[ -e $answers/last ]]; then cat "$answers/last" >"$here/answer"
+else echo "{}" >"$here/answer"; fi
+case $operation in
+"iam put-role-policy") cat "${last#file://}" >"$here/$2" ;;
+"s3api put-bucket-notification-configuration") cat "${last#file://}" >"$here/notification" ;;
+"s3api get-bucket-notification-configuration")
+  if [[ -e $here/notification ]]; then cat "$here/notification" >"$here/answer"; fi ;;
+esac
+if [[ $(<"$here/answer") == "An error occurred"* ]]; then
+  echo >&2
+  cat "$here/answer" >&2
+  exit 1
+fi
+cat "$here/answer"
 """
 
 ABSENT = ["An error occurred (ResourceNotFoundException) when calling the X operation: It is not there"]
@@ -105,7 +113,12 @@ class Checkout:
 
     def create_stack(self, *arguments: str, answers: Mapping[str, Sequence[str]] | None = None) -> Run:
         bin_folder = self.folder / "bin"
-        (bin_folder / "answers.json").write_text(json.dumps({**EMPTY_ACCOUNT, **(answers or {})}))
+        shutil.rmtree(bin_folder / "answers", ignore_errors=True)
+        for operation, texts in {**EMPTY_ACCOUNT, **(answers or {})}.items():
+            of_operation = bin_folder / "answers" / operation
+            of_operation.mkdir(parents=True, exist_ok=True)
+            for number, text in [*enumerate(texts), ("last", texts[-1])]:
+                (of_operation / str(number)).write_text(f"{text}\n")
         result = subprocess.run(
             [self.folder / "scripts/create-stack.sh", "--region", "us-east-1", *arguments],
             env={"PATH": f"{bin_folder}:/usr/bin:/bin"},
@@ -114,11 +127,10 @@ class Checkout:
             text=True,
             check=False,
         )
-        calls, details = (
-            (bin_folder / name).read_text().splitlines() if (bin_folder / name).exists() else []
-            for name in ("calls", "details")
-        )
-        return Run(result.returncode, result.stdout, calls, [json.loads(call) for call in details])
+        calls = (bin_folder / "calls").read_text().splitlines()
+        details = (bin_folder / "details").read_text() if calls else ""
+        words = [call.split("\x1f")[:-1] for call in details.split("\x1e")[:-1]]
+        return Run(result.returncode, result.stdout, calls, words)
 
 
 @pytest.fixture
@@ -131,7 +143,7 @@ def checkout(tmp_path: Path) -> Checkout:
     key = subprocess.run(["cksum"], input="", capture_output=True, text=True, check=True).stdout.strip()
     (tmp_path / "build" / f"packages-{key.replace(' ', '-')}").mkdir(parents=True)
     for name, text in {
-        "aws": f"#!{sys.executable} -IS\n{STUB}",
+        "aws": f"#!/bin/bash\n{STUB}",
         "python3": f'#!/bin/sh\nexec "{sys.executable}" -S "$@"\n',
         "sleep": "#!/bin/sh\n",
     }.items():
@@ -139,6 +151,7 @@ def checkout(tmp_path: Path) -> Checkout:
         program.parent.mkdir(exist_ok=True)
         program.write_text(text)
         program.chmod(0o755)
+    (tmp_path / "bin" / "calls").touch()
     return Checkout(tmp_path)
 
 
