@@ -16,10 +16,9 @@ asked=""              # the bucket for which it was asked for last
 queue_url=""
 rule_permission="events-object-changes"
 
-# S3 takes "around five minutes" to apply that a bucket tells EventBridge, and promises no time for a notification. The
-# request is sent before S3 is told: six minutes, and what telling it may take.
+# S3 takes "around five minutes" to apply that a bucket tells EventBridge, and promises no time for a notification.
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/enable-event-notifications-eventbridge.html
-initial_refresh_seconds=$((360 + 3 * patience))
+initial_refresh_seconds=360
 
 # Flags
 
@@ -212,7 +211,7 @@ ensure_changes_rule() { # bucket
 }
 
 # What changes until S3 has applied a notification sends no event. Before anything is written, so that it has been asked
-# for whenever this is killed; and again by each run that finds something to write.
+# for whenever this is killed; and again by each run that finds something to write, and after a put that took long.
 ask_for_all() { # bucket
   if ! $initial_refresh || [[ $asked == "$1" ]]; then return; fi
   asked=$1
@@ -231,6 +230,8 @@ put_notification() { # bucket, what it is called. From $tmp/before to $tmp/after
   if $dry_run; then return; fi
   attempt s3api put-bucket-notification-configuration --bucket "$1" \
     --notification-configuration "file://$tmp/after" || explain_refused_notification "$1"
+  ((tries < 10)) || asked=""
+  ask_for_all "$1"
   check_notification "$1"
   mv "$tmp/after" "$tmp/before"
 }

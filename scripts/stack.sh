@@ -158,13 +158,13 @@ passing='cannot be assumed by Lambda|role does not have permissions|Dead letter 
 passing="$passing|Unable to validate the following destination|QueueDeletedRecently"
 passing="$passing|\((ResourceConflict|ResourceInUse|ConcurrentModification|OperationAborted)"
 
-# Makes a call, again while AWS gives a passing reason against it. 0: done. 1: AWS refused.
+# Makes a call, again while AWS gives a passing reason against it: $tries. 0: done. 1: AWS refused.
 attempt() {
-  local try=1
+  tries=1
   until aws "$@" >"$tmp/answer" 2>"$tmp/error"; do
-    if ! grep -Eq "$passing" "$tmp/error" || ((try == patience)); then return 1; fi
-    ((try > 1)) || step wait "until AWS is ready: $(awk 'NF { print; exit }' "$tmp/error")"
-    try=$((try + 1))
+    if ! grep -Eq "$passing" "$tmp/error" || ((tries == patience)); then return 1; fi
+    ((tries > 1)) || step wait "until AWS is ready: $(awk 'NF { print; exit }' "$tmp/error")"
+    tries=$((tries + 1))
     sleep 2
   done
 }

@@ -225,7 +225,7 @@ def test_what_changes_until_s3_sends_events_is_asked_for_before_s3_is_told(accou
     account.attach()
     [message] = account.state["messages"]
     assert message["attributes"] == "bucket-name={DataType=String,StringValue=my-bucket}"
-    assert 360 <= message["delay"] <= 900
+    assert message["delay"] == 360
 
 
 def test_without_an_initial_refresh_nothing_is_asked_for(account: Account) -> None:

@@ -392,6 +392,21 @@ def test_targets_that_s3_cannot_validate_for_long_are_listed(checkout: Checkout)
     assert "function:S3EventAggregator" in run.output
 
 
+def test_what_changes_until_s3_sends_events_is_asked_for_again_after_a_put_that_took_long(checkout: Checkout) -> None:
+    refusal = "An error occurred (InvalidArgument) Unable to validate the following destination configurations"
+    answers = {"s3api put-bucket-notification-configuration": [*[refusal] * 9, ""]}
+
+    run = checkout.create_stack("--bucket", "my-bucket", answers=answers)
+
+    assert run.exit_code == 0, run.output
+    assert run.told("sqs send-message", "--delay-seconds") == ["360", "360"]
+    assert [call for call in run.writes if call.startswith(("sqs send", "s3api"))] == [
+        "sqs send-message",
+        *["s3api put-bucket-notification-configuration"] * 10,
+        "sqs send-message",
+    ]
+
+
 def test_an_entry_with_our_id_for_another_function_is_left_alone(checkout: Checkout) -> None:
     theirs = {"Id": "s3-event-aggregator", "LambdaFunctionArn": "arn:other", "Events": ["s3:ObjectCreated:*"]}
     answers = {
