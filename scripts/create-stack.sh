@@ -469,9 +469,9 @@ ensure_queue_is_read() {
     write create "trigger of $refresh: the queue" \
       lambda create-event-source-mapping --function-name "$refresh" --event-source-arn "$queue_arn" \
       --cli-input-json "file://$tmp/desired"
-  elif differs "$tmp/answer" "$tmp/desired"; then
-    write change "trigger of $refresh: the queue: $difference" \
-      lambda update-event-source-mapping --uuid "$(files value "$tmp/answer" UUID)" \
+  elif differs "$tmp/answer" "$tmp/desired" || grep -q '"State": "Disabl' "$tmp/answer"; then
+    write change "trigger of $refresh: the queue: ${difference:-it was disabled}" \
+      lambda update-event-source-mapping --uuid "$(files value "$tmp/answer" UUID)" --enabled \
       --cli-input-json "file://$tmp/desired"
   else
     step keep "trigger of $refresh: the queue"

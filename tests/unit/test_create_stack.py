@@ -672,6 +672,19 @@ def test_the_dashboards_address_is_of_its_partition(
     assert f"https://{console}/{path}\n" in run.output
 
 
+def test_a_trigger_that_was_disabled_is_enabled_and_one_that_is_as_it_should_be_is_kept(checkout: Checkout) -> None:
+    trigger = {"UUID": "1", "BatchSize": 1, "FunctionResponseTypes": ["ReportBatchItemFailures"], "State": "Disabled"}
+    functions = {"lambda get-function-configuration": ['{"State": "Active"}']}
+    outputs = {}
+    for state in ("Disabled", "Enabled"):
+        found = json.dumps(trigger | {"State": state}, indent=4)
+        answers = functions | {"lambda list-event-source-mappings": [found]}
+        outputs[state] = checkout.create_stack("--bucket", "my-bucket", "--dry-run", answers=answers).output
+
+    assert "would change trigger of S3StorageGatewayRefresh: the queue: it was disabled\n" in outputs["Disabled"]
+    assert "keep    trigger of S3StorageGatewayRefresh: the queue\n" in outputs["Enabled"]
+
+
 # The ways of a bucket's events
 
 
