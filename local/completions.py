@@ -3,15 +3,15 @@
 import json
 from typing import Any
 
-from local.ministack import REGION, MiniStack
+from local.ministack import ACCOUNT, REGION, MiniStack
 
 
 def to_rule_targets(aws: MiniStack, event: dict[str, Any]) -> None:
     """Send `event` to the queues that are targets of the enabled rules whose pattern it matches.
 
-    An event of another region stays on the bus of that region.
+    An event of another region or account stays on the bus there.
     """
-    if event["region"] != REGION:
+    if (event["region"], event["account"]) != (REGION, ACCOUNT):
         return
     events, sqs = aws.client("events"), aws.client("sqs")
     text = json.dumps(event)

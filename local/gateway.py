@@ -179,6 +179,16 @@ def _path(folder: str, name: str) -> str:
 # ---- The service
 
 
+class Place(NamedTuple):
+    """A region of an account: where a share is, or by its signature a call goes."""
+
+    region: str = REGION
+    account: str = ACCOUNT
+
+    def arn(self, resource: str) -> str:
+        return f"arn:aws:storagegateway:{self.region}:{self.account}:{resource}"
+
+
 @dataclass(eq=False, kw_only=True)
 class FileShare(Share):
     """A share as the service knows it. `status` may be set at any time; reading is for its clients (see Share)."""
@@ -188,14 +198,14 @@ class FileShare(Share):
     gateway_arn: str
     location_arn: str
     status: str = "AVAILABLE"
-    region: str = REGION
+    place: Place
     role: str = "StorageGatewayBucketAccessRole"
     _refusals: deque[str] = field(default_factory=deque, init=False, repr=False)
     _turn: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     @property
     def arn(self) -> str:
-        return f"arn:aws:storagegateway:{self.region}:{ACCOUNT}:share/{self.share_id}"
+        return self.place.arn(f"share/{self.share_id}")
 
     def refuse(self, times: int, message: str) -> None:
         """Refuse the next RefreshCache calls that would be accepted otherwise."""
@@ -232,7 +242,9 @@ class Refresh:
 class StorageGateway:
     """The Storage Gateway service on loopback: `with StorageGateway(s3) as gateway`, then `gateway.endpoint_url`.
 
-    It is that of every region: the one for which a call is signed knows its own shares only.
+    It is that of every region and account: a call sees the shares of the region for which it is signed, and of the
+    account whose key has signed it, and no others. `account_of` says which that is (all are of one, if it is left out);
+    the signature itself is not verified.
 
     A refresh runs in the background, one of a share after the other. It reads S3 when it starts and shows clients what
     it read `refresh_seconds` later, when it completes: objects written in between may be missing from it, as on AWS.
@@ -243,9 +255,17 @@ class StorageGateway:
     `refreshes` tell what happened so far.
     """
 
-    def __init__(self, s3: Any, *, page_size: int = 100, refresh_seconds: float = 0.2) -> None:
+    def __init__(
+        self,
+        s3: Any,
+        *,
+        page_size: int = 100,
+        refresh_seconds: float = 0.2,
+        account_of: Callable[[str], str] = lambda _: ACCOUNT,
+    ) -> None:
         self.page_size = page_size
         self.refresh_seconds = refresh_seconds
+        self.account_of = account_of
         self.outage = False
         self.down: set[str] = set()
         self.lose_answers = False
@@ -283,12 +303,14 @@ class StorageGateway:
         location_arn: str | None = None,
         uncached: Literal["ignore", "refuse"] = "ignore",
         region: str = REGION,
+        account: str = ACCOUNT,
         role: str = "StorageGatewayBucketAccessRole",
     ) -> FileShare:
         """A new share of a bucket or of a prefix; `location_arn` for what says the same in another way.
 
         `role` is the name of the one by which its gateway writes.
         """
+        place = Place(region, account)
         prefix = f"{prefix.strip('/')}/" if prefix else ""
         share = FileShare(
             partial(list_bucket, self._s3, bucket),
@@ -296,10 +318,10 @@ class StorageGateway:
             uncached,
             kind=kind,
             share_id=f"share-{uuid.uuid4().hex[:8].upper()}",
-            gateway_arn=_gateway_arn(gateway_id, region),
+            gateway_arn=place.arn(f"gateway/{gateway_id}"),
             location_arn=location_arn or f"arn:aws:s3:::{bucket}{'/' if prefix else ''}{prefix}",
             status=status,
-            region=region,
+            place=place,
             role=role,
         )
         self.shares[share.arn] = share
@@ -307,25 +329,26 @@ class StorageGateway:
 
     def set_online(self, gateway_id: str, online: bool) -> None:
         """Connect or disconnect a gateway; one that is offline refuses every RefreshCache."""
+        arn = Place().arn(f"gateway/{gateway_id}")
         if online:
-            self._offline.discard(_gateway_arn(gateway_id))
+            self._offline.discard(arn)
         else:
-            self._offline.add(_gateway_arn(gateway_id))
+            self._offline.add(arn)
 
-    def answer(self, operation: str, request: dict[str, Any], region: str = REGION) -> dict[str, Any]:
-        """Carry out one call to the service of a region and note it down. Raises RefusedError."""
+    def answer(self, operation: str, request: dict[str, Any], place: Place) -> dict[str, Any]:
+        """Carry out one call to the service of a region and account and note it down. Raises RefusedError."""
         operations: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
-            "ListFileShares": partial(self._list, region),
-            "DescribeNFSFileShares": partial(self._describe, region, "NFS"),
-            "DescribeSMBFileShares": partial(self._describe, region, "SMB"),
-            "RefreshCache": partial(self._refresh_cache, region),
+            "ListFileShares": partial(self._list, place),
+            "DescribeNFSFileShares": partial(self._describe, place, "NFS"),
+            "DescribeSMBFileShares": partial(self._describe, place, "SMB"),
+            "RefreshCache": partial(self._refresh_cache, place),
         }
         arns = request.get("FileShareARNList", [request["FileShareARN"]] if "FileShareARN" in request else [])
         folders = request.get("FolderList", [])
         call = partial(Call, _now(), operation, tuple(arns), tuple(folders), request.get("Recursive"))
         with self._lock:
             try:
-                if self.outage or region in self.down:
+                if self.outage or place.region in self.down:
                     raise RefusedError("The service is down.", code="InternalServerError")
                 if operation not in operations:
                     raise RefusedError(f"{operation} is not simulated.", code="UnknownOperationException")
@@ -336,8 +359,8 @@ class StorageGateway:
             self.calls.append(call("accepted"))
             return answer
 
-    def _list(self, region: str, request: dict[str, Any]) -> dict[str, Any]:
-        there = [share for share in self.shares.values() if share.region == region]
+    def _list(self, place: Place, request: dict[str, Any]) -> dict[str, Any]:
+        there = [share for share in self.shares.values() if share.place == place]
         shares = [share for share in there if request.get("GatewayARN") in (None, share.gateway_arn)]
         start = int(request.get("Marker", 0))
         end = start + min(request.get("Limit", self.page_size), self.page_size)
@@ -355,11 +378,11 @@ class StorageGateway:
         next_marker = {"NextMarker": str(end)} if end < len(shares) else {}
         return marker | next_marker | {"FileShareInfoList": page}
 
-    def _describe(self, region: str, kind: Kind, request: dict[str, Any]) -> dict[str, Any]:
+    def _describe(self, place: Place, kind: Kind, request: dict[str, Any]) -> dict[str, Any]:
         arns = request["FileShareARNList"]
         if not 1 <= len(arns) <= MAX_ARNS:
             raise RefusedError(f"FileShareARNList must hold 1 to {MAX_ARNS} ARNs.", code="ValidationException")
-        shares = [self._share(region, arn, kind) for arn in arns]
+        shares = [self._share(place, arn, kind) for arn in arns]
         return {
             f"{kind}FileShareInfoList": [
                 {
@@ -369,14 +392,14 @@ class StorageGateway:
                     "GatewayARN": share.gateway_arn,
                     "LocationARN": share.location_arn,
                     "Path": f"/{share.share_id}",
-                    "Role": f"arn:aws:iam::{ACCOUNT}:role/{share.role}",
+                    "Role": f"arn:aws:iam::{place.account}:role/{share.role}",
                 }
                 for share in shares
             ]
         }
 
-    def _refresh_cache(self, region: str, request: dict[str, Any]) -> dict[str, Any]:
-        share = self._share(region, request["FileShareARN"])
+    def _refresh_cache(self, place: Place, request: dict[str, Any]) -> dict[str, Any]:
+        share = self._share(place, request["FileShareARN"])
         if share.gateway_arn in self._offline:
             raise RefusedError("The specified gateway is not connected.", detail="GatewayNotConnected")
         if share.status != "AVAILABLE":
@@ -393,9 +416,9 @@ class StorageGateway:
         self._start(self._run, refresh)
         return {"FileShareARN": share.arn, "NotificationId": refresh.notification_id}
 
-    def _share(self, region: str, arn: str, kind: Kind | None = None) -> FileShare:
+    def _share(self, place: Place, arn: str, kind: Kind | None = None) -> FileShare:
         share = self.shares.get(arn)
-        if share is None or share.region != region or kind not in (None, share.kind):
+        if share is None or share.place != place or kind not in (None, share.kind):
             raise RefusedError("The specified file share was not found.", detail="FileShareNotFound")
         return share
 
@@ -427,9 +450,11 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         operation = self.headers["X-Amz-Target"].removeprefix("StorageGateway_20130630.")
-        region = self.headers["Authorization"].split("/")[2]  # ... Credential=KEY/DATE/REGION/storagegateway/...
+        # AWS4-HMAC-SHA256 Credential=KEY/DATE/REGION/storagegateway/...
+        key, _, region, *_ = self.headers["Authorization"].partition("Credential=")[2].split("/")
+        place = Place(region, self.gateway.account_of(key))
         try:
-            status, body = 200, self.gateway.answer(operation, request, region)
+            status, body = 200, self.gateway.answer(operation, request, place)
         except RefusedError as error:
             status = 500 if error.code == "InternalServerError" else 400
             body = {"__type": error.code, "message": str(error)}
@@ -458,9 +483,9 @@ def _completion_event(refresh: Refresh) -> dict[str, Any]:
         "id": str(uuid.uuid4()),
         "detail-type": "Storage Gateway Refresh Cache Event",
         "source": "aws.storagegateway",
-        "account": ACCOUNT,
+        "account": refresh.share.place.account,
         "time": _timestamp(refresh.completed_at),
-        "region": refresh.share.region,
+        "region": refresh.share.place.region,
         "resources": [refresh.share.arn, refresh.share.gateway_arn],
         "detail": {
             "event-type": "refresh-complete",
@@ -470,10 +495,6 @@ def _completion_event(refresh: Refresh) -> dict[str, Any]:
             "folderList": refresh.folder_list,
         },
     }
-
-
-def _gateway_arn(gateway_id: str, region: str = REGION) -> str:
-    return f"arn:aws:storagegateway:{region}:{ACCOUNT}:gateway/{gateway_id}"
 
 
 def _now() -> int:

@@ -25,7 +25,7 @@ from local.aws_cli import aws_cli
 
 ROOT = Path(__file__).parents[1]
 PYTHON = ROOT / ".venv-ministack" / "bin" / "python"
-REGION = "us-east-1"
+REGION, ACCOUNT = "us-east-1", "000000000000"
 START_SECONDS = 60  # about 2 on an idle machine
 STOP_SECONDS = 5  # about 1
 PORT_ATTEMPTS = 3
@@ -79,17 +79,26 @@ class MiniStack:
     log: Path
     home: Path
     cli: Path  # the folder of `aws`
-    _clients: dict[str, Any] = field(default_factory=dict, repr=False)
+    _clients: dict[tuple[str, str], Any] = field(default_factory=dict, repr=False)
 
-    def client(self, service: str) -> Any:
-        """The botocore client of a service, with nothing in it from the user's profiles, credentials or proxies."""
-        if service not in self._clients:
+    def client(self, service: str, account: str = ACCOUNT) -> Any:
+        """The botocore client of a service, with nothing in it from the user's profiles, credentials or proxies.
+
+        It may do anything in its account.
+        """
+        if (service, account) not in self._clients:
             session = botocore.session.Session(session_vars=NO_PROFILE)
-            session.set_credentials("test", "test")
-            self._clients[service] = session.create_client(
+            session.set_credentials(account, "test")
+            self._clients[service, account] = session.create_client(
                 service, region_name=REGION, endpoint_url=self.endpoint_url, config=Config(proxies={})
             )
-        return self._clients[service]
+        return self._clients[service, account]
+
+    def account_of(self, access_key_id: str) -> str:
+        """The account to which an access key belongs; the scripts use `test`, which is none of AWS's form."""
+        if access_key_id == "test":
+            return ACCOUNT
+        return str(self.client("sts").get_access_key_info(AccessKeyId=access_key_id)["Account"])
 
     def environment(self) -> dict[str, str]:
         """The whole environment with which a script or the AWS CLI reaches this AWS and no other."""

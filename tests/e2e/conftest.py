@@ -3,11 +3,13 @@
 import itertools
 import json
 import os
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import pytest
 
 from local.completions import to_rule_targets
 from local.gateway import FileShare, StorageGateway
-from local.ministack import ROOT, MiniStack, ministack
+from local.ministack import RESOLVER, ROOT, MiniStack, ministack
 from tests.e2e.proxy import Proxy
 
 FUNCTIONS = ("S3EventAggregator", "S3StorageGatewayRefresh")
@@ -139,7 +141,9 @@ def aws() -> Iterator[MiniStack]:
 @pytest.fixture(scope="session")
 def gateway(aws: MiniStack) -> Iterator[StorageGateway]:
     # A page of three shares: most tests have to look beyond the first.
-    with StorageGateway(aws.client("s3"), page_size=3, refresh_seconds=0.2) as gateway:
+    with StorageGateway(
+        aws.client("s3"), page_size=3, refresh_seconds=0.2, account_of=cache(aws.account_of)
+    ) as gateway:
         gateway.on_complete = partial(to_rule_targets, aws)
         yield gateway
 
@@ -161,17 +165,21 @@ def stack(aws: MiniStack, gateway: StorageGateway, proxy: Proxy) -> dict[str, An
         *("--refresh-delay-seconds", "2", "--min-refresh-interval-seconds", "1"),
         AWS_ENDPOINT_URL_STORAGE_GATEWAY=gateway.endpoint_url,
     )
-    functions, sqs = aws.client("lambda"), aws.client("sqs")
+    functions = aws.client("lambda")
     for function in FUNCTIONS:
         environment = functions.get_function_configuration(FunctionName=function)["Environment"]["Variables"]
         environment |= {f"AWS_ENDPOINT_URL_{service}": proxy.endpoint_url for service in ("DYNAMODB", "SQS")}
         functions.update_function_configuration(FunctionName=function, Environment={"Variables": environment})
-    # What failed comes again after seconds instead of minutes.
-    queue = sqs.get_queue_url(QueueName="S3EventAggregatorActionQueue")["QueueUrl"]
-    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"VisibilityTimeout": "2"})
+    deliver_again_soon(aws)
     configuration = aws.client("s3").get_bucket_notification_configuration(Bucket="first-bucket")
     del configuration["ResponseMetadata"]
     return dict(configuration)
+
+
+def deliver_again_soon(aws: MiniStack) -> None:
+    """What failed comes again after seconds instead of minutes, until create-stack.sh puts that right."""
+    queue = aws.client("sqs").get_queue_url(QueueName="S3EventAggregatorActionQueue")["QueueUrl"]
+    aws.client("sqs").set_queue_attributes(QueueUrl=queue, Attributes={"VisibilityTimeout": "2"})
 
 
 _numbers = itertools.count(1)
@@ -198,6 +206,25 @@ def make_bucket(aws: MiniStack, gateway: StorageGateway, stack: dict[str, Any]) 
 @pytest.fixture
 def bucket(make_bucket: Callable[[], Bucket]) -> Bucket:
     return make_bucket()
+
+
+@contextmanager
+def setting(aws: MiniStack, function: str, **variables: str) -> Iterator[None]:
+    """The function, started anew, with these environment variables, and then as it was."""
+    functions = aws.client("lambda")
+    before = functions.get_function_configuration(FunctionName=function)["Environment"]["Variables"]
+    functions.update_function_configuration(FunctionName=function, Environment={"Variables": before | variables})
+    try:
+        yield
+    finally:
+        functions.update_function_configuration(FunctionName=function, Environment={"Variables": before})
+
+
+@pytest.fixture
+def s3_control(aws: MiniStack, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr(socket, "getaddrinfo", socket.getaddrinfo)  # to put it back at the end
+    exec(RESOLVER, {})  # noqa: S102
+    return aws.client("s3control")
 
 
 @pytest.fixture

@@ -1,31 +1,18 @@
 """Which file shares are refreshed: those on access points, in other regions, and beside the one that wrote a file."""
 
 import json
-import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
-import botocore.session
 import pytest
 
 from local.gateway import StorageGateway
-from local.ministack import NO_PROFILE, REGION, RESOLVER, ROOT, MiniStack
-from tests.e2e.conftest import FUNCTIONS, Bucket, eventually
+from local.ministack import ACCOUNT, REGION, ROOT, MiniStack
+from tests.e2e.conftest import FUNCTIONS, Bucket, eventually, setting
 from tests.unit.conftest import s3_event, s3_record
 
-ACCOUNT = "000000000000"
 TRUST = json.loads((ROOT / "iam" / "lambda-trust.json").read_text())
 AGGREGATOR, REFRESH = FUNCTIONS
-
-
-@pytest.fixture
-def s3_control(aws: MiniStack, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr(socket, "getaddrinfo", socket.getaddrinfo)  # to put it back at the end
-    exec(RESOLVER, {})  # noqa: S102
-    session = botocore.session.Session(session_vars=NO_PROFILE)
-    session.set_credentials("test", "test")
-    return session.create_client("s3control", region_name=REGION, endpoint_url=aws.endpoint_url)
 
 
 def test_shares_on_an_access_point_and_on_its_alias_are_refreshed(bucket: Bucket, s3_control: Any) -> None:
@@ -39,16 +26,6 @@ def test_shares_on_an_access_point_and_on_its_alias_are_refreshed(bucket: Bucket
     assert [bucket.refreshes(share) for share in shares] == [1, 1]
     for share in shares:
         del bucket.gateway.shares[share.arn]
-
-
-@contextmanager
-def setting(aws: MiniStack, function: str, **variables: str) -> Iterator[None]:
-    """The function with these environment variables, and then as it was."""
-    functions = aws.client("lambda")
-    before = functions.get_function_configuration(FunctionName=function)["Environment"]["Variables"]
-    functions.update_function_configuration(FunctionName=function, Environment={"Variables": before | variables})
-    yield
-    functions.update_function_configuration(FunctionName=function, Environment={"Variables": before})
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from bisect import insort
 from collections.abc import Iterator
 from functools import partial
 from queue import Queue
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -12,6 +13,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError
 from moto import mock_aws
 
+from local.completions import to_rule_targets
 from local.gateway import FileShare, RefusedError, Share, StorageGateway, list_keys
 
 if TYPE_CHECKING:
@@ -346,6 +348,41 @@ def test_shares_are_listed_page_by_page_and_by_gateway(gateway: StorageGateway, 
             "GatewayARN": there.gateway_arn,
         }
     ]
+
+
+REGIONS, ACCOUNTS = ("us-east-1", "eu-west-1"), ("000000000000", "222222222222")
+
+
+@pytest.mark.parametrize("account", ACCOUNTS)
+@pytest.mark.parametrize("region", REGIONS)
+def test_a_call_knows_the_shares_of_its_region_and_of_the_account_that_has_signed_it(
+    gateway: StorageGateway, region: str, account: str
+) -> None:
+    gateway.account_of = lambda key: key
+    completions = completions_of(gateway)
+    shares = {(r, a): gateway.add_share("bucket", region=r, account=a) for r in REGIONS for a in ACCOUNTS}
+    here = shares.pop((region, account))
+    client: StorageGatewayClient = SESSION.client(
+        "storagegateway",
+        region_name=region,
+        endpoint_url=gateway.endpoint_url,
+        aws_access_key_id=account,
+        aws_secret_access_key="test",  # noqa: S106
+    )
+
+    assert [share["FileShareARN"] for share in client.list_file_shares()["FileShareInfoList"]] == [here.arn]
+    for share in shares.values():
+        with pytest.raises(client.exceptions.InvalidGatewayRequestException, match="was not found"):
+            client.refresh_cache(FileShareARN=share.arn)
+    client.refresh_cache(FileShareARN=here.arn)
+    event = completions.get(timeout=SECONDS)
+    assert (event["region"], event["account"]) == (region, account)
+
+
+@pytest.mark.parametrize("elsewhere", [{"region": "eu-west-1"}, {"account": "222222222222"}])
+def test_a_completion_in_another_region_or_account_is_delivered_to_no_rule_here(elsewhere: dict[str, str]) -> None:
+    nobody_asked: Any = SimpleNamespace(client=pytest.fail)
+    to_rule_targets(nobody_asked, {"region": "us-east-1", "account": "000000000000"} | elsewhere)
 
 
 def test_describing_tells_what_a_share_shows(gateway: StorageGateway, client: "StorageGatewayClient") -> None:
