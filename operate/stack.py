@@ -100,7 +100,7 @@ class Stack:
     @cached_property
     def places(self) -> Places:
         """The regions of gateways. Other accounts' roles let nobody in but the refresh function."""
-        access_points = AccessPoints(partial(self.client, "s3control"))
+        access_points = AccessPoints(lambda _: self.client("s3control"))
         regions = self.settings.gateway_regions or (self.region,)
         return Places(self.region, {region: partial(self._file_shares, region, access_points) for region in regions})
 

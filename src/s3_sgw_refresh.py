@@ -31,11 +31,10 @@ _settings = Settings.read(os.environ)
 def _places() -> Places:
     """The file shares of every region and account that the settings name."""
     home, makers, roles = aws.region(), {}, {}
-    for role in ("", *_settings.gateway_role_arns):
-        account = role.split(":")[4] if role else ""
-        session = aws.session_in_role(role) if role else aws.own_session
+    others = {role.split(":")[4]: aws.session_in_role(role) for role in _settings.gateway_role_arns}
+    access_points = AccessPoints(lambda account: aws.s3_control(others.get(account, aws.own_session)))
+    for account, session in {"": aws.own_session, **others}.items():
         roles[account] = Roles(partial(aws.iam, session), logger.warning)
-        access_points = AccessPoints(partial(aws.s3_control, session))
         for region in _settings.gateway_regions or (home,):
             name = f"{region}:{account}" if account else region
             makers[name] = partial(_file_shares, session, region, access_points, "" if name == home else name)

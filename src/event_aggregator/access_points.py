@@ -5,7 +5,7 @@ takes it for an answer. What an access point leads to cannot change while it exi
 """
 
 from collections.abc import Callable, Iterator
-from functools import cached_property
+from functools import cache
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -19,56 +19,57 @@ class UnknownBucketError(Exception):
 
 
 class AccessPoints:
-    """The access points that one set of credentials may look at. Raises botocore's errors for failures that pass.
+    """The access points of all accounts. Raises botocore's errors for failures that pass.
 
-    An access point is its ARN, arn:aws:s3:REGION:ACCOUNT:accesspoint/NAME, or its alias, NAME-...-s3alias.
+    An access point is its ARN, arn:aws:s3:REGION:ACCOUNT:accesspoint/NAME, or its alias, NAME-...-s3alias. The client
+    that is made for the account that owns it looks it up, whoever has a share on it; it is made when it is needed, for
+    few file shares are on access points.
     """
 
-    def __init__(self, make_client: Callable[[], Any]) -> None:
-        self._make_client = make_client
-        self._found: dict[str, str | UnknownBucketError] = {}
-
-    @cached_property
-    def _client(self) -> Any:
-        """Made when it is needed: few file shares are on access points."""
-        return self._make_client()
+    def __init__(self, make_client: Callable[[str], Any]) -> None:
+        self._client_of = cache(make_client)
+        self._found: dict[tuple[str, str], str | UnknownBucketError] = {}  # by account and access point
 
     def bucket_of(self, access_point: str, account: str) -> str:
         """The bucket behind the access point; `account` owns it if it is an alias, which does not say whose it is.
 
         Raises UnknownBucketError.
         """
-        if access_point not in self._found:
+        owner = account if is_alias(access_point) else access_point.split(":")[4]
+        key = owner, access_point
+        if key not in self._found:
             try:
-                self._look_up(access_point, account)
+                self._look_up(access_point, owner)
             except ClientError as error:
                 if error.response["Error"]["Code"] not in _FINAL:
                     raise
-                self._found[access_point] = UnknownBucketError(str(error))
-        found = self._found[access_point]
+                self._found[key] = UnknownBucketError(str(error))
+        found = self._found[key]
         if isinstance(found, UnknownBucketError):
             raise found
         return found
 
-    def _look_up(self, access_point: str, account: str) -> None:
+    def _look_up(self, access_point: str, owner: str) -> None:
+        key = owner, access_point
         if is_alias(access_point):
-            self._found |= {alias: bucket for alias, bucket in self._aliases(account) if alias not in self._found}
-            self._found.setdefault(access_point, UnknownBucketError(f"the account {account} has no such access point"))
+            for alias, bucket in self._aliases(owner):
+                self._found.setdefault((owner, alias), bucket)
+            self._found.setdefault(key, UnknownBucketError(f"the account {owner} has no such access point"))
             return
-        region, owner, name = access_point.replace(":accesspoint/", ":").split(":")[3:]
-        here = self._client.meta.region_name
+        client = self._client_of(owner)
+        region, here = access_point.split(":")[3], client.meta.region_name
         if region != here:  # and S3 notifies functions in its own region only
             unwatched = UnknownBucketError(f"it is in {region}, and so is its bucket, which is not watched from {here}")
-            self._found[access_point] = unwatched
+            self._found[key] = unwatched
             return
-        answer = self._client.get_access_point(AccountId=owner, Name=name)
-        self._found[access_point] = answer.get("Bucket") or UnknownBucketError("it leads to no bucket")
+        answer = client.get_access_point(AccountId=owner, Name=access_point.rpartition("/")[2])
+        self._found[key] = answer.get("Bucket") or UnknownBucketError("it leads to no bucket")
 
     def _aliases(self, account: str) -> Iterator[tuple[str, str]]:
         """The aliases of all access points of the account in this region, each with its bucket."""
         more: dict[str, str] = {}
         while True:  # botocore has no paginator for it
-            page = self._client.list_access_points(AccountId=account, **more)
+            page = self._client_of(account).list_access_points(AccountId=account, **more)
             for access_point in page.get("AccessPointList", []):
                 if "Alias" in access_point and "Bucket" in access_point:
                     yield access_point["Alias"], access_point["Bucket"]

@@ -38,7 +38,7 @@ def s3_control() -> Iterator[Stubber]:
 @pytest.fixture
 def file_shares(gateway: StorageGateway, s3_control: Stubber, warnings: list[str]) -> FileShares:
     client: Any = botocore.session.get_session().create_client("storagegateway", endpoint_url=gateway.endpoint_url)
-    return FileShares(client, client, AccessPoints(lambda: s3_control.client), warnings.append)
+    return FileShares(client, client, AccessPoints(lambda _: s3_control.client), warnings.append)
 
 
 def operations(gateway: StorageGateway) -> list[str]:
@@ -135,6 +135,26 @@ def test_a_share_on_an_access_point_of_any_account_shows_the_bucket_behind_it_wh
         (shares[1].arn, ""),
     ]
     assert file_shares.key_of(shares[0].arn) == f"mine/{shares[0].share_id}"
+
+
+def test_an_access_point_is_looked_up_by_the_client_for_the_account_that_owns_it(
+    gateway: StorageGateway, s3_control: Stubber
+) -> None:
+    accounts: list[str] = []
+
+    def client_for(account: str) -> Any:
+        accounts.append(account)
+        return s3_control.client
+
+    client: Any = botocore.session.get_session().create_client("storagegateway", endpoint_url=gateway.endpoint_url)
+    file_shares = FileShares(client, client, AccessPoints(client_for), pytest.fail)
+    gateway.add_share("mine", location_arn=POINT)
+    s3_control.add_response("get_access_point", POINT_OF_MINE)
+    assert len(file_shares.showing("mine")) == 1
+    gateway.add_share("mine", location_arn=ALIAS)
+    s3_control.add_response("list_access_points", {"AccessPointList": [{**POINT_OF_MINE, **ORIGIN}]})
+    assert len(file_shares.showing("mine")) == 2
+    assert accounts == ["123456789012", "000000000000"], "an alias does not say whose it is: it is the share's"
 
 
 @pytest.mark.parametrize("start", ["arn:aws:s3:::", ""])
