@@ -19,6 +19,7 @@ from local.completions import to_rule_targets
 from local.gateway import FileShare, StorageGateway
 from local.ministack import RESOLVER, ROOT, MiniStack, ministack
 from tests.e2e.proxy import Proxy
+from tests.unit.conftest import s3_event, s3_record
 
 FUNCTIONS = ("S3EventAggregator", "S3StorageGatewayRefresh")
 
@@ -90,6 +91,20 @@ class Bucket:
     def put(self, *keys: str) -> None:
         for key in keys:
             self.aws.client("s3").put_object(Bucket=self.name, Key=key, Body=b"content")
+
+    def put_by(self, role_id: str, key: str) -> None:
+        """As a gateway does, by the role with this id.
+
+        The local S3 names nobody: here the object tells nobody any more, and the event is made by hand.
+        """
+        nobody_is_told: dict[str, Any] = {}
+        self.aws.client("s3").put_bucket_notification_configuration(
+            Bucket=self.name, NotificationConfiguration=nobody_is_told
+        )
+        self.put(key)
+        record = s3_record(key, self.name, userIdentity={"principalId": f"AWS:{role_id}:StorageGateway"})
+        payload = json.dumps(s3_event(record))
+        self.aws.client("lambda").invoke(FunctionName=FUNCTIONS[0], InvocationType="Event", Payload=payload)
 
     def delete(self, key: str) -> None:
         self.aws.client("s3").delete_object(Bucket=self.name, Key=key)

@@ -209,8 +209,12 @@ def other_calls(function: str) -> dict[str, list[str]]:
 
 
 def is_allowed(aws: MiniStack, function: str, action: str, resource: str) -> bool:
-    answer = aws.client("iam").simulate_principal_policy(
-        PolicySourceArn=f"arn:aws:iam::{ACCOUNT}:role/{ROLES[function]}", ActionNames=[action], ResourceArns=[resource]
+    return role_may(aws, f"arn:aws:iam::{ACCOUNT}:role/{ROLES[function]}", action, resource)
+
+
+def role_may(aws: MiniStack, role: str, action: str, resource: str) -> bool:
+    answer = aws.client("iam", role.split(":")[4]).simulate_principal_policy(
+        PolicySourceArn=role, ActionNames=[action], ResourceArns=[resource]
     )
     [result] = answer["EvaluationResults"]
     return bool(result["EvalDecision"] == "allowed")

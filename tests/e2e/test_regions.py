@@ -9,7 +9,6 @@ import pytest
 from local.gateway import StorageGateway
 from local.ministack import ACCOUNT, REGION, ROOT, MiniStack
 from tests.e2e.conftest import FUNCTIONS, Bucket, eventually, setting
-from tests.unit.conftest import s3_event, s3_record
 
 TRUST = json.loads((ROOT / "iam" / "lambda-trust.json").read_text())
 AGGREGATOR, REFRESH = FUNCTIONS
@@ -66,12 +65,7 @@ def test_what_a_gateway_wrote_by_the_role_of_a_share_refreshes_every_other_share
         iam.create_role(RoleName=role, AssumeRolePolicyDocument=json.dumps(TRUST))["Role"]["RoleId"] for role in roles
     ]
     writers, *others = (bucket.share(role=role) for role in roles)
-    # The local S3 names nobody: the object tells nobody, and the event is made by hand.
-    aws.client("s3").put_bucket_notification_configuration(Bucket=bucket.name, NotificationConfiguration={})
-    bucket.put("photos/a.jpg")
-    record = s3_record("photos/a.jpg", bucket.name, userIdentity={"principalId": f"AWS:{ids[0]}:StorageGateway"})
-    payload = json.dumps(s3_event(record))
-    aws.client("lambda").invoke(FunctionName=AGGREGATOR, InvocationType="Event", Payload=payload)
+    bucket.put_by(ids[0], "photos/a.jpg")
     eventually(lambda: all(share.tree() == {"photos/a.jpg"} for share in others))
     eventually(bucket.is_settled)
     assert bucket.refreshes(writers) == 0

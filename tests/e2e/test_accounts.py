@@ -1,0 +1,153 @@
+"""File shares of another account, through the role there that docs/other-accounts.md prints, with IAM enforced."""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import pytest
+
+from local.gateway import StorageGateway
+from local.ministack import ACCOUNT, REGION, ROOT, MiniStack
+from tests.e2e.conftest import FUNCTIONS, Bucket, deliver_again_soon, eventually, run_script, setting
+from tests.e2e.test_least_privilege import is_allowed, policy_of, put_policy, role_may, without
+
+AGGREGATOR, REFRESH = FUNCTIONS
+OTHER = "222222222222"
+NAME = "refresh-file-shares"
+ROLE = f"arn:aws:iam::{OTHER}:role/{NAME}"
+
+_doc = (ROOT / "docs/other-accounts.md").read_text().replace("111111111111", ACCOUNT)
+TRUST, PERMISSIONS = re.findall(r"```json\n(.*?)```", _doc, re.DOTALL)
+FUNCTION_ROLE = f"arn:aws:iam::{ACCOUNT}:role/S3AggregatorActionLambdaRole"
+# As aws:PrincipalArn of a session AWS takes the ARN of its role, the local AWS that of the session.
+FUNCTION_SESSION = f"arn:aws:sts::{ACCOUNT}:assumed-role/S3AggregatorActionLambdaRole/*"
+
+
+def trust(aws: MiniStack, session: str) -> None:
+    """Has the role trust as the document says, but with `session` in the function's place."""
+    assert TRUST.count(FUNCTION_ROLE) == 1
+    document = TRUST.replace(FUNCTION_ROLE, session)
+    aws.client("iam", OTHER).update_assume_role_policy(RoleName=NAME, PolicyDocument=document)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def role(aws: MiniStack, stack: Any) -> Iterator[None]:  # noqa: ARG001 - it must be there
+    """Makes the role, and gives it to the stack as a user does; puts the stack back."""
+    iam = aws.client("iam", OTHER)
+    iam.create_role(RoleName=NAME, AssumeRolePolicyDocument=TRUST)
+    trust(aws, FUNCTION_SESSION)
+    iam.put_role_policy(RoleName=NAME, PolicyName=NAME, PolicyDocument=PERMISSIONS)
+    before = policy_of(aws, REFRESH)
+    with setting(aws, AGGREGATOR), setting(aws, REFRESH):
+        run_script(aws, "create-stack.sh", "--gateway-role-arns", ROLE)
+        deliver_again_soon(aws)
+        yield
+    put_policy(aws, REFRESH, before)
+
+
+def test_a_change_refreshes_the_shares_at_home_and_those_of_another_account(
+    aws: MiniStack, bucket: Bucket, gateway: StorageGateway
+) -> None:
+    home = bucket.share()
+    others = [bucket.share("photos", account=OTHER, kind="NFS"), bucket.share(account=OTHER, kind="SMB")]
+    before = len(gateway.calls)
+    bucket.put("photos/a.jpg")
+    bucket.becomes_visible(home, *others)
+    assert [bucket.refreshes(share) for share in (home, *others)] == [1, 1, 1]
+    # The simulated gateway knows no IAM: what was called there is evaluated by the policy of the document.
+    calls = {(call.operation, arn) for call in gateway.calls[before:] for arn in call.shares or ("*",)}
+    there = {(operation, arn) for operation, arn in calls if arn != home.arn}
+    assert {operation for operation, _ in there} == {
+        *("ListFileShares", "DescribeNFSFileShares", "DescribeSMBFileShares", "RefreshCache")
+    }
+    assert all(role_may(aws, ROLE, f"storagegateway:{operation}", arn) for operation, arn in there)
+    assert not role_may(aws, ROLE, "storagegateway:RefreshCache", home.arn)
+
+
+def test_the_refresh_function_may_assume_the_role_that_it_was_given_and_no_other(aws: MiniStack) -> None:
+    for resource in (ROLE, f"{ROLE}2", ROLE.replace(OTHER, ACCOUNT)):
+        assert is_allowed(aws, REFRESH, "sts:AssumeRole", resource) == (resource == ROLE)
+
+
+@contextmanager
+def trust_in_another_function(aws: MiniStack) -> Iterator[None]:
+    trust(aws, FUNCTION_SESSION.replace("Action", "Another"))
+    try:
+        yield
+    finally:
+        trust(aws, FUNCTION_SESSION)
+
+
+def no_permission_to_assume(aws: MiniStack) -> AbstractContextManager[None]:
+    return without(aws, REFRESH, "sts:AssumeRole")
+
+
+@pytest.mark.parametrize(
+    ("denial", "reason"),
+    [
+        (no_permission_to_assume, "because no identity-based policy allows the sts:AssumeRole action"),
+        (trust_in_another_function, f"is not authorized to perform: sts:AssumeRole on resource: {ROLE}"),
+    ],
+    ids=["permission", "trust"],
+)
+def test_without_the_role_the_shares_at_home_are_refreshed_and_the_others_when_it_can_be_assumed(
+    aws: MiniStack, bucket: Bucket, denial: Callable[[MiniStack], AbstractContextManager[None]], reason: str
+) -> None:
+    home, other = bucket.share(), bucket.share(account=OTHER)
+    with denial(aws), setting(aws, REFRESH):
+        bucket.put("photos/a.jpg")
+        eventually(lambda: home.tree() == {"photos/a.jpg"})
+        eventually(lambda: waiting(bucket))
+        assert reason in waiting(bucket)[0]
+        assert other.tree() == set()
+    bucket.becomes_visible(home, other)
+    assert [bucket.refreshes(share) for share in (home, other)] == [1, 1]
+
+
+def waiting(bucket: Bucket) -> list[str]:
+    """Why the shares of the bucket in the other account wait, if they do."""
+    key = f"{bucket.name}/{REGION}:{OTHER}/"
+    return [item["Reason"]["S"] for item in bucket.items() if item["BucketName"]["S"] == key and "Reason" in item]
+
+
+def test_a_share_there_on_an_access_point_here_is_refreshed(bucket: Bucket, s3_control: Any) -> None:
+    point = s3_control.create_access_point(AccountId=ACCOUNT, Name=f"of-{bucket.name}", Bucket=bucket.name)
+    share = bucket.share("photos", account=OTHER, location_arn=f"{point['AccessPointArn']}/photos/")
+    bucket.put("photos/a.jpg")
+    bucket.becomes_visible(share)
+    assert bucket.refreshes(share) == 1
+    del bucket.gateway.shares[share.arn]
+
+
+def test_what_a_gateway_there_wrote_by_the_role_of_its_share_refreshes_every_other_share(
+    aws: MiniStack, bucket: Bucket
+) -> None:
+    roles = [f"of-{number}-{bucket.name}" for number in range(2)]
+    iam = aws.client("iam", OTHER)
+    ids = [iam.create_role(RoleName=role, AssumeRolePolicyDocument=TRUST)["Role"]["RoleId"] for role in roles]
+    writer, *others = *(bucket.share(account=OTHER, role=role) for role in roles), bucket.share()
+    bucket.put_by(ids[0], "photos/a.jpg")
+    eventually(lambda: all(share.tree() == {"photos/a.jpg"} for share in others))
+    eventually(bucket.is_settled)
+    assert bucket.refreshes(writer) == 0
+
+
+@pytest.mark.usefixtures("s3_control")
+def test_the_role_looks_up_the_access_points_of_its_account(aws: MiniStack, gateway: StorageGateway) -> None:
+    # The bucket is there too: an access point of another account than the bucket's is nothing the local AWS has.
+    aws.client("s3", OTHER).create_bucket(Bucket="bucket-there")
+    points = aws.client("s3control", OTHER)
+    point = points.create_access_point(AccountId=OTHER, Name="there", Bucket="bucket-there")
+    shares = [
+        gateway.add_share("bucket-there", account=OTHER, location_arn=location)
+        for location in (point["AccessPointArn"], point["Alias"])
+    ]
+    for share in shares:
+        share.list_objects = lambda _: ([], [])
+    queue = aws.client("sqs").get_queue_url(QueueName="S3EventAggregatorActionQueue")["QueueUrl"]
+    name = {"StringValue": "bucket-there", "DataType": "String"}
+    aws.client("sqs").send_message(QueueUrl=queue, MessageBody="{}", MessageAttributes={"bucket-name": name})
+    eventually(lambda: [refresh.share for refresh in gateway.refreshes[-2:]] == shares)
+    for share in shares:
+        del gateway.shares[share.arn]
