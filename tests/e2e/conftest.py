@@ -17,7 +17,8 @@ import pytest
 
 from local.completions import to_rule_targets
 from local.gateway import FileShare, StorageGateway
-from local.ministack import RESOLVER, ROOT, MiniStack, ministack
+from local.ministack import ACCOUNT, REGION, RESOLVER, ROOT, MiniStack, ministack
+from scripts import stack_files
 from tests.e2e.proxy import Proxy
 from tests.unit.conftest import s3_event, s3_record
 
@@ -240,6 +241,27 @@ def s3_control(aws: MiniStack, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(socket, "getaddrinfo", socket.getaddrinfo)  # to put it back at the end
     exec(RESOLVER, {})  # noqa: S102
     return aws.client("s3control")
+
+
+_operators: dict[str, dict[str, str]] = {}
+
+
+def operator(aws: MiniStack) -> dict[str, str]:
+    """The credentials of a user who may do what iam/operator.json says."""
+    if aws.endpoint_url not in _operators:
+        values = {"Partition": "aws", "Region": REGION, "Account": ACCOUNT, "NamePrefix": ""}
+        text = (ROOT / "iam" / "operator.json").read_text()
+        text = text.replace(":rule/", ":rule/default/")  # the local AWS has the bus in the ARN of every rule
+        policy = stack_files.render(text, values)
+        iam, name = aws.client("iam"), "operator"
+        iam.create_user(UserName=name)
+        iam.put_user_policy(UserName=name, PolicyName=name, PolicyDocument=json.dumps(policy))
+        key = iam.create_access_key(UserName=name)["AccessKey"]
+        _operators[aws.endpoint_url] = {
+            "AWS_ACCESS_KEY_ID": key["AccessKeyId"],
+            "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"],
+        }
+    return _operators[aws.endpoint_url]
 
 
 @pytest.fixture

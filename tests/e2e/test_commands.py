@@ -14,7 +14,7 @@ import pytest
 
 from local.gateway import StorageGateway
 from local.ministack import ROOT, MiniStack
-from tests.e2e.conftest import Bucket, eventually, run_script
+from tests.e2e.conftest import Bucket, eventually, operator, run_script
 
 METRICS = {"ChangesAbsorbed": 90, "WindowsOpened": 10, "RefreshesAccepted": 20, "SecondsUntilVisible": 42}
 
@@ -29,11 +29,9 @@ def attached(aws: MiniStack, gateway: StorageGateway, stack: Any) -> Iterator[Bu
     gateway.set_online("sgw-far", online=True)
 
 
-def operate(bucket: Bucket, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "operate", *arguments]
-    return subprocess.run(
-        command, cwd=ROOT, env=environment(bucket), capture_output=True, text=True, check=False, timeout=120
-    )
+def operate(bucket: Bucket, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    command, env = [sys.executable, "-m", "operate", *arguments], environment(bucket) | variables
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=120)
 
 
 def environment(bucket: Bucket) -> dict[str, str]:
@@ -41,6 +39,7 @@ def environment(bucket: Bucket) -> dict[str, str]:
         "AWS_ENDPOINT_URL_STORAGE_GATEWAY": bucket.gateway.endpoint_url,
         "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}",
         "COLUMNS": "140",
+        **operator(bucket.aws),
     }
 
 
@@ -114,6 +113,7 @@ def test_status_watched_in_a_terminal_looks_again_until_it_is_interrupted(attach
     terminal, end = pty.openpty()
     command = [sys.executable, "-m", "operate", "status.sh", "--watch"]
     with subprocess.Popen(command, cwd=ROOT, env=environment(attached), stdout=end, stderr=end) as watching:
+        os.close(end)  # so that reading ends, should it end by itself
         seen = b""
         while seen.count(b"Dead-letter queue") < 2:
             seen += os.read(terminal, 65_536)
@@ -122,7 +122,8 @@ def test_status_watched_in_a_terminal_looks_again_until_it_is_interrupted(attach
 
 
 def test_status_cannot_tell_of_a_stack_that_is_not_there(attached: Bucket) -> None:
-    done = operate(attached, "status.sh", "--name-prefix", "other-")
+    may_all = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+    done = operate(attached, "status.sh", "--name-prefix", "other-", **may_all)
     assert done.returncode == 2
     assert "no function other-S3StorageGatewayRefresh" in done.stderr
 

@@ -12,7 +12,7 @@ from event_aggregator.window import Windows
 from local.gateway import StorageGateway
 from local.ministack import ROOT, MiniStack
 from operate.stack import now_ms
-from tests.e2e.conftest import Bucket, eventually
+from tests.e2e.conftest import Bucket, eventually, operator
 
 Explain = Callable[..., tuple[int, dict[str, Any]]]
 
@@ -24,6 +24,7 @@ def run(aws: MiniStack, gateway: StorageGateway) -> Callable[..., "subprocess.Co
             [sys.executable, "-m", "operate", "explain.sh", "--bucket", bucket, "--key", key, *options],
             cwd=ROOT,
             env=aws.environment()
+            | operator(aws)
             | {"AWS_ENDPOINT_URL_STORAGE_GATEWAY": gateway.endpoint_url, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"},
             capture_output=True,
             text=True,

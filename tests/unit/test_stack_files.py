@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 VALUES = {
     "Partition": "aws-cn",
     "Region": "cn-north-1",
+    "NamePrefix": "",
     "Account": "123456789012",
     "Table": "dev-S3EventAggregator",
     "Queue": "dev-S3EventAggregatorActionQueue",
@@ -76,6 +77,13 @@ def test_only_actions_that_know_no_resource_are_allowed_on_every_one(path: Path)
         ],
         "access-points": [["s3:GetAccessPoint", "s3:ListAccessPoints"]],
         "sgw-refresh": ["storagegateway:ListFileShares"],
+        "operator": [
+            [
+                *("storagegateway:ListFileShares", "s3:GetAccessPoint", "s3:ListAccessPoints"),
+                *("lambda:ListEventSourceMappings", "logs:DescribeLogGroups"),
+                *("cloudwatch:DescribeAlarms", "cloudwatch:GetMetricData"),
+            ]
+        ],
     }
     assert wide == without_resource.get(path.stem, [])
     assert not any("*" in action for statement in statements for action in statement["Action"])
