@@ -13,10 +13,12 @@ import pytest
 
 from event_aggregator.request import LIFETIME_MS
 from local.ministack import MiniStack
-from tests.e2e.conftest import run_script, s3_may
+from tests.e2e.conftest import FUNCTIONS, run_script, s3_may
 from tests.e2e.proxy import Proxy
 
 BUCKET, PREFIX = "archive.example.com", "second-"
+AGGREGATOR, REFRESH = (f"{PREFIX}{function}" for function in FUNCTIONS)
+ROLES = tuple(f"{PREFIX}{name}" for name in ("S3EventAggregatorLambdaRole", "S3AggregatorActionLambdaRole"))
 CREATE = ("create-stack.sh", "--bucket", BUCKET, "--name-prefix", PREFIX)
 DELETE = ("delete-stack.sh", "--name-prefix", PREFIX, "--yes")
 
@@ -105,28 +107,26 @@ def house_rules(aws: MiniStack) -> tuple[str, ...]:
 
 
 def rules_in_force(aws: MiniStack) -> tuple[str, ...]:
-    """The same flags, by what is deployed; each thing they are about has the same."""
-    aggregator, refresh = f"{PREFIX}S3EventAggregator", f"{PREFIX}S3StorageGatewayRefresh"
+    """The same flags, by what is deployed; each thing they are about has the same. Of one that nothing has: none."""
     functions, sqs, logs, iam = (aws.client(name) for name in ("lambda", "sqs", "logs", "iam"))
-    table = aws.client("dynamodb").describe_table(TableName=aggregator)["Table"]
-    queues = [sqs.get_queue_url(QueueName=f"{aggregator}ActionQueue{end}")["QueueUrl"] for end in ("", "DeadLetter")]
+    table = aws.client("dynamodb").describe_table(TableName=AGGREGATOR)["Table"]
+    queues = [sqs.get_queue_url(QueueName=f"{AGGREGATOR}ActionQueue{end}")["QueueUrl"] for end in ("", "DeadLetter")]
     of_queues = [sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"] for url in queues]
-    of_functions = [functions.get_function_configuration(FunctionName=name) for name in (aggregator, refresh)]
+    of_functions = [functions.get_function_configuration(FunctionName=name) for name in (AGGREGATOR, REFRESH)]
     groups = [
         group
-        for name in (aggregator, refresh)
+        for name in (AGGREGATOR, REFRESH)
         for group in logs.describe_log_groups(logGroupNamePrefix=f"/aws/lambda/{name}")["logGroups"]
     ]
-    roles = [
-        iam.get_role(RoleName=f"{PREFIX}{name}")["Role"]
-        for name in ("S3EventAggregatorLambdaRole", "S3AggregatorActionLambdaRole")
-    ]
+    roles = [iam.get_role(RoleName=name)["Role"] for name in ROLES]
+    of_table = table["SSEDescription"]
     keys = {
-        table["SSEDescription"]["KMSMasterKeyArn"],
-        *(of["KmsMasterKeyId"] for of in of_queues),
-        *(of["KMSKeyArn"] for of in of_functions),
-        *(group["kmsKeyId"] for group in groups),
+        of_table["KMSMasterKeyArn"] if of_table["Status"] == "ENABLED" else "none",
+        *(of.get("KmsMasterKeyId") or "none" for of in of_queues),
+        *(of.get("KMSKeyArn") or "none" for of in of_functions),
+        *(group.get("kmsKeyId", "none") for group in groups),
     }
+    assert {of["SqsManagedSseEnabled"] for of in of_queues} == {"true" if keys == {"none"} else "false"}
     tags = [
         aws.client("dynamodb").list_tags_of_resource(ResourceArn=table["TableArn"])["Tags"],
         *(as_list(sqs.list_queue_tags(QueueUrl=url)["Tags"]) for url in queues),
@@ -135,27 +135,27 @@ def rules_in_force(aws: MiniStack) -> tuple[str, ...]:
         *(iam.list_role_tags(RoleName=role["RoleName"])["Tags"] for role in roles),
         *(
             aws.client("events").list_tags_for_resource(ResourceARN=rule["Arn"])["Tags"]
-            for rule in aws.client("events").list_rules(NamePrefix=aggregator)["Rules"]
+            for rule in aws.client("events").list_rules(NamePrefix=AGGREGATOR)["Rules"]
         ),
         *(
             aws.client("cloudwatch").list_tags_for_resource(ResourceARN=alarm["AlarmArn"])["Tags"]
-            for alarm in aws.client("cloudwatch").describe_alarms(AlarmNamePrefix=aggregator)["MetricAlarms"]
+            for alarm in aws.client("cloudwatch").describe_alarms(AlarmNamePrefix=AGGREGATOR)["MetricAlarms"]
         ),
         *(
             as_list(functions.list_tags(Resource=mapping["EventSourceMappingArn"])["Tags"])
-            for mapping in functions.list_event_source_mappings(FunctionName=refresh)["EventSourceMappings"]
+            for mapping in functions.list_event_source_mappings(FunctionName=REFRESH)["EventSourceMappings"]
         ),
     ]
     assert [tag for tag in tags if tag != tags[0]] == []
-    [boundary] = {role["PermissionsBoundary"]["PermissionsBoundaryArn"] for role in roles}
+    [boundary] = {role.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", "none") for role in roles}
     [key] = keys
     [tag] = tags[0]
     network = of_functions[1]["VpcConfig"]
     assert not of_functions[0].get("VpcConfig", {}).get("SubnetIds")
+    in_groups = ("--security-group-ids", ",".join(network["SecurityGroupIds"])) if network["SecurityGroupIds"] else ()
     return (
         *("--permissions-boundary", boundary, "--tag", f"{tag['Key']}={tag['Value']}", "--kms-key", key),
-        *("--subnet-ids", ",".join(network["SubnetIds"])),
-        *("--security-group-ids", ",".join(network["SecurityGroupIds"])),
+        *("--subnet-ids", ",".join(network["SubnetIds"]) or "none", *in_groups),
     )
 
 
@@ -195,6 +195,15 @@ def test_a_stack_survives_being_killed_half_way_and_leaves_nothing_when_it_is_de
     assert all(line.startswith("keep") for line in again.split("\n\n")[0].splitlines()[1:]), again
     assert everything(aws) == complete
     assert rules_in_force(aws) == house_rules, "without their flags they stay"
+
+    for name in (AGGREGATOR, REFRESH):  # nor DisassociateKmsKey, which takes it away: they are made again without it
+        aws.client("logs").delete_log_group(logGroupName=f"/aws/lambda/{name}")
+    none = ("--permissions-boundary", "none", "--tag", "team=storage", "--kms-key", "none", "--subnet-ids", "none")
+    taken = run_script(aws, *CREATE, *none)
+    assert "keep    permission to use arn:aws:kms:" in taken, "of which messages may still be encrypted"
+    again = run_script(aws, *CREATE)
+    assert all(line.startswith("keep") for line in again.split("\n\n")[0].splitlines()[1:]), again
+    assert rules_in_force(aws) == none, "without their flags they stay away"
 
     assert kill_after(9, *DELETE), "it made fewer than 9 calls"
     with Proxy(aws.endpoint_url) as proxy:
