@@ -39,7 +39,7 @@ def parameter_of(variable: str) -> str:
     return "".join(word.capitalize() for word in variable.split("_"))
 
 
-def resolved(value: Any, values: dict[str, Any]) -> Any:  # noqa: PLR0911 - a return a function of CloudFormation's
+def resolved(value: Any, values: dict[str, Any]) -> Any:  # noqa: PLR0911, PLR0912 - a return for each function
     """The value with CloudFormation's functions carried out; `values` are those of parameters."""
     if isinstance(value, list):
         return [inner for inner in (resolved(inner, values) for inner in value) if inner is not None]
@@ -62,6 +62,8 @@ def resolved(value: Any, values: dict[str, Any]) -> Any:  # noqa: PLR0911 - a re
             return not resolved(condition, values)
         case "Fn::Equals", [one, other]:
             return resolved(one, values) == resolved(other, values)
+        case "Fn::EachMemberEquals", [texts, text]:
+            return all(member == text for member in resolved(texts, values))
         case "Fn::Select", [index, texts]:
             return resolved(texts, values)[index]
         case "Fn::Join", [between, texts]:
@@ -73,12 +75,17 @@ def substituted(text: str, values: dict[str, Any]) -> str:
     return re.sub(r"\$\{([\w:]+)\}", lambda found: str(values[found[1]]), text)
 
 
-def resources(kind: str, **given: Any) -> list[dict[str, Any]]:
-    """The properties of each resource of this kind, with these parameters, and the others at their defaults."""
+def with_defaults(given: dict[str, Any]) -> dict[str, Any]:
+    """These parameters, and the others at their defaults."""
     values = {name: parameter["Default"] for name, parameter in PARAMETERS.items()}
     lists = {name for name, parameter in PARAMETERS.items() if parameter["Type"] == "CommaDelimitedList"}
     values |= {name: [""] for name in lists} | {"NamePrefix": "dev-"} | given
-    values |= {"AWS::Partition": "aws", "AWS::Region": "us-east-1", "AWS::AccountId": "123456789012"}
+    return values | {"AWS::Partition": "aws", "AWS::Region": "us-east-1", "AWS::AccountId": "123456789012"}
+
+
+def resources(kind: str, **given: Any) -> list[dict[str, Any]]:
+    """The properties of each resource of this kind, with these parameters, and the others at their defaults."""
+    values = with_defaults(given)
     return [
         resolved(resource["Properties"], values)
         for resource in TEMPLATE["Resources"].values()
@@ -138,6 +145,29 @@ def test_the_functions_know_a_parameters_default_as_theirs_and_take_its_limits_a
     for beyond in ["NOTHING_SUCH"] if "AllowedValues" in parameter else [limits[0] - 1, limits[1] + 1]:
         with pytest.raises(SettingError):
             read(beyond)
+
+
+@pytest.mark.parametrize(
+    ("given", "refusals"),
+    [
+        ({}, []),
+        ({"SubnetIds": ["subnet-1a", "subnet-2b"], "SecurityGroupIds": ["sg-3c"]}, []),
+        ({"SubnetIds": ["subnet-1a"]}, ["SubnetIds needs SecurityGroupIds: give both, or neither."]),
+        ({"SecurityGroupIds": ["sg-3c"]}, ["SecurityGroupIds needs SubnetIds: give both, or neither."]),
+        ({"SubnetIds": [], "SecurityGroupIds": []}, []),  # as an empty value may be read, too
+    ],
+)
+def test_subnets_without_security_groups_are_refused_and_the_other_way_round(
+    given: dict[str, list[str]], refusals: list[str]
+) -> None:
+    values = with_defaults(given)
+    assert [
+        assertion["AssertDescription"]
+        for rule in TEMPLATE["Rules"].values()
+        if resolved(rule["RuleCondition"], values)
+        for assertion in rule["Assertions"]
+        if not resolved(assertion["Assert"], values)
+    ] == refusals
 
 
 # Terraform
