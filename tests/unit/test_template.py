@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import hcl2
 import pytest
 import yaml
 
@@ -172,23 +173,63 @@ def test_subnets_without_security_groups_are_refused_and_the_other_way_round(
 
 # Terraform
 
+TYPES = {"String": "string", "Number": "number", "CommaDelimitedList": "${list(string)}"}
+OF_MODULE_ALONE = {"stack_name", "template_url", "tags"}
 
-def test_the_terraform_module_has_every_parameter_as_a_variable_with_the_same_default_and_passes_it_on() -> None:
-    module = ROOT / "examples/terraform"
-    block = r'^variable "(\w+)" \{\n  type        = \S+\n  default     = (.*)\n  description = (.*)\n\}$'
-    variables = re.findall(block, (module / "variables.tf").read_text(), re.MULTILINE)
-    declared = {name: (json.loads(default), json.loads(text)) for name, default, text in variables}
-    passed = re.findall(r"^    (\w+) += (.*)$", (module / "main.tf").read_text(), re.MULTILINE)
 
-    of_module = {"stack_name", "tags"}
-    expected, forms = {}, {}
-    for name, parameter in PARAMETERS.items():
-        variable = re.sub("(?<!^)(?=[A-Z])", "_", name).lower()
-        is_list = parameter["Type"] == "CommaDelimitedList"
-        expected[variable] = ([] if is_list else parameter["Default"], parameter["Description"])
-        forms[name] = f'join(",", var.{variable})' if is_list else f"var.{variable}"
-    assert {name: found for name, found in declared.items() if name not in of_module} == expected
-    assert {name: form for name, form in passed if name in PARAMETERS} == forms
+def variable_of(parameter: str) -> str:
+    """NamePrefix: name_prefix."""
+    return re.sub("(?<!^)(?=[A-Z])", "_", parameter).lower()
+
+
+@pytest.fixture(scope="module")
+def module() -> dict[str, dict[str, Any]]:
+    """The blocks of the module by kind and name, as HCL's grammar reads them; an expression is in ${}."""
+    blocks: dict[str, dict[str, Any]] = {}
+    options = hcl2.SerializationOptions(with_comments=False, explicit_blocks=False, strip_string_quotes=True)
+    for file in (ROOT / "examples/terraform").glob("*.tf"):
+        for kind, found in hcl2.loads(file.read_text(), serialization_options=options).items():
+            for block in found:
+                assert not blocks.get(kind, {}).keys() & block.keys(), "two of one name"
+                blocks[kind] = blocks.get(kind, {}) | block
+    return blocks
+
+
+def test_the_terraform_module_has_every_parameter_as_a_variable_of_its_type_and_default_and_no_other(
+    module: dict[str, Any],
+) -> None:
+    expected = {
+        variable_of(name): {
+            "type": TYPES[parameter["Type"]],
+            "default": [] if parameter["Type"] == "CommaDelimitedList" else parameter["Default"],
+            "description": parameter["Description"],
+        }
+        for name, parameter in PARAMETERS.items()
+    }
+    assert {name: block for name, block in module["variable"].items() if name not in OF_MODULE_ALONE} == expected
+
+
+def test_the_terraform_module_passes_every_variable_on_to_its_parameter(module: dict[str, Any]) -> None:
+    stack = module["resource"]["aws_cloudformation_stack"]["this"]
+    assert stack["parameters"] == {
+        name: f'${{join(",", var.{variable_of(name)})}}'
+        if parameter["Type"] == "CommaDelimitedList"
+        else f"${{var.{variable_of(name)}}}"
+        for name, parameter in PARAMETERS.items()
+    }
+    assert {f"${{var.{name}}}" for name in OF_MODULE_ALONE} == {
+        stack[argument] for argument in ("name", "template_url", "tags")
+    }
+
+
+def test_what_the_terraform_module_refers_to_is_there(module: dict[str, Any]) -> None:
+    expressions = re.findall(r"\$\{.*?\}", json.dumps({kind: module[kind] for kind in ("resource", "output")}))
+    text = " ".join(expressions)
+    assert set(re.findall(r"\bvar\.(\w+)", text)) == module["variable"].keys()
+    assert set(re.findall(r"\baws_\w+\.\w+", text)) == {
+        f"{kind}.{name}" for kind, made in module["resource"].items() for name in made
+    }
+    assert set(re.findall(r'\boutputs\[\\"(\w+)', text)) == TEMPLATE["Outputs"].keys()
 
 
 # Resources
