@@ -562,6 +562,7 @@ def test_the_refresh_function_stays_in_its_subnets(checkout: Checkout) -> None:
     assert ["VpcConfig" in json.loads(function) for function in configurations] == [False, False], "as they were"
     _, of_refresh = run.told("iam put-role-policy", "--policy-document")
     assert "ec2:CreateNetworkInterface" in actions(of_refresh)
+    assert "permission to give network interfaces back" not in run.output
 
 
 def test_subnets_need_security_groups(checkout: Checkout) -> None:
