@@ -30,18 +30,20 @@
 #   --log-level L                     DEBUG, INFO, WARNING or ERROR (default: INFO)
 #   --log-retention-days N            how long the functions' logs are kept, as CloudWatch allows (default: 30)
 #   --alarm-topic-arn ARN             an SNS topic that is told of alarms and of their end, or none (default: none)
-#   --permissions-boundary ARN        a policy that bounds what both roles may do
+#   --permissions-boundary ARN        a policy that bounds what both roles may do, or none (default: none)
 #   --tag K=V                         on everything that takes tags, repeatable; other tags stay
 #   --kms-key ARN                     the key for the table, the queues, the logs and the functions' settings, which must
-#                                     allow that: docs/house-rules.md
+#                                     allow that: docs/house-rules.md; none: AWS's own (default: none)
 #   --subnet-ids A,B                  where the refresh function runs, if it must reach Storage Gateway in a VPC; with
-#   --security-group-ids C,D          these. DynamoDB and SQS must be reachable from there too
+#   --security-group-ids C,D          these. DynamoDB and SQS must be reachable from there too. --subnet-ids none, alone:
+#                                     in no VPC (default: none)
 #   --name-prefix P                   goes before every name, so that an account can hold several stacks
 #   --dry-run                         says what would be created or changed, and changes nothing
 #   --help                            prints this
 #
 # The flags about a bucket's events are for the buckets named, or for all of the stack if none is.
-# If AWS_ENDPOINT_URL_STORAGE_GATEWAY is set (a VPC endpoint), the refresh function calls Storage Gateway there.
+# If AWS_ENDPOINT_URL_STORAGE_GATEWAY is set (a VPC endpoint), the refresh function calls Storage Gateway there, now and
+# later; if it is set to nothing, no more.
 # Needs: the AWS CLI (1.34.1, 2.18.0, or later) with credentials, python3 (3.11 or later) with pip.
 
 # shellcheck source=scripts/buckets.sh
@@ -56,11 +58,14 @@ gateway_roles=""
 a_role='arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9+=.@_/-]+'
 retention=""
 topic="" # the one given now, or none
-boundary="" # the one given now, or else the one in force on a role
-kms_key=""  # the same, of the functions
+boundary="" # the one given now, or none, or else the one in force on a role
+kms_key=""  # the one given now, or else the one in force on a function
+no_key=""   # whether none was given now
+keys=""     # those that the roles may use: this one, and earlier ones while something may need them
 tags=()     # those given now
-subnets=""  # those given now, or else those in force on the refresh function
+subnets=""  # those given now, or none
 security_groups=""
+network="" # whether the refresh function has network interfaces, or has left some behind
 installed=false # a function at least
 
 main() {
@@ -75,12 +80,13 @@ main() {
   echo "Account $account, region $region"
 
   if ! $dry_run || $installed; then make_zip; fi # without functions there is nothing to compare with
-  ensure_table
-  ensure_queues
-  ensure_role "$aggregator_role" "$aggregator" dynamo-writer sqs-writer log-writer ${kms_key:+kms}
+  look_at_what_is_left_behind
+  ensure_role "$aggregator_role" "$aggregator" dynamo-writer sqs-writer log-writer ${keys:+kms}
   ensure_role "$refresh_role" "$refresh" \
     dynamo-writer dynamo-read-delete sqs-writer sqs-reader sgw-refresh access-points share-roles log-writer \
-    ${gateway_roles:+assume-gateway-roles} ${kms_key:+kms} ${subnets:+vpc}
+    ${gateway_roles:+assume-gateway-roles} ${keys:+kms} ${network:+vpc}
+  ensure_table # these have a key only after the roles may use it
+  ensure_queues
   ensure_log_group "$aggregator"
   ensure_log_group "$refresh"
   ensure_refresh_function # who reads requests before who writes them
@@ -132,8 +138,8 @@ read_flags() {
       topic=$2
       ;;
     --permissions-boundary)
-      [[ $2 =~ ^arn:[a-z-]+:iam::([0-9]{12}|aws):policy/[A-Za-z0-9/+=,.@_-]+$ ]] ||
-        fail "$1 $2: it must be like arn:aws:iam::ACCOUNT:policy/NAME."
+      [[ $2 =~ ^(none|arn:[a-z-]+:iam::([0-9]{12}|aws):policy/[A-Za-z0-9/+=,.@_-]+)$ ]] ||
+        fail "$1 $2: it must be none, or like arn:aws:iam::ACCOUNT:policy/NAME."
       boundary=$2
       ;;
     --tag)
@@ -141,12 +147,13 @@ read_flags() {
       tags+=("$2")
       ;;
     --kms-key)
-      [[ $2 =~ ^arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$ ]] ||
-        fail "$1 $2: it must be like arn:aws:kms:REGION:ACCOUNT:key/ID (no alias)."
+      [[ $2 =~ ^(none|arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+)$ ]] ||
+        fail "$1 $2: it must be none, or like arn:aws:kms:REGION:ACCOUNT:key/ID (no alias)."
       kms_key=$2
       ;;
     --subnet-ids)
-      [[ $2 =~ ^subnet-[0-9a-f]+(,subnet-[0-9a-f]+)*$ ]] || fail "$1 $2: it must be like subnet-1a2b,subnet-3c4d."
+      [[ $2 =~ ^(none|subnet-[0-9a-f]+(,subnet-[0-9a-f]+)*)$ ]] ||
+        fail "$1 $2: it must be none, or like subnet-1a2b,subnet-3c4d."
       subnets=$2
       ;;
     --security-group-ids)
@@ -158,7 +165,11 @@ read_flags() {
     esac
     shift 2
   done
-  [[ ${subnets:+x} == "${security_groups:+x}" ]] || fail "Give --subnet-ids and --security-group-ids together."
+  if [[ $subnets == none ]]; then
+    [[ -z $security_groups ]] || fail "Give --security-group-ids with subnets: --subnet-ids none is alone."
+  else
+    [[ ${subnets:+x} == "${security_groups:+x}" ]] || fail "Give --subnet-ids and --security-group-ids together."
+  fi
   if ((${#tags[@]})); then
     tagged=true
     files tags-map "${tags[@]}" >"$tmp/tags-map"
@@ -202,7 +213,7 @@ look_at_functions() { # into files of their names
     mv "$tmp/answer" "$tmp/$function"
   done
   kms_key=${kms_key:-$(files kms-key "$tmp/$aggregator" "$tmp/$refresh")}
-  subnets=${subnets:-$(files subnets "$tmp/$refresh")}
+  if [[ $kms_key == none ]]; then no_key=true kms_key=""; fi
   $installed || [[ -n $buckets ]] || fail "Which bucket? Give --bucket NAME. See --help."
 }
 
@@ -223,6 +234,24 @@ call_about() { # function, the call
   shift
   : >"$tmp/answer"
   [[ ! -s $tmp/$function ]] || call lambda "$@" --function-name "$function" || true
+}
+
+# A role may use an earlier key, and Lambda deletes network interfaces with it, for a while after they were taken away.
+# That they were there is told by its policy in force.
+look_at_what_is_left_behind() {
+  : >"$tmp/answer"
+  if $installed; then call iam get-role-policy --role-name "$refresh_role" --policy-name "$role_policy" || true; fi
+  mv "$tmp/answer" "$tmp/in-force"
+  : >"$tmp/answer"
+  if grep -q kms:Decrypt "$tmp/in-force" && call sqs get-queue-url --queue-name "$queue" --query QueueUrl --output text; then
+    call sqs get-queue-attributes --queue-url "$(<"$tmp/answer")" --attribute-names All --query Attributes || true
+  fi
+  keys=$(files keys "$kms_key" "$tmp/$aggregator" "$tmp/$refresh" "$tmp/in-force" "$tmp/answer")
+  network=$(files network "$subnets" "$tmp/$refresh" "$tmp/in-force")
+  local earlier=${keys#"$kms_key"}
+  [[ -z $earlier ]] ||
+    step keep "permission to use ${earlier#,}, for messages sent with it. Run this again when the queue is empty"
+  [[ $network != left ]] || step keep "permission to give network interfaces back. Run this again in two hours"
 }
 
 # Waits while the answer says that the thing is still in the making.
@@ -260,6 +289,9 @@ ensure_table() {
   elif [[ -n $kms_key ]] && differs "$tmp/answer" "$tmp/encrypted"; then
     write change "table $table: encrypted with $kms_key" \
       dynamodb update-table --table-name "$table" --sse-specification "$encryption"
+  elif [[ -n $no_key ]] && grep -q '"Status": "ENABLED"' "$tmp/answer"; then # of SSEDescription, which alone has one
+    write change "table $table: encrypted with a key that AWS owns" \
+      dynamodb update-table --table-name "$table" --sse-specification Enabled=false
   else
     step keep "table $table"
   fi
@@ -271,6 +303,7 @@ ensure_table() {
 ensure_queues() {
   local encryption='"SqsManagedSseEnabled": "true"'
   if [[ -n $kms_key ]]; then encryption="\"SqsManagedSseEnabled\": \"false\", \"KmsMasterKeyId\": \"$kms_key\""; fi
+  if [[ -n $no_key ]]; then encryption="$encryption, \"KmsMasterKeyId\": \"\""; fi
   ensure_queue "$dead_letter_queue" <<<"{\"MessageRetentionPeriod\": \"1209600\", $encryption}"
   ensure_queue "$queue" <<JSON
 {
@@ -301,16 +334,17 @@ ensure_queue() { # name; its attributes on standard input. Leaves $queue_url.
       step keep "queue $1"
     fi
   else
+    files filled "$tmp/desired" >"$tmp/attributes"
     write create "queue $1 (messages are kept for 14 days, encrypted ${kms_key:+with }${kms_key:-by SQS})" \
-      sqs create-queue --queue-name "$1" --attributes "file://$tmp/desired" --query QueueUrl --output text \
+      sqs create-queue --queue-name "$1" --attributes "file://$tmp/attributes" --query QueueUrl --output text \
       ${tagged:+--tags "file://$tmp/tags-map"}
     queue_url=$(<"$tmp/answer")
   fi
 }
 
 ensure_role() { # role, its function, the policies of iam/ that are its own, without .json
-  local role=$1 values file paths=()
-  values="$(policy_values) Function=$2 KmsKey=$kms_key"
+  local role=$1 values file paths=() bound=${boundary#none}
+  values="$(policy_values) Function=$2 KmsKey=$keys"
   shift 2
   cat >"$tmp/trust" <<<"{\"AssumeRolePolicyDocument\": $(<"$root/iam/lambda-trust.json")}"
   for file in "$@"; do paths+=("$root/iam/$file.json"); done
@@ -319,7 +353,7 @@ ensure_role() { # role, its function, the policies of iam/ that are its own, wit
   if ! call iam get-role --role-name "$role" --query Role; then
     write create "role $role" \
       iam create-role --role-name "$role" --assume-role-policy-document "file://$root/iam/lambda-trust.json" \
-      ${boundary:+--permissions-boundary "$boundary"} ${tagged:+--tags "file://$tmp/tags-list"}
+      ${bound:+--permissions-boundary "$bound"} ${tagged:+--tags "file://$tmp/tags-list"}
     : >"$tmp/answer" # it has no policy yet
   else
     cp "$tmp/answer" "$tmp/role"
@@ -343,7 +377,10 @@ ensure_boundary() { # role
   local in_force
   in_force=$(files boundary "$tmp/role")
   boundary=${boundary:-$in_force}
-  if [[ $boundary != "$in_force" ]]; then
+  if [[ ${boundary#none} == "$in_force" ]]; then return; fi
+  if [[ $boundary == none ]]; then
+    write delete "its permissions boundary $in_force" iam delete-role-permissions-boundary --role-name "$1"
+  else
     write set "its permissions boundary $boundary" \
       iam put-role-permissions-boundary --role-name "$1" --permissions-boundary "$boundary"
   fi
@@ -359,6 +396,9 @@ ensure_log_group() { # function
   elif [[ -n $kms_key ]] && differs "$tmp/group" /dev/stdin <<<"{\"kmsKeyId\": \"$kms_key\"}"; then
     write set "log group $group: encrypted with $kms_key" \
       logs associate-kms-key --log-group-name "$group" --kms-key-id "$kms_key"
+  elif [[ -n $no_key ]] && grep -q kmsKeyId "$tmp/group"; then
+    write set "log group $group: encrypted by CloudWatch Logs" \
+      logs disassociate-kms-key --log-group-name "$group"
   fi
   local days=$retention
   grep -q retentionInDays "$tmp/group" || days=${retention:-30}
@@ -380,14 +420,17 @@ ensure_refresh_function() {
 
 ensure_function() { # function, role, module, timeout, the other function
   local function=$1 given=$settings
-  if [[ $function == "$refresh" && -n ${AWS_ENDPOINT_URL_STORAGE_GATEWAY:-} ]]; then
+  if [[ $function == "$refresh" && -n ${AWS_ENDPOINT_URL_STORAGE_GATEWAY+given} ]]; then
     given="$given AWS_ENDPOINT_URL_STORAGE_GATEWAY=$AWS_ENDPOINT_URL_STORAGE_GATEWAY"
   fi
   local more=""
   if [[ -n $kms_key ]]; then more=", \"KMSKeyArn\": \"$kms_key\""; fi
+  if [[ -n $no_key && -s $tmp/$function ]]; then more=', "KMSKeyArn": ""'; fi
   if [[ $function == "$refresh" && -n $security_groups ]]; then
     more="$more, \"VpcConfig\": {\"SubnetIds\": [\"${subnets//,/\",\"}\"],"
     more="$more \"SecurityGroupIds\": [\"${security_groups//,/\",\"}\"]}"
+  elif [[ $function == "$refresh" && $subnets == none && -s $tmp/$function ]]; then
+    more="$more, \"VpcConfig\": {\"SubnetIds\": [], \"SecurityGroupIds\": []}"
   fi
   files function /dev/stdin "$tmp/$function" "$tmp/$5" "$given" "$defaults" >"$tmp/desired" <<JSON
 {

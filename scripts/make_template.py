@@ -67,6 +67,10 @@ def template() -> Json:
         "Description": "Refreshes the file shares of an S3 File Gateway once for any number of S3 events.",
         "Metadata": {"cfn-lint": {"config": {"ignore_checks": ["W3002"]}}},  # it is for `package`, and says so
         "Parameters": _parameters(),
+        "Rules": {
+            "SubnetsNeedSecurityGroups": _needs("SubnetIds", "SecurityGroupIds"),
+            "SecurityGroupsNeedSubnets": _needs("SecurityGroupIds", "SubnetIds"),
+        },
         "Conditions": {
             "HasPrefix": {"Fn::Not": [{"Fn::Equals": [{"Ref": "NamePrefix"}, ""]}]},
             "HasTopic": {"Fn::Not": [{"Fn::Equals": [{"Ref": "AlarmTopicArn"}, ""]}]},
@@ -201,10 +205,10 @@ def _functions() -> Json:
         *("dynamo-writer", "dynamo-read-delete", "sqs-writer", "sqs-reader"),
         *("sgw-refresh", "access-points", "share-roles", "log-writer"),
     ]
-    optional = {"HasRoles": "assume-gateway-roles", "IsInSubnets": "vpc"}
+    optional = {"HasRoles": "assume-gateway-roles", "HasKey": "kms", "IsInSubnets": "vpc"}
     network = {"SubnetIds": {"Ref": "SubnetIds"}, "SecurityGroupIds": {"Ref": "SecurityGroupIds"}}
     return {
-        "AggregatorRole": _role("S3EventAggregatorLambdaRole", "Aggregator", aggregator),
+        "AggregatorRole": _role("S3EventAggregatorLambdaRole", "Aggregator", aggregator, {"HasKey": "kms"}),
         "RefreshRole": _role("S3AggregatorActionLambdaRole", "Refresh", refresh, optional),
         "AggregatorLogs": _log_group("Aggregator"),
         "RefreshLogs": _log_group("Refresh"),
@@ -230,11 +234,11 @@ def _functions() -> Json:
     }
 
 
-def _role(name: str, function: str, policies: Iterable[str], optional: Mapping[str, str] | None = None) -> Json:
+def _role(name: str, function: str, policies: Iterable[str], optional: Mapping[str, str]) -> Json:
     """`optional`: a policy of iam/ by the condition on which it is needed."""
     document = _policy(policies, function)
     document["Statement"] = [_in_regions(statement) for statement in document["Statement"]]
-    for condition, file in {"HasKey": "kms", **(optional or {})}.items():
+    for condition, file in optional.items():
         [statement] = _policy([file], function)["Statement"]
         document["Statement"].append(_if(condition, statement))
     trust = json.loads((ROOT / "iam" / "lambda-trust.json").read_text())
@@ -384,6 +388,15 @@ def _if(condition: str, value: Any) -> Json:
 def _is_given(parameter: str) -> Json:
     """Whether a list is given: the default is one with an empty text."""
     return {"Fn::Not": [{"Fn::Equals": [{"Fn::Select": [0, {"Ref": parameter}]}, ""]}]}
+
+
+def _needs(parameter: str, other: str) -> Json:
+    """A rule that refuses the one list without the other."""
+    is_given, other_is_given = (
+        {"Fn::Not": [{"Fn::EachMemberEquals": [{"Ref": name}, ""]}]} for name in (parameter, other)
+    )
+    refusal = f"{parameter} needs {other}: give both, or neither."
+    return {"RuleCondition": is_given, "Assertions": [{"Assert": other_is_given, "AssertDescription": refusal}]}
 
 
 def _name(placeholder: str) -> Json:

@@ -8,7 +8,9 @@ import hashlib
 import json
 import re
 import sys
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -21,6 +23,14 @@ LEVELS_OF_2018 = {"WARN": "WARNING", "FATAL": "CRITICAL", "NOTSET": "DEBUG"}
 
 # A value of so many characters is not told in a message.
 SHORT = 100
+
+# How long SQS may take to make a change known everywhere (a minute), and then to count its messages right (another);
+# and how long it keeps one.
+SQS_SETTLES_SECONDS = 300
+SQS_RETENTION_SECONDS = 1209600
+
+# How long Lambda may take to give back the network interfaces of a function that left its subnets (45 minutes).
+INTERFACES_REMAIN_SECONDS = 7200
 
 # The bucket notifications that go to one target each, and the name of that target in them.
 NOTIFICATION_LISTS = {
@@ -68,7 +78,7 @@ def changes(current: Any, desired: Json) -> Iterator[str]:
     """What applying the desired settings would change, in words. What they do not name is not looked at.
 
     SQS keeps its redrive policy as JSON in a string, with spaces and key order of its own: such strings are compared
-    by what they say.
+    by what they say. What shall be empty may as well be missing.
     """
     for name, want in desired.items():
         have = current.get(name)
@@ -76,7 +86,7 @@ def changes(current: Any, desired: Json) -> Iterator[str]:
             yield from changes(have or {}, want)
         elif not _is(have, want):
             short = not isinstance(want, list) and not str(want).startswith("{") and len(str(want)) < SHORT
-            yield f"{name} {'none' if have is None else have} -> {want}" if short else name
+            yield f"{name} {'none' if have is None else have} -> {'none' if want == '' else want}" if short else name
 
 
 def _is(have: Any, want: Any) -> bool:
@@ -85,7 +95,7 @@ def _is(have: Any, want: Any) -> bool:
         return all(map(_is, have, want))
     if isinstance(want, dict) and isinstance(have, dict):
         return not any(changes(have, want))
-    return bool(_decoded(have) == _decoded(want))
+    return bool(_decoded(have) == _decoded(want)) or (have is None and want in ("", []))
 
 
 def _decoded(value: Any) -> Any:
@@ -166,6 +176,41 @@ def kms_key(aggregator: Json, refresh: Json) -> str:
     """The key with which the functions' settings, and so all of the stack, are encrypted; empty: none of the user's."""
     key: str = aggregator.get("KMSKeyArn") or refresh.get("KMSKeyArn") or ""
     return key
+
+
+def usable_keys(wanted: str, functions: Iterable[Json], policy: Json, queue: Json, now: float) -> list[str]:
+    """The keys that the roles may use: the stack's, and earlier ones for as long as something may need them.
+
+    The functions' settings need theirs until they have another, and a message is received with the key that it was
+    sent with: so an earlier key stays in the policy until the queue shows empty after it was changed, or for as long as
+    it keeps a message.
+    """
+    of_functions = [function.get("KMSKeyArn", "") for function in functions]
+    counts = [int(value) for name, value in queue.items() if name.startswith("ApproximateNumberOfMessages")]
+    age = now - int(queue.get("LastModifiedTimestamp", 0))
+    shows_empty = age > SQS_SETTLES_SECONDS and not any(counts)
+    of_messages = [] if shows_empty or age > SQS_RETENTION_SECONDS else _resources(policy, "kms:Decrypt")
+    return list(dict.fromkeys(filter(None, [wanted, *of_functions, *of_messages])))
+
+
+def network(wanted: str, refresh: Json, policy: Json, now: float) -> str:
+    """What the refresh function has network interfaces for: "subnets", wanted now ("none": not) or before; or nothing.
+
+    Or "left": Lambda, which deletes them with the function's role, may not have done that yet.
+    """
+    is_in_subnets = bool(refresh.get("VpcConfig", {}).get("SubnetIds"))
+    if wanted not in {"", "none"} or (is_in_subnets and not wanted):
+        return "subnets"
+    age = now - datetime.fromisoformat(refresh.get("LastModified", "1970-01-01T00:00Z")).timestamp()
+    may_remain = _resources(policy, "ec2:DeleteNetworkInterface") and age < INTERFACES_REMAIN_SECONDS
+    return "left" if is_in_subnets or may_remain else ""
+
+
+def _resources(role_policy: Json, action: str) -> list[str]:
+    """What a role's policy allows this action on."""
+    statements = role_policy.get("PolicyDocument", {}).get("Statement", [])
+    found = [statement["Resource"] for statement in statements if action in statement["Action"]]
+    return [resource for one in found for resource in ([one] if isinstance(one, str) else one)]
 
 
 def missing_tags(found: Json, wanted: Mapping[str, str]) -> Iterator[str]:
@@ -461,8 +506,11 @@ def main(command: str, *arguments: str) -> None:  # noqa: PLR0912, PLR0915 - a b
             print(json.dumps(json.dumps(render(Path(file).read_text(), _pairs(values)))))
         case "kms-key", [aggregator, refresh]:
             print(kms_key(_read(aggregator), _read(refresh)))
-        case "subnets", [configuration]:
-            print(",".join(_read(configuration).get("VpcConfig", {}).get("SubnetIds", [])))
+        case "keys", [wanted, aggregator, refresh, policy, queue]:
+            functions = [_read(aggregator), _read(refresh)]
+            print(",".join(usable_keys(wanted, functions, _read(policy), _read(queue), time.time())))
+        case "network", [wanted, refresh, policy]:
+            print(network(wanted, _read(refresh), _read(policy), time.time()))
         case "boundary", [role]:
             print(_read(role).get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", ""))
         case "tags-map", given:
@@ -472,6 +520,8 @@ def main(command: str, *arguments: str) -> None:  # noqa: PLR0912, PLR0915 - a b
             print(json.dumps([{"Key": key, "Value": value} for key, value in tags.items()]))
         case "missing-tags", [found_tags, wanted]:
             print(", ".join(missing_tags(_read(found_tags), _read(wanted))))
+        case "filled", [file]:
+            _print({name: value for name, value in _read(file).items() if value != ""})
         case "value", [file, name]:
             print(_read(file)[name])
         case "buckets", [policy]:

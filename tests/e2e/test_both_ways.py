@@ -1,4 +1,7 @@
-"""template.yaml makes the stack that create-stack.sh makes: both are deployed, and AWS is asked what there is."""
+"""template.yaml makes the stack that create-stack.sh makes: both are deployed, and AWS is asked what there is.
+
+With house rules, test_stack.py does the same, which has such a stack of the script.
+"""
 
 import json
 from typing import Any
@@ -7,21 +10,42 @@ import pytest
 import yaml
 
 from local.ministack import ROOT, MiniStack
-from tests.e2e.conftest import run_aws, run_script
+from tests.e2e.conftest import FUNCTIONS, run_aws, run_script
 
 PREFIX = "cfn-"
 STACK = "from-the-template"
+ROLES = ("S3EventAggregatorLambdaRole", "S3AggregatorActionLambdaRole")
 BUCKET = "tells-eventbridge"
 BY_EVENTBRIDGE = ("attach-bucket.sh", "--bucket", BUCKET, "--event-source", "eventbridge")
 
 
 @pytest.mark.usefixtures("stack")
 def test_the_template_makes_what_the_script_makes_and_leaves_nothing_when_it_is_deleted(aws: MiniStack) -> None:
-    for bucket in ("artifacts", BUCKET):
-        aws.client("s3").create_bucket(Bucket=bucket)
+    aws.client("s3").create_bucket(Bucket=BUCKET)
     run_script(aws, *BY_EVENTBRIDGE)
     before = names(aws)
-    packaged = ROOT / "build" / "packaged.yaml"
+    settings = ("RefreshDelaySeconds=2", "MinRefreshIntervalSeconds=1", "VisibleThreshold=6")
+    deploy(aws, *settings, f"EventBridgeBuckets={BUCKET}")
+    assert compared(aws, PREFIX) == compared(aws, "")
+    attached = run_script(aws, *BY_EVENTBRIDGE, "--name-prefix", PREFIX)
+    assert [line.split()[0] for line in attached.splitlines()[1:]] == ["keep", "keep"], attached
+
+    delete(aws)
+    assert names(aws) == before
+    run_script(aws, "detach-bucket.sh", "--bucket", BUCKET)
+
+
+def test_the_template_is_refused_with_subnets_alone(aws: MiniStack) -> None:
+    with pytest.raises(AssertionError, match="SubnetIds needs SecurityGroupIds: give both, or neither"):
+        deploy(aws, "SubnetIds=subnet-1a")
+    stacks = aws.client("cloudformation").list_stacks()["StackSummaries"]
+    assert {stack["StackStatus"] for stack in stacks} <= {"DELETE_COMPLETE"}
+
+
+def deploy(aws: MiniStack, *parameters: str, tags: tuple[str, ...] = ()) -> None:
+    """Deploys the template with these parameters."""
+    aws.client("s3").create_bucket(Bucket="artifacts")
+    packaged = aws.home / "packaged.yaml"
     run_script(aws, "zip.sh")
     template = ("--template-file", str(ROOT / "template.yaml"))
     run_aws(
@@ -37,22 +61,20 @@ def test_the_template_makes_what_the_script_makes_and_leaves_nothing_when_it_is_
         aws,
         *("cloudformation", "deploy", "--template-file", str(packaged), "--stack-name", STACK),
         *("--s3-bucket", "artifacts"),  # it is nearly as large as a template may be without
-        *("--capabilities", "CAPABILITY_NAMED_IAM", "--parameter-overrides", f"NamePrefix={PREFIX}"),
-        *("RefreshDelaySeconds=2", "MinRefreshIntervalSeconds=1", "VisibleThreshold=6"),
-        f"EventBridgeBuckets={BUCKET}",
+        *("--capabilities", "CAPABILITY_NAMED_IAM", "--parameter-overrides", f"NamePrefix={PREFIX}", *parameters),
+        *(("--tags", *tags) if tags else ()),
     )
-    by_template, by_script = (
-        json.dumps([described(aws, prefix), of_eventbridge(aws, prefix)]) for prefix in (PREFIX, "")
-    )
-    without_prefix = by_template.replace(f" --name-prefix {PREFIX}", "").replace(PREFIX, "")
-    assert json.loads(without_prefix) == json.loads(by_script)
-    attached = run_script(aws, *BY_EVENTBRIDGE, "--name-prefix", PREFIX)
-    assert [line.split()[0] for line in attached.splitlines()[1:]] == ["keep", "keep"], attached
 
+
+def delete(aws: MiniStack) -> None:
     aws.client("cloudformation").delete_stack(StackName=STACK)
     aws.client("cloudformation").get_waiter("stack_delete_complete").wait(StackName=STACK)
-    assert names(aws) == before
-    run_script(aws, "detach-bucket.sh", "--bucket", BUCKET)
+
+
+def compared(aws: MiniStack, prefix: str) -> Any:
+    """All that the stack is, but for its prefix."""
+    found = json.dumps([described(aws, prefix), of_eventbridge(aws, prefix), ruled(aws, prefix)])
+    return json.loads(found.replace(f" --name-prefix {prefix}", "").replace(prefix, "") if prefix else found)
 
 
 def names(aws: MiniStack) -> dict[str, list[str]]:
@@ -73,9 +95,7 @@ def described(aws: MiniStack, prefix: str) -> dict[str, Any]:
     return {
         "table": table(aws, f"{prefix}S3EventAggregator"),
         "queues": [queue(aws, f"{prefix}S3EventAggregatorActionQueue{suffix}") for suffix in ("", "DeadLetter")],
-        "roles": [
-            role(aws, f"{prefix}{name}") for name in ("S3EventAggregatorLambdaRole", "S3AggregatorActionLambdaRole")
-        ],
+        "roles": [role(aws, f"{prefix}{name}") for name in ROLES],
         "functions": [function(aws, f"{prefix}{name}") for name in ("S3EventAggregator", "S3StorageGatewayRefresh")],
         # The same on AWS, where $LATEST is what is meant without a qualifier.
         "failed events": failed_events(
@@ -89,8 +109,51 @@ def described(aws: MiniStack, prefix: str) -> dict[str, Any]:
 
 
 def of_eventbridge(aws: MiniStack, prefix: str) -> Any:
-    """What there is for buckets that tell EventBridge."""
+    """What there is for buckets that tell EventBridge, if any do."""
+    if not aws.client("events").list_rules(NamePrefix=f"{prefix}S3EventAggregatorObjectChanges")["Rules"]:
+        return None
     return rule(aws, f"{prefix}S3EventAggregatorObjectChanges"), permission(aws, f"{prefix}S3EventAggregator")
+
+
+def ruled(aws: MiniStack, prefix: str) -> Any:
+    """Keys and tags. Not known to the local AWS's CloudFormation, but to the unit tests: boundaries, the table's key,
+    and the keys and subnets of functions. Nor does it put tags on rules and triggers.
+    """
+    sqs, functions, logs, cloudwatch = (aws.client(name) for name in ("sqs", "lambda", "logs", "cloudwatch"))
+    dynamodb = aws.client("dynamodb")
+    table_arn = dynamodb.describe_table(TableName=f"{prefix}S3EventAggregator")["Table"]["TableArn"]
+    queues = [
+        sqs.get_queue_url(QueueName=f"{prefix}S3EventAggregatorActionQueue{end}")["QueueUrl"]
+        for end in ("", "DeadLetter")
+    ]
+    of_queues = [sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"] for url in queues]
+    groups = [
+        group
+        for name in FUNCTIONS
+        for group in logs.describe_log_groups(logGroupNamePrefix=f"/aws/lambda/{prefix}{name}")["logGroups"]
+    ]
+    arns = [functions.get_function_configuration(FunctionName=f"{prefix}{name}")["FunctionArn"] for name in FUNCTIONS]
+    alarms = cloudwatch.describe_alarms(AlarmNamePrefix=f"{prefix}S3EventAggregator")["MetricAlarms"]
+    tags = [
+        dynamodb.list_tags_of_resource(ResourceArn=table_arn)["Tags"],
+        *[sqs.list_queue_tags(QueueUrl=url).get("Tags", {}) for url in queues],
+        *[aws.client("iam").list_role_tags(RoleName=f"{prefix}{name}")["Tags"] for name in ROLES],
+        *[functions.list_tags(Resource=arn)["Tags"] for arn in arns],
+        *[logs.list_tags_for_resource(resourceArn=group["arn"].removesuffix(":*"))["tags"] for group in groups],
+        *[
+            cloudwatch.list_tags_for_resource(ResourceARN=alarm["AlarmArn"])["Tags"]
+            for alarm in alarms
+            if "MetricName" in alarm
+        ],
+    ]
+    keys = [*[of.get("KmsMasterKeyId") for of in of_queues], *[group.get("kmsKeyId") for group in groups]]
+    return keys, list(map(own, tags))
+
+
+def own(tags: Any) -> dict[str, str]:
+    """The tags but for those that CloudFormation puts on what it makes."""
+    having = tags if isinstance(tags, dict) else {tag["Key"]: tag["Value"] for tag in tags}
+    return {key: value for key, value in having.items() if not key.startswith("aws:")}
 
 
 def table(aws: MiniStack, name: str) -> Any:
@@ -111,7 +174,16 @@ def role(aws: MiniStack, name: str) -> Any:
     policies = iam.list_role_policies(RoleName=name)["PolicyNames"]
     trust = iam.get_role(RoleName=name)["Role"]["AssumeRolePolicyDocument"]
     documents = [iam.get_role_policy(RoleName=name, PolicyName=policy)["PolicyDocument"] for policy in policies]
-    return trust, policies, documents
+    return trust, policies, [list(map(in_each_region, document["Statement"])) for document in documents]
+
+
+def in_each_region(statement: dict[str, Any]) -> dict[str, Any]:
+    """The statement as the script makes it, an ARN a region, where a template can only limit the regions of all."""
+    match statement:
+        case {"Resource": str(anywhere), "Condition": {"StringEquals": {"aws:RequestedRegion": regions}}}:
+            resources = [anywhere.replace(":*:", f":{region}:") for region in regions]
+            return {name: value for name, value in statement.items() if name != "Condition"} | {"Resource": resources}
+    return statement
 
 
 def function(aws: MiniStack, name: str) -> Any:

@@ -13,10 +13,22 @@ import pytest
 
 from event_aggregator.request import LIFETIME_MS
 from local.ministack import MiniStack
-from tests.e2e.conftest import run_script, s3_may
+from tests.e2e.conftest import FUNCTIONS, run_script, s3_may
 from tests.e2e.proxy import Proxy
+from tests.e2e.test_both_ways import PREFIX as OF_TEMPLATE
+from tests.e2e.test_both_ways import ROLES, compared, delete, deploy
 
-BUCKET, PREFIX = "archive.example.com", "second-"
+BUCKET, PREFIX, TAG = "archive.example.com", "second-", "team=storage"
+AGGREGATOR, REFRESH = (f"{PREFIX}{function}" for function in FUNCTIONS)
+# Each flag of a house rule, or of where gateways are, and the template's parameter.
+HOUSE_RULES = {
+    "--permissions-boundary": "PermissionsBoundaryArn",
+    "--kms-key": "KmsKeyArn",
+    "--gateway-regions": "GatewayRegions",
+    "--gateway-role-arns": "GatewayRoleArns",
+    "--subnet-ids": "SubnetIds",
+    "--security-group-ids": "SecurityGroupIds",
+}
 CREATE = ("create-stack.sh", "--bucket", BUCKET, "--name-prefix", PREFIX)
 DELETE = ("delete-stack.sh", "--name-prefix", PREFIX, "--yes")
 
@@ -91,42 +103,44 @@ def others_notification(aws: MiniStack) -> dict[str, Any]:
 
 
 @pytest.fixture
-def house_rules(aws: MiniStack) -> tuple[str, ...]:
-    """The flags with which an organization has stacks deployed, all at once."""
+def house_rules(aws: MiniStack) -> dict[str, str]:
+    """The flags with which an organization has stacks deployed, all at once, and those of gateways elsewhere."""
     anything = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
     boundary = aws.client("iam").create_policy(PolicyName="boundary", PolicyDocument=json.dumps(anything))["Policy"]
-    key = aws.client("kms").create_key()["KeyMetadata"]["Arn"]
     subnets = [subnet["SubnetId"] for subnet in aws.client("ec2").describe_subnets()["Subnets"][:2]]
     [group, *_] = aws.client("ec2").describe_security_groups()["SecurityGroups"]
-    return (
-        *("--permissions-boundary", boundary["Arn"], "--tag", "team=storage", "--kms-key", key),
-        *("--subnet-ids", ",".join(subnets), "--security-group-ids", group["GroupId"]),
-    )
+    return {
+        "--permissions-boundary": boundary["Arn"],
+        "--kms-key": aws.client("kms").create_key()["KeyMetadata"]["Arn"],
+        "--gateway-regions": "us-east-1,eu-west-1",
+        "--gateway-role-arns": "arn:aws:iam::210987654321:role/a,arn:aws:iam::210987654321:role/b",
+        "--subnet-ids": ",".join(subnets),
+        "--security-group-ids": group["GroupId"],
+        "--tag": TAG,
+    }
 
 
-def rules_in_force(aws: MiniStack) -> tuple[str, ...]:
-    """The same flags, by what is deployed; each thing they are about has the same."""
-    aggregator, refresh = f"{PREFIX}S3EventAggregator", f"{PREFIX}S3StorageGatewayRefresh"
+def rules_in_force(aws: MiniStack) -> dict[str, str]:
+    """The same flags, by what is deployed; each thing they are about has the same. Of one that nothing has: none."""
     functions, sqs, logs, iam = (aws.client(name) for name in ("lambda", "sqs", "logs", "iam"))
-    table = aws.client("dynamodb").describe_table(TableName=aggregator)["Table"]
-    queues = [sqs.get_queue_url(QueueName=f"{aggregator}ActionQueue{end}")["QueueUrl"] for end in ("", "DeadLetter")]
+    table = aws.client("dynamodb").describe_table(TableName=AGGREGATOR)["Table"]
+    queues = [sqs.get_queue_url(QueueName=f"{AGGREGATOR}ActionQueue{end}")["QueueUrl"] for end in ("", "DeadLetter")]
     of_queues = [sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"] for url in queues]
-    of_functions = [functions.get_function_configuration(FunctionName=name) for name in (aggregator, refresh)]
+    of_functions = [functions.get_function_configuration(FunctionName=name) for name in (AGGREGATOR, REFRESH)]
     groups = [
         group
-        for name in (aggregator, refresh)
+        for name in (AGGREGATOR, REFRESH)
         for group in logs.describe_log_groups(logGroupNamePrefix=f"/aws/lambda/{name}")["logGroups"]
     ]
-    roles = [
-        iam.get_role(RoleName=f"{PREFIX}{name}")["Role"]
-        for name in ("S3EventAggregatorLambdaRole", "S3AggregatorActionLambdaRole")
-    ]
+    roles = [iam.get_role(RoleName=f"{PREFIX}{name}")["Role"] for name in ROLES]
+    of_table = table["SSEDescription"]
     keys = {
-        table["SSEDescription"]["KMSMasterKeyArn"],
-        *(of["KmsMasterKeyId"] for of in of_queues),
-        *(of["KMSKeyArn"] for of in of_functions),
-        *(group["kmsKeyId"] for group in groups),
+        of_table["KMSMasterKeyArn"] if of_table["Status"] == "ENABLED" else "none",
+        *(of.get("KmsMasterKeyId") or "none" for of in of_queues),
+        *(of.get("KMSKeyArn") or "none" for of in of_functions),
+        *(group.get("kmsKeyId", "none") for group in groups),
     }
+    assert {of["SqsManagedSseEnabled"] for of in of_queues} == {"true" if keys == {"none"} else "false"}
     tags = [
         aws.client("dynamodb").list_tags_of_resource(ResourceArn=table["TableArn"])["Tags"],
         *(as_list(sqs.list_queue_tags(QueueUrl=url)["Tags"]) for url in queues),
@@ -135,28 +149,36 @@ def rules_in_force(aws: MiniStack) -> tuple[str, ...]:
         *(iam.list_role_tags(RoleName=role["RoleName"])["Tags"] for role in roles),
         *(
             aws.client("events").list_tags_for_resource(ResourceARN=rule["Arn"])["Tags"]
-            for rule in aws.client("events").list_rules(NamePrefix=aggregator)["Rules"]
+            for rule in aws.client("events").list_rules(NamePrefix=AGGREGATOR)["Rules"]
         ),
         *(
             aws.client("cloudwatch").list_tags_for_resource(ResourceARN=alarm["AlarmArn"])["Tags"]
-            for alarm in aws.client("cloudwatch").describe_alarms(AlarmNamePrefix=aggregator)["MetricAlarms"]
+            for alarm in aws.client("cloudwatch").describe_alarms(AlarmNamePrefix=AGGREGATOR)["MetricAlarms"]
         ),
         *(
             as_list(functions.list_tags(Resource=mapping["EventSourceMappingArn"])["Tags"])
-            for mapping in functions.list_event_source_mappings(FunctionName=refresh)["EventSourceMappings"]
+            for mapping in functions.list_event_source_mappings(FunctionName=REFRESH)["EventSourceMappings"]
         ),
     ]
     assert [tag for tag in tags if tag != tags[0]] == []
-    [boundary] = {role["PermissionsBoundary"]["PermissionsBoundaryArn"] for role in roles}
+    [boundary] = {role.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn", "none") for role in roles}
     [key] = keys
     [tag] = tags[0]
-    network = of_functions[1]["VpcConfig"]
+    network, variables = of_functions[1]["VpcConfig"], of_functions[1]["Environment"]["Variables"]
     assert not of_functions[0].get("VpcConfig", {}).get("SubnetIds")
-    return (
-        *("--permissions-boundary", boundary, "--tag", f"{tag['Key']}={tag['Value']}", "--kms-key", key),
-        *("--subnet-ids", ",".join(network["SubnetIds"])),
-        *("--security-group-ids", ",".join(network["SecurityGroupIds"])),
-    )
+    return {
+        "--permissions-boundary": boundary,
+        "--kms-key": key,
+        "--gateway-regions": variables["GATEWAY_REGIONS"],
+        "--gateway-role-arns": variables["GATEWAY_ROLE_ARNS"],
+        "--subnet-ids": ",".join(network["SubnetIds"]) or "none",
+        "--security-group-ids": ",".join(network["SecurityGroupIds"]),
+        "--tag": f"{tag['Key']}={tag['Value']}",
+    }
+
+
+def words(flags: dict[str, str]) -> list[str]:
+    return [word for flag in flags.items() for word in flag]
 
 
 def as_list(tags: dict[str, str]) -> list[dict[str, str]]:
@@ -165,7 +187,7 @@ def as_list(tags: dict[str, str]) -> list[dict[str, str]]:
 
 @pytest.mark.usefixtures("stack")
 def test_a_stack_survives_being_killed_half_way_and_leaves_nothing_when_it_is_deleted(
-    aws: MiniStack, others_notification: dict[str, Any], kill_after: Any, house_rules: tuple[str, ...]
+    aws: MiniStack, others_notification: dict[str, Any], kill_after: Any, house_rules: dict[str, str]
 ) -> None:
     before = everything(aws)
 
@@ -176,10 +198,10 @@ def test_a_stack_survives_being_killed_half_way_and_leaves_nothing_when_it_is_de
 
     for calls in (9, 24):
         # With them from the start: the local AWS knows no AssociateKmsKey, which gives a log group its key afterwards.
-        assert kill_after(calls, *CREATE, *house_rules), f"it made fewer than {calls} calls"
+        assert kill_after(calls, *CREATE, *words(house_rules)), f"it made fewer than {calls} calls"
     with Proxy(aws.endpoint_url) as proxy:
         proxy.throttle_every = 4
-        flags = ("--refresh-delay-seconds", "120", *house_rules)
+        flags = ("--refresh-delay-seconds", "120", *words(house_rules))
         changed = run_script(aws, *CREATE, *flags, AWS_ENDPOINT_URL=proxy.endpoint_url)
     assert sum(proxy.refused.values()) >= 10, "every fourth call was throttled, and made again"
     assert "REFRESH_DELAY_SECONDS 30 -> 120" in changed, "a function that was made before is changed"
@@ -195,6 +217,23 @@ def test_a_stack_survives_being_killed_half_way_and_leaves_nothing_when_it_is_de
     assert all(line.startswith("keep") for line in again.split("\n\n")[0].splitlines()[1:]), again
     assert everything(aws) == complete
     assert rules_in_force(aws) == house_rules, "without their flags they stay"
+
+    parameters = [f"{HOUSE_RULES[flag]}={value}" for flag, value in house_rules.items() if flag in HOUSE_RULES]
+    deploy(aws, *parameters, "RefreshDelaySeconds=120", "VisibleThreshold=360", tags=(TAG,))
+    assert compared(aws, OF_TEMPLATE) == compared(aws, PREFIX), "the template makes the same"
+    delete(aws)
+
+    for name in (AGGREGATOR, REFRESH):  # nor DisassociateKmsKey, which takes it away
+        aws.client("logs").delete_log_group(logGroupName=f"/aws/lambda/{name}")
+        aws.client("logs").create_log_group(logGroupName=f"/aws/lambda/{name}", tags=dict([TAG.split("=")]))
+    none = dict.fromkeys(("--permissions-boundary", "--kms-key", "--subnet-ids"), "none")
+    taken = run_script(aws, *CREATE, *words(none))
+    assert "keep    permission to use arn:aws:kms:" in taken, "of which messages may still be encrypted"
+    again = run_script(aws, *CREATE)
+    assert all(line.startswith("keep") for line in again.split("\n\n")[0].splitlines()[1:]), again
+    assert rules_in_force(aws) == house_rules | none | {"--security-group-ids": ""}, (
+        "without their flags they stay away"
+    )
 
     assert kill_after(9, *DELETE), "it made fewer than 9 calls"
     with Proxy(aws.endpoint_url) as proxy:

@@ -6,9 +6,11 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -111,8 +113,13 @@ class Checkout:
 
     folder: Path
 
-    def create_stack(self, *arguments: str, answers: Mapping[str, Sequence[str]] | None = None) -> Run:
+    def create_stack(
+        self, *arguments: str, answers: Mapping[str, Sequence[str]] | None = None, **environment: str
+    ) -> Run:
         bin_folder = self.folder / "bin"
+        for name in ("calls", "details", "notification"):
+            (bin_folder / name).unlink(missing_ok=True)
+        (bin_folder / "calls").touch()
         shutil.rmtree(bin_folder / "answers", ignore_errors=True)
         for operation, texts in {**EMPTY_ACCOUNT, **(answers or {})}.items():
             of_operation = bin_folder / "answers" / operation
@@ -121,7 +128,7 @@ class Checkout:
                 (of_operation / str(number)).write_text(f"{text}\n")
         result = subprocess.run(
             [self.folder / "scripts/create-stack.sh", "--region", "us-east-1", *arguments],
-            env={"PATH": f"{bin_folder}:/usr/bin:/bin"},
+            env={"PATH": f"{bin_folder}:/usr/bin:/bin"} | environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -335,9 +342,9 @@ def test_a_dry_run_says_which_setting_of_a_function_would_change(checkout: Check
 
 
 def test_a_denied_call_ends_the_run_and_is_not_taken_for_absence(checkout: Checkout) -> None:
-    denied = ["An error occurred (AccessDeniedException) when calling the DescribeTable operation: You may not"]
+    denied = ["An error occurred (AccessDenied) when calling the GetRole operation: You may not"]
 
-    run = checkout.create_stack("--bucket", "my-bucket", answers={"dynamodb describe-table": denied})
+    run = checkout.create_stack("--bucket", "my-bucket", answers={"iam get-role": denied})
 
     assert run.exit_code == 1
     assert "You may not" in run.output
@@ -468,7 +475,6 @@ def test_a_permissions_boundary_stays_and_is_put_on_a_role_that_has_another_or_w
     kept = checkout.create_stack("--bucket", "my-bucket", answers={"iam get-role": [bounded, *NO_ROLE]})
     assert (kept.told("iam create-role", "--permissions-boundary"), put in kept.calls) == ([BOUNDARY], False)
 
-    (checkout.folder / "bin/details").unlink()
     changed = checkout.create_stack(
         *("--bucket", "my-bucket", "--permissions-boundary", f"{BOUNDARY}2"), answers={"iam get-role": [bounded]}
     )
@@ -541,7 +547,6 @@ def test_a_key_is_put_on_what_is_there_and_stays(checkout: Checkout) -> None:
     configurations = given.told("lambda update-function-configuration", "--cli-input-json")
     assert [json.loads(function)["KMSKeyArn"] for function in configurations] == [KEY, KEY]
 
-    (checkout.folder / "bin/details").unlink()
     encrypted = {"lambda get-function-configuration": [json.dumps({"State": "Active", "KMSKeyArn": KEY})]}
     kept = checkout.create_stack("--bucket", "my-bucket", answers=DEPLOYED | encrypted)
     assert kept.exit_code == 0, kept.output
@@ -586,6 +591,7 @@ def test_the_refresh_function_stays_in_its_subnets(checkout: Checkout) -> None:
     assert ["VpcConfig" in json.loads(function) for function in configurations] == [False, False], "as they were"
     _, of_refresh = run.told("iam put-role-policy", "--policy-document")
     assert "ec2:CreateNetworkInterface" in actions(of_refresh)
+    assert "permission to give network interfaces back" not in run.output
 
 
 def test_subnets_need_security_groups(checkout: Checkout) -> None:
@@ -594,6 +600,163 @@ def test_subnets_need_security_groups(checkout: Checkout) -> None:
     assert run.exit_code == 1
     assert "Give --subnet-ids and --security-group-ids together." in run.output
     assert run.calls == []
+
+
+# House rules taken away
+
+NEEDS_KEY = {"Effect": "Allow", "Action": ["kms:Decrypt", "kms:GenerateDataKey"], "Resource": KEY}
+NEEDS_INTERFACES = {"Effect": "Allow", "Action": ["ec2:DeleteNetworkInterface"], "Resource": "*"}
+LONG_AGO = {"LastModifiedTimestamp": "1500000000"}
+RULED = DEPLOYED | {
+    "dynamodb describe-table": [
+        DEPLOYED["dynamodb describe-table"][0][:-1]
+        + f', "SSEDescription": {{"Status": "ENABLED", "SSEType": "KMS", "KMSMasterKeyArn": "{KEY}"}}}}'
+    ],
+    "sqs get-queue-attributes": [json.dumps({"KmsMasterKeyId": KEY, "SqsManagedSseEnabled": "false"} | LONG_AGO)],
+    "iam get-role": [json.dumps({"PermissionsBoundary": {"PermissionsBoundaryArn": BOUNDARY}})],
+    "iam get-role-policy": [json.dumps({"PolicyDocument": {"Statement": [NEEDS_KEY, NEEDS_INTERFACES]}})],
+    "logs describe-log-groups": [json.dumps({"logGroupName": "L", "retentionInDays": 30, "kmsKeyId": KEY})],
+    "lambda get-function-configuration": [
+        json.dumps({"State": "Active", "KMSKeyArn": KEY}),
+        json.dumps({"State": "Active", "KMSKeyArn": KEY, "VpcConfig": NETWORK}),
+    ],
+}
+NONE = ("--permissions-boundary", "none", "--kms-key", "none", "--subnet-ids", "none")
+
+
+def put_policies(run: Run) -> list[list[str]]:
+    """What each role was allowed, the aggregator's first."""
+    return [actions(policy) for policy in run.told("iam put-role-policy", "--policy-document")]
+
+
+def test_a_boundary_is_taken_off_both_roles(checkout: Checkout) -> None:
+    run = checkout.create_stack("--permissions-boundary", "none", answers=RULED)
+
+    assert run.exit_code == 0, run.output
+    assert [call for call in run.calls if "boundary" in call] == ["iam delete-role-permissions-boundary"] * 2
+
+
+def test_a_key_is_taken_from_all_that_has_it_and_the_roles_may_use_it_on_for_messages_sent_with_it(
+    checkout: Checkout,
+) -> None:
+    run = checkout.create_stack("--kms-key", "none", answers=RULED)
+
+    assert run.exit_code == 0, run.output
+    assert run.told("dynamodb update-table", "--sse-specification") == ["Enabled=false"]
+    of_queues = [json.loads(attributes) for attributes in run.told("sqs set-queue-attributes", "--attributes")]
+    assert [(of["KmsMasterKeyId"], of["SqsManagedSseEnabled"]) for of in of_queues] == [("", "true")] * 2
+    assert run.calls.count("logs disassociate-kms-key") == 2
+    configurations = run.told("lambda update-function-configuration", "--cli-input-json")
+    assert [json.loads(function)["KMSKeyArn"] for function in configurations] == ["", ""]
+    assert f"keep    permission to use {KEY}, for messages sent with it" in run.output
+    assert ["kms:Decrypt" in allowed for allowed in put_policies(run)] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("queue", "remains"),
+    [
+        (LONG_AGO, False),
+        (LONG_AGO | {"ApproximateNumberOfMessages": "0", "ApproximateNumberOfMessagesDelayed": "1"}, False),
+        ({"LastModifiedTimestamp": str(int(time.time()) - 3600), "ApproximateNumberOfMessagesDelayed": "1"}, True),
+        ({"LastModifiedTimestamp": str(int(time.time()) - 3600), "ApproximateNumberOfMessagesDelayed": "0"}, False),
+        ({"LastModifiedTimestamp": str(int(time.time())), "ApproximateNumberOfMessagesDelayed": "0"}, True),
+    ],
+)
+def test_a_later_run_takes_the_permission_for_an_earlier_key_away_once_no_message_needs_it(
+    checkout: Checkout, queue: dict[str, str], remains: bool
+) -> None:
+    without = {
+        "sqs get-queue-attributes": [json.dumps({"SqsManagedSseEnabled": "true"} | queue)],
+        "lambda get-function-configuration": ['{"State": "Active"}'],
+    }
+
+    run = checkout.create_stack(answers=RULED | without)
+
+    assert run.exit_code == 0, run.output
+    assert ["kms:Decrypt" in allowed for allowed in put_policies(run)] == [remains, remains]
+    assert ("Run this again when the queue is empty" in run.output) == remains
+    assert run.told("lambda update-function-configuration", "--cli-input-json")[0].count("KMSKeyArn") == 0
+
+
+def test_with_another_key_the_roles_may_use_both_for_a_while_and_before_anything_has_it(checkout: Checkout) -> None:
+    run = checkout.create_stack("--kms-key", f"{KEY}2", answers=RULED)
+
+    assert run.exit_code == 0, run.output
+    assert statements(checkout)["UseTheKeyOfTableAndQueues"]["Resource"] == [f"{KEY}2", KEY]
+    written = [call for call in run.writes if call in {"iam put-role-policy", "dynamodb update-table"}]
+    assert written == ["iam put-role-policy", "iam put-role-policy", "dynamodb update-table"]
+
+
+def test_the_refresh_function_leaves_its_subnets_and_lambda_may_give_its_interfaces_back(checkout: Checkout) -> None:
+    run = checkout.create_stack("--subnet-ids", "none", answers=RULED)
+
+    assert run.exit_code == 0, run.output
+    refresh, aggregator = map(json.loads, run.told("lambda update-function-configuration", "--cli-input-json"))
+    nothing: dict[str, list[str]] = {"SubnetIds": [], "SecurityGroupIds": []}
+    assert ("VpcConfig" in aggregator, refresh["VpcConfig"]) == (False, nothing)
+    assert "ec2:DeleteNetworkInterface" in put_policies(run)[1]
+    assert "keep    permission to give network interfaces back" in run.output
+
+
+@pytest.mark.parametrize(("minutes", "remains"), [(90, True), (150, False)])
+def test_a_run_two_hours_later_takes_the_permission_for_network_interfaces_away(
+    checkout: Checkout, minutes: int, remains: bool
+) -> None:
+    changed = datetime.fromtimestamp(time.time() - 60 * minutes, UTC).strftime("%Y-%m-%dT%H:%M:%S.000+0000")
+    left = json.dumps({"State": "Active", "LastModified": changed, "VpcConfig": {"SubnetIds": []}})
+
+    run = checkout.create_stack(answers=RULED | {"lambda get-function-configuration": [left]})
+
+    assert run.exit_code == 0, run.output
+    assert ("ec2:DeleteNetworkInterface" in put_policies(run)[1]) == remains
+    assert ("permission to give network interfaces back" in run.output) == remains
+
+
+def test_a_dry_run_says_what_would_be_taken_away(checkout: Checkout) -> None:
+    run = checkout.create_stack(*NONE, "--dry-run", answers=RULED)
+
+    assert run.exit_code == 0, run.output
+    for line in (
+        f"would delete its permissions boundary {BOUNDARY}",
+        "would change table S3EventAggregator: encrypted with a key that AWS owns",
+        "would set log group /aws/lambda/S3EventAggregator: encrypted by CloudWatch Logs",
+        f"keep    permission to use {KEY}",
+    ):
+        assert f"\n{line}" in run.output
+    assert "SubnetIds" in next(line for line in run.output.splitlines() if "function S3StorageGatewayRefresh" in line)
+    assert run.writes == []
+
+
+def test_what_was_never_given_is_not_taken_away(checkout: Checkout) -> None:
+    created, created_without = (checkout.create_stack("--bucket", "my-bucket", *flags) for flags in (NONE, ()))
+    assert created.exit_code == 0, created.output
+    assert created.details == created_without.details
+
+    changed, changed_without = (checkout.create_stack(*flags, answers=DEPLOYED) for flags in (NONE, ()))
+    assert changed.exit_code == 0, changed.output
+    assert changed.writes == changed_without.writes
+    assert changed.output == changed_without.output
+
+
+def test_no_subnets_need_no_security_groups(checkout: Checkout) -> None:
+    run = checkout.create_stack("--subnet-ids", "none", "--security-group-ids", "sg-3c")
+
+    assert run.exit_code == 1
+    assert "--subnet-ids none is alone" in run.output
+    assert run.calls == []
+
+
+def test_the_endpoint_of_storage_gateway_stays_until_it_is_set_to_nothing(checkout: Checkout) -> None:
+    name = "AWS_ENDPOINT_URL_STORAGE_GATEWAY"
+    there = json.dumps({"State": "Active", "Environment": {"Variables": {name: "https://vpce"}}})
+    answers = DEPLOYED | {"lambda get-function-configuration": ['{"State": "Active"}', there]}
+
+    kept, taken = (checkout.create_stack(answers=answers, **given) for given in ({}, {name: ""}))
+
+    for run, endpoint in ((kept, "https://vpce"), (taken, "")):
+        assert run.exit_code == 0, run.output
+        refresh, _ = run.told("lambda update-function-configuration", "--cli-input-json")
+        assert json.loads(refresh)["Environment"]["Variables"][name] == endpoint
 
 
 # The dashboard and the alarms

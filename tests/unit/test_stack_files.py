@@ -142,6 +142,14 @@ def test_of_documents_in_a_list_too_only_what_is_named_is_compared() -> None:
     assert list(stack_files.changes({}, {"Metrics": [{"Id": "a"}]})) == ["Metrics"]
 
 
+def test_what_shall_be_empty_may_as_well_be_missing() -> None:
+    current = {"KmsMasterKeyId": "alias/mine", "VpcConfig": {"SubnetIds": ["subnet-1a"]}}
+    empty = {"KmsMasterKeyId": "", "VpcConfig": {"SubnetIds": []}}
+
+    assert list(stack_files.changes(current, empty)) == ["KmsMasterKeyId alias/mine -> none", "SubnetIds"]
+    assert list(stack_files.changes({}, empty)) == list(stack_files.changes(empty, empty)) == []
+
+
 def test_a_long_value_is_not_told() -> None:
     assert list(stack_files.changes({"Description": "x"}, {"Description": "y" * 100})) == ["Description"]
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import hcl2
 import pytest
 import yaml
 
@@ -39,7 +40,7 @@ def parameter_of(variable: str) -> str:
     return "".join(word.capitalize() for word in variable.split("_"))
 
 
-def resolved(value: Any, values: dict[str, Any]) -> Any:  # noqa: PLR0911 - a return a function of CloudFormation's
+def resolved(value: Any, values: dict[str, Any]) -> Any:  # noqa: PLR0911, PLR0912 - a return for each function
     """The value with CloudFormation's functions carried out; `values` are those of parameters."""
     if isinstance(value, list):
         return [inner for inner in (resolved(inner, values) for inner in value) if inner is not None]
@@ -62,6 +63,8 @@ def resolved(value: Any, values: dict[str, Any]) -> Any:  # noqa: PLR0911 - a re
             return not resolved(condition, values)
         case "Fn::Equals", [one, other]:
             return resolved(one, values) == resolved(other, values)
+        case "Fn::EachMemberEquals", [texts, text]:
+            return all(member == text for member in resolved(texts, values))
         case "Fn::Select", [index, texts]:
             return resolved(texts, values)[index]
         case "Fn::Join", [between, texts]:
@@ -73,12 +76,17 @@ def substituted(text: str, values: dict[str, Any]) -> str:
     return re.sub(r"\$\{([\w:]+)\}", lambda found: str(values[found[1]]), text)
 
 
-def resources(kind: str, **given: Any) -> list[dict[str, Any]]:
-    """The properties of each resource of this kind, with these parameters, and the others at their defaults."""
+def with_defaults(given: dict[str, Any]) -> dict[str, Any]:
+    """These parameters, and the others at their defaults."""
     values = {name: parameter["Default"] for name, parameter in PARAMETERS.items()}
     lists = {name for name, parameter in PARAMETERS.items() if parameter["Type"] == "CommaDelimitedList"}
     values |= {name: [""] for name in lists} | {"NamePrefix": "dev-"} | given
-    values |= {"AWS::Partition": "aws", "AWS::Region": "us-east-1", "AWS::AccountId": "123456789012"}
+    return values | {"AWS::Partition": "aws", "AWS::Region": "us-east-1", "AWS::AccountId": "123456789012"}
+
+
+def resources(kind: str, **given: Any) -> list[dict[str, Any]]:
+    """The properties of each resource of this kind, with these parameters, and the others at their defaults."""
+    values = with_defaults(given)
     return [
         resolved(resource["Properties"], values)
         for resource in TEMPLATE["Resources"].values()
@@ -140,25 +148,88 @@ def test_the_functions_know_a_parameters_default_as_theirs_and_take_its_limits_a
             read(beyond)
 
 
+@pytest.mark.parametrize(
+    ("given", "refusals"),
+    [
+        ({}, []),
+        ({"SubnetIds": ["subnet-1a", "subnet-2b"], "SecurityGroupIds": ["sg-3c"]}, []),
+        ({"SubnetIds": ["subnet-1a"]}, ["SubnetIds needs SecurityGroupIds: give both, or neither."]),
+        ({"SecurityGroupIds": ["sg-3c"]}, ["SecurityGroupIds needs SubnetIds: give both, or neither."]),
+        ({"SubnetIds": [], "SecurityGroupIds": []}, []),  # as an empty value may be read, too
+    ],
+)
+def test_subnets_without_security_groups_are_refused_and_the_other_way_round(
+    given: dict[str, list[str]], refusals: list[str]
+) -> None:
+    values = with_defaults(given)
+    assert [
+        assertion["AssertDescription"]
+        for rule in TEMPLATE["Rules"].values()
+        if resolved(rule["RuleCondition"], values)
+        for assertion in rule["Assertions"]
+        if not resolved(assertion["Assert"], values)
+    ] == refusals
+
+
 # Terraform
 
+TYPES = {"String": "string", "Number": "number", "CommaDelimitedList": "${list(string)}"}
+OF_MODULE_ALONE = {"stack_name", "template_url", "tags"}
 
-def test_the_terraform_module_has_every_parameter_as_a_variable_with_the_same_default_and_passes_it_on() -> None:
-    module = ROOT / "examples/terraform"
-    block = r'^variable "(\w+)" \{\n  type        = \S+\n  default     = (.*)\n  description = (.*)\n\}$'
-    variables = re.findall(block, (module / "variables.tf").read_text(), re.MULTILINE)
-    declared = {name: (json.loads(default), json.loads(text)) for name, default, text in variables}
-    passed = re.findall(r"^    (\w+) += (.*)$", (module / "main.tf").read_text(), re.MULTILINE)
 
-    of_module = {"stack_name", "tags"}
-    expected, forms = {}, {}
-    for name, parameter in PARAMETERS.items():
-        variable = re.sub("(?<!^)(?=[A-Z])", "_", name).lower()
-        is_list = parameter["Type"] == "CommaDelimitedList"
-        expected[variable] = ([] if is_list else parameter["Default"], parameter["Description"])
-        forms[name] = f'join(",", var.{variable})' if is_list else f"var.{variable}"
-    assert {name: found for name, found in declared.items() if name not in of_module} == expected
-    assert {name: form for name, form in passed if name in PARAMETERS} == forms
+def variable_of(parameter: str) -> str:
+    """NamePrefix: name_prefix."""
+    return re.sub("(?<!^)(?=[A-Z])", "_", parameter).lower()
+
+
+@pytest.fixture(scope="module")
+def module() -> dict[str, dict[str, Any]]:
+    """The blocks of the module by kind and name, as HCL's grammar reads them; an expression is in ${}."""
+    blocks: dict[str, dict[str, Any]] = {}
+    options = hcl2.SerializationOptions(with_comments=False, explicit_blocks=False, strip_string_quotes=True)
+    for file in (ROOT / "examples/terraform").glob("*.tf"):
+        for kind, found in hcl2.loads(file.read_text(), serialization_options=options).items():
+            for block in found:
+                assert not blocks.get(kind, {}).keys() & block.keys(), "two of one name"
+                blocks[kind] = blocks.get(kind, {}) | block
+    return blocks
+
+
+def test_the_terraform_module_has_every_parameter_as_a_variable_of_its_type_and_default_and_no_other(
+    module: dict[str, Any],
+) -> None:
+    expected = {
+        variable_of(name): {
+            "type": TYPES[parameter["Type"]],
+            "default": [] if parameter["Type"] == "CommaDelimitedList" else parameter["Default"],
+            "description": parameter["Description"],
+        }
+        for name, parameter in PARAMETERS.items()
+    }
+    assert {name: block for name, block in module["variable"].items() if name not in OF_MODULE_ALONE} == expected
+
+
+def test_the_terraform_module_passes_every_variable_on_to_its_parameter(module: dict[str, Any]) -> None:
+    stack = module["resource"]["aws_cloudformation_stack"]["this"]
+    assert stack["parameters"] == {
+        name: f'${{join(",", var.{variable_of(name)})}}'
+        if parameter["Type"] == "CommaDelimitedList"
+        else f"${{var.{variable_of(name)}}}"
+        for name, parameter in PARAMETERS.items()
+    }
+    assert {f"${{var.{name}}}" for name in OF_MODULE_ALONE} == {
+        stack[argument] for argument in ("name", "template_url", "tags")
+    }
+
+
+def test_what_the_terraform_module_refers_to_is_there(module: dict[str, Any]) -> None:
+    expressions = re.findall(r"\$\{.*?\}", json.dumps({kind: module[kind] for kind in ("resource", "output")}))
+    text = " ".join(expressions)
+    assert set(re.findall(r"\bvar\.(\w+)", text)) == module["variable"].keys()
+    assert set(re.findall(r"\baws_\w+\.\w+", text)) == {
+        f"{kind}.{name}" for kind, made in module["resource"].items() for name in made
+    }
+    assert set(re.findall(r'\boutputs\[\\"(\w+)', text)) == TEMPLATE["Outputs"].keys()
 
 
 # Resources
