@@ -1,9 +1,11 @@
-"""The AWS CLI for the scripts on this machine, started once: its imports are most of the half second that a call takes.
+"""The AWS CLI for the scripts on this machine, started once: most of the half second that a call takes is its imports,
+and the reading of what botocore knows of the services.
 
-Each call of `aws` is a fork of a process that has imported the CLI already: the same program, with the caller's
-arguments, environment, folder and streams.
+Each call of `aws` is a fork of a process that has done both already: the same program, with the caller's arguments,
+environment, folder and streams.
 """
 
+import gc
 import json
 import os
 import select
@@ -15,8 +17,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from botocore.loaders import JSONFileLoader, Loader
 
 ROOT = Path(__file__).parents[1]
+
+# Those that the scripts call.
+SERVICES = (
+    *("cloudwatch", "dynamodb", "events", "iam", "lambda", "logs", "s3", "sqs", "storagegateway", "sts"),
+    "cloudformation",
+)
 
 # In the place of `aws`: hands all that it was given to the server, and ends as the call ends.
 CLIENT = """#!{python} -IS
@@ -54,6 +66,8 @@ def serve(server: socket.socket) -> None:
     for module in ("awscli.handlers", "awscli.clidriver"):
         import_module(module)
     main: Callable[[], int] = sys.modules["awscli.clidriver"].main
+    _read_ahead()
+    gc.freeze()
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the calls but their clients
     while 0 not in select.select([server.fileno(), 0], [], [])[0]:
@@ -61,6 +75,32 @@ def serve(server: socket.socket) -> None:
         if os.fork() == 0:
             os._exit(_call(connection, main))
         connection.close()
+
+
+def _read_ahead() -> None:
+    """Has every loader of botocore's find the models of these services read, and those of others as before."""
+    read, services_of, loader = JSONFileLoader.load_file, Loader.list_available_services, Loader()
+    files: dict[str, Any] = {}
+    services: dict[str, list[str]] = {}
+
+    def load_file(self: JSONFileLoader, path: str) -> Any:
+        if path not in files:
+            files[path] = read(self, path)
+        return files[path]
+
+    def list_available_services(self: Loader, type_name: str) -> list[str]:
+        if type_name not in services:
+            services[type_name] = services_of(self, type_name)
+        return services[type_name]
+
+    patch.object(JSONFileLoader, "load_file", load_file).start()
+    patch.object(Loader, "list_available_services", list_available_services).start()
+    for name in ("endpoints", "partitions", "sdk-default-configuration", "_retry"):
+        loader.load_data(name)
+    for kind in ("service-2", "paginators-1", "waiters-2", "endpoint-rule-set-1"):
+        for service in SERVICES:
+            if service in loader.list_available_services(kind):
+                loader.load_data(f"{service}/{loader.determine_latest_version(service, kind)}/{kind}")
 
 
 def _call(connection: socket.socket, main: Callable[[], int]) -> int:

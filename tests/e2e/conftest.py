@@ -195,7 +195,7 @@ def stack(aws: MiniStack, gateway: StorageGateway, proxy: Proxy) -> dict[str, An
 def deliver_again_soon(aws: MiniStack) -> None:
     """What failed comes again after seconds instead of minutes, until create-stack.sh puts that right."""
     queue = aws.client("sqs").get_queue_url(QueueName="S3EventAggregatorActionQueue")["QueueUrl"]
-    aws.client("sqs").set_queue_attributes(QueueUrl=queue, Attributes={"VisibilityTimeout": "2"})
+    aws.client("sqs").set_queue_attributes(QueueUrl=queue, Attributes={"VisibilityTimeout": "4"})
 
 
 _numbers = itertools.count(1)

@@ -1,6 +1,7 @@
 """What the stack scripts do to documents, without AWS."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote_plus
@@ -348,6 +349,54 @@ def test_what_a_notification_configuration_lost_and_got_is_named() -> None:
         "unexpected: new",
     ]
     assert list(stack_files.differences({}, {"EventBridgeConfiguration": {}})) == ["EventBridge is on"]
+
+
+# What house rules leave behind
+
+KEY = "arn:aws:kms:us-east-1:123456789012:key/1"
+MAY_DECRYPT = {"PolicyDocument": {"Statement": [{"Action": ["kms:Decrypt"], "Resource": KEY}]}}
+MAY_DELETE = {"PolicyDocument": {"Statement": [{"Action": ["ec2:DeleteNetworkInterface"], "Resource": "*"}]}}
+
+
+@pytest.mark.parametrize(
+    ("changed", "messages", "usable"),
+    [
+        (0, {}, [KEY]),  # as it was a moment ago: nothing that it shows counts
+        (299, {"ApproximateNumberOfMessages": "0"}, [KEY]),
+        (301, {"ApproximateNumberOfMessages": "0", "ApproximateNumberOfMessagesDelayed": "0"}, []),
+        (3600, {"ApproximateNumberOfMessages": "0", "ApproximateNumberOfMessagesDelayed": "1"}, [KEY]),
+        (3600, {"ApproximateNumberOfMessagesNotVisible": "1"}, [KEY]),
+        (15 * 86_400, {"ApproximateNumberOfMessagesDelayed": "1"}, []),
+    ],
+)
+def test_an_earlier_key_is_usable_until_no_message_needs_it(
+    changed: int, messages: dict[str, str], usable: list[str]
+) -> None:
+    queue = {"LastModifiedTimestamp": str(1_790_000_000 - changed), **messages}
+    assert stack_files.usable_keys("", [{}, {}], MAY_DECRYPT, queue, 1_790_000_000) == usable
+
+
+def test_the_key_of_the_functions_settings_and_a_new_one_are_usable() -> None:
+    functions = [{"KMSKeyArn": KEY}, {}]
+    assert stack_files.usable_keys("new", functions, {}, {}, 1_790_000_000) == ["new", KEY]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "subnets", "minutes", "network"),
+    [
+        ("", ["subnet-1"], 0, "subnets"),
+        ("subnet-2", [], 0, "subnets"),
+        ("none", ["subnet-1"], 0, "left"),
+        ("", [], 90, "left"),
+        ("", [], 150, ""),
+    ],
+)
+def test_a_function_that_left_its_subnets_may_have_left_interfaces_for_two_hours(
+    wanted: str, subnets: list[str], minutes: int, network: str
+) -> None:
+    function = {"LastModified": "2026-09-21T14:13:20.000+0000", "VpcConfig": {"SubnetIds": subnets}}
+    changed = datetime(2026, 9, 21, 14, 13, 20, tzinfo=UTC).timestamp()
+    assert stack_files.network(wanted, function, MAY_DELETE, changed + 60 * minutes) == network
 
 
 # Bucket notifications, whatever else the bucket has
