@@ -17,6 +17,7 @@ from event_aggregator.request import ActionQueue, Request
 from event_aggregator.settings import Settings
 from event_aggregator.table import Item
 from event_aggregator.window import Windows
+from tests.unit.resident import resident_python
 
 START = 1_790_000_000_000  # epoch milliseconds
 
@@ -90,6 +91,13 @@ class World:
         """Every request that was sent, oldest first."""
         bodies = [json.loads(message["MessageBody"]) for message in self.sent]
         return [Request(body["key"], body["window"], body["correlation"], body["attempt"]) for body in bodies]
+
+
+@pytest.fixture(scope="session")
+def python() -> Iterator[str]:
+    """A python3 for the PATH of scripts."""
+    with resident_python() as program:
+        yield program
 
 
 @pytest.fixture

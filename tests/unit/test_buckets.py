@@ -174,12 +174,12 @@ class Account:
 
 
 @pytest.fixture
-def account(tmp_path: Path) -> Account:
+def account(tmp_path: Path, python: str) -> Account:
     for folder in ("scripts", "s3", "cloudwatch"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
     for name, text in {
         "aws": f"#!{sys.executable} -IS\n{AWS}",
-        "python3": f'#!/bin/sh\nexec "{sys.executable}" -S "$@"\n',
+        "python3": python,
         "sleep": "#!/bin/sh\n",
     }.items():
         program = tmp_path / "bin" / name

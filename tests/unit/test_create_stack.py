@@ -140,7 +140,7 @@ class Checkout:
 
 
 @pytest.fixture
-def checkout(tmp_path: Path) -> Checkout:
+def checkout(tmp_path: Path, python: str) -> Checkout:
     for folder in ("scripts", "iam", "s3", "cloudwatch"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
     (tmp_path / "src").mkdir()
@@ -150,7 +150,7 @@ def checkout(tmp_path: Path) -> Checkout:
     (tmp_path / "build" / f"packages-{key.replace(' ', '-')}").mkdir(parents=True)
     for name, text in {
         "aws": f"#!/bin/bash\n{STUB}",
-        "python3": f'#!/bin/sh\nexec "{sys.executable}" -S "$@"\n',
+        "python3": python,
         "sleep": "#!/bin/sh\n",
     }.items():
         program = tmp_path / "bin" / name
