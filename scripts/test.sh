@@ -14,8 +14,8 @@ main() {
   step "ruff format" ruff format --check --quiet .
   step "mypy --strict" mypy
   step "shellcheck" shellcheck -x scripts/*.sh .ci/run
-  # A local AWS for each process; more of them than cores, for much of the end-to-end tests is waiting.
-  exec pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
+  # A local AWS for each process, and much of the end-to-end tests is waiting: they come first, in the order of the files.
+  exec pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 }
 
 step() { # what, command...

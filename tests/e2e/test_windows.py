@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -33,10 +33,10 @@ def settings(aws: MiniStack, stack: Any) -> Iterator[Any]:  # noqa: ARG001 - it 
     change()
 
 
-def trickle(bucket: Bucket, seconds: float) -> int:
-    """Write an object every 0.3 s for so long; when the last one was written, in epoch milliseconds."""
+def trickle(bucket: Bucket, seconds: float, *, until: Callable[[], bool] = lambda: False) -> int:
+    """Write an object every 0.3 s for so long, or until then; when the last was written, in epoch milliseconds."""
     end, number = time.monotonic() + seconds, 0
-    while time.monotonic() < end:
+    while time.monotonic() < end and not until():
         bucket.put(f"trickle/{number:03}.dat")
         number += 1
         time.sleep(0.3)  # the upload's own pace
@@ -52,24 +52,23 @@ def overlap(spans: list[tuple[int, int]]) -> bool:
     return any(later < end for (_, end), (later, _) in pairwise(spans))
 
 
-def test_a_trickle_is_refreshed_once_when_it_has_been_quiet(
-    bucket: Bucket, gateway: StorageGateway, settings: Any
-) -> None:
+def test_a_trickle_is_refreshed_when_it_has_been_quiet(bucket: Bucket, gateway: StorageGateway, settings: Any) -> None:
     settings(refresh_quiet_seconds=3, refresh_max_delay_seconds=60)
     share = bucket.share()
     last = trickle(bucket, 8)
     bucket.becomes_visible(share)
-    [(accepted, _)] = refreshes_of(gateway, share)
+    *earlier, (accepted, _) = refreshes_of(gateway, share)
     assert accepted >= last + 3_000
+    # None on a machine with time to spare, where no event comes seconds after the one before it.
+    assert len(earlier) <= 2
 
 
 def test_an_endless_trickle_is_refreshed_every_maximum(bucket: Bucket, gateway: StorageGateway, settings: Any) -> None:
     settings(refresh_quiet_seconds=4, refresh_max_delay_seconds=5)
     share = bucket.share()
-    last = trickle(bucket, 16)
+    trickle(bucket, 60, until=lambda: len(refreshes_of(gateway, share)) == 2)
+    assert len(refreshes_of(gateway, share)) == 2, "while it goes on, and never is quiet for four seconds"
     bucket.becomes_visible(share)
-    during = [accepted for accepted, _ in refreshes_of(gateway, share) if accepted < last]
-    assert len(during) >= 2
 
 
 def test_a_refresh_that_takes_longer_than_the_window_is_never_joined_by_a_second(
