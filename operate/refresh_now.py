@@ -58,7 +58,7 @@ def hand_over(stack: Stack, bucket: str, wanted: frozenset[str]) -> list[Asked]:
                 reason="asked for by refresh-now.sh",
             )
             if not opened:  # it has waited already, and may be tried again at once
-                refresher.hasten(share.key, item)
+                refresher.hasten(share.key, item, again=True)
             asked.append(Asked(share.key, before))
     if not asked:
         raise StackError(f"No file share of {bucket} shows {', '.join(sorted(wanted))}: their prefixes are others.")

@@ -350,17 +350,20 @@ class Refresher:
                 correlation_id=item.in_progress_window,
             )
             measure(bucket, SecondsUntilVisible=elapsed)
-        self.hasten(key, item)
+        self.hasten(key, item, again=not cleared)
 
-    def hasten(self, key: str, item: Item) -> None:
-        """Have what waits for the share that `item` shows due as soon as it may be asked, if nothing is in progress."""
+    def hasten(self, key: str, item: Item, *, again: bool) -> None:
+        """Have what waits for the share that `item` shows due as soon as it may be asked, if nothing is in progress.
+
+        `again`: this may have died before, when it was due and its request not yet sent.
+        """
         now = self.aggregator.now()
         due = max(now, item.last_asked_at + self.aggregator.settings.min_refresh_interval_seconds * 1000)
-        if item.window_id and not item.in_progress_id and item.refresh_at > due:
-            # The request first: should this die in between, a completion event comes again.
+        if item.window_id and not item.in_progress_id and (again or item.refresh_at > due):
+            # The time first: a request that came before it would be put off until the mark lapses.
+            self.pace.make_due(key, item.window_id, due)
             request = Request(key, item.window_id, correlation=item.window_id)
             self.aggregator.queue.send(request, now=now, due=max(due, now + _MIN_DELAY_MS))
-            self.pace.make_due(key, item.window_id, due)
 
     def _sweep(self) -> None:
         """Look at every unfinished window: how long shares wait, and which one nobody asks for any more."""

@@ -279,8 +279,8 @@ MUTANTS = (
         "a completion ends no wait",
         FRESHNESS,
         "refresh.py",
-        "        if item.window_id and not item.in_progress_id and item.refresh_at > due:\n",
-        "        if item.window_id and item.in_progress_id and item.refresh_at > due:\n",
+        "        if item.window_id and not item.in_progress_id and (again or item.refresh_at > due):\n",
+        "        if item.window_id and item.in_progress_id and (again or item.refresh_at > due):\n",
         "LONG_REFRESH",
     ),
     Mutant(

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError, ReadTimeoutError
+from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
 
 from event_aggregator import aws
 from event_aggregator.aggregate import NotFinishedError
@@ -457,14 +457,26 @@ def test_a_completion_within_the_interval_makes_it_due_when_that_has_passed(worl
     assert world.item("my-bucket/share-1").refresh_at == asked_at + 60_000
 
 
-def test_a_completion_during_a_wait_for_the_interval_sends_nothing(world: World, gateway: Gateway) -> None:
-    gateway.deliver_when_due()
+def test_a_request_that_comes_at_once_after_a_completion_finds_its_window_due(world: World, gateway: Gateway) -> None:
+    refreshing(world, gateway)
+    deliveries = iter([lambda: gateway.deliver(world.requests()[-1])])
+    world.sqs.meta.events.register("before-call.sqs.SendMessage", lambda **_: next(deliveries, lambda: None)())
     gateway.complete("notification-1")
-    change(world)
-    gateway.deliver_when_due()
+    assert gateway.asked == ["share-1", "share-1"]
+
+
+def test_a_completion_that_died_before_its_request_was_sent_sends_it_when_it_comes_again(
+    world: World, gateway: Gateway
+) -> None:
+    refreshing(world, gateway)
     sent = len(world.sent)
-    gateway.complete("notification-1")
+    fail(world.sqs, "SendMessage")
+    with pytest.raises(EndpointConnectionError):
+        gateway.complete("notification-1")
     assert len(world.sent) == sent
+    gateway.complete("notification-1")
+    assert world.requests()[-1].window == world.item("my-bucket/share-1").window_id
+    assert len(world.sent) == sent + 1
 
 
 def test_a_completion_that_comes_before_the_mark_is_made_counts(world: World, gateway: Gateway) -> None:
