@@ -87,7 +87,7 @@ def test_status_says_that_all_is_well_and_then_what_is_not(attached: Bucket) -> 
     far = attached.share(gateway_id="sgw-far")
     attached.gateway.set_online("sgw-far", online=False)
     attached.put("c.txt")
-    eventually(lambda: waiting(attached, far.share_id))
+    eventually(lambda: why_it_waits(attached, far.share_id))
     two_hours_ago = {"N": str(int((time.time() - 7200) * 1000))}
     attached.aws.client("dynamodb").update_item(  # in the place of two hours of waiting
         TableName="S3EventAggregator",
@@ -102,11 +102,10 @@ def test_status_says_that_all_is_well_and_then_what_is_not(attached: Bucket) -> 
     print(healthy.stdout, sick.stdout)
 
 
-def waiting(bucket: Bucket, share_id: str) -> dict[str, Any] | None:
+def why_it_waits(bucket: Bucket, share_id: str) -> str | None:
     report = json.loads(operate(bucket, "status.sh", "--json").stdout)
-    shares = [share for found in report["buckets"] for share in found["shares"] if share["share"] == share_id]
-    found: dict[str, Any] | None = shares[0]["waiting"]
-    return found
+    [waiting] = [share["waiting"] for b in report["buckets"] for share in b["shares"] if share["share"] == share_id]
+    return waiting and str(waiting["reason"] or "")
 
 
 def test_status_watched_in_a_terminal_looks_again_until_it_is_interrupted(attached: Bucket) -> None:

@@ -156,7 +156,7 @@ def test_a_stack_of_2018_becomes_a_new_one_and_its_open_window_is_refreshed(
 
     reader, writer = (printed.index(f"function {prefix}{name}: newer code") for name in (REFRESH, AGGREGATOR))
     assert reader < writer, printed
-    eventually(lambda: share.tree() == {"a/of-2018.txt"}, seconds=90)
+    eventually(lambda: share.tree() == {"a/of-2018.txt"})
     aws.client("s3").put_object(Bucket=bucket, Key="b/new.txt", Body=b"")
     eventually(lambda: share.tree() == {"a/of-2018.txt", "b/new.txt"})
 

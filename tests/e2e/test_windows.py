@@ -34,13 +34,14 @@ def settings(aws: MiniStack, stack: Any) -> Iterator[Any]:  # noqa: ARG001 - it 
 
 
 def trickle(bucket: Bucket, seconds: float, *, until: Callable[[], bool] = lambda: False) -> int:
-    """Write an object every 0.3 s for so long, or until then; when the last was written, in epoch milliseconds."""
-    end, number = time.monotonic() + seconds, 0
+    """Write an object every 0.3 s for so long, or until then; before the last was written, in epoch milliseconds."""
+    end, number, last = time.monotonic() + seconds, 0, 0
     while time.monotonic() < end and not until():
+        last = time.time_ns() // 1_000_000
         bucket.put(f"trickle/{number:03}.dat")
         number += 1
         time.sleep(0.3)  # the upload's own pace
-    return time.time_ns() // 1_000_000 - 300
+    return last
 
 
 def refreshes_of(gateway: StorageGateway, share: FileShare) -> list[tuple[int, int]]:
@@ -77,7 +78,7 @@ def test_a_refresh_that_takes_longer_than_the_window_is_never_joined_by_a_second
     share = bucket.share()
     gateway.refresh_seconds = 5
     try:
-        trickle(bucket, 12)
+        trickle(bucket, 60, until=lambda: len(refreshes_of(gateway, share)) == 2)
         bucket.becomes_visible(share)
     finally:
         gateway.refresh_seconds = 0.2
