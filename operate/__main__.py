@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.live import Live
 
 from operate import explain, facts, redrive, refresh_now, status
-from operate.stack import Stack, StackError
+from operate.stack import DENIED, Stack, StackError
 
 _WATCH_SECONDS = 5
 
@@ -31,6 +31,8 @@ def main(arguments: list[str]) -> int:
         return run(Stack(session, options.name_prefix), options)
     except (StackError, ClientError, BotoCoreError) as error:
         print(error, file=sys.stderr)
+        if isinstance(error, ClientError) and error.response["Error"]["Code"] in DENIED:
+            print("What this needs is in iam/operator.json: docs/house-rules.md, Who operates it", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
@@ -69,7 +71,7 @@ def parser() -> argparse.ArgumentParser:
         "Asks for a refresh of a bucket's file shares, by the way that every other takes: the folders are put into the"
         " shares' own windows, so that no share is asked more often than it may be. Follows it until Storage Gateway"
         " reports that it is complete; Ctrl-C ends only the following.",
-        "Exit status: 0 complete, 2 it could not be asked for.",
+        "Exit status: 0 complete, 2 it could not be asked for, or of some shares it is not known what they show.",
     )
     command.add_argument("--bucket", metavar="B", required=True, help="the bucket whose shares are to be refreshed")
     command.add_argument("--folder", metavar="F", help="this folder of the bucket, such as a/b (default: everything)")
@@ -118,14 +120,17 @@ def _status(stack: Stack, options: argparse.Namespace) -> int:
                 live.update(status.screen(status.look(Stack(stack.session, stack.prefix))), refresh=True)
     else:
         console.print(status.screen(report))
-    return 0 if report.well else 1
+    return report.exit_status
 
 
 def _refresh_now(stack: Stack, options: argparse.Namespace) -> int:
     folders = refresh_now.folders(options.folder, recursive=options.recursive)
-    for line in refresh_now.follow(stack, refresh_now.hand_over(stack, options.bucket, folders)):
+    asked = refresh_now.hand_over(stack, options.bucket, folders)
+    for note in stack.notes:
+        print(note, file=sys.stderr)
+    for line in refresh_now.follow(stack, asked):
         print(line, flush=True)
-    return 0
+    return 2 if stack.notes else 0
 
 
 def _redrive(stack: Stack, options: argparse.Namespace) -> int:

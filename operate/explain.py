@@ -62,12 +62,13 @@ def exit_status(answers: Iterable[Answer]) -> int:
 
 
 def conclude(facts: Facts) -> list[Answer]:
-    """An answer for each share that shows the key, or one for the bucket."""
-    if facts.shares:
-        return [_answer(facts, share) for share in facts.shares]
+    """An answer for each share that shows the key, and one for those that may or may not; or one for the bucket."""
+    answers = [_answer(facts, share) for share in facts.shares]
     if facts.unresolved:
-        text = "No file share that can be resolved shows it, and of some it is not known what they show."
-        return [Answer(None, Outcome.UNSURE, text, facts.unresolved)]
+        text = "Of some file shares it is not known what they show."
+        answers.append(Answer(None, Outcome.UNSURE, text, facts.unresolved))
+    if answers:
+        return answers
     if facts.others:
         return [Answer(None, Outcome.NOT_SHOWN, "It lies outside the prefixes of all file shares of the bucket.")]
     text = f"No file share of this account and region shows {facts.bucket}."
@@ -192,11 +193,11 @@ def _without_a_time(facts: Facts, share: Share) -> Answer:
     if facts.object.is_folder:
         text = "Not known: it is a folder without an object of its own, and so has no time; ask for a file in it."
         return Answer(share.share, Outcome.UNSURE, text)
-    if facts.object.exists is False:
+    if facts.object.exists is False and not facts.object.not_told:
         text = "There is no such object, and so nothing to be shown; S3 does not tell when it was deleted, if ever."
         then = [f"if the share still shows it, it was deleted after the last refresh of {facts.folder} (see below)"]
         return Answer(share.share, Outcome.ABSENT, text, then)
-    text = "Not known: S3 does not say when it was changed."
+    text = "Not known: S3 does not say when it was changed, or deleted."
     return Answer(share.share, Outcome.UNSURE, text, facts.object.not_told)
 
 
@@ -233,6 +234,8 @@ def _of_s3(facts: Facts) -> list[str]:
         lines = ["S3 does not let us see whether it has it."]
     elif found.changed is not None:
         lines = [f"It was deleted at {_when(at, found.changed)}: S3 has its delete marker."]
+    elif found.not_told:
+        lines = ["S3 has no object with this key."]
     else:
         lines = ["S3 has no object with this key, and no delete marker that tells when it was deleted."]
     if found.in_parts:
@@ -310,7 +313,7 @@ def _of_refreshes(facts: Facts, share: Share) -> list[str]:
     readers = [refresh for refresh in share.refreshes if refresh.reads(share.way[-1])]
     since = f"since {clock(facts.log_since)}"
     if not readers:
-        lines.append(f"No refresh of {name} {since} read {facts.folder} (the log).")
+        lines.append(f"The log tells of no refresh of {name} {since} that read {facts.folder}.")
     else:
         which = readers if len(readers) < 3 else [readers[0], readers[-1]]
         each = "; ".join(

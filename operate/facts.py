@@ -148,7 +148,8 @@ def s3_object(stack: Stack, bucket: str, key: str) -> S3Object:
         head = stack.client("s3").head_object(Bucket=bucket, Key=key)
     except ClientError as error:
         if error.response["Error"]["Code"] in DENIED:
-            return S3Object(None, not_told=[f"S3 refused HeadObject (without s3:ListBucket, also if absent): {error}"])
+            takes = "it takes s3:GetObject (and s3:ListBucket, if there is no such object)"
+            return S3Object(None, not_told=[f"S3 refused HeadObject, for which {takes}: {error}"])
         if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
             raise
         return _absent(stack, bucket, key)

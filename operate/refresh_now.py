@@ -41,7 +41,8 @@ def hand_over(stack: Stack, bucket: str, wanted: frozenset[str]) -> list[Asked]:
     """Put `wanted` into the window of each share that shows it, and have it due as soon as the share may be asked."""
     shares = stack.shares(bucket)
     if not shares:
-        raise StackError(f"No file share of this account in {stack.region} shows the bucket {bucket}.")
+        nobody = f"No file share of this account in {stack.region} is known to show the bucket {bucket}."
+        raise StackError("\n".join([nobody, *stack.notes]))
     refresher, asked = stack.refresher, []
     window = uuid4().hex
     for share in shares:

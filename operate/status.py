@@ -68,6 +68,7 @@ class Concern:
 
     what: str
     then: str
+    is_known: bool = True  # False: only that it could not be told
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,13 @@ class Report:
     @property
     def well(self) -> bool:
         return not self.concerns
+
+    @property
+    def exit_status(self) -> int:
+        """0 all is well, 1 something needs attention, 2 nothing that is known does, but not all is known."""
+        if self.well:
+            return 0
+        return 1 if any(concern.is_known for concern in self.concerns) else 2
 
     def as_json(self) -> dict[str, Any]:
         return {"well": self.well, **asdict(self)}
@@ -221,8 +229,8 @@ def _concerns(stack: Stack, report: Report) -> list[Concern]:
     found += [Concern(f"alarm {name}", description) for name, description in _alarms(stack)]
     for bucket in report.buckets:
         found += concerns_of_bucket(stack, bucket, report.at)
-    found += [Concern(note, "see README, When a share stays stale") for note in stack.notes]
-    return found
+    advice = "see README, When a share stays stale"
+    return found + [Concern(note, advice, is_known=False) for note in dict.fromkeys(stack.notes)]
 
 
 def trigger_that_does_not_read(stack: Stack) -> str | None:
@@ -247,7 +255,7 @@ def concerns_of_bucket(stack: Stack, bucket: Bucket, at: int) -> list[Concern]:
     if not bucket.notified:
         mend = stack.command("attach-bucket.sh", "--bucket", bucket.name)
         found.append(Concern(f"{bucket.name} does not notify this stack of its changes", mend))
-    if not bucket.shares:
+    if not bucket.shares and not stack.notes:
         found.append(Concern(f"no file share shows {bucket.name}", "nothing is refreshed for it; see README"))
     if bucket.window and bucket.window.due < at - _LATE_MS:
         late = f"the refresh of {bucket.name} was due {ago(at, bucket.window.due)}, and has not begun"

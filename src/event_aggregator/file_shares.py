@@ -156,8 +156,8 @@ class FileShares:
                 bucket = self._access_points.bucket_of(bucket, account)
             except UnknownBucketError as error:
                 self._warn(
-                    f"{arn} shows the access point {location_arn}, whose bucket is not known, and so it is not"
-                    f" refreshed: {error}"
+                    f"{arn} is on the access point {location_arn}, whose bucket is not known, and so it is not known"
+                    f" what it shows: {error}"
                 )
                 bucket, prefix = NO_BUCKET
         self._locations[arn] = bucket, prefix

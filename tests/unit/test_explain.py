@@ -271,6 +271,16 @@ def test_what_s3_does_not_tell_is_said() -> None:
     assert status(known) == 2
 
 
+def test_an_object_that_is_not_there_may_have_been_deleted_if_s3_does_not_tell_of_that() -> None:
+    known = facts(share(), object=S3Object(False, not_told=["Whether it has a delete marker is not known"]))
+    assert the_answer(known).then == ["Whether it has a delete marker is not known"]
+    assert evidence(known)[:2] == [
+        "S3 has no object with this key.",
+        "Whether it has a delete marker is not known",
+    ]
+    assert status(known) == 2
+
+
 # Shares
 
 
@@ -300,6 +310,10 @@ def test_a_bucket_without_a_share_is_wrong() -> None:
 def test_a_share_of_which_it_is_not_known_what_it_shows_may_be_the_one() -> None:
     known = facts(others={"share-2": "videos/"}, unresolved=["share-3 shows an access point"])
     assert the_answer(known).then == ["share-3 shows an access point"]
+    assert status(known) == 2
+    known = facts(share(refreshes=[refresh(CHANGED + 32_000)]), unresolved=["share-3 shows an access point"])
+    visible, unsure = conclude(known)
+    assert (visible.outcome, unsure.then) == (Outcome.VISIBLE, ["share-3 shows an access point"])
     assert status(known) == 2
 
 
@@ -347,7 +361,7 @@ def test_what_never_happened_is_evidence_too() -> None:
     assert "my-bucket does not notify this stack of its changes (its notification configuration)." in lines
     assert "No window of the bucket is open (the table)." in lines
     assert "share-1 accepted a refresh last: never (the table)." in lines
-    assert "No refresh of share-1 since 2026-09-21 14:03:17 UTC read /photos/2024 (the log)." in lines
+    assert "The log tells of no refresh of share-1 since 2026-09-21 14:03:17 UTC that read /photos/2024." in lines
 
 
 @pytest.mark.parametrize(

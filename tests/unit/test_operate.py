@@ -1,10 +1,15 @@
 import re
+from typing import Any
 
+import boto3
 import pytest
+from botocore.exceptions import ClientError
 
 from local.ministack import ROOT
-from operate import refresh_now
+from operate import refresh_now, status
+from operate.__main__ import main
 from operate.help import document
+from operate.stack import Stack, StackError
 from operate.words import ago, plural, span
 
 
@@ -53,3 +58,39 @@ def test_times_are_told_from_now() -> None:
 )
 def test_a_folder_is_asked_for_as_windows_hold_it(folder: str | None, recursive: bool, window_holds: set[str]) -> None:
     assert refresh_now.folders(folder, recursive=recursive) == window_holds
+
+
+def test_who_is_denied_something_is_told_which_policy_allows_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def look(_: Stack) -> None:
+        error: Any = {"Error": {"Code": "AccessDenied", "Message": "you may not perform: dynamodb:Scan"}}
+        raise ClientError(error, "Scan")
+
+    monkeypatch.setattr(status, "look", look)
+    assert main(["status.sh", "--region", "us-east-1"]) == 2
+    said = capsys.readouterr().err
+    assert "you may not perform: dynamodb:Scan" in said
+    assert "iam/operator.json" in said
+
+
+NOTE = "share-3 shows the access point a-point, and it is not known what that is"
+
+
+def test_a_refresh_ends_with_what_is_not_known_of_other_shares(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def hand_over(stack: Stack, *_: object) -> list[refresh_now.Asked]:
+        stack.notes.append(NOTE)
+        return []  # none is left to be followed
+
+    monkeypatch.setattr(refresh_now, "hand_over", hand_over)
+    assert main(["refresh-now.sh", "--bucket", "my-bucket", "--region", "us-east-1"]) == 2
+    assert NOTE in capsys.readouterr().err
+
+
+def test_a_refresh_without_a_share_says_if_some_are_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Stack, "shares", lambda *_: [])
+    stack = Stack(boto3.Session(region_name="us-east-1"), notes=[NOTE])
+    with pytest.raises(StackError, match=NOTE):
+        refresh_now.hand_over(stack, "my-bucket", frozenset({"*"}))

@@ -34,6 +34,16 @@ SETTINGS = {
     "refresh_scope": "folders",
     "gateway_role_arns": (),
 }
+REPORT = Report(
+    at=AT,
+    region="us-east-1",
+    prefix="",
+    settings=SETTINGS,
+    buckets=[WELL],
+    requests={"delayed": 1, "ready": 0, "in_flight": 0},
+    dead_letters=0,
+    last_day={"my-bucket": {"ChangesAbsorbed": 990, "WindowsOpened": 10, "SecondsUntilVisible": 42}},
+)
 
 
 def window(since: int, due: int, reason: str | None = None) -> Window:
@@ -107,6 +117,18 @@ def test_a_queue_that_nobody_reads_is_found(
     assert trigger_that_does_not_read(stack) == found
 
 
+def test_a_bucket_is_not_said_to_be_without_shares_if_some_are_not_known(stack: Stack) -> None:
+    stack.notes.append("The file shares in eu-west-1 cannot be listed")
+    assert concerns_of_bucket(stack, replace(WELL, shares=[]), AT) == []
+
+
+def test_what_is_not_known_is_neither_well_nor_known_to_be_wrong() -> None:
+    wrong, unknown = Concern("it is broken", "mend it"), Concern("it is not known", "see to it", is_known=False)
+    statuses = [replace(REPORT, concerns=concerns).exit_status for concerns in ([], [unknown], [unknown, wrong])]
+    assert statuses == [0, 2, 1]
+    assert "All is well" not in drawn(replace(REPORT, concerns=[unknown]))
+
+
 def drawn(report: Report) -> str:
     console = Console(width=140, file=io.StringIO(), record=True)
     console.print(screen(report))
@@ -115,23 +137,13 @@ def drawn(report: Report) -> str:
 
 def test_the_screen_tells_of_windows_waits_and_the_last_day() -> None:
     waiting = replace(SHARE, waiting=window(AT - 2 * MINUTE, AT + MINUTE, "try 1 was refused: too many requests"))
-    report = Report(
-        at=AT,
-        region="us-east-1",
-        prefix="",
-        settings=SETTINGS,
-        buckets=[
-            replace(
-                WELL,
-                window=window(AT - 10_000, AT + 20_000),
-                shares=[waiting],
-                others={"eu-west-1/": window(AT - 10_000, AT + 20_000)},
-            )
-        ],
-        requests={"delayed": 1, "ready": 0, "in_flight": 0},
-        dead_letters=0,
-        last_day={"my-bucket": {"ChangesAbsorbed": 990, "WindowsOpened": 10, "SecondsUntilVisible": 42}},
+    bucket = replace(
+        WELL,
+        window=window(AT - 10_000, AT + 20_000),
+        shares=[waiting],
+        others={"eu-west-1/": window(AT - 10_000, AT + 20_000)},
     )
+    report = replace(REPORT, buckets=[bucket])
     text = drawn(report)
     assert "All is well." in text
     assert "Refreshes the folders that changed, 30 s after the first change; a share at most every 60 s." in text
