@@ -236,26 +236,31 @@ def setting(aws: MiniStack, function: str, **variables: str) -> Iterator[None]:
         functions.update_function_configuration(FunctionName=function, Environment={"Variables": before})
 
 
-@pytest.fixture
-def s3_control(aws: MiniStack, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr(socket, "getaddrinfo", socket.getaddrinfo)  # to put it back at the end
-    exec(RESOLVER, {})  # noqa: S102
-    return aws.client("s3control")
+@pytest.fixture(scope="module")
+def s3_control(aws: MiniStack) -> Iterator[Any]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket, "getaddrinfo", socket.getaddrinfo)  # to put it back at the end
+        exec(RESOLVER, {})  # noqa: S102
+        yield aws.client("s3control")
 
 
 _operators: dict[str, dict[str, str]] = {}
 
 
+def operators_policy() -> stack_files.Json:
+    """What iam/operator.json says of the stack of these tests."""
+    values = {"Partition": "aws", "Region": REGION, "Account": ACCOUNT, "NamePrefix": ""}
+    text = (ROOT / "iam" / "operator.json").read_text()
+    # The local AWS has the bus in the ARN of every rule.
+    return stack_files.render(text.replace(":rule/", ":rule/default/"), values)
+
+
 def operator(aws: MiniStack) -> dict[str, str]:
-    """The credentials of a user who may do what iam/operator.json says."""
+    """The credentials of the user `operator`, who may do what iam/operator.json says."""
     if aws.endpoint_url not in _operators:
-        values = {"Partition": "aws", "Region": REGION, "Account": ACCOUNT, "NamePrefix": ""}
-        text = (ROOT / "iam" / "operator.json").read_text()
-        text = text.replace(":rule/", ":rule/default/")  # the local AWS has the bus in the ARN of every rule
-        policy = stack_files.render(text, values)
         iam, name = aws.client("iam"), "operator"
         iam.create_user(UserName=name)
-        iam.put_user_policy(UserName=name, PolicyName=name, PolicyDocument=json.dumps(policy))
+        iam.put_user_policy(UserName=name, PolicyName=name, PolicyDocument=json.dumps(operators_policy()))
         key = iam.create_access_key(UserName=name)["AccessKey"]
         _operators[aws.endpoint_url] = {
             "AWS_ACCESS_KEY_ID": key["AccessKeyId"],

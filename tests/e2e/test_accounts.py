@@ -10,7 +10,7 @@ import pytest
 from local.gateway import StorageGateway
 from local.ministack import ACCOUNT, REGION, ROOT, MiniStack
 from tests.e2e.conftest import FUNCTIONS, Bucket, deliver_again_soon, eventually, run_script, setting
-from tests.e2e.test_least_privilege import is_allowed, policy_of, put_policy, role_may, without
+from tests.e2e.test_least_privilege import is_allowed, may, policy_of, put_policy, without
 
 AGGREGATOR, REFRESH = FUNCTIONS
 OTHER = "222222222222"
@@ -60,8 +60,8 @@ def test_a_change_refreshes_the_shares_at_home_and_those_of_another_account(
     assert {operation for operation, _ in there} == {
         *("ListFileShares", "DescribeNFSFileShares", "DescribeSMBFileShares", "RefreshCache")
     }
-    assert all(role_may(aws, ROLE, f"storagegateway:{operation}", arn) for operation, arn in there)
-    assert not role_may(aws, ROLE, "storagegateway:RefreshCache", home.arn)
+    assert all(may(aws, ROLE, f"storagegateway:{operation}", arn) for operation, arn in there)
+    assert not may(aws, ROLE, "storagegateway:RefreshCache", home.arn)
 
 
 def test_the_refresh_function_may_assume_the_role_that_it_was_given_and_no_other(aws: MiniStack) -> None:

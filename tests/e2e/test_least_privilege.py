@@ -11,13 +11,13 @@ side is asserted on the policies as deployed.
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
-from local.gateway import FileShare, StorageGateway
+from local.gateway import FileShare, Place, RefusedError, StorageGateway
 from local.ministack import ROOT, MiniStack
 from tests.e2e.conftest import FUNCTIONS, Bucket, eventually
 
@@ -122,12 +122,20 @@ def actions_of(statement: dict[str, Any]) -> list[str]:
     return [action] if isinstance(action, str) else list(action)
 
 
+def less(policy: dict[str, Any], action: str, sid: str = "") -> dict[str, Any]:
+    """The policy without an action: in the statement `sid`, or in all."""
+    left = [
+        {**s, "Action": [a for a in actions_of(s) if a != action or sid not in ("", s["Sid"])]}
+        for s in policy["Statement"]
+    ]
+    return {**policy, "Statement": [statement for statement in left if statement["Action"]]}
+
+
 @contextmanager
 def without(aws: MiniStack, function: str, action: str) -> Iterator[None]:
     """Takes an action away from the function's role, and gives it back."""
     policy = policy_of(aws, function)
-    left = [{**s, "Action": [a for a in actions_of(s) if a != action]} for s in policy["Statement"]]
-    put_policy(aws, function, {**policy, "Statement": [statement for statement in left if statement["Action"]]})
+    put_policy(aws, function, less(policy, action))
     try:
         yield
     finally:
@@ -146,8 +154,12 @@ def denied(aws: MiniStack, function: str, since: int) -> set[str]:
         .get_paginator("filter_log_events")
         .paginate(logGroupName=f"/aws/lambda/{function}", startTime=since)
     )
-    messages = [event["message"] for page in pages for event in page["events"]]
-    return {action for m in messages for action in re.findall(r"is not authorized to perform: (\w+:\w+)", m)}
+    return denials("\n".join(event["message"] for page in pages for event in page["events"]))
+
+
+def denials(text: str) -> set[str]:
+    """The actions of which a text says that they were denied."""
+    return set(re.findall(r"is not authorized to perform: (\w+:\w+)", text))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -209,15 +221,32 @@ def other_calls(function: str) -> dict[str, list[str]]:
 
 
 def is_allowed(aws: MiniStack, function: str, action: str, resource: str) -> bool:
-    return role_may(aws, f"arn:aws:iam::{ACCOUNT}:role/{ROLES[function]}", action, resource)
+    return may(aws, f"arn:aws:iam::{ACCOUNT}:role/{ROLES[function]}", action, resource)
 
 
-def role_may(aws: MiniStack, role: str, action: str, resource: str) -> bool:
-    answer = aws.client("iam", role.split(":")[4]).simulate_principal_policy(
-        PolicySourceArn=role, ActionNames=[action], ResourceArns=[resource]
+def may(aws: MiniStack, principal: str, action: str, resource: str) -> bool:
+    answer = aws.client("iam", principal.split(":")[4]).simulate_principal_policy(
+        PolicySourceArn=principal, ActionNames=[action], ResourceArns=[resource]
     )
     [result] = answer["EvaluationResults"]
     return bool(result["EvalDecision"] == "allowed")
+
+
+def gateway_asks_iam(
+    patch: pytest.MonkeyPatch, aws: MiniStack, gateway: StorageGateway, principal: str, actions: Container[str]
+) -> None:
+    """Has the simulated gateway, which knows no IAM, refuse those of its actions that the principal may not do."""
+    answer = gateway.answer
+
+    def answer_who_may(operation: str, request: dict[str, Any], place: Place) -> dict[str, Any]:
+        action = f"storagegateway:{operation}"
+        for arn in request.get("FileShareARNList", [request.get("FileShareARN", "*")]):
+            if action in actions and not may(aws, principal, action, arn):
+                text = f"User: {principal} is not authorized to perform: {action} on resource: {arn}"
+                raise RefusedError(text, code="AccessDeniedException")
+        return answer(operation, request, place)
+
+    patch.setattr(gateway, "answer", answer_who_may)
 
 
 @pytest.mark.parametrize(

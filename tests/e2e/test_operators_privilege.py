@@ -1,0 +1,202 @@
+"""Every action that iam/operator.json allows is needed by a command, which says so and ends with 2 when it is denied.
+
+Each is taken away in turn, statement by statement. The local AWS enforces all of them but Storage Gateway's: that
+simulation knows no IAM, and so asks the IAM simulator of the local AWS here (SimulatePrincipalPolicy: the evaluator
+with which it enforces the others).
+"""
+
+import io
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from typing import Any
+
+import boto3
+import pytest
+
+from local.gateway import StorageGateway
+from local.ministack import ACCOUNT, REGION, ROOT, MiniStack
+from operate.__main__ import main
+from operate.facts import SURELY_MS
+from operate.stack import now_ms
+from scripts import stack_files
+from tests.e2e.conftest import FUNCTIONS, Bucket, eventually, operator, operators_policy
+from tests.e2e.test_least_privilege import (
+    ANOTHER_ACCOUNT,
+    QUEUE,
+    SHARE,
+    TABLE,
+    actions_of,
+    denials,
+    gateway_asks_iam,
+    less,
+    may,
+)
+
+AGGREGATOR, REFRESH = FUNCTIONS
+USER = f"arn:aws:iam::{ACCOUNT}:user/operator"
+POLICY = operators_policy()
+ALLOWED = [(statement["Sid"], action) for statement in POLICY["Statement"] for action in actions_of(statement)]
+
+# What needs an action.
+NAME = "operated-bucket"
+STATUS = ("status.sh",)
+REFRESH_NOW = ("refresh-now.sh", "--bucket", NAME, "--folder", "a")
+EXPLAIN, EXPLAIN_DELETED, EXPLAIN_ABSENT = (
+    ("explain.sh", "--bucket", NAME, "--key", key) for key in ("a/b.txt", "a/deleted.txt", "a/absent.txt")
+)
+SHOW, SEND = ("redrive.sh",), ("redrive.sh", "--send")
+NEEDS = {
+    "lambda:GetFunctionConfiguration": STATUS,
+    "lambda:GetPolicy": STATUS,
+    "lambda:ListEventSourceMappings": STATUS,
+    "events:DescribeRule": STATUS,
+    "dynamodb:Scan": STATUS,
+    "dynamodb:GetItem": EXPLAIN,
+    "dynamodb:UpdateItem": REFRESH_NOW,
+    "sqs:GetQueueUrl": STATUS,
+    "sqs:GetQueueAttributes": STATUS,
+    "sqs:ReceiveMessage": SHOW,
+    "sqs:ChangeMessageVisibility": SHOW,
+    "sqs:SendMessage": SEND,
+    "sqs:DeleteMessage": SEND,
+    "logs:DescribeLogGroups": EXPLAIN,
+    "logs:FilterLogEvents": EXPLAIN,
+    "s3:GetBucketNotification": STATUS,
+    "s3:GetObject": EXPLAIN,
+    "s3:ListBucketVersions": EXPLAIN_DELETED,
+    "s3:ListBucket": EXPLAIN_ABSENT,
+    "s3:GetAccessPoint": EXPLAIN,
+    "s3:ListAccessPoints": EXPLAIN,
+    "storagegateway:ListFileShares": STATUS,
+    "storagegateway:DescribeNFSFileShares": STATUS,
+    "storagegateway:DescribeSMBFileShares": STATUS,
+    "cloudwatch:DescribeAlarms": STATUS,
+    "cloudwatch:GetMetricData": STATUS,
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def commands(aws: MiniStack, gateway: StorageGateway, stack: Any) -> Iterator[None]:  # noqa: ARG001
+    """Has the commands, which run in this process, find the local AWS, with the credentials of the operator."""
+    key = operator(aws)
+    session = boto3.Session(key["AWS_ACCESS_KEY_ID"], key["AWS_SECRET_ACCESS_KEY"], region_name=REGION)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", aws.endpoint_url)
+        patch.setenv("AWS_ENDPOINT_URL_STORAGE_GATEWAY", gateway.endpoint_url)
+        patch.setattr(boto3, "Session", lambda **_: session)  # one for all: each would read the services' models again
+        gateway_asks_iam(patch, aws, gateway, USER, NEEDS)
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def operated(aws: MiniStack, gateway: StorageGateway, commands: None, s3_control: Any) -> Iterator[None]:  # noqa: ARG001
+    """Versioned; what changed in a/ is refreshed on the share that shows it. Others are of the other kinds."""
+    s3, bucket = aws.client("s3"), Bucket(aws, gateway, NAME)
+    s3.create_bucket(Bucket=NAME)
+    s3.put_bucket_versioning(Bucket=NAME, VersioningConfiguration={"Status": "Enabled"})
+    bucket.put("a/b.txt", "a/deleted.txt")
+    bucket.delete("a/deleted.txt")
+    changed = now_ms()
+    point = s3_control.create_access_point(AccountId=ACCOUNT, Name="operated", Bucket=NAME)
+    shares = [
+        *(bucket.share(kind="NFS"), bucket.share("c", kind="SMB")),
+        *(bucket.share("c", location_arn=f"{point[name]}/c/") for name in ("AccessPointArn", "Alias")),
+    ]
+    eventually(lambda: now_ms() >= changed + SURELY_MS)
+    assert run(*REFRESH_NOW)[0] == 0
+    eventually(lambda: run(*EXPLAIN)[0] == 0)  # the log has it
+    yield
+    for share in shares:
+        del gateway.shares[share.arn]
+
+
+@pytest.fixture(autouse=True)
+def failed_message(aws: MiniStack) -> Iterator[None]:
+    sqs = aws.client("sqs")
+    dead = sqs.get_queue_url(QueueName="S3EventAggregatorActionQueueDeadLetter")["QueueUrl"]
+    sqs.send_message(QueueUrl=dead, MessageBody='{"sweep": true}')
+    yield
+    sqs.purge_queue(QueueUrl=dead)
+
+
+def run(*command: str) -> tuple[int, str]:
+    """A command's exit status, and what it says."""
+    said = io.StringIO()
+    with redirect_stdout(said), redirect_stderr(said):
+        status = main([*command])
+    return status, " ".join(said.getvalue().split())
+
+
+@contextmanager
+def without(aws: MiniStack, sid: str, action: str) -> Iterator[None]:
+    put_policy(aws, less(POLICY, action, sid))
+    try:
+        yield
+    finally:
+        put_policy(aws, POLICY)
+
+
+def put_policy(aws: MiniStack, policy: stack_files.Json) -> None:
+    aws.client("iam").put_user_policy(UserName="operator", PolicyName="operator", PolicyDocument=json.dumps(policy))
+
+
+def test_what_needs_an_action_is_known_of_each_and_of_no_other() -> None:
+    assert {action for _, action in ALLOWED} == {*NEEDS}
+
+
+@pytest.mark.parametrize("command", dict.fromkeys(NEEDS.values()), ids=" ".join)
+def test_with_all_of_them_a_command_is_denied_nothing(command: tuple[str, ...]) -> None:
+    status, said = run(*command)
+    assert status in (0, 1), said
+    assert not denials(said)
+
+
+@pytest.mark.parametrize(("sid", "action"), ALLOWED, ids=lambda value: value.replace(":", "-"))
+def test_a_command_that_is_denied_an_action_cannot_tell_and_names_it(aws: MiniStack, sid: str, action: str) -> None:
+    with without(aws, sid, action):
+        status, said = run(*NEEDS[action])
+    assert status == 2, said
+    assert action in said
+    assert denials(said) <= {action}
+
+
+# On what the statements allow it: first that, then others that look like it.
+
+
+def look_alikes(arn: str) -> list[str]:
+    return [arn, f"{arn}2", arn.replace(ACCOUNT, ANOTHER_ACCOUNT), arn.replace("us-east-1", "us-west-1")]
+
+
+HOME = f"{REGION}:{ACCOUNT}"
+RESOURCES = {
+    "SeeTheSettings": look_alikes(f"arn:aws:lambda:{HOME}:function:{REFRESH}"),
+    "SeeWhichBucketsInvoke": look_alikes(f"arn:aws:lambda:{HOME}:function:{AGGREGATOR}"),
+    "SeeTheRuleOfChanges": look_alikes(f"arn:aws:events:{HOME}:rule/default/{AGGREGATOR}ObjectChanges"),
+    "SeeAndOpenWindows": look_alikes(TABLE),
+    "SeeAndSendRequests": look_alikes(QUEUE),
+    "SeeAndRedriveWhatFailed": look_alikes(f"{QUEUE}DeadLetter"),
+    "ReadTheRefreshFunctionsLog": look_alikes(f"arn:aws:logs:{HOME}:log-group:/aws/lambda/{REFRESH}"),
+    "SeeTheBuckets": ["arn:aws:s3:::any-bucket"],
+    "SeeWhenAFileChanged": ["arn:aws:s3:::any-bucket/any/key", "arn:aws:s3:::any-bucket"],
+    "SeeFileShares": [SHARE, SHARE.replace(ACCOUNT, ANOTHER_ACCOUNT), SHARE.replace("share/share", "gateway/sgw")],
+    "SeeWhatKnowsNoResource": ["*"],
+}
+
+
+@pytest.mark.parametrize(("sid", "action"), ALLOWED, ids=lambda value: value.replace(":", "-"))
+def test_an_action_is_allowed_on_its_own_resource_and_on_no_other(aws: MiniStack, sid: str, action: str) -> None:
+    right, *wrong = RESOURCES[sid]
+    assert may(aws, USER, action, right)
+    assert [resource for resource in wrong if may(aws, USER, action, resource)] == []
+
+
+def test_the_policy_is_given_to_a_group_as_the_page_says(aws: MiniStack) -> None:
+    page = (ROOT / "docs/house-rules.md").read_text().partition("## Who operates it")[2]
+    block = re.findall(r"```\n(.*?)```", page, re.DOTALL)[0].replace("123456789012", ACCOUNT)
+    aws.client("iam").create_group(GroupName="storage-people")
+    subprocess.run(["bash", "-euc", block], cwd=ROOT, env=aws.environment(), check=True)
+    given = aws.client("iam").get_group_policy(GroupName="storage-people", PolicyName="s3-event-aggregator")
+    assert json.dumps(given["PolicyDocument"]).replace(":rule/", ":rule/default/") == json.dumps(POLICY)
