@@ -1,16 +1,33 @@
 """File shares of another account, through the role there that docs/other-accounts.md prints, with IAM enforced."""
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
+import boto3
 import pytest
+from botocore.exceptions import ClientError
 
+from event_aggregator.access_points import AccessPoints
+from event_aggregator.file_shares import FileShares
+from event_aggregator.folders import Round
+from event_aggregator.writers import Roles
 from local.gateway import StorageGateway
 from local.ministack import ACCOUNT, REGION, ROOT, MiniStack
 from tests.e2e.conftest import FUNCTIONS, Bucket, deliver_again_soon, eventually, run_script, setting
-from tests.e2e.test_least_privilege import is_allowed, may, policy_of, put_policy, without
+from tests.e2e.test_least_privilege import (
+    actions_of,
+    denials,
+    gateway_asks_iam,
+    is_allowed,
+    less,
+    may,
+    policy_of,
+    put_policy,
+    without,
+)
 
 AGGREGATOR, REFRESH = FUNCTIONS
 OTHER = "222222222222"
@@ -148,3 +165,53 @@ def test_the_role_looks_up_the_access_points_of_its_account(aws: MiniStack, gate
     eventually(lambda: all(share in (refresh.share for refresh in gateway.refreshes) for share in shares))
     for share in shares:
         del gateway.shares[share.arn]
+
+
+# Each action of the policy is needed: by what the refresh function does in the role, done here as a user who has it.
+
+ALLOWED = [action for statement in json.loads(PERMISSIONS)["Statement"] for action in actions_of(statement)]
+USER = f"arn:aws:iam::{OTHER}:user/{NAME}"
+
+
+@pytest.fixture(scope="module")
+def user_there(aws: MiniStack, gateway: StorageGateway, s3_control: Any) -> Iterator[boto3.Session]:  # noqa: ARG001
+    """What signs the calls of the user; the account has shares of both kinds, on a bucket and on its access point."""
+    aws.client("s3", OTHER).create_bucket(Bucket="another-there")
+    point = aws.client("s3control", OTHER).create_access_point(AccountId=OTHER, Name="user", Bucket="another-there")
+    where: list[dict[str, Any]] = [
+        *({"kind": kind} for kind in ("NFS", "SMB")),
+        *({"location_arn": point[name]} for name in ("AccessPointArn", "Alias")),
+    ]
+    shares = [gateway.add_share("another-there", account=OTHER, role=NAME, **how) for how in where]
+    for share in shares:
+        share.list_objects = lambda _: ([], [])
+    iam = aws.client("iam", OTHER)
+    iam.create_user(UserName=NAME)
+    key = iam.create_access_key(UserName=NAME)["AccessKey"]
+    with pytest.MonkeyPatch.context() as patch:
+        gateway_asks_iam(patch, aws, gateway, USER, ALLOWED)
+        yield boto3.Session(key["AccessKeyId"], key["SecretAccessKey"], region_name=REGION)
+    for share in shares:
+        del gateway.shares[share.arn]
+
+
+@pytest.mark.parametrize("action", ["", *ALLOWED], ids=lambda action: action.replace(":", "-") or "none")
+def test_what_is_done_in_the_role_takes_each_of_its_actions(
+    aws: MiniStack, gateway: StorageGateway, user_there: boto3.Session, action: str
+) -> None:
+    policy = json.dumps(less(json.loads(PERMISSIONS), action))
+    aws.client("iam", OTHER).put_user_policy(UserName=NAME, PolicyName=NAME, PolicyDocument=policy)
+    make: Any = user_there.client
+    client = make("storagegateway", endpoint_url=gateway.endpoint_url)
+    said: list[str] = []
+    points = AccessPoints(lambda _: make("s3control", endpoint_url=aws.endpoint_url))
+    file_shares = FileShares(client, client, points, said.append)
+    try:
+        shares = file_shares.showing("another-there")
+        file_shares.refresh(shares[0], Round(["/"], recursive=False))
+        Roles(lambda: make("iam", endpoint_url=aws.endpoint_url), said.append).id_of(shares[0].role)
+        eventually(lambda: gateway.refreshes[-1].completed_at)  # a share has two in progress at most
+    except ClientError as error:
+        said.append(str(error))
+    assert denials(" ".join(said)) == ({action} if action else set())
+    assert len(said) == bool(action)
