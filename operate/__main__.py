@@ -12,11 +12,12 @@ from collections.abc import Callable
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.live import Live
 
 from operate import explain, facts, redrive, refresh_now, status
-from operate.stack import DENIED, Stack, StackError
+from operate.stack import DENIED, Stack, StackError, now_ms
+from operate.words import clock
 
 _WATCH_SECONDS = 5
 
@@ -70,8 +71,9 @@ def parser() -> argparse.ArgumentParser:
         _refresh_now,
         "Asks for a refresh of a bucket's file shares, by the way that every other takes: the folders are put into the"
         " shares' own windows, so that no share is asked more often than it may be. Follows it until Storage Gateway"
-        " reports that it is complete; Ctrl-C ends only the following.",
-        "Exit status: 0 complete, 2 it could not be asked for, or of some shares it is not known what they show.",
+        " reports that it is complete; Ctrl-C ends only the following. What is shown in other accounts is left to the"
+        " refresh function, which alone can list it; and of shares outside the stack's region nobody reports.",
+        "Exit status: 0 it has come to its end, 2 it could not be asked for, or it is not known what some shares show.",
     )
     command.add_argument("--bucket", metavar="B", required=True, help="the bucket whose shares are to be refreshed")
     command.add_argument("--folder", metavar="F", help="this folder of the bucket, such as a/b (default: everything)")
@@ -117,10 +119,18 @@ def _status(stack: Stack, options: argparse.Namespace) -> int:
         with Live(status.screen(report), console=console, screen=console.is_terminal, auto_refresh=False) as live:
             while True:
                 time.sleep(_WATCH_SECONDS)
-                live.update(status.screen(status.look(Stack(stack.session, stack.prefix))), refresh=True)
+                live.update(look_again(Stack(stack.session, stack.prefix)), refresh=True)
     else:
         console.print(status.screen(report))
     return report.exit_status
+
+
+def look_again(stack: Stack) -> RenderableType:
+    """The screen, or why there is none: who watches goes on."""
+    try:
+        return status.screen(status.look(stack))
+    except (StackError, ClientError, BotoCoreError) as error:
+        return f"It could not be told at {clock(now_ms())}, and is tried again: {error}"
 
 
 def _refresh_now(stack: Stack, options: argparse.Namespace) -> int:

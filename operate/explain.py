@@ -69,6 +69,9 @@ def conclude(facts: Facts) -> list[Answer]:
         answers.append(Answer(None, Outcome.UNSURE, text, facts.unresolved))
     if answers:
         return answers
+    if facts.unseen:
+        text = f"No file share of this account shows it; those in {', '.join(facts.unseen)} are not seen from here."
+        return [Answer(None, Outcome.UNSURE, text, [f"look there, or have it refreshed there too: {facts.refresh}"])]
     if facts.others:
         return [Answer(None, Outcome.NOT_SHOWN, "It lies outside the prefixes of all file shares of the bucket.")]
     text = f"No file share of this account and region shows {facts.bucket}."
@@ -266,6 +269,8 @@ def _of_shares(facts: Facts) -> list[str]:
         lines.append(f"{share_id} does not show it: it shows only what lies below /{prefix}.")
     if not facts.shares and not facts.others:
         lines.append(f"No file share is known to show {facts.bucket}.")
+    if facts.unseen:
+        lines.append(f"Only the refresh function sees the file shares in {', '.join(facts.unseen)}: not known here.")
     return [*lines, *facts.unresolved]
 
 

@@ -1,5 +1,6 @@
 """What is known about one key of a bucket: in S3, on its file shares, in the table and in the log."""
 
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -14,6 +15,7 @@ from event_aggregator.settings import Settings
 from event_aggregator.table import Item, read_key, writer_in
 from operate.refresh_log import Refresh, refreshes_of
 from operate.stack import DENIED, Stack, now_ms
+from scripts.stack_files import filter_of
 
 # A refresh came after a change only if it is later by this: LastModified has whole seconds, clocks differ by less than
 # a second, and the log has the end of the call, which takes less than another.
@@ -91,8 +93,10 @@ class Facts:
     shares: list[Share]
     others: dict[str, str]  # the bucket's other shares: their prefixes
     unresolved: list[str]  # shares of which it is not known what they show
+    unseen: list[str]  # the places whose shares only the refresh function can list
     log_since: int
     mend: str  # the command that attaches the bucket
+    refresh: str  # the one that has the key's folder refreshed
     aggregator_log: str  # the commands that show the logs
     refresh_log: str
 
@@ -122,8 +126,10 @@ def look(stack: Stack, bucket: str, key: str) -> Facts:
         shares=[_share(stack, share, item, key, log_since) for share in showing if key.startswith(share.prefix)],
         others={share.share_id: share.prefix for share in showing if not key.startswith(share.prefix)},
         unresolved=list(stack.notes),
+        unseen=stack.unseen_places,
         log_since=log_since,
         mend=stack.command("attach-bucket.sh", "--bucket", bucket),
+        refresh=stack.command("refresh-now.sh", "--bucket", bucket, "--folder", shlex.quote(folder)),
         aggregator_log=_tail(stack, stack.aggregator, at, log_since),
         refresh_log=_tail(stack, stack.refresh, at, log_since),
         at=now_ms(),
@@ -183,24 +189,19 @@ def _epoch_ms(moment: datetime) -> int:
     return round(moment.timestamp() * 1000)
 
 
-def _filter(entry: dict[str, Any]) -> dict[str, str]:
-    rules = entry.get("Filter", {}).get("Key", {}).get("FilterRules", [])
-    return {rule["Name"].lower(): rule["Value"] for rule in rules}  # S3 answers "Prefix" to who put "prefix"
-
-
-def _filter_of(entry: dict[str, Any]) -> str:
-    return " and ".join(f"{name} {value}" for name, value in _filter(entry).items())
+def _in_words(entry: dict[str, Any]) -> str:
+    return " and ".join(f"{name} {value}" for name, value in filter_of(entry).items())
 
 
 def excluded_by(entries: list[dict[str, Any]], key: str) -> list[str]:
     """The filters by which the notification's entries leave the key out, unless one of them lets it through."""
-    filters = [_filter_of(entry) for entry in entries if not _passes(entry, key)]
+    filters = [_in_words(entry) for entry in entries if not _passes(entry, key)]
     return filters if len(filters) == len(entries) else []
 
 
 def _passes(entry: dict[str, Any], key: str) -> bool:
     """Whether the entry's filter lets the key through; its values may be URL-encoded."""
-    rules = _filter(entry)
+    rules = filter_of(entry)
     prefix, suffix = rules.get("prefix", ""), rules.get("suffix", "")
     return key.startswith((prefix, unquote_plus(prefix))) and key.endswith((suffix, unquote_plus(suffix)))
 

@@ -7,6 +7,8 @@ import json
 from collections.abc import Iterator
 from typing import Any, assert_never
 
+from botocore.exceptions import ClientError
+
 from event_aggregator.changes import read_event
 from event_aggregator.messages import (
     BucketRequest,
@@ -30,9 +32,17 @@ def show(stack: Stack) -> Iterator[str]:
     for message in received:
         yield _in_words(stack, message)
     for message in received:
+        _release(stack, message)
+
+
+def _release(stack: Stack, message: dict[str, Any]) -> None:
+    try:
         stack.client("sqs").change_message_visibility(
             QueueUrl=stack.dead_letter_url, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0
         )
+    except ClientError as error:
+        if "MessageNotInflight" not in error.response["Error"]["Code"]:  # there were so many that its time is over
+            raise
 
 
 def send_back(stack: Stack) -> Iterator[str]:

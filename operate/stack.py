@@ -18,10 +18,10 @@ from event_aggregator.access_points import AccessPoints
 from event_aggregator.aggregate import Aggregator
 from event_aggregator.file_shares import FileShare, FileShares
 from event_aggregator.pace import Pace
-from event_aggregator.places import Places
+from event_aggregator.places import Places, name_of_place
 from event_aggregator.refresh import Refresher
 from event_aggregator.request import ActionQueue
-from event_aggregator.settings import Settings
+from event_aggregator.settings import SettingError, Settings
 from event_aggregator.window import Windows
 from scripts.stack_files import matched, permitted_buckets
 
@@ -46,6 +46,7 @@ class Stack:
     prefix: str = ""
     notes: list[str] = field(default_factory=list)
     _clients: dict[str, Any] = field(default_factory=dict)
+    _rules: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def region(self) -> str:
@@ -87,22 +88,35 @@ class Stack:
                 f"There is no stack{which} in {self.region}: no function {self.refresh}."
                 " Give --region or --name-prefix, or make it with scripts/create-stack.sh."
             ) from error
-        return dict(answer["Environment"]["Variables"])
+        return dict(answer.get("Environment", {}).get("Variables", {}))
 
     @cached_property
     def settings(self) -> Settings:
-        return Settings.read(self.variables)
+        try:
+            return Settings.read(self.variables)
+        except SettingError as error:
+            raise StackError(f"The environment of {self.refresh}, which does not start with it: {error}") from error
 
     @cached_property
     def windows(self) -> Windows:
         return Windows(self.client("dynamodb"), self.settings.table_name)
 
+    @property
+    def _regions(self) -> tuple[str, ...]:
+        return self.settings.gateway_regions or (self.region,)
+
     @cached_property
     def places(self) -> Places:
-        """The regions of gateways. Other accounts' roles let nobody in but the refresh function."""
+        """The regions of gateways in this account."""
         access_points = AccessPoints(lambda _: self.client("s3control"))
-        regions = self.settings.gateway_regions or (self.region,)
-        return Places(self.region, {region: partial(self._file_shares, region, access_points) for region in regions})
+        makers = {region: partial(self._file_shares, region, access_points) for region in self._regions}
+        return Places(self.region, makers)
+
+    @property
+    def unseen_places(self) -> list[str]:
+        """Those of other accounts, whose roles let nobody in but the refresh function."""
+        accounts = [role.split(":")[4] for role in self.settings.gateway_role_arns]
+        return [name_of_place(region, account) for account in accounts for region in self._regions]
 
     def _file_shares(self, region: str, access_points: AccessPoints) -> FileShares:
         make: Any = self.session.client
@@ -131,8 +145,14 @@ class Stack:
 
     @cached_property
     def _on_eventbridge(self) -> dict[str, list[str]]:
-        """The buckets that tell EventBridge of their changes, each with the prefixes of keys that count, if not all."""
-        return matched(self._if_there("events", "describe_rule", Name=f"{self.prefix}S3EventAggregatorObjectChanges"))
+        """The buckets in the rule of changes, each with the prefixes of keys that count, if not all."""
+        return matched(self.rule("ObjectChanges"))
+
+    def rule(self, of: str) -> dict[str, Any]:
+        """The stack's rule of EventBridge, as DescribeRule tells of it; empty if there is none."""
+        if of not in self._rules:
+            self._rules[of] = self._if_there("events", "describe_rule", Name=f"{self.aggregator}{of}")
+        return self._rules[of]
 
     def _if_there(self, service: str, operation: str, **parameters: str) -> dict[str, Any]:
         """What AWS answers; nothing if there is no such thing."""
@@ -146,7 +166,7 @@ class Stack:
     def notifications(self, bucket: str) -> list[dict[str, Any]]:
         """The entries of the bucket's notification that invoke this stack, one for each prefix; none if it was removed.
 
-        A bucket that tells EventBridge has the same, of the rule's prefixes.
+        A bucket that tells EventBridge has the same, of the rule's prefixes, unless the rule is disabled.
         """
         configuration = self.client("s3").get_bucket_notification_configuration(Bucket=bucket)
         entries = [
@@ -154,14 +174,11 @@ class Stack:
             for entry in configuration.get("LambdaFunctionConfigurations", [])
             if entry["LambdaFunctionArn"].endswith(f":function:{self.aggregator}")
         ]
-        if bucket in self._on_eventbridge and "EventBridgeConfiguration" in configuration:
+        is_enabled = self.rule("ObjectChanges").get("State") != "DISABLED"
+        if is_enabled and bucket in self._on_eventbridge and "EventBridgeConfiguration" in configuration:
             prefixes = self._on_eventbridge[bucket] or [""]
             entries += [{"Filter": {"Key": {"FilterRules": [{"Name": "prefix", "Value": p}]}}} for p in prefixes]
         return entries
-
-    def is_notified(self, bucket: str) -> bool:
-        """Whether the bucket's notification still has our entry."""
-        return bool(self.notifications(bucket))
 
     def queue_attributes(self, url: str) -> dict[str, str]:
         return dict(self.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"])

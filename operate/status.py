@@ -5,10 +5,13 @@
 """
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
+from botocore.exceptions import ClientError
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -16,16 +19,32 @@ from rich.text import Text
 from event_aggregator.file_shares import FileShare
 from event_aggregator.observability import METRICS
 from event_aggregator.settings import Settings
-from event_aggregator.table import Item
+from event_aggregator.table import Item, read_key
 from operate.stack import Stack, now_ms
 from operate.words import ago, clock, plural, span
 
 # A request may be this late before something is wrong: a cold start, a busy queue, a few redeliveries.
 _LATE_MS = 15 * 60_000
 _LONG_WAIT_MS = 60 * 60_000
+_MONTH_MS = 30 * 24 * 3_600_000
 
 _OF_THE_AGGREGATOR = ("ChangesAbsorbed", "WindowsOpened")
 _LONGEST = tuple(name for name in METRICS if name.startswith("Seconds"))
+
+# The rules without which nothing is lost, but found late; that of changes is seen at its buckets.
+_RULES = {
+    "RefreshComplete": "that a refresh is complete is not told, and the share's next waits until it counts as lapsed",
+    "Sweep": "lost requests are not found",
+}
+
+
+class Attached(StrEnum):
+    """Whether a bucket's changes are known to come here."""
+
+    YES = "attached"
+    LOST = "its notification is gone"
+    GONE = "there is no such bucket"
+    NO = "told of by a topic or a queue, or detached"
 
 
 @dataclass(frozen=True)
@@ -54,7 +73,7 @@ class Share:
 @dataclass(frozen=True)
 class Bucket:
     name: str
-    notified: bool
+    attached: Attached
     window: Window | None
     refreshing_since: int | None  # its window was closed then, and not all of its shares are asked or waiting yet
     shares: list[Share]
@@ -103,8 +122,9 @@ def look(stack: Stack) -> Report:
     at, settings = now_ms(), stack.settings
     items = dict(stack.windows.everything())
     queue, dead = stack.queue_attributes(settings.queue_url), stack.queue_attributes(stack.dead_letter_url)
-    names = sorted({*stack.buckets(), *(key.partition("/")[0] for key in items)})
-    buckets = [_bucket(stack, name, items, at) for name in names]
+    by_script = stack.buckets()
+    names = sorted({*by_script, *refreshed_lately(items, at)})
+    buckets = [_bucket(stack, name, attached(stack, name, by_script), items, at) for name in names]
     report = Report(
         at=at,
         region=stack.region,
@@ -127,23 +147,41 @@ def _in_force(settings: Settings) -> dict[str, Any]:
     return {name: value for name, value in asdict(settings).items() if name not in ("table_name", "queue_url")}
 
 
-def _bucket(stack: Stack, name: str, items: dict[str, Item], at: int) -> Bucket:
-    item, shares = items.get(name, Item()), _shares(stack, name)
+def refreshed_lately(items: dict[str, Item], at: int) -> set[str]:
+    """The buckets of which something is open, or was refreshed in the last month: others may have been detached."""
+    lately = at - _MONTH_MS
+    return {
+        read_key(key)[0]
+        for key, item in items.items()
+        if item.window_id or item.refreshing_id or max(item.refresh_started_at, item.last_accepted_at) > lately
+    }
+
+
+def attached(stack: Stack, name: str, by_script: list[str]) -> Attached:
+    """What has become of the bucket's notification, if it is one of those that were attached `by_script`."""
+    if name not in by_script:
+        return Attached.NO
+    try:
+        return Attached.YES if stack.notifications(name) else Attached.LOST
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "NoSuchBucket":
+            raise
+        return Attached.GONE
+
+
+def _bucket(stack: Stack, name: str, attached: Attached, items: dict[str, Item], at: int) -> Bucket:
+    item, shares = items.get(name, Item()), stack.shares(name)
     of_others = {key: _window(found) for key, found in items.items() if key.startswith(f"{name}/")}
     for share in shares:
         of_others.pop(share.key, None)
     return Bucket(
         name=name,
-        notified=stack.is_notified(name),
+        attached=attached,
         window=_window(item),
         refreshing_since=item.refresh_started_at if item.refreshing_id else None,
         shares=[_share(stack.settings, share, items.get(share.key, Item()), at) for share in shares],
         others={key.partition("/")[2]: window for key, window in of_others.items() if window},
     )
-
-
-def _shares(stack: Stack, bucket: str) -> list[FileShare]:
-    return stack.shares(bucket)
 
 
 def _share(settings: Settings, share: FileShare, item: Item, at: int) -> Share:
@@ -223,9 +261,10 @@ def _concerns(stack: Stack, report: Report) -> list[Concern]:
         found.append(
             Concern(
                 f"the queue is not read: the refresh function's trigger is {state}",
-                "enable it in the Lambda console, or: aws lambda update-event-source-mapping --enabled --uuid ...",
+                f"enable it in the Lambda console; so does {stack.command('create-stack.sh')}",
             )
         )
+    found += rules_that_do_not_run(stack)
     found += [Concern(f"alarm {name}", description) for name, description in _alarms(stack)]
     for bucket in report.buckets:
         found += concerns_of_bucket(stack, bucket, report.at)
@@ -241,6 +280,14 @@ def trigger_that_does_not_read(stack: Stack) -> str | None:
     return None if any(state in reading for state in states) else ", ".join(states) or "gone"
 
 
+def rules_that_do_not_run(stack: Stack) -> Iterator[Concern]:
+    """The stack's rules that are disabled, or not there, and what that means."""
+    for rule, what in _RULES.items():
+        if (state := stack.rule(rule).get("State", "gone")) in ("DISABLED", "gone"):
+            name = f"the rule {stack.aggregator}{rule} is {state.lower()}: {what}"
+            yield Concern(name, f"enable it in the EventBridge console; so does {stack.command('create-stack.sh')}")
+
+
 def _alarms(stack: Stack) -> list[tuple[str, str]]:
     """Name and description of this stack's alarms that are raised."""
     pages = stack.client("cloudwatch").get_paginator("describe_alarms")
@@ -252,10 +299,13 @@ def concerns_of_bucket(stack: Stack, bucket: Bucket, at: int) -> list[Concern]:
     """What is wrong with a bucket and its shares, `at` epoch milliseconds."""
     found = []
     logs = f"aws logs tail /aws/lambda/{stack.refresh} --since 1h --region {stack.region}"
-    if not bucket.notified:
+    if bucket.attached is Attached.LOST:
         mend = stack.command("attach-bucket.sh", "--bucket", bucket.name)
         found.append(Concern(f"{bucket.name} does not notify this stack of its changes", mend))
-    if not bucket.shares and not stack.notes:
+    if bucket.attached is Attached.GONE:
+        mend = stack.command("detach-bucket.sh", "--bucket", bucket.name)
+        found.append(Concern(f"there is no bucket {bucket.name} any more", mend))
+    if bucket.attached is Attached.YES and not bucket.shares and not stack.notes and not stack.unseen_places:
         found.append(Concern(f"no file share shows {bucket.name}", "nothing is refreshed for it; see README"))
     if bucket.window and bucket.window.due < at - _LATE_MS:
         late = f"the refresh of {bucket.name} was due {ago(at, bucket.window.due)}, and has not begun"
@@ -287,9 +337,9 @@ def screen(report: Report) -> RenderableType:
     """The report as a terminal shows it."""
     name = f"{report.prefix}S3EventAggregator"
     title = Text.assemble((name, "bold"), f"  {report.region}  {clock(report.at)}")
-    parts: list[RenderableType] = [title, _verdict(report), "", _settings(report)]
+    # What may be long comes last: a watched screen ends where the terminal does.
+    parts: list[RenderableType] = [title, _verdict(report), "", _settings(report), _queues(report)]
     parts += [_buckets(report), _day(report)] if report.buckets else ["No bucket is attached."]
-    parts.append(_queues(report))
     return Group(*parts)
 
 
@@ -313,7 +363,12 @@ def _settings(report: Report) -> Text:
     )
     what = "the folders that changed" if settings["refresh_scope"] == "folders" else "the whole share"
     interval = span(settings["min_refresh_interval_seconds"])
-    text = f"Refreshes {what}, {delay}; a share at most every {interval}."
+    timeout = settings["in_progress_timeout_seconds"]
+    unless = f", and not while it still refreshes ({span(timeout)} at most)" if timeout else ""
+    text = f"Refreshes {what}, {delay}. Asks a share at most every {interval}{unless}."
+    regions = ", ".join(settings["gateway_regions"]) or report.region
+    text += f"\nGateways in {regions}; what one wrote refreshes the others: {settings['refresh_other_gateways']}."
+    text += f" Log level {settings['log_level']}."
     if roles := settings["gateway_role_arns"]:
         text += f"\nNot shown here: the file shares that it reaches through {', '.join(roles)}."
     return Text(text)
@@ -335,10 +390,12 @@ def _buckets(report: Report) -> Table:
 def _state(bucket: Bucket, at: int) -> str:
     if bucket.window:
         due = ago(at, bucket.window.due) if bucket.window.due > at else "now"
-        return f"window open, changes since {span((at - bucket.window.since) / 1000)}, due {due}"
-    if bucket.refreshing_since:
-        return f"refreshing since {ago(at, bucket.refreshing_since)}"
-    return "nothing to do"
+        state = f"window open, changes since {span((at - bucket.window.since) / 1000)}, due {due}"
+    elif bucket.refreshing_since:
+        state = f"refreshing since {ago(at, bucket.refreshing_since)}"
+    else:
+        state = "nothing to do"
+    return state if bucket.attached is Attached.YES else f"{state} ({bucket.attached})"
 
 
 def _state_of_share(share: Share, at: int) -> str:

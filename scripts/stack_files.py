@@ -342,13 +342,13 @@ def overlaps(configuration: Json, entry: Json, prefixes: Sequence[str] = ()) -> 
     """
     found = []
     ours, _ = _ours_and_others(configuration, entry)
-    filters = [_filter(own) for own in own_entries(entry, prefixes)]
+    filters = [filter_of(own) for own in own_entries(entry, prefixes)]
     for kind, target in NOTIFICATION_LISTS.items():
         for other in configuration.get(kind, []):
             if other in ours:
                 continue
             common = [event for event in other["Events"] if any(_share_a_type(event, own) for own in entry["Events"])]
-            if common and any(_share_a_key(_filter(other), own) for own in filters):
+            if common and any(_share_a_key(filter_of(other), own) for own in filters):
                 found.append(f"{other.get('Id', '(no Id)')}: {', '.join(common)} to {other[target]}")
     return found
 
@@ -378,10 +378,10 @@ def _ours_and_others(configuration: Json, entry: Json) -> tuple[list[Json], list
 def _essence(entry: Json) -> tuple[Any, ...]:
     """What tells entries apart, whatever the order in which S3 answers, and can be sorted."""
     [target] = [entry[name] for name in NOTIFICATION_LISTS.values() if name in entry]
-    return entry.get("Id", ""), target, sorted(set(entry["Events"])), sorted(_filter(entry).items())
+    return entry.get("Id", ""), target, sorted(set(entry["Events"])), sorted(filter_of(entry).items())
 
 
-def _filter(entry: Json) -> dict[str, str]:
+def filter_of(entry: Json) -> dict[str, str]:
     rules = entry.get("Filter", {}).get("Key", {}).get("FilterRules", [])
     return {rule["Name"].lower(): rule["Value"] for rule in rules}  # S3 answers "Prefix" to who put "prefix"
 
@@ -440,7 +440,7 @@ def rule_with(rule: Json, bucket: str, prefixes: Sequence[str]) -> Json:
 
 def prefixes_in_force(configuration: Json, entry: Json, rule: Json, bucket: str) -> list[str]:
     """The prefixes of the bucket's keys that it was attached with, by either way; none: all keys."""
-    in_entries = [unquote_plus(_filter(own).get("prefix", "")) for own in _ours_and_others(configuration, entry)[0]]
+    in_entries = [unquote_plus(filter_of(own).get("prefix", "")) for own in _ours_and_others(configuration, entry)[0]]
     in_rule = matched(rule).get(bucket)
     return shortest([*in_entries, *([""] if in_rule == [] else in_rule or [])])
 

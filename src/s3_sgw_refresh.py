@@ -18,7 +18,7 @@ from event_aggregator.aggregate import Aggregator
 from event_aggregator.file_shares import FileShares
 from event_aggregator.observability import logger, set_log_level
 from event_aggregator.pace import Pace
-from event_aggregator.places import Places
+from event_aggregator.places import Places, name_of_place
 from event_aggregator.refresh import Refresher
 from event_aggregator.request import ActionQueue
 from event_aggregator.settings import Settings
@@ -36,7 +36,7 @@ def _places() -> Places:
     for account, session in {"": aws.own_session, **others}.items():
         roles[account] = Roles(partial(aws.iam, session), logger.warning)
         for region in _settings.gateway_regions or (home,):
-            name = f"{region}:{account}" if account else region
+            name = name_of_place(region, account)
             makers[name] = partial(_file_shares, session, region, access_points, "" if name == home else name)
     return Places(home, makers, roles)
 

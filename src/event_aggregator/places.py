@@ -26,6 +26,11 @@ _DENIALS = frozenset(
 )
 
 
+def name_of_place(region: str, account: str) -> str:
+    """Of the gateways in a region; `account` is empty for the function's own."""
+    return f"{region}:{account}" if account else region
+
+
 @dataclass(frozen=True, slots=True)
 class Listing:
     """The shares that were found, and the places that could not be asked, each with its failure, or None: no time."""

@@ -17,6 +17,7 @@ from event_aggregator.writers import Roles
 from local.gateway import StorageGateway
 from local.ministack import ACCOUNT, REGION, ROOT, MiniStack
 from tests.e2e.conftest import FUNCTIONS, Bucket, deliver_again_soon, eventually, run_script, setting
+from tests.e2e.test_commands import operate
 from tests.e2e.test_least_privilege import (
     actions_of,
     denials,
@@ -124,6 +125,16 @@ def waiting(bucket: Bucket) -> list[str]:
     """Why the shares of the bucket in the other account wait, if they do."""
     key = f"{bucket.name}/{REGION}:{OTHER}/"
     return [item["Reason"]["S"] for item in bucket.items() if item["BucketName"]["S"] == key and "Reason" in item]
+
+
+def test_a_refresh_that_somebody_asks_for_reaches_the_shares_that_only_the_function_can_list(bucket: Bucket) -> None:
+    share = bucket.share(account=OTHER)
+    bucket.aws.client("s3").put_bucket_notification_configuration(Bucket=bucket.name, NotificationConfiguration={})
+    bucket.put("a.txt")
+    done = operate(bucket, "refresh-now.sh", "--bucket", bucket.name)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{bucket.name}/{REGION}:{OTHER}/ is dealt with" in done.stdout
+    bucket.becomes_visible(share)
 
 
 def test_a_share_there_on_an_access_point_here_is_refreshed(bucket: Bucket, s3_control: Any) -> None:

@@ -174,11 +174,11 @@ HOME = f"{REGION}:{ACCOUNT}"
 RESOURCES = {
     "SeeTheSettings": look_alikes(f"arn:aws:lambda:{HOME}:function:{REFRESH}"),
     "SeeWhichBucketsInvoke": look_alikes(f"arn:aws:lambda:{HOME}:function:{AGGREGATOR}"),
-    "SeeTheRuleOfChanges": look_alikes(f"arn:aws:events:{HOME}:rule/default/{AGGREGATOR}ObjectChanges"),
+    "SeeTheRules": look_alikes(f"arn:aws:events:{HOME}:rule/default/{AGGREGATOR}ObjectChanges"),
     "SeeAndOpenWindows": look_alikes(TABLE),
     "SeeAndSendRequests": look_alikes(QUEUE),
     "SeeAndRedriveWhatFailed": look_alikes(f"{QUEUE}DeadLetter"),
-    "ReadTheRefreshFunctionsLog": look_alikes(f"arn:aws:logs:{HOME}:log-group:/aws/lambda/{REFRESH}"),
+    "ReadTheLogs": look_alikes(f"arn:aws:logs:{HOME}:log-group:/aws/lambda/{REFRESH}"),
     "SeeTheBuckets": ["arn:aws:s3:::any-bucket"],
     "SeeWhenAFileChanged": ["arn:aws:s3:::any-bucket/any/key", "arn:aws:s3:::any-bucket"],
     "SeeFileShares": [SHARE, SHARE.replace(ACCOUNT, ANOTHER_ACCOUNT), SHARE.replace("share/share", "gateway/sgw")],

@@ -42,8 +42,10 @@ def facts(*shares: Share, **known: Any) -> Facts:
         shares=list(shares),
         others={},
         unresolved=[],
+        unseen=[],
         log_since=CHANGED - 3_000,
         mend="scripts/create-stack.sh --bucket my-bucket",
+        refresh="scripts/refresh-now.sh --bucket my-bucket --folder /photos/2024",
         aggregator_log="aws logs tail the aggregator's",
         refresh_log="aws logs tail the refresh function's",
     )
@@ -305,6 +307,16 @@ def test_a_bucket_without_a_share_is_wrong() -> None:
     assert the_answer(facts()).outcome is Outcome.NO_SHARE
     assert status(facts()) == 1
     assert "No file share is known to show my-bucket." in evidence(facts())
+
+
+def test_without_a_share_here_it_is_not_known_of_the_shares_in_other_accounts() -> None:
+    for known in (facts(unseen=["us-east-1:2"]), facts(unseen=["us-east-1:2"], others={"share-2": "videos/"})):
+        answer = the_answer(known)
+        assert answer.outcome is Outcome.UNSURE
+        assert "us-east-1:2 are not seen from here" in answer.text
+        assert "refresh-now.sh --bucket my-bucket --folder /photos/2024" in answer.then[0]
+    said = "Only the refresh function sees the file shares in us-east-1:2: not known here."
+    assert said in evidence(facts(share(), unseen=["us-east-1:2"]))
 
 
 def test_a_share_of_which_it_is_not_known_what_it_shows_may_be_the_one() -> None:

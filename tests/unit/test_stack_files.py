@@ -447,7 +447,7 @@ def test_with_prefixes_as_well_attach_then_detach_is_the_identity_and_the_last_p
 @hypothesis.given(PREFIXES, st.text(st.sampled_from("ab/ü +%(~"), max_size=6))
 def test_a_key_below_a_prefix_matches_exactly_one_entry_of_ours(prefixes: list[str], rest: str) -> None:
     key = quote_plus((prefixes or [""])[-1] + rest, safe="/")
-    filters = [stack_files._filter(own).get("prefix", "") for own in stack_files.own_entries(OURS, prefixes)]
+    filters = [stack_files.filter_of(own).get("prefix", "") for own in stack_files.own_entries(OURS, prefixes)]
 
     assert sum(key.startswith(prefix) for prefix in filters) == 1
 

@@ -6,34 +6,46 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.stub import Stubber
 from moto import mock_aws
 from rich.console import Console
 
+from event_aggregator.table import Item
 from operate import redrive
 from operate.stack import Stack
 from operate.status import (
+    Attached,
     Bucket,
     Concern,
     Report,
     Share,
     Window,
+    attached,
     concerns_of_bucket,
+    refreshed_lately,
+    rules_that_do_not_run,
     screen,
     trigger_that_does_not_read,
 )
+from scripts import stack_files
 
 AT = 1_790_000_000_000
 MINUTE, HOUR = 60_000, 3_600_000
 SHARE = Share("share-1", "", "AVAILABLE", last_accepted=AT - MINUTE, in_progress_since=None, waiting=None)
-WELL = Bucket("my-bucket", notified=True, window=None, refreshing_since=None, shares=[SHARE])
+WELL = Bucket("my-bucket", attached=Attached.YES, window=None, refreshing_since=None, shares=[SHARE])
 SETTINGS = {
     "refresh_delay_seconds": 30,
     "refresh_quiet_seconds": 0,
     "refresh_max_delay_seconds": 900,
     "min_refresh_interval_seconds": 60,
+    "in_progress_timeout_seconds": 3600,
     "refresh_scope": "folders",
+    "refresh_other_gateways": "auto",
+    "gateway_regions": (),
     "gateway_role_arns": (),
+    "log_level": "INFO",
 }
+ROLE = "arn:aws:iam::222222222222:role/r"
 REPORT = Report(
     at=AT,
     region="us-east-1",
@@ -52,7 +64,9 @@ def window(since: int, due: int, reason: str | None = None) -> Window:
 
 @pytest.fixture
 def stack() -> Stack:
-    return Stack(boto3.Session(region_name="us-east-1"), "p-")
+    stack = Stack(boto3.Session(region_name="us-east-1"), "p-")
+    stack.variables = {"TABLE_NAME": "t", "QUEUE_URL": "q"}
+    return stack
 
 
 @pytest.mark.parametrize(
@@ -63,8 +77,13 @@ def stack() -> Stack:
         replace(WELL, window=window(AT - MINUTE, AT - 1_000)),
         replace(WELL, refreshing_since=AT - 1_000),
         replace(WELL, shares=[replace(SHARE, waiting=window(AT - MINUTE, AT + MINUTE))]),
+        replace(WELL, attached=Attached.NO),
+        replace(WELL, attached=Attached.NO, shares=[]),
     ],
-    ids=["nothing to do", "a window is open", "it is due", "it is refreshed", "a share waits for its turn"],
+    ids=[
+        *("nothing to do", "a window is open", "it is due", "it is refreshed", "a share waits for its turn"),
+        *("SNS tells of it", "it was detached, and has no shares any more"),
+    ],
 )
 def test_what_goes_its_way_is_no_concern(stack: Stack, bucket: Bucket) -> None:
     assert concerns_of_bucket(stack, bucket, AT) == []
@@ -73,7 +92,8 @@ def test_what_goes_its_way_is_no_concern(stack: Stack, bucket: Bucket) -> None:
 @pytest.mark.parametrize(
     ("bucket", "what"),
     [
-        (replace(WELL, notified=False), "my-bucket does not notify this stack of its changes"),
+        (replace(WELL, attached=Attached.LOST), "my-bucket does not notify this stack of its changes"),
+        (replace(WELL, attached=Attached.GONE), "there is no bucket my-bucket any more"),
         (replace(WELL, shares=[]), "no file share shows my-bucket"),
         (
             replace(WELL, window=window(AT - HOUR, AT - 20 * MINUTE)),
@@ -101,7 +121,7 @@ def test_what_is_stuck_is_named_once_with_what_to_do(stack: Stack, bucket: Bucke
 
 
 def test_a_bucket_that_lost_its_notification_is_mended_by_a_command_for_this_stack(stack: Stack) -> None:
-    [concern] = concerns_of_bucket(stack, replace(WELL, notified=False), AT)
+    [concern] = concerns_of_bucket(stack, replace(WELL, attached=Attached.LOST), AT)
     assert concern.then == "scripts/attach-bucket.sh --bucket my-bucket --region us-east-1 --name-prefix p-"
 
 
@@ -120,6 +140,50 @@ def test_a_queue_that_nobody_reads_is_found(
 def test_a_bucket_is_not_said_to_be_without_shares_if_some_are_not_known(stack: Stack) -> None:
     stack.notes.append("The file shares in eu-west-1 cannot be listed")
     assert concerns_of_bucket(stack, replace(WELL, shares=[]), AT) == []
+
+
+def test_a_bucket_may_have_all_its_shares_in_other_accounts(stack: Stack) -> None:
+    stack.variables["GATEWAY_ROLE_ARNS"] = ROLE
+    assert concerns_of_bucket(stack, replace(WELL, shares=[]), AT) == []
+
+
+def test_a_bucket_that_is_not_attached_is_looked_at_for_a_month_after_its_last_refresh() -> None:
+    days = 24 * HOUR
+    items = {
+        "sns-bucket": Item(refresh_started_at=AT - 29 * days),
+        "sns-bucket/share-1": Item(last_accepted_at=AT - 29 * days),
+        "detached": Item(refresh_started_at=AT - 31 * days),
+        "detached/share-1": Item(last_accepted_at=AT - 31 * days),
+        "waiting": Item(refresh_started_at=AT - 31 * days),
+        "waiting/share-1": Item(window_id="w", opened_at=AT - 31 * days),
+    }
+    assert refreshed_lately(items, AT) == {"sns-bucket", "waiting"}
+
+
+def test_a_bucket_that_was_deleted_does_not_keep_the_others_from_being_seen(stack: Stack) -> None:
+    s3 = stack.client("s3")
+    with Stubber(s3) as stub:
+        stub.add_client_error("get_bucket_notification_configuration", "NoSuchBucket", http_status_code=404)
+        assert attached(stack, "my-bucket", ["my-bucket"]) is Attached.GONE
+        assert attached(stack, "my-bucket", []) is Attached.NO
+
+
+@pytest.mark.parametrize(("state", "found"), [("ENABLED", Attached.YES), ("DISABLED", Attached.LOST)])
+def test_a_rule_that_is_disabled_tells_nothing(stack: Stack, state: str, found: Attached) -> None:
+    stack._rules["ObjectChanges"] = stack_files.rule_for({"my-bucket": []}) | {"State": state}
+    with Stubber(stack.client("s3")) as stub:
+        stub.add_response("get_bucket_notification_configuration", {"EventBridgeConfiguration": {}})
+        assert attached(stack, "my-bucket", ["my-bucket"]) is found
+
+
+def test_a_rule_that_is_disabled_or_gone_is_named_with_what_enables_it(stack: Stack) -> None:
+    stack._rules |= {"RefreshComplete": {"State": "DISABLED"}, "Sweep": {}}
+    disabled, gone = rules_that_do_not_run(stack)
+    assert disabled.what.startswith("the rule p-S3EventAggregatorRefreshComplete is disabled: ")
+    assert gone.what == "the rule p-S3EventAggregatorSweep is gone: lost requests are not found"
+    assert disabled.then.endswith("scripts/create-stack.sh --region us-east-1 --name-prefix p-")
+    stack._rules |= {"RefreshComplete": {"State": "ENABLED"}, "Sweep": {"State": "ENABLED"}}
+    assert list(rules_that_do_not_run(stack)) == []
 
 
 def test_what_is_not_known_is_neither_well_nor_known_to_be_wrong() -> None:
@@ -146,7 +210,10 @@ def test_the_screen_tells_of_windows_waits_and_the_last_day() -> None:
     report = replace(REPORT, buckets=[bucket])
     text = drawn(report)
     assert "All is well." in text
-    assert "Refreshes the folders that changed, 30 s after the first change; a share at most every 60 s." in text
+    assert (
+        "Refreshes the folders that changed, 30 s after the first change. Asks a share at most every 60 s, and" in text
+    )
+    assert "Gateways in us-east-1; what one wrote refreshes the others: auto. Log level INFO." in text
     assert "window open, changes since 10 s, due in 20 s" in text
     assert "waits, next try in 60 s: try 1 was refused: too many requests" in text
     assert "2 folders" in text
@@ -157,9 +224,28 @@ def test_the_screen_tells_of_windows_waits_and_the_last_day() -> None:
     sick = replace(report, concerns=[Concern("it is broken", "mend it")])
     assert "1 thing needs attention:" in drawn(sick)
     quiet = replace(report, settings={**SETTINGS, "refresh_quiet_seconds": 60})
-    elsewhere = replace(report, settings={**SETTINGS, "gateway_role_arns": ("arn:aws:iam::1:role/r",)})
-    assert "Not shown here: the file shares that it reaches through arn:aws:iam::1:role/r." in drawn(elsewhere)
+    elsewhere = replace(report, settings={**SETTINGS, "gateway_role_arns": (ROLE,)})
+    assert f"Not shown here: the file shares that it reaches through {ROLE}." in drawn(elsewhere)
+    otherwise = replace(report, buckets=[replace(WELL, attached=Attached.NO)])
+    assert "nothing to do (told of by a topic or a queue, or detached)" in " ".join(drawn(otherwise).split())
     assert "60 s after the last change, 15 min after the first at most" in drawn(quiet)
+
+
+@pytest.mark.parametrize("code", ["MessageNotInflight", "AWS.SimpleQueueService.MessageNotInflight"])
+def test_a_message_that_is_seen_again_before_the_others_were_read_is_no_failure(code: str) -> None:
+    stack = Stack(boto3.Session(region_name="us-east-1"))
+    stack.dead_letter_url = "https://dead"
+    message = {
+        "MessageId": "1",
+        "ReceiptHandle": "r",
+        "Body": '{"sweep": true}',
+        "Attributes": {"SentTimestamp": str(AT)},
+    }
+    with Stubber(stack.client("sqs")) as stub:
+        stub.add_response("receive_message", {"Messages": [message]})
+        stub.add_response("receive_message", {})
+        stub.add_client_error("change_message_visibility", code)
+        assert len(list(redrive.show(stack))) == 1
 
 
 class KilledError(BaseException):
