@@ -9,7 +9,7 @@
 #   --event-source S        how the bucket tells of its changes: notification, its own; eventbridge, a rule's there,
 #                           if other notifications leave no room (default: as it is, or else notification)
 #   --prefix P              only of keys that begin with this, repeatable
-#   --prefixes-from-shares  only of keys that its file shares show; run it again when a share is added
+#   --prefixes-from-shares  only of keys that its file shares show; run it again when a share or a region is added
 #   --all-keys              of all keys: takes the prefixes of an earlier run away
 #   --no-initial-refresh    no refresh of all, minutes later, for what changes before S3 sends events
 #   --region R              the stack's region (default: AWS_REGION, AWS_DEFAULT_REGION, or the profile's)
@@ -28,6 +28,7 @@ main() {
   check_account
   check_stack
   check_buckets
+  check_prefixes
   find_attached
   echo "Account $account, region $region"
   local bucket
@@ -58,11 +59,15 @@ read_flags() {
 
 check_stack() {
   if ! call lambda get-function-configuration --function-name "$aggregator" ||
+    ! call lambda get-function-configuration --function-name "$refresh" ||
+    ! mv "$tmp/answer" "$tmp/$refresh" ||
     ! call sqs get-queue-url --queue-name "$queue" --query QueueUrl --output text; then
     fail "There is no stack ${prefix:+with the prefix $prefix }in $region, or not all of it." \
       "Make it first: scripts/create-stack.sh --region $region${prefix:+ --name-prefix $prefix} --bucket ${buckets# }"
   fi
   queue_url=$(<"$tmp/answer")
+  files settings "$tmp/$refresh" /dev/null "" "GATEWAY_REGIONS= GATEWAY_ROLE_ARNS=" >"$tmp/settings" || exit
+  find_gateways
 }
 
 say_what_was_done() {

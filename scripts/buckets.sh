@@ -11,6 +11,8 @@
 event_source=""       # as given; else each bucket keeps its own, and a new one is attached by its notification
 prefixes_from=""      # the flag that says which prefixes; else those in force stay
 key_prefixes=()       # of --prefix
+gateway_regions=""    # where the refresh function looks for file shares
+gateway_roles=""      # by which it looks in other accounts
 initial_refresh=true  # of what changes until S3 has applied what was put
 asked=""              # the bucket for which it was asked for last
 queue_url=""
@@ -63,8 +65,22 @@ check_buckets() {
     case $where in None) where=us-east-1 ;; EU) where=eu-west-1 ;; esac
     [[ $where == "$region" ]] || fail "The bucket $bucket is in $where, and this stack would be in $region." \
       "S3 notifies functions in its own region only: give --region $where, and a stack a region."
-    if is_named "$bucket"; then given_prefixes "$bucket"; fi
   done
+}
+
+find_gateways() { # by the refresh function's settings, in $tmp/settings
+  gateway_regions=$(files value "$tmp/settings" GATEWAY_REGIONS)
+  gateway_regions=${gateway_regions:-$region}
+  gateway_roles=$(files value "$tmp/settings" GATEWAY_ROLE_ARNS)
+}
+
+# What a share shows that is not looked at would send no event, and nobody would know.
+check_prefixes() {
+  local bucket
+  [[ $prefixes_from != --prefixes-from-shares || -z $gateway_roles ]] ||
+    fail "--prefixes-from-shares: the file shares behind --gateway-role-arns are not known here." \
+      "Give the prefixes of all by --prefix."
+  for bucket in $buckets; do given_prefixes "$bucket"; done
 }
 
 is_named() { # bucket. Whether the flags are about it: they name it, or name none
@@ -81,23 +97,63 @@ given_prefixes() { # bucket. Leaves those that the flags say in a file, if they 
 
 prefixes_of_shares() { # bucket
   if [[ -s $tmp/given-$1 ]]; then return; fi
-  local kind describe arns number=0
-  rm -f "$tmp"/described-*
-  call storagegateway list-file-shares
-  mv "$tmp/answer" "$tmp/shares"
-  for kind in NFS SMB; do
-    describe="describe-$(tr '[:upper:]' '[:lower:]' <<<"$kind")-file-shares"
-    files tens "$tmp/shares" "$kind" >"$tmp/arns"
-    while read -r arns; do
-      [[ -n $arns ]] || continue
-      # shellcheck disable=SC2086 # one word each
-      call storagegateway "$describe" --file-share-arn-list $arns </dev/null || refused storagegateway "$describe"
-      number=$((number + 1))
-      mv "$tmp/answer" "$tmp/described-$number"
-    done <"$tmp/arns"
+  [[ -e $tmp/described-0 ]] || describe_shares
+  find_access_points "$1"
+  files prefixes-of-shares "$gateway_regions" "$tmp/stores" "$tmp"/described-* >"$tmp/given-$1" || exit
+}
+
+describe_shares() {
+  local region kind describe arns number=0
+  for region in ${gateway_regions//,/ }; do
+    call storagegateway list-file-shares || refused storagegateway list-file-shares
+    mv "$tmp/answer" "$tmp/shares"
+    for kind in NFS SMB; do
+      describe="describe-$(tr '[:upper:]' '[:lower:]' <<<"$kind")-file-shares"
+      files tens "$tmp/shares" "$kind" >"$tmp/arns"
+      while read -r arns; do
+        [[ -n $arns ]] || continue
+        # shellcheck disable=SC2086 # one word each
+        call storagegateway "$describe" --file-share-arn-list $arns </dev/null || refused storagegateway "$describe"
+        number=$((number + 1))
+        mv "$tmp/answer" "$tmp/described-$number"
+      done <"$tmp/arns"
+    done
   done
   : >"$tmp/described-0"
-  files prefixes-of-shares "$1" "$tmp"/described-* >"$tmp/given-$1" || exit
+}
+
+# Leaves the names under which shares may be on the bucket: its own, and the access points among theirs that lead to it.
+# An alias is looked for in this account alone, as the refresh function does.
+find_access_points() { # bucket
+  local store found more
+  files access-points "$region" "$tmp"/described-* >"$tmp/access-points"
+  echo "$1" >"$tmp/stores"
+  while read -r store; do
+    [[ -n $store ]] || continue
+    more=None
+    case $store in
+    *-s3alias)
+      attempt s3control list-access-points --account-id "$account" --bucket "$1" --output text \
+        --query "[NextToken, AccessPointList[?Alias=='$store'].Bucket | [0]]" </dev/null || unknown_bucket "$store"
+      read -r more found <"$tmp/answer"
+      ;;
+    *)
+      attempt s3control get-access-point --account-id "$(cut -d : -f 5 <<<"$store")" --name "${store##*/}" \
+        --output text --query Bucket </dev/null || unknown_bucket "$store"
+      found=$(<"$tmp/answer")
+      ;;
+    esac
+    if [[ $found == "$1" ]]; then
+      echo "$store" >>"$tmp/stores"
+    elif [[ $more != None ]]; then # a thousand access points, and this alias may be on the next page
+      unknown_bucket "$store"
+    fi
+  done <"$tmp/access-points"
+}
+
+unknown_bucket() { # access point
+  fail "The bucket behind $1, which a file share is on, cannot be looked up:" "$(awk 'NF' "$tmp/error")" \
+    "Give the prefixes by --prefix."
 }
 
 # What is attached

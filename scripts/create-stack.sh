@@ -13,7 +13,8 @@
 #   --event-source S                  how the bucket tells of its changes: notification, its own; eventbridge, a rule's
 #                                     there, if other notifications leave no room (default: notification)
 #   --prefix P                        only of keys that begin with this, repeatable
-#   --prefixes-from-shares            only of keys that its file shares show; run it again when a share is added
+#   --prefixes-from-shares            only of keys that its file shares show; run it again when a share or a region is
+#                                     added
 #   --all-keys                        of all keys: takes the prefixes of an earlier run away
 #   --no-initial-refresh              no refresh of all, minutes later, for what changes before S3 sends events
 #   --region R                        the buckets' region (default: AWS_REGION, AWS_DEFAULT_REGION, the profile's)
@@ -53,8 +54,6 @@ settings="" # those given now
 defaults="REFRESH_DELAY_SECONDS=30 REFRESH_QUIET_SECONDS=0 REFRESH_MAX_DELAY_SECONDS=900
   IN_PROGRESS_TIMEOUT_SECONDS=3600 MIN_REFRESH_INTERVAL_SECONDS=60 REFRESH_SCOPE=folders
   REFRESH_OTHER_GATEWAYS=auto GATEWAY_REGIONS= GATEWAY_ROLE_ARNS= LOG_LEVEL=INFO"
-gateway_regions=""
-gateway_roles=""
 a_role='arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9+=.@_/-]+'
 retention=""
 topic="" # the one given now, or none
@@ -77,6 +76,7 @@ main() {
   check_buckets
   look_at_functions
   check_settings
+  check_prefixes
   echo "Account $account, region $region"
 
   if ! $dry_run || $installed; then make_zip; fi # without functions there is nothing to compare with
@@ -219,9 +219,8 @@ look_at_functions() { # into files of their names
 
 check_settings() {
   files settings "$tmp/$aggregator" "$tmp/$refresh" "$settings" "$defaults" >"$tmp/settings" || exit
-  gateway_regions=$(files value "$tmp/settings" GATEWAY_REGIONS)
-  gateway_regions=${gateway_regions:-$region}
-  gateway_roles=$(files value "$tmp/settings" GATEWAY_ROLE_ARNS)
+  files settings "$tmp/$refresh" "$tmp/$aggregator" "$settings" "$defaults" >"$tmp/settings" || exit
+  find_gateways
   [[ $gateway_roles != *":iam::$account:"* ]] ||
     fail "--gateway-role-arns holds a role of this account, $account, whose file shares are found without one."
 }

@@ -180,7 +180,7 @@ call() {
 }
 
 refused() {
-  fail "aws $1 $2 failed:" "$(awk 'NF' "$tmp/error")" "" \
+  fail "aws --region $region $1 $2 failed:" "$(awk 'NF' "$tmp/error")" "" \
     "What was done so far stays. When the cause is gone, run this again: it goes on from here."
 }
 

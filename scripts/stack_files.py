@@ -445,29 +445,36 @@ def prefixes_in_force(configuration: Json, entry: Json, rule: Json, bucket: str)
     return shortest([*in_entries, *([""] if in_rule == [] else in_rule or [])])
 
 
-def prefixes_of_shares(bucket: str, described: Iterable[Json]) -> list[str]:
-    """What of the bucket's keys its file shares show; none: all. Raises ValueError if that cannot be told.
+def prefixes_of_shares(regions: str, stores: Sequence[str], described: Iterable[Json]) -> list[str]:
+    """What of a bucket's keys its file shares show; none: all. Raises ValueError if no share shows it.
 
-    A change in a folder above a share's prefix shows nothing there.
+    `stores` are the bucket and the access points that lead to it. A change in a folder above a share's prefix shows
+    nothing there.
     """
-    prefixes = []
-    for answer in described:
-        for share in [*answer.get("NFSFileShareInfoList", []), *answer.get("SMBFileShareInfoList", [])]:
-            _, is_bucket, location = share["LocationARN"].partition(":s3:::")
-            if not is_bucket:
-                raise ValueError(
-                    f"{share['FileShareARN']} shows the access point {share['LocationARN']}, whose bucket is not known"
-                    " here. Give the prefixes by --prefix."
-                )
-            name, _, prefix = location.partition("/")
-            if name == bucket:
-                prefixes.append(prefix)
+    prefixes = [prefix for store, prefix in locations(described) if store in stores]
     if not prefixes:
         raise ValueError(
-            f"No file share in this account and region shows the bucket {bucket}, so there are no prefixes to take from"
-            " one. Make the share first, or leave --prefixes-from-shares out."
+            f"No file share of this account in {regions} shows the bucket {stores[0]}, so there are no prefixes to take"
+            " from one. Make the share first, or leave --prefixes-from-shares out."
         )
     return shortest(prefixes)
+
+
+def access_points(region: str, described: Iterable[Json]) -> list[str]:
+    """The access points, by ARN or alias, that shares are on; those of another region lead to no bucket of this one."""
+    stores = {store for store, _ in locations(described)}
+    return sorted(s for s in stores if s.endswith("-s3alias") or (":accesspoint/" in s and s.split(":")[3] == region))
+
+
+def locations(described: Iterable[Json]) -> Iterator[tuple[str, str]]:
+    """The bucket or access point that each share is on, and its prefix: as the functions read it, who need botocore."""
+    for answer in described:
+        for share in [*answer.get("NFSFileShareInfoList", []), *answer.get("SMBFileShareInfoList", [])]:
+            start, access_point, rest = share["LocationARN"].partition(":accesspoint/")
+            if not access_point:
+                start, rest = "", share["LocationARN"].rpartition(":s3:::")[2]
+            name, _, prefix = rest.partition("/")
+            yield f"{start}{access_point}{name}", prefix
 
 
 def tens(listed: Json, kind: str) -> Iterator[str]:
@@ -550,8 +557,10 @@ def main(command: str, *arguments: str) -> None:  # noqa: PLR0912, PLR0915 - a b
             _print(shortest(given))
         case "prefixes-in-force", [configuration, entry, rule, bucket]:
             _print(prefixes_in_force(_read(configuration), _read(entry), _read(rule), bucket))
-        case "prefixes-of-shares", [bucket, *described]:
-            _print(prefixes_of_shares(bucket, map(_read, described)))
+        case "access-points", [region, *described]:
+            print("\n".join(access_points(region, map(_read, described))))
+        case "prefixes-of-shares", [regions, stores, *described]:
+            _print(prefixes_of_shares(regions, Path(stores).read_text().split(), map(_read, described)))
         case "tens", [listed, kind]:
             print("\n".join(tens(_read(listed), kind)))
         case _:

@@ -22,6 +22,7 @@ here = pathlib.Path(__file__).parent
 file = here / "state.json"
 state = json.loads(file.read_text())
 words = sys.argv[1:]
+region = words[words.index("--region") + 1] if "--region" in words else ""
 while words[0] in ("--region", "--output", "--endpoint-url"):
     words = words[2:]
 operation, flags = words[1:2], words[2:]
@@ -51,7 +52,10 @@ match operation:
         print("123456789012\\tarn:aws:iam::123456789012:user/me")
     case "get-bucket-location":
         print("None")
-    case "get-function-configuration" | "get-queue-url":
+    case "get-function-configuration":
+        state["stack"] or absent()
+        print(json.dumps({"Environment": {"Variables": state["variables"]}}))
+    case "get-queue-url":
         state["stack"] or absent()
         print("https://sqs.us-east-1.amazonaws.com/123456789012/Q")
     case "get-policy":
@@ -67,13 +71,19 @@ match operation:
     case "describe-alarms":
         print(json.dumps({"MetricAlarms": []}))
     case "list-file-shares":
-        print(json.dumps({"FileShareInfoList": state["shares"]}))
+        region not in state["denied"] or absent("AccessDeniedException")
+        there = [share for share in state["shares"] if share["FileShareARN"].split(":")[3] == region]
+        print(json.dumps({"FileShareInfoList": there}))
     case "describe-nfs-file-shares" | "describe-smb-file-shares":
         kind, arns = operation[9:12].upper(), flags[flags.index("--file-share-arn-list") + 1 :]
         assert len(arns) <= 10
         found = [share for share in state["shares"] if share["FileShareARN"] in arns]
-        assert all(share["FileShareType"] == kind for share in found)
+        assert all(share["FileShareType"] == kind and f":{region}:" in share["FileShareARN"] for share in found)
         print(json.dumps({f"{kind}FileShareInfoList": found}))
+    case "get-access-point":
+        print(state["access_points"].get(flag("--account-id") + "/" + flag("--name")) or absent("NoSuchAccessPoint"))
+    case "list-access-points":
+        print(f"{state['more']}\\t{state['aliases'].get(flag('--query').split(chr(39))[1])}")
     case "send-message":
         answer = {"delay": int(flag("--delay-seconds")), "attributes": flag("--message-attributes")}
         assert flag("--message-body") == "{}"
@@ -193,7 +203,12 @@ def account(tmp_path: Path, python: str) -> Account:
         "targets": [],
         "notifications": {"my-bucket": {"QueueConfigurations": [THEIRS]}, "other": {}},
         "messages": [],
+        "variables": {},
         "shares": [],
+        "denied": [],
+        "access_points": {},
+        "aliases": {},
+        "more": None,
         "calls": [],
         "overwritten": False,
     }
@@ -201,8 +216,8 @@ def account(tmp_path: Path, python: str) -> Account:
     return Account(tmp_path)
 
 
-def share(number: int, location: str, kind: str = "NFS") -> dict[str, str]:
-    arn = f"arn:aws:storagegateway:us-east-1:123456789012:share/share-{number:08X}"
+def share(number: int, location: str, kind: str = "NFS", region: str = "us-east-1") -> dict[str, str]:
+    arn = f"arn:aws:storagegateway:{region}:123456789012:share/share-{number:08X}"
     return {"FileShareARN": arn, "FileShareType": kind, "LocationARN": location}
 
 
@@ -545,17 +560,65 @@ def test_a_share_of_the_whole_bucket_needs_all_keys(account: Account) -> None:
     assert account.filters() == []
 
 
+def test_the_shares_of_all_regions_of_gateways_count_and_of_no_other(account: Account) -> None:
+    account.change(
+        variables={"GATEWAY_REGIONS": "us-east-1,eu-west-1"},
+        shares=[
+            share(1, "arn:aws:s3:::my-bucket/home/"),
+            share(1, "arn:aws:s3:::my-bucket/away/", "SMB", "eu-west-1"),
+            share(1, "arn:aws:s3:::my-bucket/", "NFS", "eu-north-1"),
+        ],
+    )
+    account.attach("--prefixes-from-shares")
+    assert account.filters() == ["away/", "home/"]
+
+
+POINT = "arn:aws:s3:us-east-1:123456789012:accesspoint"
+
+
+def test_a_share_on_an_access_point_counts_if_that_leads_to_the_bucket(account: Account) -> None:
+    account.change(
+        shares=[
+            share(1, "arn:aws:s3:::my-bucket/direct/"),
+            share(2, f"{POINT}/mine/by arn/"),
+            share(3, f"{POINT}/of-another-bucket/x/"),
+            share(4, f"{POINT.replace('1234', '9999')}/of-another-account/theirs/"),
+            share(5, f"{POINT.replace('east', 'west')}/in-another-region/x/"),
+            share(6, "mine-1a-s3alias/by alias/"),
+            share(7, "arn:aws:s3:::not-mine-2b-s3alias/x/"),
+        ],
+        access_points={
+            "123456789012/mine": "my-bucket",
+            "123456789012/of-another-bucket": "other",
+            "999956789012/of-another-account": "my-bucket",
+        },
+        aliases={"mine-1a-s3alias": "my-bucket"},
+    )
+    account.attach("--prefixes-from-shares")
+    assert account.filters() == ["by+alias/", "by+arn/", "direct/", "theirs/"]
+
+
+ROLE = "arn:aws:iam::210987654321:role/gateways"
+
+
 @pytest.mark.parametrize(
-    ("location", "message"),
+    ("location", "there", "message"),
     [
-        ("arn:aws:s3:::other/a/", "No file share in this account and region shows the bucket my-bucket"),
-        ("arn:aws:s3:us-east-1:123456789012:accesspoint/ap/a/", "Give the prefixes by --prefix."),
+        ("arn:aws:s3:::other/a/", {}, "No file share of this account in us-east-1 shows the bucket my-bucket"),
+        (f"{POINT}/gone/a/", {}, f"The bucket behind {POINT}/gone, which a file share is on, cannot be looked up:"),
+        ("far-1a-s3alias/a/", {"more": "token"}, "The bucket behind far-1a-s3alias"),
+        ("arn:aws:s3:::my-bucket/a/", {"variables": {"GATEWAY_ROLE_ARNS": ROLE}}, "Give the prefixes of all by --pref"),
+        (
+            "arn:aws:s3:::my-bucket/a/",
+            {"variables": {"GATEWAY_REGIONS": "us-east-1,eu-west-1"}, "denied": ["eu-west-1"]},
+            "aws --region eu-west-1 storagegateway list-file-shares failed",
+        ),
     ],
 )
-def test_shares_that_tell_no_prefix_stop_the_script_before_it_writes(
-    account: Account, location: str, message: str
+def test_shares_that_do_not_tell_all_prefixes_stop_the_script_before_it_writes(
+    account: Account, location: str, there: dict[str, Any], message: str
 ) -> None:
-    account.change(shares=[share(1, location)])
+    account.change(shares=[share(1, location)], **there)
     exit_code, output, writes = account.run("attach-bucket.sh", "--bucket", "my-bucket", "--prefixes-from-shares")
     assert exit_code == 1
     assert message in output

@@ -313,6 +313,9 @@ def test_a_role_of_the_stacks_own_account_is_refused(checkout: Checkout) -> None
     assert run.writes == []
 
 
+ROLES = ("--gateway-role-arns", "arn:aws:iam::210987654321:role/gateways")
+
+
 # Dry run
 
 
@@ -862,8 +865,33 @@ def test_without_a_share_to_take_prefixes_from_nothing_is_made(checkout: Checkou
     run = checkout.create_stack("--bucket", "my-bucket", "--prefixes-from-shares", answers=answers)
 
     assert run.exit_code == 1
-    assert "No file share in this account and region shows the bucket my-bucket" in run.output
+    assert "No file share of this account in us-east-1 shows the bucket my-bucket" in run.output
     assert run.writes == []
+
+
+def test_prefixes_are_taken_from_shares_in_the_regions_and_refused_for_the_roles_that_are_given_with_it(
+    checkout: Checkout,
+) -> None:
+    by_shares = ("--bucket", "my-bucket", "--prefixes-from-shares")
+    answers = {"storagegateway list-file-shares": ['{"FileShareInfoList": []}']}
+
+    run = checkout.create_stack(*by_shares, "--gateway-regions", "us-east-1,eu-west-1", answers=answers)
+    assert run.calls.count("storagegateway list-file-shares") == 2
+
+    run = checkout.create_stack("--prefixes-from-shares", *ROLES, answers=DEPLOYED)
+    assert run.exit_code == 1
+    assert "Give the prefixes of all by --prefix" in run.output
+    assert run.writes == []
+
+
+def test_where_shares_are_is_read_from_the_refresh_function_which_alone_asks_them(checkout: Checkout) -> None:
+    away = json.dumps({"State": "Active", "Environment": {"Variables": {"GATEWAY_REGIONS": "eu-west-1"}}})
+    home = away.replace("eu-west-1", "")
+
+    run = checkout.create_stack(answers=DEPLOYED | {"lambda get-function-configuration": [home, away]})
+
+    assert run.exit_code == 0, run.output
+    assert statements(checkout)["RefreshFileShares"]["Resource"].split(":")[3] == "eu-west-1"
 
 
 def test_flags_about_events_are_for_all_buckets_of_the_stack_if_none_is_named(checkout: Checkout) -> None:

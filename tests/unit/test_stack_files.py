@@ -10,6 +10,7 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
+from event_aggregator import file_shares
 from scripts import stack_files
 
 ROOT = Path(__file__).parents[2]
@@ -108,6 +109,26 @@ def test_joined_policies_hold_the_statements_of_all_in_order() -> None:
     policies = [{"Version": "2012-10-17", "Statement": [{"Sid": sid}]} for sid in "ab"]
 
     assert stack_files.join_policies(policies)["Statement"] == [{"Sid": "a"}, {"Sid": "b"}]
+
+
+# File shares
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "arn:aws:s3:::my-bucket",
+        "arn:aws-cn:s3:::my-bucket/a b/c/",
+        "arn:aws:s3:us-east-1:123456789012:accesspoint/point",
+        "arn:aws:s3:us-east-1:123456789012:accesspoint/point/a/",
+        "point-1a-s3alias/a/",
+        "arn:aws:s3:::point-1a-s3alias/",
+    ],
+)
+def test_a_share_is_where_the_refresh_function_takes_it_to_be(location: str) -> None:
+    described = [{"SMBFileShareInfoList": [{"LocationARN": location}]}]
+
+    assert list(stack_files.locations(described)) == [file_shares.location(location)]
 
 
 # Changes
