@@ -198,6 +198,8 @@ attach() { # bucket
   fi
   if [[ $by == notification ]] || { [[ -z $by ]] && is_notifying "$1"; }; then attach_by_notification "$1"; fi
   if [[ $by == eventbridge ]] || { [[ -z $by ]] && is_matched "$1"; }; then attach_by_eventbridge "$1"; fi
+  # The rule and the bucket may have been attached by CloudFormation, which asks for nothing.
+  if [[ $by == eventbridge ]] && is_of_template; then ask_for_all "$1"; fi
   # Only now: a change that comes by both is one change.
   if [[ $by == eventbridge ]]; then detach_by_notification "$1"; fi
   if [[ $by == notification ]]; then detach_by_eventbridge "$1"; fi
@@ -299,7 +301,7 @@ say_what_overlaps() {
 }
 
 explain_refused_notification() {
-  if grep -q "ambiguously defined" "$tmp/error"; then
+  if grep -Eq "Configurations overlap|ambiguously defined" "$tmp/error"; then
     fail "S3 notifies one target only of a change, and the bucket $1 has this already:" \
       "$(files overlaps "$tmp/before" "$tmp/entry" "$tmp/prefixes" | sed 's/^/  /')" \
       "Remove it, or limit it to other event types or keys, or give --event-source eventbridge, which goes with it." \

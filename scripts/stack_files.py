@@ -159,13 +159,16 @@ def permitted_buckets(function_policy: Json) -> list[str]:
 
 
 def permissions(function_policy: Json) -> list[tuple[str, str]]:
-    """The buckets that may invoke the function, each with the id of the statement that says so."""
+    """The buckets that may invoke the function, each with the id of the statement that says so.
+
+    A statement made by hand may be about all buckets, or about those whose names begin alike: it names none.
+    """
     return [
         (source.rpartition(":")[2], statement["Sid"])
         for statement in function_policy.get("Statement", [])
         if statement.get("Principal") == {"Service": "s3.amazonaws.com"}
         for source in [statement.get("Condition", {}).get("ArnLike", {}).get("AWS:SourceArn", "")]
-        if source
+        if source and not re.search("[*?]", source)
     ]
 
 

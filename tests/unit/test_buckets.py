@@ -355,6 +355,16 @@ def test_a_bucket_of_cloudformations_rule_is_made_to_tell_eventbridge_and_the_ru
     assert "nothing of this stack" not in output
 
 
+def test_a_bucket_that_cloudformation_has_attached_in_full_is_refreshed_when_it_is_attached_by_name(
+    account: Account,
+) -> None:
+    a_rule_of_cloudformations(account, "other", "my-bucket")
+    account.change(notifications={"my-bucket": {"EventBridgeConfiguration": {}}, "other": {}})
+    assert account.attach() == []
+    assert account.attach("--event-source", "eventbridge", "--no-initial-refresh") == []
+    assert account.attach("--event-source", "eventbridge") == ["send-message"]
+
+
 @pytest.mark.parametrize(("bucket", "arguments"), [("my-bucket", ()), ("other", ("--prefix", "a/"))])
 def test_cloudformations_rule_is_not_changed_but_its_parameter_named(
     account: Account, bucket: str, arguments: tuple[str, ...]
@@ -411,6 +421,16 @@ def test_a_stack_is_deleted_with_all_that_attached_its_buckets(account: Account)
             "other": {},
         },
     }
+
+
+def test_a_permission_for_all_buckets_names_none_to_detach(account: Account) -> None:
+    account.attach()
+    [ours] = account.state["policy"].values()
+    for_all = {**ours, "Condition": {"ArnLike": {"AWS:SourceArn": "arn:aws:s3:::*"}}}
+    account.change(policy=account.state["policy"] | {"by-hand": for_all}, stack=False)
+    exit_code, output, _ = account.run("delete-stack.sh", "--yes")
+    assert exit_code == 0, output
+    assert account.state["policy"] == {"by-hand": for_all}
 
 
 # Killed

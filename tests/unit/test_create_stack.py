@@ -368,12 +368,18 @@ def test_what_aws_refuses_for_a_moment_is_tried_again(checkout: Checkout) -> Non
     assert "Deployed." in run.output
 
 
-def test_an_overlapping_notification_is_named_with_what_to_do(checkout: Checkout) -> None:
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Configurations overlap. Configurations on the same bucket cannot share a common event type.",
+        "Configuration is ambiguously defined. Cannot have overlapping suffixes in two rules if the prefixes are"
+        " overlapping for the same event type.",
+    ],
+)
+def test_an_overlapping_notification_is_named_with_what_to_do(checkout: Checkout, message: str) -> None:
     theirs = {"Id": "thumbnails", "TopicArn": "arn:aws:sns:us-east-1:1:t", "Events": ["s3:ObjectCreated:Put"]}
-    refusal = (
-        "An error occurred (InvalidArgument) when calling the PutBucketNotificationConfiguration operation: "
-        "Configurations overlap. Configuration is ambiguously defined"
-    )
+    call = "when calling the PutBucketNotificationConfiguration operation"
+    refusal = f"An error occurred (InvalidArgument) {call}: {message}"
     answers = {
         "s3api get-bucket-notification-configuration": [json.dumps({"TopicConfigurations": [theirs]})],
         "s3api put-bucket-notification-configuration": [refusal],
