@@ -64,6 +64,7 @@ keys=""     # those that the roles may use: this one, and earlier ones while som
 tags=()     # those given now
 subnets=""  # those given now, or none
 security_groups=""
+slow=400   # tries, a second and a call apart: a table that becomes on demand takes several minutes
 network="" # whether the refresh function has network interfaces, or has left some behind
 installed=false # a function at least
 
@@ -257,9 +258,10 @@ look_at_what_is_left_behind() {
 settle() { # the call that asks again
   if $dry_run; then return; fi
   local try
-  for ((try = 1; try <= patience; try++)); do
+  for ((try = 1; try <= slow; try++)); do
     grep -Eq '"(TableStatus|State|LastUpdateStatus)": "(CREATING|UPDATING|Pending|InProgress)"' "$tmp/answer" || break
-    ((try < patience)) || fail "It takes long to be ready. Look at it (aws $*), and run this again."
+    ((try != 10)) || step wait "until AWS is ready, which may take minutes: aws $*"
+    ((try < slow)) || fail "It takes long to be ready. Look at it (aws $*), and run this again."
     sleep 1
     call "$@" || refused "$@"
   done
@@ -269,32 +271,43 @@ settle() { # the call that asks again
 }
 
 ensure_table() {
+  local look=(dynamodb describe-table --query Table --table-name "$table") kept=true
   local encryption="Enabled=true,SSEType=KMS,KMSMasterKeyId=$kms_key"
   cat >"$tmp/key" <<<'{"KeySchema": [{"AttributeName": "BucketName", "KeyType": "HASH"}]}'
   cat >"$tmp/encrypted" <<<"{\"SSEDescription\": {\"KMSMasterKeyArn\": \"$kms_key\"}}"
   cat >"$tmp/desired" <<<'{"BillingModeSummary": {"BillingMode": "PAY_PER_REQUEST"}}'
-  if ! call dynamodb describe-table --table-name "$table" --query Table || grep -q '"DELETING"' "$tmp/answer"; then
+  if ! call "${look[@]}" || grep -q '"DELETING"' "$tmp/answer"; then
     local whose=${kms_key:-a key that AWS owns}
     write create "table $table (on demand, encrypted with $whose, no point-in-time recovery)" \
       dynamodb create-table --table-name "$table" --billing-mode PAY_PER_REQUEST \
       --attribute-definitions AttributeName=BucketName,AttributeType=S \
       --key-schema AttributeName=BucketName,KeyType=HASH \
       ${kms_key:+--sse-specification "$encryption"} ${tagged:+--tags "file://$tmp/tags-list"}
-  elif differs "$tmp/answer" "$tmp/key"; then
+    settle "${look[@]}"
+    return
+  fi
+  ! differs "$tmp/answer" "$tmp/key" ||
     fail "There is a table $table with another key. Give --name-prefix, so that this stack has a table of its own."
-  elif differs "$tmp/answer" "$tmp/desired"; then
+  settle "${look[@]}" # DynamoDB takes one change at a time
+  mv "$tmp/answer" "$tmp/found"
+  if differs "$tmp/found" "$tmp/desired"; then
+    kept=false
     write change "table $table: on demand" \
       dynamodb update-table --table-name "$table" --billing-mode PAY_PER_REQUEST
-  elif [[ -n $kms_key ]] && differs "$tmp/answer" "$tmp/encrypted"; then
+    settle "${look[@]}"
+  fi
+  if [[ -n $kms_key ]] && differs "$tmp/found" "$tmp/encrypted"; then
+    kept=false
     write change "table $table: encrypted with $kms_key" \
       dynamodb update-table --table-name "$table" --sse-specification "$encryption"
-  elif [[ -n $no_key ]] && grep -q '"Status": "ENABLED"' "$tmp/answer"; then # of SSEDescription, which alone has one
+    settle "${look[@]}"
+  elif [[ -n $no_key ]] && grep -q '"Status": "ENABLED"' "$tmp/found"; then # of SSEDescription, which alone has one
+    kept=false
     write change "table $table: encrypted with a key that AWS owns" \
       dynamodb update-table --table-name "$table" --sse-specification Enabled=false
-  else
-    step keep "table $table"
+    settle "${look[@]}"
   fi
-  settle dynamodb describe-table --table-name "$table"
+  ! $kept || step keep "table $table"
 }
 
 # A message may be received 100 times, 6 minutes apart (6 times what the refresh function may take, as AWS asks for):

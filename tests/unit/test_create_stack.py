@@ -564,6 +564,27 @@ def test_a_key_is_put_on_what_is_there_and_stays(checkout: Checkout) -> None:
     assert [(of["KmsMasterKeyId"], of["SqsManagedSseEnabled"]) for of in of_queues] == [(KEY, "false")] * 2
 
 
+def test_a_table_becomes_on_demand_and_is_encrypted_in_one_run_the_second_when_the_first_is_done(
+    checkout: Checkout,
+) -> None:
+    provisioned = DEPLOYED["dynamodb describe-table"][0].replace("PAY_PER_REQUEST", "PROVISIONED")
+    updating = DEPLOYED["dynamodb describe-table"][0].replace("ACTIVE", "UPDATING")
+    answers = DEPLOYED | {
+        "dynamodb describe-table": [provisioned, *[updating] * 60, *DEPLOYED["dynamodb describe-table"]],
+        "dynamodb update-table": [f'{{"TableDescription": {updating}}}'],
+    }
+
+    run = checkout.create_stack("--bucket", "my-bucket", "--kms-key", KEY, answers=answers)
+
+    assert run.exit_code == 0, run.output
+    of_table = [call for call in run.calls if call.startswith("dynamodb")]
+    looks = ["dynamodb describe-table"]
+    assert of_table == [*looks, "dynamodb update-table", *looks * 61, "dynamodb update-table", *looks]
+    [billing, encryption] = [call for call in run.details if call[0] == "dynamodb update-table"]
+    assert ("--billing-mode" in billing, "--sse-specification" in encryption) == (True, True)
+    assert run.output.count("wait    until AWS is ready, which may take minutes: aws dynamodb describe-table") == 1
+
+
 def test_a_key_in_another_region_is_refused_before_anything_is_made(checkout: Checkout) -> None:
     run = checkout.create_stack("--bucket", "my-bucket", "--kms-key", KEY.replace("east", "west"))
 
