@@ -138,6 +138,9 @@ def settings(current: Json, sibling: Json, given: Mapping[str, str], defaults: M
             f"--refresh-quiet-seconds would be {quiet} and --refresh-max-delay-seconds {longest}: no window is open"
             " long enough to be quiet for so long. Lower the quiet time or raise the maximum."
         )
+    accounts = [role.split(":")[4] for role in set(merged.get("GATEWAY_ROLE_ARNS", "").split(",")) if role]
+    if len(accounts) != len(set(accounts)):
+        raise ValueError("--gateway-role-arns would hold two roles of one account: its shares would count twice.")
     return merged
 
 

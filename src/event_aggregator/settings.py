@@ -41,9 +41,12 @@ class Settings:
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> "Settings":
         """The settings in `environment`; SettingError for the first that is missing or out of its range."""
+        queue_url = _required(environment, "QUEUE_URL")
+        own_account = queue_url.split("/")[-2:][0]  # whose file shares are found without a role
+        roles = _listed(environment, "GATEWAY_ROLE_ARNS", _ROLE, "ARNs of roles")
         settings = cls(
             table_name=_required(environment, "TABLE_NAME"),
-            queue_url=_required(environment, "QUEUE_URL"),
+            queue_url=queue_url,
             refresh_delay_seconds=_seconds(environment, "REFRESH_DELAY_SECONDS", default=30, low=0, high=_HALF_A_DAY),
             refresh_quiet_seconds=_seconds(environment, "REFRESH_QUIET_SECONDS", default=0, low=0, high=_HALF_A_DAY),
             refresh_max_delay_seconds=_seconds(
@@ -62,7 +65,7 @@ class Settings:
                 environment, "REFRESH_OTHER_GATEWAYS", ("auto", "on", "off"), default="auto"
             ),
             gateway_regions=_listed(environment, "GATEWAY_REGIONS", _REGION, "regions, such as eu-west-1"),
-            gateway_role_arns=_listed(environment, "GATEWAY_ROLE_ARNS", _ROLE, "ARNs of roles"),
+            gateway_role_arns=tuple(arn for arn in roles if arn.split(":")[4] != own_account),
             log_level=_one_of(environment, "LOG_LEVEL", LOG_LEVELS, default="INFO"),
         )
         accounts = [arn.split(":")[4] for arn in settings.gateway_role_arns]

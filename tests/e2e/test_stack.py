@@ -113,7 +113,7 @@ def house_rules(aws: MiniStack) -> dict[str, str]:
         "--permissions-boundary": boundary["Arn"],
         "--kms-key": aws.client("kms").create_key()["KeyMetadata"]["Arn"],
         "--gateway-regions": "us-east-1,eu-west-1",
-        "--gateway-role-arns": "arn:aws:iam::210987654321:role/a,arn:aws:iam::210987654321:role/b",
+        "--gateway-role-arns": "arn:aws:iam::210987654321:role/a,arn:aws:iam::310987654321:role/b",
         "--subnet-ids": ",".join(subnets),
         "--security-group-ids": group["GroupId"],
         "--tag": TAG,

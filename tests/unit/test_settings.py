@@ -60,6 +60,12 @@ def test_two_roles_of_one_account_are_refused_since_each_share_would_be_asked_tw
         Settings.read(NEEDED | {"GATEWAY_ROLE_ARNS": f"{ROLE},{ROLE}2"})
 
 
+def test_a_role_of_the_functions_own_account_is_left_out_since_its_shares_are_found_without_one() -> None:
+    other = ROLE.replace("123456789012", "210987654321")
+    environment = NEEDED | {"QUEUE_URL": "https://sqs.us-gov-west-1.amazonaws.com/123456789012/Queue"}
+    assert Settings.read(environment | {"GATEWAY_ROLE_ARNS": f"{ROLE},{other}"}).gateway_role_arns == (other,)
+
+
 @pytest.mark.parametrize("name", ["TABLE_NAME", "QUEUE_URL"])
 def test_a_missing_name_is_named(name: str) -> None:
     environment = {other: value for other, value in NEEDED.items() if other != name}
