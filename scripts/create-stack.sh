@@ -51,6 +51,7 @@
 . "$(dirname "$0")/buckets.sh"
 
 settings="" # those given now
+of_refresh="" # the same of the refresh function, which has one more
 defaults="REFRESH_DELAY_SECONDS=30 REFRESH_QUIET_SECONDS=0 REFRESH_MAX_DELAY_SECONDS=900
   IN_PROGRESS_TIMEOUT_SECONDS=3600 MIN_REFRESH_INTERVAL_SECONDS=60 REFRESH_SCOPE=folders
   REFRESH_OTHER_GATEWAYS=auto GATEWAY_REGIONS= GATEWAY_ROLE_ARNS= LOG_LEVEL=INFO"
@@ -219,9 +220,15 @@ look_at_functions() { # into files of their names
 }
 
 check_settings() {
+  local endpoint=AWS_ENDPOINT_URL_STORAGE_GATEWAY
   files settings "$tmp/$aggregator" "$tmp/$refresh" "$settings" "$defaults" >"$tmp/settings" || exit
-  files settings "$tmp/$refresh" "$tmp/$aggregator" "$settings" "$defaults" >"$tmp/settings" || exit
+  of_refresh="$settings ${AWS_ENDPOINT_URL_STORAGE_GATEWAY+$endpoint=$AWS_ENDPOINT_URL_STORAGE_GATEWAY}"
+  files settings "$tmp/$refresh" "$tmp/$aggregator" "$of_refresh" "$defaults $endpoint=" >"$tmp/settings" || exit
   find_gateways
+  endpoint=$(files value "$tmp/settings" "$endpoint")
+  [[ -z $endpoint || $gateway_regions != *,* ]] ||
+    fail "$endpoint serves one region, and --gateway-regions holds $gateway_regions." \
+      "Give one region, or set AWS_ENDPOINT_URL_STORAGE_GATEWAY to nothing and have each region's own name lead there."
   [[ $gateway_roles != *":iam::$account:"* ]] ||
     fail "--gateway-role-arns holds a role of this account, $account, whose file shares are found without one."
 }
@@ -432,9 +439,7 @@ ensure_refresh_function() {
 
 ensure_function() { # function, role, module, timeout, the other function
   local function=$1 given=$settings
-  if [[ $function == "$refresh" && -n ${AWS_ENDPOINT_URL_STORAGE_GATEWAY+given} ]]; then
-    given="$given AWS_ENDPOINT_URL_STORAGE_GATEWAY=$AWS_ENDPOINT_URL_STORAGE_GATEWAY"
-  fi
+  if [[ $function == "$refresh" ]]; then given=$of_refresh; fi
   local more=""
   if [[ -n $kms_key ]]; then more=", \"KMSKeyArn\": \"$kms_key\""; fi
   if [[ -n $no_key && -s $tmp/$function ]]; then more=', "KMSKeyArn": ""'; fi

@@ -39,7 +39,12 @@ NAMES = {
 # Parameter: the function's variable, its type, default, limits, and what it is.
 SETTINGS = {
     "RefreshDelaySeconds": ("Number", 30, (0, 43200), "From a window's first change to its refresh"),
-    "RefreshQuietSeconds": ("Number", 0, (0, 43200), "Instead: from a window's last change to its refresh; 0: off"),
+    "RefreshQuietSeconds": (
+        "Number",
+        0,
+        (0, 43200),  # and a template compares no numbers
+        "Instead: from a window's last change to its refresh; 0: off; above RefreshMaxDelaySeconds no function starts",
+    ),
     "RefreshMaxDelaySeconds": ("Number", 900, (1, 43200), "Then at most this from its first change"),
     "InProgressTimeoutSeconds": ("Number", 3600, (0, 86400), "How long a share's refresh is waited for; 0: not at all"),
     "MinRefreshIntervalSeconds": ("Number", 60, (1, 3600), "The least time between two refreshes of a share"),
@@ -80,6 +85,8 @@ def template() -> Json:
             "HasEventBridgeBuckets": _is_given("EventBridgeBuckets"),
             "HasRegions": _is_given("GatewayRegions"),
             "HasRoles": _is_given("GatewayRoleArns"),
+            "HasEndpoint": {"Fn::Not": [{"Fn::Equals": [{"Ref": "StorageGatewayEndpointUrl"}, ""]}]},
+            "HasPrincipals": {"Fn::Not": [{"Fn::Equals": [{"Ref": "IgnorePrincipalsContaining"}, "StorageGateway"]}]},
             "IsDebugged": {"Fn::Equals": [{"Ref": "LogLevel"}, "DEBUG"]},
         },
         "Resources": {**_state(), **_functions(), **_rules(), **_cloudwatch()},
@@ -98,7 +105,7 @@ def _parameters() -> Json:
             "Type": "String",
             "Default": "",
             "AllowedPattern": "[A-Za-z0-9_-]{0,32}",
-            "Description": "Goes before every name, so that one account can hold several stacks",
+            "Description": "Goes before every name; each stack of an account needs another, also in other regions",
         },
         "EventBridgeBuckets": {
             "Type": "CommaDelimitedList",
@@ -113,7 +120,17 @@ def _parameters() -> Json:
         "GatewayRoleArns": {
             "Type": "CommaDelimitedList",
             "Default": "",
-            "Description": "Roles through which the file shares of other accounts are refreshed; optional",
+            "Description": "Roles through which the file shares of other accounts are refreshed, one of each; optional",
+        },
+        "StorageGatewayEndpointUrl": {
+            "Type": "String",
+            "Default": "",
+            "Description": "Where Storage Gateway is called, if gateways are in one region, of this endpoint; optional",
+        },
+        "IgnorePrincipalsContaining": {
+            "Type": "String",
+            "Default": "StorageGateway",
+            "Description": "Whoever has this in the principal's id wrote through a gateway; empty: nobody did",
         },
         "LogRetentionDays": {
             "Type": "Number",
@@ -277,7 +294,10 @@ def _function(name: str, module: str, timeout: int, **more: Any) -> Json:
         "POWERTOOLS_METRICS_NAMESPACE": "S3EventAggregator",
         **{_variable(parameter): {"Ref": parameter} for parameter in SETTINGS},
         **{_variable(name): {"Fn::Join": [",", {"Ref": name}]} for name in ("GatewayRegions", "GatewayRoleArns")},
+        "IGNORE_PRINCIPALS_CONTAINING": _if("HasPrincipals", {"Ref": "IgnorePrincipalsContaining"}),
     }
+    if name == "Refresh":
+        variables["AWS_ENDPOINT_URL_STORAGE_GATEWAY"] = _if("HasEndpoint", {"Ref": "StorageGatewayEndpointUrl"})
     logging = {
         "LogFormat": "JSON",
         "SystemLogLevel": "WARN",

@@ -20,7 +20,7 @@ variable "tags" {
 variable "name_prefix" {
   type        = string
   default     = ""
-  description = "Goes before every name, so that one account can hold several stacks"
+  description = "Goes before every name; each stack of an account needs another, also in other regions"
 }
 
 variable "event_bridge_buckets" {
@@ -38,7 +38,19 @@ variable "gateway_regions" {
 variable "gateway_role_arns" {
   type        = list(string)
   default     = []
-  description = "Roles through which the file shares of other accounts are refreshed; optional"
+  description = "Roles through which the file shares of other accounts are refreshed, one of each; optional"
+}
+
+variable "storage_gateway_endpoint_url" {
+  type        = string
+  default     = ""
+  description = "Where Storage Gateway is called, if gateways are in one region, of this endpoint; optional"
+}
+
+variable "ignore_principals_containing" {
+  type        = string
+  default     = "StorageGateway"
+  description = "Whoever has this in the principal's id wrote through a gateway; empty: nobody did"
 }
 
 variable "log_retention_days" {
@@ -98,7 +110,7 @@ variable "refresh_delay_seconds" {
 variable "refresh_quiet_seconds" {
   type        = number
   default     = 0
-  description = "Instead: from a window's last change to its refresh; 0: off"
+  description = "Instead: from a window's last change to its refresh; 0: off; above RefreshMaxDelaySeconds no function starts"
 }
 
 variable "refresh_max_delay_seconds" {

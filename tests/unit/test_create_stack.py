@@ -313,6 +313,32 @@ def test_a_role_of_the_stacks_own_account_is_refused(checkout: Checkout) -> None
     assert run.writes == []
 
 
+def test_two_roles_of_one_account_are_refused_before_anything_is_made(checkout: Checkout) -> None:
+    roles = ",".join(f"arn:aws:iam::210987654321:role/{name}" for name in "ab")
+
+    run = checkout.create_stack("--bucket", "my-bucket", "--gateway-role-arns", roles)
+
+    assert run.exit_code == 1
+    assert "--gateway-role-arns would hold two roles of one account" in run.output
+    assert run.writes == []
+
+
+@pytest.mark.parametrize(("given", "in_force"), [("https://vpce", ""), (None, "https://vpce")])
+def test_several_regions_are_refused_with_an_endpoint_which_would_be_that_of_one(
+    checkout: Checkout, given: str | None, in_force: str
+) -> None:
+    name = "AWS_ENDPOINT_URL_STORAGE_GATEWAY"
+    there = json.dumps({"State": "Active", "Environment": {"Variables": {name: in_force}}})
+    answers = DEPLOYED | {"lambda get-function-configuration": ['{"State": "Active"}', there]}
+    environment = {} if given is None else {name: given}
+
+    run = checkout.create_stack("--gateway-regions", "us-east-1,eu-west-1", answers=answers, **environment)
+
+    assert run.exit_code == 1
+    assert "https://vpce serves one region, and --gateway-regions holds us-east-1,eu-west-1" in run.output
+    assert run.writes == []
+
+
 ROLES = ("--gateway-role-arns", "arn:aws:iam::210987654321:role/gateways")
 
 
