@@ -9,6 +9,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 from unittest.mock import Mock, patch
 
@@ -29,7 +30,7 @@ from event_aggregator.table import Item
 from event_aggregator.window import Windows
 from event_aggregator.writers import Roles
 from tests.simulation.engine import Attributes
-from tests.simulation.scenarios import SECOND, Share
+from tests.simulation.scenarios import HOME, SECOND, Share
 
 # As create-stack.sh sets them.
 AGGREGATOR_TIMEOUT = 30 * SECOND
@@ -100,6 +101,7 @@ class _Tape:
 _CODES = {
     "no": "ConditionalCheckFailedException",
     "throttled": "ThrottlingException",
+    "denied": "AccessDeniedException",
     "too many requests": "InvalidGatewayRequestException",
     "unknown folder": "InvalidGatewayRequestException",
 }
@@ -134,21 +136,22 @@ class _Client:
 
 
 class _Shares(FileShares):
-    """Storage Gateway, its answers taken from the tape."""
+    """Storage Gateway in one place, its answers taken from the tape."""
 
-    def __init__(self, tape: _Tape, shares: tuple[Share, ...]) -> None:
+    def __init__(self, tape: _Tape, place: str, shares: tuple[Share, ...]) -> None:
         self._tape = tape
-        self._shares = shares
+        self._place = place
+        self._shares = [share for share in shares if share.place == place]
 
     def showing(self, bucket: str) -> list[FileShare]:
-        listed: list[FileShare] = list(self._tape.call("ListFileShares", {"Bucket": bucket}))
+        listed: list[FileShare] = list(self._tape.call("ListFileShares", {"Bucket": bucket, "Place": self._place}))
         return listed
 
     def is_gone(self, share_id: str) -> bool:
         return not any(share.name == share_id for share in self._shares)
 
     def key_of(self, arn: str) -> str | None:
-        return next((f"{share.bucket}/{share.name}" for share in self._shares if share.arn == arn), None)
+        return next((share.key for share in self._shares if share.arn == arn), None)
 
     def refresh(self, share: FileShare, round_: Round) -> str:
         parameters = {"Share": share.key, "FolderList": round_.folder_list, "Recursive": round_.recursive}
@@ -157,8 +160,9 @@ class _Shares(FileShares):
 
 
 def role_id(arn: str) -> str:
-    """What IAM says of a role."""
-    return f"AROA{arn.rpartition('-')[2]}"
+    """What IAM says of a role: another id in each account."""
+    account, _, name = arn.rpartition(":role/")
+    return f"AROA{account[-3:]}{name.rpartition('-')[2]}"
 
 
 class _Roles(Roles):
@@ -176,13 +180,15 @@ class Program(NamedTuple):
 
     function: str  # A, the aggregator, or R, the refresh function
     settings: Settings
+    places: tuple[str, ...]
     shares: tuple[Share, ...]
     memo: tuple[tuple[str, Item], ...]
     body: str
     message_id: str
 
     def _places(self, tape: _Tape) -> Places:
-        return Places("us-east-1", {"us-east-1": lambda: _Shares(tape, self.shares)}, {"": _Roles()})
+        makers = {name: partial(_Shares, tape, name, self.shares) for name in self.places}
+        return Places(HOME, makers, {name.partition(":")[2]: _Roles() for name in self.places})
 
     def run(self, tape: _Tape) -> End:
         memo = Memo()

@@ -8,6 +8,8 @@ from event_aggregator.settings import Settings
 
 SECOND = 1_000  # milliseconds, the unit of every time here
 
+HOME = "us-east-1"  # where the functions are
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -33,14 +35,26 @@ class Share:
     unavailable: tuple[int, int] = (0, 0)
     uncached: str = ""  # a folder that it refuses to refresh by name
     role_of: str = ""  # the share whose role it has, if not one of its own
+    place: str = HOME  # its region, and in another account than the functions' that as well: eu-west-1:222222222222
 
     @property
     def arn(self) -> str:
-        return f"arn:aws:storagegateway:us-east-1:123456789012:share/{self.name}"
+        region, _, account = self.place.partition(":")
+        return f"arn:aws:storagegateway:{region}:{account or '123456789012'}:share/{self.name}"
+
+    @property
+    def away(self) -> str:
+        return "" if self.place == HOME else self.place
+
+    @property
+    def key(self) -> str:
+        """Its key in the table."""
+        return "/".join(filter(None, (self.bucket, self.away, self.name)))
 
     @property
     def role(self) -> str:
-        return f"arn:aws:iam::123456789012:role/{self.role_of or self.name}"
+        account = self.place.partition(":")[2] or "123456789012"
+        return f"arn:aws:iam::{account}:role/{self.role_of or self.name}"
 
 
 @dataclass(frozen=True)
@@ -58,6 +72,17 @@ class Scenario:
     @cached_property
     def read_settings(self) -> Settings:
         return Settings.read({"TABLE_NAME": "windows", "QUEUE_URL": "queue"} | dict(self.settings))
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """All that the settings name."""
+        settings = self.read_settings
+        accounts = ("", *(arn.split(":")[4] for arn in settings.gateway_role_arns))
+        return tuple(
+            f"{region}:{account}" if account else region
+            for account in accounts
+            for region in settings.gateway_regions or (HOME,)
+        )
 
     @property
     def interval(self) -> int:
@@ -185,3 +210,27 @@ TOO_MANY_FOLDERS = scenario(
     aggregators=(0,),
 )
 LONG_DELAY = scenario(at(0, "a/1"), settings=(("REFRESH_DELAY_SECONDS", "1000"),))
+# A share in each of two regions, with one id. The list of each region may fail, or be denied for any while.
+REGIONS = ("GATEWAY_REGIONS", "us-east-1,eu-west-1")
+IN_TWO_REGIONS = (Share("share-1"), Share("share-1", place="eu-west-1"))
+TWO_REGIONS = scenario(at(0, "a/1"), aggregators=(0,), settings=(DELAY, REGIONS), shares=IN_TWO_REGIONS)
+# The second change comes while the first may wait for a region.
+WAITS_FOR_A_REGION = scenario(
+    at(0, "a/1"), at(25, "b/1"), aggregators=(0,), settings=(DELAY, REGIONS), shares=IN_TWO_REGIONS
+)
+# The share of the other region is asked for the second as soon as its interval has passed: no event tells of its end.
+LONG_REFRESH_AWAY = scenario(
+    at(0, "a/1"),
+    at(70, "b/1"),
+    settings=(DELAY, REGIONS),
+    shares=(Share("share-1"), Share("share-2", place="eu-west-1", refresh_takes=200 * SECOND)),
+)
+OTHER_ROLE = ("GATEWAY_ROLE_ARNS", "arn:aws:iam::222222222222:role/refresh")
+# A gateway in another account, whose share knows what was written through it.
+OTHER_ACCOUNT = scenario(
+    Event(0, ("a/1",), through="share-2"),
+    at(5, "b/1"),
+    aggregators=(0,),
+    settings=(DELAY, OTHER_ROLE),
+    shares=(Share("share-1"), Share("share-2", place="us-east-1:222222222222")),
+)

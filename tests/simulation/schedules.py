@@ -63,12 +63,21 @@ FAULTS: dict[str, tuple[str, ...]] = {
 }
 
 
+def faults_of(world: World, asks: Call | Query | End) -> tuple[str, ...]:
+    """How the call may fail."""
+    if not isinstance(asks, Call):
+        return ()
+    faults = FAULTS[asks.operation]
+    return (*faults, "denied") if asks.operation == "ListFileShares" and len(world.scenario.places) > 1 else faults
+
+
 @dataclass
 class Search:
     """Every schedule of `scenario` with at most so many preemptions and deaths, depth first.
 
     A running function runs on until it ends, dies, or is preempted: another function runs, something else begins, or
-    the clock goes on. What begins next, when nothing runs, is free. With `faults` a call that fails counts as a death.
+    the clock goes on. What begins next, when nothing runs, is free. With `faults` a call that fails counts as a death,
+    and so does a place that denies its list from now on (until it answers again, which is free).
     """
 
     scenario: Scenario
@@ -114,8 +123,8 @@ class Search:
             assert process
             if deaths:
                 moves.append((f"{current} dies", None, 0, 1))
-                if self.faults and isinstance(process.node.asks, Call):
-                    moves += [(f"{current} {fault}", current, 0, 1) for fault in FAULTS[process.node.asks.operation]]
+                if self.faults:
+                    moves += [(f"{current} {fault}", current, 0, 1) for fault in faults_of(world, process.node.asks)]
             if not preemptions or isinstance(process.node.asks, End):
                 return moves
         moves += [(name, name, cost, 0) for name in running if name != current]
@@ -127,6 +136,10 @@ class Search:
             outlived = len(world.outlived())
             if (not waiting or preemptions) and outlived <= deaths:
                 moves.append(("time", None, 1 if waiting else 0, outlived))
+            for step in world.environment() if self.faults and not waiting else ():
+                cost = 1 if step.endswith("denies") else 0
+                if cost <= deaths:
+                    moves.append((step, None, 0, cost))
         return moves
 
 
@@ -157,7 +170,7 @@ def _random_step(
             process = world.containers[current].process
             assert process
             asks = process.node.asks
-            kinds = ["dies", *(FAULTS[asks.operation] if isinstance(asks, Call) and not process.answer else ())]
+            kinds = ["dies", *(() if process.answer else faults_of(world, asks))]
             fault = kinds[choose(len(kinds))]
             return f"{current} {fault}", None if fault == "dies" else current, 1, 0
         if preemptions and choose(8) == 7 and isinstance(_asks(world, current), Call):
@@ -170,6 +183,10 @@ def _random_step(
     others += [(name, name, 0) for name in running if name != current]
     if world.next_time() is not None and len(world.outlived()) <= faults and (not others or preemptions):
         others.append(("time", current, len(world.outlived())))
+        for step in world.environment():
+            cost = 1 if step.endswith("denies") else 0
+            if cost <= faults:
+                others.append((step, current, cost))
     if not others:
         assert current
         return current, current, 0, 0

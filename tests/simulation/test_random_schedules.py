@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from tests.simulation.scenarios import SECOND, Event, Scenario, Share
+from tests.simulation.scenarios import HOME, OTHER_ROLE, REGIONS, SECOND, Event, Scenario, Share
 from tests.simulation.schedules import run_at_random
 
 EXAMPLES = int(os.environ.get("SIMULATION_EXAMPLES", "150"))
@@ -29,12 +29,22 @@ def chooser(choices: bytes) -> Choose:
     return lambda n: next(left, 0) * n // 256
 
 
+# Where shares may be, and the settings that say so.
+PLACES: tuple[tuple[tuple[str, ...], tuple[tuple[str, str], ...]], ...] = (
+    ((HOME,), ()),
+    ((HOME, "eu-west-1"), (REGIONS,)),
+    ((HOME, f"{HOME}:222222222222"), (OTHER_ROLE,)),
+    (("eu-west-1",), (("GATEWAY_REGIONS", "eu-west-1"),)),
+)
+
+
 def random_scenario(choose: Choose, *, skew: bool) -> Scenario:
     names = ("a/1", "a/2", "b/c/1", "b/2", "root", "d/e/f/1")
     delay = (20, 5, 0, 70)[choose(4)]
     quiet = (0, 0, 10, 25)[choose(4)]
     timeout = (3600, 100, 0)[choose(3)]
     buckets = ("my-bucket", "my-bucket", "my-bucket", "other-bucket")
+    places, named = PLACES[choose(len(PLACES))]
     shares = tuple(
         Share(
             f"share-{number}",
@@ -43,6 +53,7 @@ def random_scenario(choose: Choose, *, skew: bool) -> Scenario:
             bucket=buckets[choose(4)],
             unavailable=((0, 0), (0, 0), (0, 0), (20 * SECOND, 150 * SECOND))[choose(4)],
             role_of=("", "", "share-1")[choose(3)],
+            place=places[choose(len(places))],
         )
         for number in range(1, 2 + choose(3))
     )
@@ -74,6 +85,7 @@ def random_scenario(choose: Choose, *, skew: bool) -> Scenario:
             ("REFRESH_MAX_DELAY_SECONDS", "60"),
             ("IN_PROGRESS_TIMEOUT_SECONDS", str(timeout)),
             ("REFRESH_OTHER_GATEWAYS", ("auto", "on")[choose(2)]),
+            *named,
         ),
         retries=((60 * SECOND, 120 * SECOND), (2 * SECOND, 5 * SECOND))[choose(2)],
         completion_events=timeout > 0 and choose(8) < 7,

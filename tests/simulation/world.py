@@ -13,6 +13,8 @@ schedule that breaks a promise can be printed, read, and run again with `replay(
     A1 twice                 the SDK repeats a call whose answer was lost
     R1 refused               the gateway says that it is busy; unknown-folder: that it knows no such folder
     A1 dies                  before its next call, and so after the last one
+    R1 denied                a region denies the list of its shares, this once
+    eu-west-1 denies         ... from now on; answers: it gives the list again
 """
 
 import copy
@@ -22,7 +24,7 @@ from typing import NamedTuple
 
 from event_aggregator.file_shares import FileShare
 from event_aggregator.observability import timestamp
-from event_aggregator.table import Item, read_key, writer_in
+from event_aggregator.table import Item, key_of_place, read_key, writer_in
 from tests.simulation.engine import Attributes, Engine, Row
 from tests.simulation.functions import (
     AGGREGATOR_TIMEOUT,
@@ -45,6 +47,9 @@ VISIBILITY_TIMEOUT = 360 * SECOND
 _MAX_RECEIVES = 100
 
 _MAX_STEPS = 3_000
+
+# What waits for a region that has denied the list of its shares for a quarter of an hour may be given up.
+_DENIED_FOR_GOOD = 900 * SECOND
 
 ENGINE = Engine()
 
@@ -72,6 +77,12 @@ class Task(NamedTuple):
     def function(self) -> str:
         return "A" if self.kind == "event" else "R"
 
+    @property
+    def key(self) -> str:
+        """Of the window that this is a request for; empty if it is none."""
+        key: str = json.loads(self.body).get("key", "") if self.kind == "message" else ""
+        return key
+
 
 class Process(NamedTuple):
     """A function while it runs."""
@@ -82,6 +93,7 @@ class Process(NamedTuple):
     deadline: int
     number: int
     claims: tuple[tuple[str, int, int], ...] = ()  # share's key, when LastAskedAt was written, and what
+    denied: tuple[tuple[str, int], ...] = ()  # place that denied the list of its shares, and when
 
     def claim(self, key: str, otherwise: int) -> tuple[int, int]:
         return next(((at, value) for name, at, value in self.claims if name == key), (otherwise, otherwise))
@@ -136,6 +148,7 @@ class World:
     windows: int = 0
     notifications: int = 0
     numbers: int = 0
+    denying: dict[str, int] = field(default_factory=dict)  # place: since when
     noting: bool = False
     # History.
     steps: tuple[str, ...] = ()
@@ -147,7 +160,11 @@ class World:
     first_requests: tuple[str, ...] = ()  # windows
     marks: dict[str, Mark] = field(default_factory=dict)
     completed: dict[str, int] = field(default_factory=dict)  # notification: when its event came
-    failed: bool = False  # something failed, died, or was delivered twice
+    refused: dict[str, int] = field(default_factory=dict)  # share's key: when its gateway refused last, by itself
+    denied: dict[str, int] = field(default_factory=dict)  # key of what waits: since when it is denied the list
+    given_up: dict[str, int] = field(default_factory=dict)  # the same: up to which step that may be forgotten
+    troubled: frozenset[str] = frozenset()  # places, of several, whose shares could not be listed
+    failed: bool = False  # something else failed, died, or was delivered twice
     delayed: bool = False  # something was left waiting, or took its time
 
     @classmethod
@@ -170,6 +187,10 @@ class World:
         new.arrived = self.arrived.copy()
         new.marks = self.marks.copy()
         new.completed = self.completed.copy()
+        new.denying = self.denying.copy()
+        new.refused = self.refused.copy()
+        new.denied = self.denied.copy()
+        new.given_up = self.given_up.copy()
         return new
 
     # What can be done next
@@ -211,6 +232,15 @@ class World:
             if container.process and container.process.deadline <= then
         ]
 
+    def environment(self) -> list[str]:
+        """The steps by which a place of several begins or ceases to deny the list of its shares."""
+        places = self.scenario.places if len(self.scenario.places) > 1 else ()
+        return [
+            f"{place} {'answers' if place in self.denying else 'denies'}"
+            for place in places
+            if self.denying.get(place, -1) < self.time
+        ]
+
     # Steps
 
     def do(self, step: str) -> None:
@@ -229,6 +259,10 @@ class World:
             self._start(who, what[1], again=what[2:] == ["and", "again"])
         elif what == ["dies"]:
             self._die(who)
+        elif what == ["denies"]:
+            self.denying[who] = self.time
+        elif what == ["answers"]:
+            del self.denying[who]
         else:
             note = self._call(who, what[0] if what else "")
         if self.noting:
@@ -295,7 +329,13 @@ class World:
             self.marks = {key: mark for key, mark in self.marks.items() if mark.notification != name}
         scenario = self.scenario
         program = Program(
-            who[0], scenario.read_settings, scenario.shares, container.memo, task.body, f"message-{task.number}"
+            who[0],
+            scenario.read_settings,
+            scenario.places,
+            scenario.shares,
+            container.memo,
+            task.body,
+            f"message-{task.number}",
         )
         timeout = AGGREGATOR_TIMEOUT if who[0] == "A" else REFRESHER_TIMEOUT
         process = Process(task, started(program), None, self.time + timeout, self.order)
@@ -332,7 +372,8 @@ class World:
                 body = json.dumps({"requestPayload": json.loads(task.body)})
                 self._add(Task(self.time + SECOND, f"failed-{task.name}", "message", body, 0))
         else:
-            assert task.attempt < _MAX_RECEIVES, "a message would end in the dead-letter queue"
+            if task.attempt == _MAX_RECEIVES:
+                raise BrokenPromiseError("Coverage", f"the message {task.name} ends in the dead-letter queue")
             began = process.deadline - REFRESHER_TIMEOUT
             self.tasks += (task._replace(ready_at=began + VISIBILITY_TIMEOUT, attempt=task.attempt + 1),)
 
@@ -349,12 +390,14 @@ class World:
         if isinstance(asks, End):
             self.containers[who] = container._replace(process=None, memo=asks.memo)
             if asks.failure is not None:
-                self.failed = True
                 self._comes_again(process)
             return f"{who} ends: {asks.failure or 'done'}"
         assert isinstance(asks, Call)
-        self.failed = self.failed or how not in ("", "slowly")
+        of_one_place = asks.operation == "ListFileShares" and len(self.scenario.places) > 1
+        self.failed = self.failed or (how not in ("", "slowly") and not of_one_place)
         answer = self._answer(container, asks, how)
+        if of_one_place:
+            self._listed(container, asks.parameters["Place"], answer)
         container = self.containers[who]  # as the call may have noted something
         assert container.process
         process = container.process._replace(answer=answer)
@@ -366,8 +409,8 @@ class World:
         return _described(who, asks, answer) if self.noting else ""
 
     def _answer(self, container: Container, call: Call, how: str) -> Answer:
-        if how == "throttled":
-            return Answer("throttled")
+        if how in ("throttled", "denied"):
+            return Answer(how)
         answer = getattr(self, f"_{call.operation}")(container, call, how)
         if how == "twice":
             answer = getattr(self, f"_{call.operation}")(container, call, how)
@@ -407,13 +450,15 @@ class World:
         return Answer("ok")
 
     def _ListFileShares(self, _: Container, call: Call, __: str) -> Answer:  # noqa: N802
-        bucket = call.parameters["Bucket"]
+        bucket, place = call.parameters["Bucket"], call.parameters["Place"]
+        if place in self.denying:
+            return Answer("denied")
         listed = []
         for share in self.scenario.shares:
             begin, end = share.unavailable
             status = "UNAVAILABLE" if begin <= self.time < end else "AVAILABLE"
-            if share.bucket == bucket:
-                listed.append(FileShare(share.arn, status, bucket, share.prefix, role=share.role))
+            if share.bucket == bucket and share.place == place:
+                listed.append(FileShare(share.arn, status, bucket, share.prefix, share.away, share.role))
         return Answer("ok", tuple(listed))
 
     def _RefreshCache(self, container: Container, call: Call, how: str) -> Answer:  # noqa: N802
@@ -421,10 +466,12 @@ class World:
         process = container.process
         assert process
         self._restrained(key, process)
+        share = next(share for share in self.scenario.shares if share.key == key)
         if how == "refused" or sum(busy == key for busy, _ in self.in_progress) >= 2:
+            self.refused[key] = self.time
             return Answer("too many requests")
-        share = next(share for share in self.scenario.shares if f"{share.bucket}/{share.name}" == key)
         if how == "unknown-folder" or share.uncached in call.parameters["FolderList"]:
+            self.refused[key] = self.time
             return Answer("unknown folder")
         self.notifications += 1
         notification = f"n{self.notifications}"
@@ -442,7 +489,7 @@ class World:
         )
         done = self.time + share.refresh_takes
         self.in_progress += ((key, done),)
-        if self.scenario.completion_events:
+        if self.scenario.completion_events and not share.away:
             body = {
                 "detail-type": "Storage Gateway Refresh Cache Event",
                 "resources": [share.arn],
@@ -453,6 +500,22 @@ class World:
 
     # The promises
 
+    def _listed(self, container: Container, place: str, answer: Answer) -> None:
+        """One of several places was asked for its shares: a failure there excuses nothing in another."""
+        process = container.process
+        assert process
+        key = process.task.key
+        if answer.kind == "ok":
+            self.denied.pop(key, None)
+            return
+        self.troubled |= {place}
+        if answer.kind == "denied":
+            noted = process._replace(denied=(*process.denied, (place, self.time)))
+            self.containers[container.name] = container._replace(process=noted)
+            since = self.denied.setdefault(key, self.time)
+            if self.time - since >= _DENIED_FOR_GOOD - self.scenario.max_skew:
+                self.given_up[key] = self.order
+
     def _note(self, container: Container, call: Call, key: str, before: Row | None, after: Row) -> None:
         """Keep what the promises are about."""
         old, new = (before.attributes if before else {}), after.attributes
@@ -460,6 +523,7 @@ class World:
             if "WindowId" in old and not self.failed and not self.delayed:
                 raise BrokenPromiseError("Aggregation", f"a second window of {key} is opened while one is open")
             self.opened += ((key, new["WindowId"]["S"]),)
+            self._waits_for(key, container.process)
         if "LastAskedAt" in call.parameters["UpdateExpression"]:
             process = container.process
             assert process
@@ -475,6 +539,15 @@ class World:
             notification = new["InProgressId"]["S"]
             if notification not in self.completed:
                 self.marks[key] = Mark(notification, self.time, int(new["InProgressSince"]["N"]) - START)
+
+    def _waits_for(self, key: str, process: Process | None) -> None:
+        """A window was opened by the request of another: what has denied that one the list may have done so since."""
+        if process and process.task.key != key:
+            self.denied.pop(key, None)
+            bucket, _, _ = read_key(key)
+            for place, denied_at in process.denied:
+                if key == key_of_place(bucket, place):
+                    self.denied[key] = denied_at
 
     def _restrained(self, key: str, process: Process) -> None:
         """Promise: a share is not asked within the interval, nor while its last refresh is known to be in progress."""
@@ -497,12 +570,14 @@ class World:
                     share.bucket == change.bucket
                     and change.key.startswith(share.prefix)
                     and share.name != change.through
+                    and not self._may_be_forgotten(change, share)
                 ):
                     self._covered(change, share)
         for key, row in self.table.items():
-            # A hand-over that died here, and whose folders the bucket's next window had taken over and refreshed: so
-            # all that this window holds is covered (above), and its lease is short: the sweep finds it.
-            left = read_key(key)[2] and "OpenedBy" in row.attributes
+            # A hand-over that died here, and whose folders the bucket's next window had taken over and refreshed, or
+            # that found the place answering when it was repeated: so all that this window holds is covered (above),
+            # and its lease is short: the sweep finds it.
+            left = not _is_of_changes(key) and "OpenedBy" in row.attributes
             for name in ("RefreshingId",) if left else ("WindowId", "RefreshingId"):
                 if name in row.attributes:
                     what = f"{name} of {key} is {row.attributes[name]['S']}, and no message will come for it"
@@ -510,18 +585,23 @@ class World:
         if not self.failed and not self.delayed:
             self._aggregated()
 
+    def _may_be_forgotten(self, change: Written, share: Share) -> bool:
+        """Not promised: that a change is waited for whose share's place has denied us for a quarter of an hour."""
+        return any(
+            change.order < self.given_up.get(key, 0) for key in (share.key, key_of_place(share.bucket, share.place))
+        )
+
     def _covered(self, change: Written, share: Share) -> None:
         """Promise: after every change a refresh of its folder, and of those above it, was accepted."""
-        key = f"{share.bucket}/{share.name}"
         names = change.key[len(share.prefix) :].split("/")[:-1]
-        made = [call for call in self.refreshes if call.share == key]
+        made = [call for call in self.refreshes if call.share == share.key]
         for depth in range(len(names), -1, -1):
             path = names[:depth]
             after = [call for call in made if call.order > change.order and _covers(call, path)]
             if not after:
                 what = f"no refresh of /{'/'.join(path)} on {share.name} was accepted after {change.event}"
                 raise BrokenPromiseError("Coverage", f"{what} wrote {change.key}")
-            if depth == len(names) and not self.failed and not self.delayed:
+            if depth == len(names) and not self.failed and not self.delayed and share.place not in self.troubled:
                 self._fresh(change, share, made, after[0])
 
     def _fresh(self, change: Written, share: Share, made: list[Refresh], first: Refresh) -> None:
@@ -530,10 +610,13 @@ class World:
         before = [call for call in made if call.order < first.order]
         if before:
             known = self.completed.get(before[-1].notification, 0)
-            if not self.scenario.completion_events and self.scenario.read_settings.in_progress_timeout_seconds:
-                known = before[-1].at + self.scenario.read_settings.in_progress_timeout_seconds * SECOND
+            timeout = self.scenario.read_settings.in_progress_timeout_seconds * SECOND
+            if timeout and not share.away and not self.scenario.completion_events:
+                known = before[-1].at + timeout
             latest = max(latest, before[-1].at + self.scenario.interval + SECOND, known + 2 * SECOND)
-        latest = max(latest, share.unavailable[1] + self.scenario.interval * 17)
+        for refused in (share.unavailable[1], self.refused.get(share.key)):
+            if refused:  # until then at the latest: then it is asked again within the longest backoff
+                latest = max(latest, refused + self.scenario.interval * 17)
         if first.at > latest + self.scenario.max_skew:
             late = (first.at - latest) / SECOND
             raise BrokenPromiseError("Freshness", f"{share.name} is refreshed {late} s late for {change.event}")
@@ -541,20 +624,28 @@ class World:
     def _aggregated(self) -> None:
         """Promise: any number of changes in a window, one request, and one refresh a share."""
         for share in self.scenario.shares:
-            key = f"{share.bucket}/{share.name}"
-            made = sum(call.share == key for call in self.refreshes)
+            made = sum(call.share == share.key for call in self.refreshes)
             windows = sum(self._is_for(share, opened) for opened, _ in self.opened)
             if made > windows and not any(len(call.folder_list) >= 50 for call in self.refreshes):
-                raise BrokenPromiseError("Aggregation", f"{made} refreshes of {key} for {windows} windows")
-        opened = [window for key, window in self.opened if not read_key(key)[2]]
+                raise BrokenPromiseError("Aggregation", f"{made} refreshes of {share.key} for {windows} windows")
+        opened = [window for key, window in self.opened if _is_of_changes(key)]
         if sorted(opened) != sorted(self.first_requests):
             raise BrokenPromiseError("Aggregation", f"windows {opened}, requests {list(self.first_requests)}")
 
     def _is_for(self, share: Share, key: str) -> bool:
         """Whether the window is for changes in the share's bucket that were not written through this share alone."""
-        bucket, place, share_id = read_key(key)
+        bucket, place, _ = read_key(key)
+        if bucket != share.bucket or not _is_of_changes(key):
+            return False
         alike = [other for other in self.scenario.shares if other.bucket == bucket and other.role == share.role]
-        return bucket == share.bucket and not share_id and (writer_in(place) != role_id(share.role) or len(alike) > 1)
+        # While a place does not list its shares, nobody is known to be the one that was written through.
+        return writer_in(place) != role_id(share.role) or len(alike) > 1 or bool(self.troubled)
+
+
+def _is_of_changes(key: str) -> bool:
+    """Whether changes open the window of this key, and not what waits for a share or a place."""
+    _, place, share_id = read_key(key)
+    return not share_id and (not place or writer_in(place) is not None)
 
 
 def _covers(call: Refresh, path: list[str]) -> bool:
@@ -576,6 +667,8 @@ def _described(who: str, call: Call, answer: Answer) -> str:
             text = f"{what['Share']} {what['FolderList']}{' and all below' if what['Recursive'] else ''}"
         case "SendMessage":
             text = f"{what['MessageBody']} in {what['DelaySeconds']} s"
+        case "ListFileShares":
+            text = what["Place"]
         case "GetItem" | "DeleteItem":
             text = what["Key"]["BucketName"]["S"]
         case _:
