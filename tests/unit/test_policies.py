@@ -10,8 +10,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from scripts import stack_files
 
 ROOT = Path(__file__).parents[2]
@@ -44,11 +42,14 @@ EXPECTED = {
 }
 
 
-def findings(policy: stack_files.Json) -> list[str]:
+def findings(folder: Path, policies: dict[str, stack_files.Json]) -> dict[str, list[str]]:
+    """Of each policy, by its name, in which there are any."""
+    for name, policy in policies.items():
+        (folder / f"{name}.json").write_text(json.dumps(policy))
     # A process of its own, because it imports pkg_resources, which warns of its end.
     done = subprocess.run(
-        [Path(sys.executable).parent / "parliament", "--json", "--include-community-auditors"],
-        input=json.dumps(policy),
+        [Path(sys.executable).parent / "parliament", "--json", "--include-community-auditors", "--directory", folder],
+        stdin=subprocess.DEVNULL,
         env=os.environ | {"PYTHONWARNINGS": "ignore"},
         capture_output=True,
         text=True,
@@ -56,12 +57,16 @@ def findings(policy: stack_files.Json) -> list[str]:
     )
     found = [json.loads(line) for line in done.stdout.splitlines()]
     assert done.returncode == bool(found), done.stderr
-    return [f"{finding['issue']}: {finding['detail']}" for finding in found]
+    by_name: dict[str, list[str]] = {}
+    for finding in found:
+        name = Path(finding["location"]["filepath"]).stem
+        by_name.setdefault(name, []).append(f"{finding['issue']}: {finding['detail']}")
+    return by_name
 
 
-@pytest.mark.parametrize("path", POLICIES, ids=lambda path: path.stem)
-def test_the_linter_finds_nothing_in_a_policy(path: Path) -> None:
-    assert findings(stack_files.render(path.read_text(), VALUES)) == EXPECTED.get(path.stem, [])
+def test_the_linter_finds_nothing_else_in_the_policies(tmp_path: Path) -> None:
+    policies = {path.stem: stack_files.render(path.read_text(), VALUES) for path in POLICIES}
+    assert findings(tmp_path, policies) == EXPECTED
 
 
 def documented() -> list[stack_files.Json]:
@@ -78,21 +83,23 @@ def test_the_role_of_another_account_is_trusted_by_it_to_nobody_but_the_refresh_
     assert statement["Condition"] == {"ArnEquals": {"aws:PrincipalArn": role}}
 
 
-def test_the_role_of_another_account_may_do_there_what_the_refresh_function_may_here() -> None:
+def test_the_role_of_another_account_may_do_there_what_the_refresh_function_may_here(tmp_path: Path) -> None:
     values = VALUES | {"GatewayRegions": "us-east-1", "Account": "222222222222"}
     names = ("sgw-refresh", "access-points", "share-roles")
     here = [stack_files.render((ROOT / "iam" / f"{name}.json").read_text(), values) for name in names]
     assert documented()[1] == stack_files.join_policies(here)
-    assert findings(documented()[1]) == []
+    assert findings(tmp_path, {"documented": documented()[1]}) == {}
 
 
-def test_the_linter_finds_an_action_that_does_not_exist_and_one_on_another_services_resource() -> None:
+def test_the_linter_finds_an_action_that_does_not_exist_and_one_on_another_services_resource(
+    tmp_path: Path,
+) -> None:
     table = "arn:aws:dynamodb:us-east-1:123456789012:table/T"
     statements = [
         {"Effect": "Allow", "Action": action, "Resource": table} for action in ("sqs:SendMesage", "sqs:SendMessage")
     ]
 
-    unknown, mismatch = findings({"Version": "2012-10-17", "Statement": statements})
+    [[unknown, mismatch]] = findings(tmp_path, {"wrong": {"Version": "2012-10-17", "Statement": statements}}).values()
 
     assert unknown == "UNKNOWN_ACTION: Unknown action sqs:SendMesage"
     assert mismatch.startswith("RESOURCE_MISMATCH: ")
