@@ -257,11 +257,11 @@ ensure_changes_rule() { # bucket
   else
     step keep "rule $changes_rule: tells of changes in $1"
   fi
-  cat >"$tmp/target" <<<"{\"Id\": \"aggregator\", \"Arn\": \"$function_arn:$aggregator\"}"
+  printf '%s\n' "{\"Id\": \"aggregator\", \"Arn\": \"$function_arn:$aggregator\"}" >"$tmp/target"
   call events list-targets-by-rule --rule "$changes_rule" --query "Targets[?Id=='aggregator'] | [0]" || true
   if differs "$tmp/answer" "$tmp/target"; then
     ask_for_all "$1"
-    cat >"$tmp/targets" <<<"[$(<"$tmp/target")]"
+    printf '%s\n' "[$(<"$tmp/target")]" >"$tmp/targets"
     write set "its target: $aggregator" events put-targets --rule "$changes_rule" --targets "file://$tmp/targets" \
       --query FailedEntries
     ! grep -q ErrorMessage "$tmp/answer" || fail "EventBridge refused the function as target:" "$(<"$tmp/answer")"

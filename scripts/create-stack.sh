@@ -280,9 +280,9 @@ settle() { # the call that asks again
 ensure_table() {
   local look=(dynamodb describe-table --query Table --table-name "$table") kept=true
   local encryption="Enabled=true,SSEType=KMS,KMSMasterKeyId=$kms_key"
-  cat >"$tmp/key" <<<'{"KeySchema": [{"AttributeName": "BucketName", "KeyType": "HASH"}]}'
-  cat >"$tmp/encrypted" <<<"{\"SSEDescription\": {\"KMSMasterKeyArn\": \"$kms_key\"}}"
-  cat >"$tmp/desired" <<<'{"BillingModeSummary": {"BillingMode": "PAY_PER_REQUEST"}}'
+  printf '%s\n' '{"KeySchema": [{"AttributeName": "BucketName", "KeyType": "HASH"}]}' >"$tmp/key"
+  printf '%s\n' "{\"SSEDescription\": {\"KMSMasterKeyArn\": \"$kms_key\"}}" >"$tmp/encrypted"
+  printf '%s\n' '{"BillingModeSummary": {"BillingMode": "PAY_PER_REQUEST"}}' >"$tmp/desired"
   if ! call "${look[@]}" || grep -q '"DELETING"' "$tmp/answer"; then
     local whose=${kms_key:-a key that AWS owns}
     write create "table $table (on demand, encrypted with $whose, no point-in-time recovery)" \
@@ -365,10 +365,10 @@ ensure_role() { # role, its function, the policies of iam/ that are its own, wit
   local role=$1 values file paths=() bound=${boundary#none}
   values="$(policy_values) Function=$2 KmsKey=$keys"
   shift 2
-  cat >"$tmp/trust" <<<"{\"AssumeRolePolicyDocument\": $(<"$root/iam/lambda-trust.json")}"
+  printf '%s\n' "{\"AssumeRolePolicyDocument\": $(<"$root/iam/lambda-trust.json")}" >"$tmp/trust"
   for file in "$@"; do paths+=("$root/iam/$file.json"); done
   files policy "$values" "${paths[@]}" >"$tmp/policy"
-  cat >"$tmp/desired" <<<"{\"PolicyDocument\": $(<"$tmp/policy")}"
+  printf '%s\n' "{\"PolicyDocument\": $(<"$tmp/policy")}" >"$tmp/desired"
   if ! call iam get-role --role-name "$role" --query Role; then
     write create "role $role" \
       iam create-role --role-name "$role" --assume-role-policy-document "file://$root/iam/lambda-trust.json" \
@@ -522,7 +522,7 @@ JSON
 
 # One message an invocation: a bucket whose gateways answer slowly holds up no other.
 ensure_queue_is_read() {
-  cat >"$tmp/desired" <<<'{"BatchSize": 1, "FunctionResponseTypes": ["ReportBatchItemFailures"]}'
+  printf '%s\n' '{"BatchSize": 1, "FunctionResponseTypes": ["ReportBatchItemFailures"]}' >"$tmp/desired"
   call lambda list-event-source-mappings --function-name "$refresh" --event-source-arn "$queue_arn" \
     --query "EventSourceMappings[?State!='Deleting'] | [0]" || true
   if ! grep -q UUID "$tmp/answer"; then
@@ -559,10 +559,10 @@ ensure_rule() { # rule, what it does, what it sends instead of the event, as a J
   else
     step keep "rule $1: $2"
   fi
-  cat >"$tmp/target" <<<"{\"Id\": \"action-queue\", \"Arn\": \"$queue_arn\"${3:+, \"Input\": $3}}"
+  printf '%s\n' "{\"Id\": \"action-queue\", \"Arn\": \"$queue_arn\"${3:+, \"Input\": $3}}" >"$tmp/target"
   call events list-targets-by-rule --rule "$1" --query "Targets[?Id=='action-queue'] | [0]" || true
   if differs "$tmp/answer" "$tmp/target"; then
-    cat >"$tmp/targets" <<<"[$(<"$tmp/target")]"
+    printf '%s\n' "[$(<"$tmp/target")]" >"$tmp/targets"
     write set "its target: the queue" events put-targets --rule "$1" --targets "file://$tmp/targets" \
       --query FailedEntries
     ! grep -q ErrorMessage "$tmp/answer" || fail "EventBridge refused the queue as target:" "$(<"$tmp/answer")"
@@ -591,7 +591,7 @@ ensure_alarms() {
     if [[ $verb == keep ]]; then
       step keep "$what"
     else
-      cat >"$tmp/desired" <<<"$alarm"
+      printf '%s\n' "$alarm" >"$tmp/desired"
       write "$verb" "$what" cloudwatch put-metric-alarm --cli-input-json "file://$tmp/desired" \
         ${tagged:+--tags "file://$tmp/tags-list"} # those of an alarm that is there are ignored
     fi

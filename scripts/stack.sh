@@ -162,7 +162,7 @@ passing="$passing|\((ResourceConflict|ResourceInUse|ConcurrentModification|Opera
 attempt() {
   tries=1
   until aws "$@" >"$tmp/answer" 2>"$tmp/error"; do
-    if ! grep -Eq "$passing" "$tmp/error" || ((tries == patience)); then return 1; fi
+    if ! [[ $(<"$tmp/error") =~ $passing ]] || ((tries == patience)); then return 1; fi
     ((tries > 1)) || step wait "until AWS is ready: $(awk 'NF { print; exit }' "$tmp/error")"
     tries=$((tries + 1))
     sleep 2
@@ -174,7 +174,7 @@ attempt() {
 call() {
   attempt "$@" || {
     : >"$tmp/answer"
-    grep -Eq "$absent" "$tmp/error" || refused "$@"
+    [[ $(<"$tmp/error") =~ $absent ]] || refused "$@"
     return 1
   }
 }
