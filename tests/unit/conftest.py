@@ -17,7 +17,7 @@ from event_aggregator.request import ActionQueue, Request
 from event_aggregator.settings import Settings
 from event_aggregator.table import Item
 from event_aggregator.window import Windows
-from tests.unit.resident import resident_python
+from tests.unit.resident import Programs, running_programs
 
 START = 1_790_000_000_000  # epoch milliseconds
 
@@ -94,10 +94,10 @@ class World:
 
 
 @pytest.fixture(scope="session")
-def python() -> Iterator[str]:
-    """A python3 for the PATH of scripts."""
-    with resident_python() as program:
-        yield program
+def programs() -> Iterator[Programs]:
+    """For the PATH of scripts."""
+    with running_programs() as programs:
+        yield programs
 
 
 @pytest.fixture

@@ -6,125 +6,33 @@ It can kill the script after any write, and lose a notification as S3 does when 
 import json
 import shutil
 import subprocess
-import sys
+from copy import deepcopy
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.unit.resident import KillScript, Programs, operation_of
+
 ROOT = Path(__file__).parents[2]
-
-AWS = """\
-import json, os, pathlib, signal, sys
-
-here = pathlib.Path(__file__).parent
-file = here / "state.json"
-state = json.loads(file.read_text())
-words = sys.argv[1:]
-region = words[words.index("--region") + 1] if "--region" in words else ""
-while words[0] in ("--region", "--output", "--endpoint-url"):
-    words = words[2:]
-operation, flags = words[1:2], words[2:]
-operation = operation[0] if operation else words[0]
-
-def flag(name):
-    return flags[flags.index(name) + 1]
-
-def content(name):
-    return json.loads(pathlib.Path(flag(name).removeprefix("file://")).read_text())
-
-def absent(code="ResourceNotFoundException"):
-    sys.exit(f"\\nAn error occurred ({code}) when calling the operation: it is not there")
-
-def statement(sid, source, account):
-    conditions = {"ArnLike": {"AWS:SourceArn": source}}
-    if account:
-        conditions["StringEquals"] = {"AWS:SourceAccount": account}
-    service = "s3" if ":s3:" in source else "events"
-    return {"Sid": sid, "Principal": {"Service": f"{service}.amazonaws.com"}, "Condition": conditions}
-
-answer = None
-match operation:
-    case "--version":
-        print("aws-cli/2.18.0 Python/3.12.6 Linux/6.1 exe/x86_64")
-    case "get-caller-identity":
-        print("123456789012\\tarn:aws:iam::123456789012:user/me")
-    case "get-bucket-location":
-        print("None")
-    case "get-function-configuration":
-        state["stack"] or absent()
-        print(json.dumps({"Environment": {"Variables": state["variables"]}}))
-    case "get-queue-url":
-        state["stack"] or absent()
-        print("https://sqs.us-east-1.amazonaws.com/123456789012/Q")
-    case "get-policy":
-        statements = [{"Sid": sid, **statement} for sid, statement in state["policy"].items()]
-        print(json.dumps({"Statement": statements})) if statements else absent()
-    case "get-bucket-notification-configuration":
-        print(json.dumps(state["notifications"][flag("--bucket")] or ""))
-    case "describe-rule":
-        print(json.dumps(state["rule"])) if state["rule"] else absent()
-    case "list-targets-by-rule":
-        state["rule"] or absent()
-        print(json.dumps(state["targets"][0] if state["targets"] else None))
-    case "describe-alarms":
-        print(json.dumps({"MetricAlarms": []}))
-    case "list-file-shares":
-        region not in state["denied"] or absent("AccessDeniedException")
-        there = [share for share in state["shares"] if share["FileShareARN"].split(":")[3] == region]
-        print(json.dumps({"FileShareInfoList": there}))
-    case "describe-nfs-file-shares" | "describe-smb-file-shares":
-        kind, arns = operation[9:12].upper(), flags[flags.index("--file-share-arn-list") + 1 :]
-        assert len(arns) <= 10
-        found = [share for share in state["shares"] if share["FileShareARN"] in arns]
-        assert all(share["FileShareType"] == kind and f":{region}:" in share["FileShareARN"] for share in found)
-        print(json.dumps({f"{kind}FileShareInfoList": found}))
-    case "get-access-point":
-        print(state["access_points"].get(flag("--account-id") + "/" + flag("--name")) or absent("NoSuchAccessPoint"))
-    case "list-access-points":
-        print(f"{state['more']}\\t{state['aliases'].get(flag('--query').split(chr(39))[1])}")
-    case "send-message":
-        answer = {"delay": int(flag("--delay-seconds")), "attributes": flag("--message-attributes")}
-        assert flag("--message-body") == "{}"
-        state["messages"].append(answer)
-    case "add-permission":
-        account = flag("--source-account") if "--source-account" in flags else None
-        sid = flag("--statement-id")
-        answer = state["policy"][sid] = statement(sid, flag("--source-arn"), account)
-    case "remove-permission":
-        answer = state["policy"].pop(flag("--statement-id"))
-    case "put-rule":
-        answer = state["rule"] = content("--cli-input-json")
-    case "put-targets":
-        answer = state["targets"] = content("--targets")
-    case "remove-targets":
-        answer = state["targets"] = []
-    case "delete-rule":
-        assert not state["targets"], "EventBridge deletes no rule that has targets"
-        answer = state["rule"]
-        state["rule"] = None
-    case "put-bucket-notification-configuration":
-        answer = state["notifications"][flag("--bucket")] = content("--notification-configuration")
-        if state["overwritten"]:
-            state["notifications"][flag("--bucket")] = {"EventBridgeConfiguration": {}}
-    case "describe-table" | "list-event-source-mappings" | "list-attached-role-policies":
-        absent()  # the rest of the stack
-    case _ if operation.startswith("delete-"):
-        absent()
-    case _:
-        sys.exit(f"unexpected: {sys.argv}")
-state["calls"].append(sys.argv[1:])
-if answer is not None:
-    state["writes"].append(operation)
-file.write_text(json.dumps(state))
-if answer is not None and len(state["writes"]) == state["killed_after"]:
-    os.killpg(os.getpgrp(), signal.SIGKILL)
-"""
 
 ARN = "arn:aws:lambda:us-east-1:123456789012:function:S3EventAggregator"
 RULE_ARN = "arn:aws:events:us-east-1:123456789012:rule/S3EventAggregatorObjectChanges"
 THEIRS = {"Id": "audit", "QueueArn": "arn:aws:sqs:us-east-1:123456789012:q", "Events": ["s3:ObjectTagging:*"]}
+
+
+def statement(flags: dict[str, str]) -> dict[str, Any]:
+    """Of the function's policy, as Lambda makes it."""
+    condition = {"ArnLike": {"AWS:SourceArn": flags["--source-arn"]}}
+    if "--source-account" in flags:
+        condition["StringEquals"] = {"AWS:SourceAccount": flags["--source-account"]}
+    return {"Sid": flags["--statement-id"], "Principal": {"Service": flags["--principal"]}, "Condition": condition}
+
+
+def content(file: str) -> Any:
+    return json.loads(Path(file.removeprefix("file://")).read_text())
 
 
 @dataclass
@@ -133,13 +41,116 @@ class Account:
 
     folder: Path
     env: dict[str, str] = field(default_factory=dict)
+    kept: dict[str, Any] = field(
+        default_factory=lambda: {
+            "stack": True,
+            "policy": {},
+            "rule": None,
+            "targets": [],
+            "notifications": {"my-bucket": {"QueueConfigurations": [THEIRS]}, "other": {}},
+            "messages": [],
+            "variables": {},
+            "shares": [],
+            "denied": [],
+            "access_points": {},
+            "aliases": {},
+            "more": None,
+            "calls": [],
+            "overwritten": False,
+        }
+    )
 
     @property
     def state(self) -> Any:
-        return json.loads((self.folder / "bin/state.json").read_text())
+        return deepcopy(self.kept)
 
     def change(self, **changed: Any) -> None:
-        (self.folder / "bin/state.json").write_text(json.dumps(self.state | changed))
+        self.kept |= deepcopy(changed)
+
+    def aws(self, _retries: str, arguments: list[str]) -> str:
+        """What the AWS CLI prints."""
+        service_and_operation, words = operation_of(arguments)
+        operation = service_and_operation.split(" ")[-1]
+        region = dict(pairwise(arguments)).get("--region", "")
+        if operation == "list-file-shares" and region in self.kept["denied"]:
+            raise ValueError("\nAn error occurred (AccessDeniedException) when calling the operation: you may not")
+        answer = self.answer(operation, words, region)
+        if answer is None:
+            code = "NoSuchAccessPoint" if operation == "get-access-point" else "ResourceNotFoundException"
+            raise ValueError(f"\nAn error occurred ({code}) when calling the operation: not there")
+        self.kept["calls"].append(arguments)
+        if not operation.startswith(("get-", "list-", "describe-", "--version")):
+            self.kept["writes"].append(operation)
+            if len(self.kept["writes"]) == self.kept["killed_after"]:
+                raise KillScript
+        return f"{answer if isinstance(answer, str) else json.dumps(answer)}\n"
+
+    def answer(self, operation: str, words: list[str], region: str) -> Any:  # noqa: PLR0911, PLR0912 - a branch an operation
+        """The answer to a call, made to what is kept; None if it is about something that is not there."""
+        state, flags = self.kept, dict(pairwise(words))
+        match operation:
+            case "--version":
+                return "aws-cli/2.18.0 Python/3.12.6 Linux/6.1 exe/x86_64"
+            case "get-caller-identity":
+                return "123456789012\tarn:aws:iam::123456789012:user/me"
+            case "get-bucket-location":
+                return "None"
+            case "get-function-configuration":
+                return {"Environment": {"Variables": state["variables"]}} if state["stack"] else None
+            case "get-queue-url":
+                return "https://sqs.us-east-1.amazonaws.com/123456789012/Q" if state["stack"] else None
+            case "get-policy":
+                statements = [{"Sid": sid, **statement} for sid, statement in state["policy"].items()]
+                return {"Statement": statements} if statements else None
+            case "get-bucket-notification-configuration":
+                return state["notifications"][flags["--bucket"]]
+            case "describe-rule":
+                return state["rule"]
+            case "list-targets-by-rule":
+                return (state["targets"] or ["null"])[0] if state["rule"] else None
+            case "describe-alarms":
+                return {"MetricAlarms": []}
+            case "list-file-shares":
+                there = [share for share in state["shares"] if share["FileShareARN"].split(":")[3] == region]
+                return {"FileShareInfoList": there}
+            case "describe-nfs-file-shares" | "describe-smb-file-shares":
+                kind, arns = operation[9:12].upper(), words[words.index("--file-share-arn-list") + 1 :]
+                assert len(arns) <= 10
+                found = [share for share in state["shares"] if share["FileShareARN"] in arns]
+                assert all(share["FileShareType"] == kind and f":{region}:" in share["FileShareARN"] for share in found)
+                return {f"{kind}FileShareInfoList": found}
+            case "get-access-point":
+                return state["access_points"].get(f"{flags['--account-id']}/{flags['--name']}")
+            case "list-access-points":
+                return f"{state['more']}\t{state['aliases'].get(flags['--query'].split(chr(39))[1])}"
+            case "send-message":
+                assert flags["--message-body"] == "{}"
+                message = {"delay": int(flags["--delay-seconds"]), "attributes": flags["--message-attributes"]}
+                state["messages"].append(message)
+            case "add-permission":
+                state["policy"][flags["--statement-id"]] = statement(flags)
+            case "remove-permission":
+                del state["policy"][flags["--statement-id"]]
+            case "put-rule":
+                state["rule"] = content(flags["--cli-input-json"])
+            case "put-targets":
+                state["targets"] = content(flags["--targets"])
+            case "remove-targets":
+                state["targets"] = []
+            case "delete-rule":
+                assert not state["targets"], "EventBridge deletes no rule that has targets"
+                state["rule"] = None
+            case "put-bucket-notification-configuration":
+                put = content(flags["--notification-configuration"])
+                state["notifications"][flags["--bucket"]] = (
+                    {"EventBridgeConfiguration": {}} if state["overwritten"] else put
+                )
+            case "describe-table" | "list-event-source-mappings" | "list-attached-role-policies":
+                return None  # the rest of the stack
+            case _:
+                assert operation.startswith("delete-"), f"unexpected: {operation}"
+                return None
+        return ""
 
     def run(self, script: str, *arguments: str, killed_after: int = 0) -> tuple[int, str, list[str]]:
         """The script's exit code, what it prints, and the operations by which it wrote."""
@@ -184,36 +195,13 @@ class Account:
 
 
 @pytest.fixture
-def account(tmp_path: Path, python: str) -> Account:
+def account(tmp_path: Path, programs: Programs) -> Account:
     for folder in ("scripts", "s3", "cloudwatch"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
-    for name, text in {
-        "aws": f"#!{sys.executable} -IS\n{AWS}",
-        "python3": python,
-        "sleep": "#!/bin/sh\n",
-    }.items():
-        program = tmp_path / "bin" / name
-        program.parent.mkdir(exist_ok=True)
-        program.write_text(text)
-        program.chmod(0o755)
-    state = {
-        "stack": True,
-        "policy": {},
-        "rule": None,
-        "targets": [],
-        "notifications": {"my-bucket": {"QueueConfigurations": [THEIRS]}, "other": {}},
-        "messages": [],
-        "variables": {},
-        "shares": [],
-        "denied": [],
-        "access_points": {},
-        "aliases": {},
-        "more": None,
-        "calls": [],
-        "overwritten": False,
-    }
-    (tmp_path / "bin/state.json").write_text(json.dumps(state))
-    return Account(tmp_path)
+    programs.install(tmp_path / "bin")
+    account = Account(tmp_path)
+    programs.aws = account.aws
+    return account
 
 
 def share(number: int, location: str, kind: str = "NFS", region: str = "us-east-1") -> dict[str, str]:

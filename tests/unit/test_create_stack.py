@@ -9,7 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,47 +18,9 @@ from typing import Any
 import pytest
 
 from scripts import stack_files
+from tests.unit.resident import Programs, operation_of
 
 ROOT = Path(__file__).parents[2]
-
-# A file for each answer, and the last for all calls after. In bash, because a Python would take ten times as long.
-STUB = r"""
-here=${0%/*}
-while case $1 in --region | --output | --endpoint-url) ;; *) false ;; esac; do shift 2; done
-operation="$1 ${2:-}"
-operation=${operation% }
-number=$(grep -cxF "$operation" "$here/calls")
-echo "$operation" >>"$here/calls"
-echo "${AWS_RETRY_MODE:-} ${AWS_MAX_ATTEMPTS:-}" >>"$here/retries"
-shift; (($# == 0)) || shift
-{
-  printf '%s\x1f' "$operation"
-  for word in "$@"; do
-    case $word in
-    file://*) printf '%s\x1f' "$(cat "${word#file://}")" ;;
-    *) printf '%s\x1f' "$word" ;;
-    esac
-  done
-  printf '\x1e'
-} >>"$here/details"
-last="${!#}"
-answers="$here/answers/$operation"
-if [[ -e $answers/$number ]]; then cat "$answers/$number" >"$here/answer"
-elif [[ -e $answers/last ]]; then cat "$answers/last" >"$here/answer"
-else echo "{}" >"$here/answer"; fi
-case $operation in
-"iam put-role-policy") cat "${last#file://}" >"$here/$2" ;;
-"s3api put-bucket-notification-configuration") cat "${last#file://}" >"$here/notification" ;;
-"s3api get-bucket-notification-configuration")
-  if [[ -e $here/notification ]]; then cat "$here/notification" >"$here/answer"; fi ;;
-esac
-if [[ $(<"$here/answer") == "An error occurred"* ]]; then
-  echo >&2
-  cat "$here/answer" >&2
-  exit 1
-fi
-cat "$here/answer"
-"""
 
 ABSENT = ["An error occurred (ResourceNotFoundException) when calling the X operation: It is not there"]
 NO_ROLE = ["An error occurred (NoSuchEntity) when calling the GetRole operation: It is not there"]
@@ -92,12 +54,12 @@ EMPTY_ACCOUNT = {
 class Run:
     exit_code: int
     output: str
-    calls: list[str]
     details: list[list[str]]  # each call with its arguments; in the place of a file what it holds
+    retries: list[str]  # each call's mode and number
 
-    def told(self, operation: str, flag: str) -> list[str]:
-        """What the calls of an operation were given by a flag."""
-        return [call[call.index(flag) + 1] for call in self.details if call[0] == operation and flag in call]
+    @property
+    def calls(self) -> list[str]:
+        return [operation for operation, *_ in self.details]
 
     @property
     def writes(self) -> list[str]:
@@ -105,42 +67,56 @@ class Run:
             call for call in self.calls if " " in call and not call.split(" ")[1].startswith(("get", "list", "desc"))
         ]
 
+    def told(self, operation: str, flag: str) -> list[str]:
+        """What the calls of an operation were given by a flag."""
+        return [call[call.index(flag) + 1] for call in self.details if call[0] == operation and flag in call]
+
 
 @dataclass
 class Checkout:
     """A copy of what the script needs, with the stubs on its PATH, and an account that holds what the answers say."""
 
     folder: Path
+    programs: Programs
+    policies: dict[str, str] = field(default_factory=dict)  # of roles, as put last
 
     def create_stack(
         self, *arguments: str, answers: Mapping[str, Sequence[str]] | None = None, **environment: str
     ) -> Run:
-        bin_folder = self.folder / "bin"
-        for name in ("calls", "details", "notification"):
-            (bin_folder / name).unlink(missing_ok=True)
-        (bin_folder / "calls").touch()
-        shutil.rmtree(bin_folder / "answers", ignore_errors=True)
-        for operation, texts in {**EMPTY_ACCOUNT, **(answers or {})}.items():
-            of_operation = bin_folder / "answers" / operation
-            of_operation.mkdir(parents=True, exist_ok=True)
-            for number, text in [*enumerate(texts), ("last", texts[-1])]:
-                (of_operation / str(number)).write_text(f"{text}\n")
+        run = Run(0, "", [], [])
+        self.programs.aws = partial(self.answer, run, {**EMPTY_ACCOUNT, **(answers or {})})
         result = subprocess.run(
             [self.folder / "scripts/create-stack.sh", "--region", "us-east-1", *arguments],
-            env={"PATH": f"{bin_folder}:/usr/bin:/bin"} | environment,
+            env={"PATH": f"{self.folder / 'bin'}:/usr/bin:/bin"} | environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             check=False,
         )
-        calls = (bin_folder / "calls").read_text().splitlines()
-        details = (bin_folder / "details").read_text() if calls else ""
-        words = [call.split("\x1f")[:-1] for call in details.split("\x1e")[:-1]]
-        return Run(result.returncode, result.stdout, calls, words)
+        run.exit_code, run.output = result.returncode, result.stdout
+        return run
+
+    def answer(self, run: Run, answers: Mapping[str, Sequence[str]], retries: str, arguments: list[str]) -> str:
+        """The next of the answers to the operation, or else the last."""
+        operation, words = operation_of(arguments)
+        of_operation = answers.get(operation, ["{}"])
+        answer = of_operation[min(run.calls.count(operation), len(of_operation) - 1)]
+        words = [Path(word[7:]).read_text() if word.startswith("file://") else word for word in words]
+        run.details.append([operation, *words])
+        run.retries.append(retries)
+        match operation:
+            case "iam put-role-policy":
+                self.policies[words[1]] = words[-1]
+            case "s3api get-bucket-notification-configuration":
+                put = run.told("s3api put-bucket-notification-configuration", "--notification-configuration")
+                answer = put[-1] if put else answer
+        if answer.startswith("An error occurred"):
+            raise ValueError(f"\n{answer}")
+        return f"{answer}\n"
 
 
 @pytest.fixture
-def checkout(tmp_path: Path, python: str) -> Checkout:
+def checkout(tmp_path: Path, programs: Programs) -> Checkout:
     for folder in ("scripts", "iam", "s3", "cloudwatch"):
         shutil.copytree(ROOT / folder, tmp_path / folder)
     (tmp_path / "src").mkdir()
@@ -148,17 +124,8 @@ def checkout(tmp_path: Path, python: str) -> Checkout:
     (tmp_path / "requirements.txt").touch()
     key = subprocess.run(["cksum"], input="", capture_output=True, text=True, check=True).stdout.strip()
     (tmp_path / "build" / f"packages-{key.replace(' ', '-')}").mkdir(parents=True)
-    for name, text in {
-        "aws": f"#!/bin/bash\n{STUB}",
-        "python3": python,
-        "sleep": "#!/bin/sh\n",
-    }.items():
-        program = tmp_path / "bin" / name
-        program.parent.mkdir(exist_ok=True)
-        program.write_text(text)
-        program.chmod(0o755)
-    (tmp_path / "bin" / "calls").touch()
-    return Checkout(tmp_path)
+    programs.install(tmp_path / "bin")
+    return Checkout(tmp_path, programs)
 
 
 # Before anything is made
@@ -262,7 +229,7 @@ def test_the_first_run_needs_a_bucket(checkout: Checkout) -> None:
 
 def statements(checkout: Checkout) -> dict[str, Any]:
     """Those of the refresh function's policy, as it was put last, by their Sid."""
-    policy = json.loads((checkout.folder / "bin" / "S3AggregatorActionLambdaRole").read_text())
+    policy = json.loads(checkout.policies["S3AggregatorActionLambdaRole"])
     return {statement["Sid"]: statement for statement in policy["Statement"]}
 
 
@@ -971,10 +938,8 @@ def test_flags_about_events_are_for_all_buckets_of_the_stack_if_none_is_named(ch
 def test_every_call_is_made_with_the_retries_of_the_cli(checkout: Checkout) -> None:
     run = checkout.create_stack("--bucket", "my-bucket")
 
-    retries = (checkout.folder / "bin/retries").read_text().splitlines()
     assert run.exit_code == 0
-    assert len(retries) == len(run.calls)
-    assert set(retries) == {"standard 5"}
+    assert run.retries == ["standard 5"] * len(run.calls)
 
 
 class ThrottledAws(BaseHTTPRequestHandler):
