@@ -38,8 +38,23 @@ NO_PROFILE = {
 }
 
 # Standard input is a pipe from the parent: its end is the parent's end, be it by SIGKILL, on every system.
+# And what a container has in a folder of its own is the same for all of a function: they share it, with what Python
+# compiles of it, which is half of a cold start.
 LAUNCHER = """
-import os, runpy, shutil, signal, threading, time
+import os, pathlib, runpy, shutil, signal, threading, time, zipfile
+
+unzip, unzipping = zipfile.ZipFile.extractall, threading.Lock()
+
+def share(self, folder):
+    content = tuple((member.filename, member.CRC) for member in self.infolist())
+    shared = pathlib.Path(os.environ["TMPDIR"], f"code-{hash(content)}")
+    with unzipping:
+        if not shared.exists():
+            unzip(self, shared)
+    for entry in shared.iterdir():
+        pathlib.Path(folder, entry.name).symlink_to(entry)
+
+zipfile.ZipFile.extractall = share
 
 def follow_parent():
     os.read(0, 1)
