@@ -1,8 +1,8 @@
 """The AWS CLI for the scripts on this machine, started once: most of the half second that a call takes is its imports,
-and the reading of what botocore knows of the services.
+the reading of what botocore knows of the services, and the making of the program's own parts.
 
-Each call of `aws` is a fork of a process that has done both already: the same program, with the caller's arguments,
-environment, folder and streams.
+Each call of `aws` is a fork of a process that has done this already: the same program, with the caller's arguments,
+environment, folder and streams. Only the configuration is not the caller's: there is none.
 """
 
 import gc
@@ -55,7 +55,9 @@ def aws_cli(home: Path) -> Iterator[Path]:
         server.bind(str(address))
         server.listen(64)  # who calls before the imports are done waits
         command = [sys.executable, "-m", "local.aws_cli", str(server.fileno())]
-        process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, pass_fds=[server.fileno()])
+        process = subprocess.Popen(
+            command, cwd=ROOT, env={"HOME": str(home)}, stdin=subprocess.PIPE, pass_fds=[server.fileno()]
+        )
     try:
         yield folder
     finally:
@@ -65,8 +67,8 @@ def aws_cli(home: Path) -> Iterator[Path]:
 def serve(server: socket.socket) -> None:
     for module in ("awscli.handlers", "awscli.clidriver"):
         import_module(module)
-    main: Callable[[], int] = sys.modules["awscli.clidriver"].main
     _read_ahead()
+    main: Callable[[], int] = sys.modules["awscli.clidriver"].create_clidriver().main
     gc.freeze()
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the calls but their clients
