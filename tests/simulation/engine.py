@@ -1,15 +1,21 @@
 """DynamoDB's answers, by moto's engine called directly: no HTTP, no client, and no expression evaluated twice.
 
-The expressions of this project compare and copy, and never calculate. So what moto answers depends only on the order of
-the numbers in the item and in the call, and on which strings are equal: both are renamed (numbers by rank) before moto
-is asked, and back afterwards, and its answers are remembered.
+Conditions of this project compare and updates copy, and nothing calculates. So what moto answers depends only on the
+order of the numbers that the condition names, and on which others, and which strings, are equal: all are renamed before
+moto is asked, and back afterwards, and its answers are remembered. Attributes that the call does not name are put
+aside: it neither reads nor changes them. An update expression is parsed once. (test_engine compares it all with moto.)
 """
 
 import json
+import re
+from functools import cache
 from typing import Any
+from unittest.mock import patch
 
+from moto.dynamodb import models
 from moto.dynamodb.exceptions import ConditionalCheckFailed
 from moto.dynamodb.models import DynamoDBBackend
+from moto.dynamodb.parsing.expressions import UpdateExpressionParser  # type: ignore[attr-defined]
 from moto.dynamodb.responses import DynamoHandler
 
 Attributes = dict[str, Any]
@@ -63,17 +69,24 @@ class _Handler(DynamoHandler):
         self.table.items.clear()
         for item in items:
             self.table.put_item(item)
-        after = self._backend.update_item(
-            "windows",
-            parameters["Key"],
-            parameters["UpdateExpression"],
-            {},
-            parameters["ExpressionAttributeValues"],
-            condition_expression=parameters["ConditionExpression"],
-            return_values_on_condition_check_failure=parameters["ReturnValuesOnConditionCheckFailure"],
-        )
+        with patch.object(models, "UpdateExpressionParser", _Parser):
+            after = self._backend.update_item(
+                "windows",
+                parameters["Key"],
+                parameters["UpdateExpression"],
+                {},
+                parameters["ExpressionAttributeValues"],
+                condition_expression=parameters["ConditionExpression"],
+                return_values_on_condition_check_failure=parameters["ReturnValuesOnConditionCheckFailure"],
+            )
         attributes: Attributes = after.to_json()
         return attributes
+
+
+class _Parser:
+    """moto's parser of update expressions, asked once for each; moto copies what it gives before it works on it."""
+
+    make = cache(UpdateExpressionParser.make)
 
 
 class Engine:
@@ -104,9 +117,13 @@ class Engine:
     def _update_renamed(self, before: Attributes | None, parameters: Attributes) -> tuple[bool, Attributes | None]:
         assert "+" not in parameters["UpdateExpression"]
         assert "-" not in parameters["UpdateExpression"]
-        names = _Names(before, parameters["ExpressionAttributeValues"])
+        named, compared = _named(parameters["UpdateExpression"]), _named(parameters["ConditionExpression"])
+        named |= compared
         key = parameters["Key"]
-        item = names.rename(before)
+        aside = {name: value for name, value in (before or key).items() if name not in named}
+        read = None if before is None else {name: value for name, value in before.items() if name in named}
+        names = _Names((read or {}) | parameters["ExpressionAttributeValues"], compared)
+        item = names.rename(read)
         if item is not None:
             item |= key
         renamed = parameters | {"ExpressionAttributeValues": names.rename(parameters["ExpressionAttributeValues"])}
@@ -116,8 +133,7 @@ class Engine:
         ok, after = self._renamed[text]
         if after is None:
             return ok, None
-        back = names.rename_back(after)
-        return ok, back | key
+        return ok, names.rename_back(after) | aside
 
     def _update_by_moto(self, item: Attributes | None, parameters: Attributes) -> tuple[bool, Attributes | None]:
         items = [item] if item is not None else []
@@ -143,21 +159,30 @@ class Engine:
         return items
 
 
-class _Names:
-    """Numbers by their rank and strings in order of appearance, and the way back."""
+@cache
+def _named(expression: str) -> frozenset[str]:
+    """The attributes that may be named there, and the values, with their colon: every word."""
+    return frozenset(re.findall(r":?\w+", expression))
 
-    def __init__(self, *attributes: Attributes | None) -> None:
-        numbers: set[int] = set()
+
+class _Names:
+    """Numbers that are compared by their rank, others and strings in order of appearance, and the way back."""
+
+    def __init__(self, attributes: Attributes, compared: frozenset[str]) -> None:
+        ranked: set[int] = set()
+        others: dict[int, None] = {}
         self._strings: dict[str, str] = {"*": "*"}
-        for values in attributes:
-            for name in sorted(values or ()):
-                (kind, value), *_ = (values or {})[name].items()
-                if kind == "N":
-                    numbers.add(int(value))
-                else:
-                    for text in [value] if kind == "S" else sorted(value):
-                        self._strings.setdefault(text, f"s{len(self._strings)}")
-        self._numbers = {str(number): str(rank) for rank, number in enumerate(sorted(numbers), start=1)}
+        for name in sorted(attributes):
+            (kind, value), *_ = attributes[name].items()
+            if kind != "N":
+                for text in [value] if kind == "S" else sorted(value):
+                    self._strings.setdefault(text, f"s{len(self._strings)}")
+            elif name in compared:
+                ranked.add(int(value))
+            else:
+                others[int(value)] = None
+        ordered = [*sorted(ranked), *(number for number in others if number not in ranked)]
+        self._numbers = {str(number): str(place) for place, number in enumerate(ordered, start=1)}
         self._back = {new: old for old, new in self._strings.items()}
         self._numbers_back = {new: old for old, new in self._numbers.items()}
 
@@ -179,3 +204,6 @@ def _mapped(attributes: Attributes, strings: dict[str, str], numbers: dict[str, 
         else:
             new[name] = {"SS": sorted(strings[text] for text in value)}
     return new
+
+
+ENGINE = Engine()

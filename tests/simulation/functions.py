@@ -5,13 +5,14 @@ up to the call after. It has no other input, so this is the same function, and i
 will. What it does after the same answers is remembered (`Node`).
 """
 
+import gc
 import json
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any, NamedTuple
-from unittest.mock import Mock, patch
+from unittest.mock import patch
 
 from botocore.exceptions import ClientError, ReadTimeoutError
 
@@ -25,12 +26,11 @@ from event_aggregator.pace import Pace
 from event_aggregator.places import Places
 from event_aggregator.refresh import NotRefreshedError, Refresher
 from event_aggregator.request import ActionQueue
-from event_aggregator.settings import Settings
 from event_aggregator.table import Item
 from event_aggregator.window import Windows
 from event_aggregator.writers import Roles
 from tests.simulation.engine import Attributes
-from tests.simulation.scenarios import HOME, SECOND, Share
+from tests.simulation.scenarios import HOME, SECOND, Scenario, Share
 
 # As create-stack.sh sets them.
 AGGREGATOR_TIMEOUT = 30 * SECOND
@@ -76,13 +76,18 @@ class _Tape:
     def __init__(self, answers: tuple[Answer, ...]) -> None:
         self._answers = iter(answers)
 
-    def ask(self, asks: Call | Query) -> Any:
+    def query(self, what: str) -> Any:
         answer = next(self._answers, None)
         if answer is None:
-            raise _BlockedError(asks)
+            raise _BlockedError(Query(what))
+        return answer.value
+
+    def call(self, operation: str, parameters: Attributes) -> Any:
+        answer = next(self._answers, None)
+        if answer is None:
+            raise _BlockedError(Call(operation, json.dumps(parameters, sort_keys=True), parameters))
         if answer.kind == "ok":
             return answer.value
-        operation = asks.operation if isinstance(asks, Call) else asks.what
         if answer.kind == "unanswered":
             raise ReadTimeoutError(endpoint_url="simulation")
         response: dict[str, Any] = {"Error": {"Code": _CODES[answer.kind], "Message": answer.kind}}
@@ -90,11 +95,8 @@ class _Tape:
             response["Item"] = answer.value.attributes
         raise ClientError(response, operation)  # type: ignore[arg-type]
 
-    def call(self, operation: str, parameters: Attributes) -> Any:
-        return self.ask(Call(operation, json.dumps(parameters, sort_keys=True), parameters))
-
     def now(self) -> int:
-        now: int = self.ask(Query("now"))
+        now: int = self.query("now")
         return now
 
 
@@ -179,23 +181,25 @@ class Program(NamedTuple):
     """A function with everything it is given when it starts."""
 
     function: str  # A, the aggregator, or R, the refresh function
-    settings: Settings
-    places: tuple[str, ...]
-    shares: tuple[Share, ...]
+    scenario: Scenario
     memo: tuple[tuple[str, Item], ...]
     body: str
     message_id: str
 
     def _places(self, tape: _Tape) -> Places:
-        makers = {name: partial(_Shares, tape, name, self.shares) for name in self.places}
-        return Places(HOME, makers, {name.partition(":")[2]: _Roles() for name in self.places})
+        makers = {name: partial(_Shares, tape, name, self.scenario.shares) for name in self.scenario.places}
+        return Places(HOME, makers, {name.partition(":")[2]: _Roles() for name in self.scenario.places})
 
     def run(self, tape: _Tape) -> End:
         memo = Memo()
         memo._windows = OrderedDict(self.memo)
         client: Any = _Client(tape)
         aggregator = Aggregator(
-            Windows(client, "windows"), ActionQueue(lambda: client, "queue"), self.settings, tape.now, memo
+            Windows(client, "windows"),
+            ActionQueue(lambda: client, "queue"),
+            self.scenario.read_settings,
+            tape.now,
+            memo,
         )
         failure = None
         try:
@@ -233,34 +237,38 @@ class Node:
 
 
 _machine: list[_Tape] = [_Tape(())]
-_starts: dict[Program, Node] = {}
-
-
-def started(program: Program) -> Node:
-    """The function at its first call."""
-    if program not in _starts:
-        _starts[program] = Node(program, ())
-    return _starts[program]
 
 
 class _Uuid:
     @property
     def hex(self) -> str:
-        name: str = _machine[0].ask(Query("uuid"))
+        name: str = _machine[0].query("uuid")
         return name
 
 
 @contextmanager
 def simulated() -> Iterator[None]:
-    """The functions' ids are given by the world, and they neither log nor emit metrics."""
+    """The functions' ids are given by the world, and they neither log nor emit metrics.
+
+    Meanwhile nobody looks for cyclic garbage among the millions of objects of a search: it makes next to none.
+    """
     with ExitStack() as stack:
+        if gc.isenabled():
+            gc.disable()
+            stack.callback(gc.enable)
         stack.enter_context(patch.object(aggregate, "uuid4", _Uuid))
         for module in (aggregate, refresh):
-            stack.enter_context(patch.object(module, "logger", Mock()))
+            stack.enter_context(patch.object(module, "logger", _Silent()))
         for module in (observability, aggregate, refresh):
             stack.enter_context(patch.object(module, "measure", _nothing))
         yield
 
 
 def _nothing(*_: Any, **__: Any) -> None:
-    """In the place of a metric."""
+    """In the place of a metric, or a line in the log."""
+
+
+class _Silent:
+    """In the place of the logger."""
+
+    debug = info = warning = set_correlation_id = staticmethod(_nothing)

@@ -73,7 +73,7 @@ class Scenario:
     def read_settings(self) -> Settings:
         return Settings.read({"TABLE_NAME": "windows", "QUEUE_URL": "queue"} | dict(self.settings))
 
-    @property
+    @cached_property
     def places(self) -> tuple[str, ...]:
         """All that the settings name."""
         settings = self.read_settings

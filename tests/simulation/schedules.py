@@ -1,9 +1,10 @@
 """Schedules of a scenario: one given step by step, every one within bounds, or one at random."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from tests.simulation.functions import Call, End, Query, simulated
 from tests.simulation.scenarios import Scenario
@@ -71,6 +72,15 @@ def faults_of(world: World, asks: Call | Query | End) -> tuple[str, ...]:
     return (*faults, "denied") if asks.operation == "ListFileShares" and len(world.scenario.places) > 1 else faults
 
 
+class _Branch(NamedTuple):
+    """Where a schedule goes on in several ways: `moves` are those not tried yet."""
+
+    world: World
+    moves: list[tuple[str, str | None, int, int]]
+    state: Hashable
+    before: int  # schedules
+
+
 @dataclass
 class Search:
     """Every schedule of `scenario` with at most so many preemptions and deaths, depth first.
@@ -78,6 +88,9 @@ class Search:
     A running function runs on until it ends, dies, or is preempted: another function runs, something else begins, or
     the clock goes on. What begins next, when nothing runs, is free. With `faults` a call that fails counts as a death,
     and so does a place that denies its list from now on (until it answers again, which is free).
+
+    When nothing runs, or it was preempted, and everything is as it was in another schedule (World.state), the same can
+    follow: it is counted again, and not run again.
     """
 
     scenario: Scenario
@@ -89,57 +102,67 @@ class Search:
     def run(self) -> int:
         """The number of schedules. ScheduleError for the first that breaks a promise."""
         with simulated():
-            todo: list[tuple[World, str | None, int, int]] = [
-                (World.of(self.scenario), None, self.preemptions, self.deaths)
-            ]
-            while todo:
-                world, current, preemptions, deaths = todo.pop()
-                moves = self._moves(world, current, preemptions, deaths)
+            known: dict[Hashable, int] = {}  # how many schedules follow a state
+            world = World.of(self.scenario)
+            branches = [_Branch(world, self._moves(world, None, self.preemptions, self.deaths), None, 0)]
+            while branches:
+                branch = branches[-1]
+                if not branch.moves:
+                    branches.pop()
+                    if branch.state:
+                        known[branch.state] = self.schedules - branch.before
+                    continue
+                step, after, preemptions, deaths = branch.moves.pop()
+                # The last of them needs no copy.
+                world = branch.world.copy() if branch.moves else branch.world
+                try:
+                    world.do(step)
+                except BrokenPromiseError as broken:
+                    raise ScheduleError(world, broken) from broken
+                runs = after if after and world.containers[after].process else None
+                state = None if runs else (world.state(), preemptions, deaths)
+                if state in known:
+                    self.schedules += known[state]
+                    continue
+                moves = self._moves(world, runs, preemptions, deaths)
+                branches.append(_Branch(world, moves, state, self.schedules))
                 if not moves:
                     self.schedules += 1
                     with _told(world):
                         assert world.quiet(), story(world.scenario, world.steps)
                         world.check()
-                    continue
-                for position, (step, after, preempted, died) in enumerate(moves):
-                    # The last of them needs no copy.
-                    new = world.copy() if position < len(moves) - 1 else world
-                    with _told(new):
-                        new.do(step)
-                    runs = after if after and new.containers[after].process else None
-                    todo.append((new, runs, preemptions - preempted, deaths - died))
         return self.schedules
 
     def _moves(
         self, world: World, current: str | None, preemptions: int, deaths: int
     ) -> list[tuple[str, str | None, int, int]]:
-        """Steps, each with who runs after it, and what it costs."""
-        running = world.running()
+        """Steps, each with who runs after it, and the preemptions and deaths that are left then."""
         moves: list[tuple[str, str | None, int, int]] = []
-        cost = 1 if current else 0
+        then = preemptions - 1 if current else preemptions
         if current:
-            moves.append((current, current, 0, 0))
+            moves.append((current, current, preemptions, deaths))
             process = world.containers[current].process
             assert process
             if deaths:
-                moves.append((f"{current} dies", None, 0, 1))
+                moves.append((f"{current} dies", None, preemptions, deaths - 1))
                 if self.faults:
-                    moves += [(f"{current} {fault}", current, 0, 1) for fault in faults_of(world, process.node.asks)]
+                    faults = faults_of(world, process.node.asks)
+                    moves += [(f"{current} {fault}", current, preemptions, deaths - 1) for fault in faults]
             if not preemptions or isinstance(process.node.asks, End):
                 return moves
-        moves += [(name, name, cost, 0) for name in running if name != current]
+        moves += [(name, name, then, deaths) for name in world.running() if name != current]
         for step in world.startable():
             who = step.split()[0]
-            moves.append((step, who if who != "S3" else current, cost, 0))
+            moves.append((step, who if who != "S3" else current, then, deaths))
         if world.next_time() is not None:
             waiting = bool(moves)
             outlived = len(world.outlived())
             if (not waiting or preemptions) and outlived <= deaths:
-                moves.append(("time", None, 1 if waiting else 0, outlived))
+                moves.append(("time", None, preemptions - 1 if waiting else preemptions, deaths - outlived))
             for step in world.environment() if self.faults and not waiting else ():
                 cost = 1 if step.endswith("denies") else 0
                 if cost <= deaths:
-                    moves.append((step, None, 0, cost))
+                    moves.append((step, None, preemptions, deaths - cost))
         return moves
 
 

@@ -19,13 +19,14 @@ schedule that breaks a promise can be printed, read, and run again with `replay(
 
 import copy
 import json
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from event_aggregator.file_shares import FileShare
 from event_aggregator.observability import timestamp
 from event_aggregator.table import Item, key_of_place, read_key, writer_in
-from tests.simulation.engine import Attributes, Engine, Row
+from tests.simulation.engine import ENGINE, Attributes, Row
 from tests.simulation.functions import (
     AGGREGATOR_TIMEOUT,
     REFRESHER_TIMEOUT,
@@ -36,7 +37,6 @@ from tests.simulation.functions import (
     Program,
     Query,
     role_id,
-    started,
 )
 from tests.simulation.scenarios import SECOND, Scenario, Share
 
@@ -50,8 +50,6 @@ _MAX_STEPS = 3_000
 
 # What waits for a region that has denied the list of its shares for a quarter of an hour may be given up.
 _DENIED_FOR_GOOD = 900 * SECOND
-
-ENGINE = Engine()
 
 
 class BrokenPromiseError(AssertionError):
@@ -134,13 +132,17 @@ class Written(NamedTuple):
     through: str
 
 
+# Of a world's attributes, those that nothing depends on.
+_STORY = frozenset({"scenario", "programs", "noting", "steps", "notes"})
+
+
 @dataclass
 class World:
     """The state of a run. What is not scenario or table is there for the promises to be checked."""
 
     scenario: Scenario
     time: int = 0
-    order: int = 0  # of steps
+    order: int = 0  # of what is noted below
     table: dict[str, Row] = field(default_factory=dict)
     tasks: tuple[Task, ...] = ()
     containers: dict[str, Container] = field(default_factory=dict)
@@ -150,6 +152,7 @@ class World:
     numbers: int = 0
     denying: dict[str, int] = field(default_factory=dict)  # place: since when
     noting: bool = False
+    programs: dict[tuple[str, tuple[tuple[str, Item], ...], str, str], Node] = field(default_factory=dict)  # started
     # History.
     steps: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -192,6 +195,14 @@ class World:
         new.denied = self.denied.copy()
         new.given_up = self.given_up.copy()
         return new
+
+    def state(self) -> Hashable:
+        """Everything on which it depends what can happen next, and whether that breaks a promise."""
+        return tuple(
+            tuple(sorted(value.items())) if isinstance(value, dict) else value
+            for name, value in vars(self).items()
+            if name not in _STORY
+        )
 
     # What can be done next
 
@@ -245,9 +256,8 @@ class World:
 
     def do(self, step: str) -> None:
         """Take `step`. BrokenPromiseError if that breaks a promise."""
-        self.order += 1
         self.steps += (step,)
-        if self.order > _MAX_STEPS:
+        if len(self.steps) > _MAX_STEPS:
             raise BrokenPromiseError("Coverage", "this run comes to no end")
         who, *what = step.split()
         note = ""
@@ -292,6 +302,7 @@ class World:
         task = self._task(name)
         event = self.scenario.events[task.number - 1]
         self.tasks = self._without(task)
+        self.order += 1
         self.written += tuple(
             Written(self.order, self.time, event.bucket, key, name, event.through) for key in event.keys
         )
@@ -327,33 +338,26 @@ class World:
         if task.kind == "message" and any(made.notification == name for made in self.refreshes):
             self.completed.setdefault(name, self.time)
             self.marks = {key: mark for key, mark in self.marks.items() if mark.notification != name}
-        scenario = self.scenario
-        program = Program(
-            who[0],
-            scenario.read_settings,
-            scenario.places,
-            scenario.shares,
-            container.memo,
-            task.body,
-            f"message-{task.number}",
-        )
+        given = who[0], container.memo, task.body, f"message-{task.number}"
+        if given not in self.programs:
+            self.programs[given] = Node(Program(given[0], self.scenario, *given[1:]), ())
         timeout = AGGREGATOR_TIMEOUT if who[0] == "A" else REFRESHER_TIMEOUT
-        process = Process(task, started(program), None, self.time + timeout, self.order)
-        self._run_on(container, process)
+        self.order += 1
+        process = Process(task, self.programs[given], None, self.time + timeout, self.order)
+        self._run_on(container, process, None)
 
-    def _run_on(self, container: Container, process: Process) -> None:
-        """The function's code runs up to its next call."""
-        node = process.node
-        if process.answer:
-            node = node.after(process.answer)
-        while isinstance(node.asks, Query):
+    def _run_on(self, container: Container, process: Process, answer: Answer | None) -> None:
+        """The function's code runs up to its next call; `answer` is that to the last one."""
+        node = process.node.after(answer) if answer else process.node
+        while type(node.asks) is Query:
             if node.asks.what == "now":
-                answer: Answer = Answer("ok", START + self.time + container.skew)
+                answer = Answer("ok", START + self.time + container.skew)
             else:
                 self.windows += 1
                 answer = Answer("ok", f"w{self.windows}")
             node = node.after(answer)
-        self.containers[container.name] = container._replace(process=process._replace(node=node, answer=None))
+        running = Process(process.task, node, None, process.deadline, process.number, process.claims, process.denied)
+        self.containers[container.name] = Container(container.name, container.skew, container.memo, running)
 
     def _die(self, who: str) -> None:
         container = self.containers[who]
@@ -382,7 +386,7 @@ class World:
         container = self.containers[who]
         assert container.process
         if container.process.answer:
-            self._run_on(container, container.process)
+            self._run_on(container, container.process, container.process.answer)
             container = self.containers[who]
         process = container.process
         assert process
@@ -400,11 +404,10 @@ class World:
             self._listed(container, asks.parameters["Place"], answer)
         container = self.containers[who]  # as the call may have noted something
         assert container.process
-        process = container.process._replace(answer=answer)
-        self.containers[who] = container._replace(process=process)
         if how != "slowly":
-            self._run_on(self.containers[who], process)
+            self._run_on(container, container.process, answer)
         else:
+            self.containers[who] = container._replace(process=container.process._replace(answer=answer))
             self.delayed = True
         return _described(who, asks, answer) if self.noting else ""
 
@@ -473,6 +476,7 @@ class World:
         if how == "unknown-folder" or share.uncached in call.parameters["FolderList"]:
             self.refused[key] = self.time
             return Answer("unknown folder")
+        self.order += 1
         self.notifications += 1
         notification = f"n{self.notifications}"
         self.refreshes += (
@@ -588,7 +592,7 @@ class World:
     def _may_be_forgotten(self, change: Written, share: Share) -> bool:
         """Not promised: that a change is waited for whose share's place has denied us for a quarter of an hour."""
         return any(
-            change.order < self.given_up.get(key, 0) for key in (share.key, key_of_place(share.bucket, share.place))
+            change.order <= self.given_up.get(key, 0) for key in (share.key, key_of_place(share.bucket, share.place))
         )
 
     def _covered(self, change: Written, share: Share) -> None:
