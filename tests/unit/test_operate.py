@@ -154,7 +154,7 @@ def test_a_refresh_is_followed_to_what_is_known_of_its_end(asked: refresh_now.As
 @pytest.mark.parametrize(
     ("environment", "said"),
     [
-        ({}, "TABLE_NAME is not set"),
+        ({}, "QUEUE_URL is not set"),
         ({"Environment": {"Variables": {"TABLE_NAME": "t", "QUEUE_URL": "q", "LOG_LEVEL": "WARN"}}}, "'WARN'"),
     ],
 )
