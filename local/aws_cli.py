@@ -6,7 +6,6 @@ environment, folder and streams. Only the configuration is not the caller's: the
 """
 
 import gc
-import json
 import os
 import select
 import signal
@@ -30,15 +29,19 @@ SERVICES = (
     "cloudformation",
 )
 
-# In the place of `aws`: hands all that it was given to the server, and ends as the call ends.
+# In the place of `aws`: hands all that it was given to the server, and ends as the call ends. Without what takes Python
+# longer to import than all of this: os, json, socket.
 CLIENT = """#!{python} -IS
-import json, os, socket, sys
-with socket.socket(socket.AF_UNIX) as server:
-    server.connect({address!r})
-    call = json.dumps([sys.argv[1:], dict(os.environ), os.getcwd()]).encode()
-    socket.send_fds(server, [len(call).to_bytes(4, "big")], [0, 1, 2])
-    server.sendall(call)
-    status = server.recv(1)
+import array, posix, sys
+from _socket import AF_UNIX, SCM_RIGHTS, SOL_SOCKET, socket
+server = socket(AF_UNIX)
+server.connect({address!r})
+arguments = [word.encode(errors="surrogateescape") for word in sys.argv[1:]]
+environment = [name + b"=" + value for name, value in posix.environ.items()]
+call = b"\\0".join([posix.getcwdb(), b"%d" % len(arguments), *arguments, *environment])
+server.sendmsg([len(call).to_bytes(4, "big")], [(SOL_SOCKET, SCM_RIGHTS, array.array("i", [0, 1, 2]))])
+server.sendall(call)
+status = server.recv(1)
 sys.exit(status[0] if status else 255)
 """
 
@@ -111,13 +114,14 @@ def _call(connection: socket.socket, main: Callable[[], int]) -> int:
     call = b""
     while len(call) < length:
         call += connection.recv(length - len(call))
-    arguments, environment, folder = json.loads(call)
+    folder, count, *words = call.decode(errors="surrogateescape").split("\0")
+    arguments, variables = words[: int(count)], words[int(count) :]
     for stream, target in zip(streams, (0, 1, 2), strict=True):
         os.dup2(stream, target)
     os.chdir(folder)
     data = os.environ["AWS_DATA_PATH"]  # set by the import
     os.environ.clear()
-    os.environ.update({**environment, "AWS_DATA_PATH": data})
+    os.environ.update({**dict(variable.split("=", 1) for variable in variables), "AWS_DATA_PATH": data})
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     sys.argv = ["aws", *arguments]
     sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")  # noqa: SIM115
