@@ -17,7 +17,8 @@ from scripts import stack_files
 CLIENT = r"""#!/bin/bash
 program=${0##*/} input=""
 if [[ $program == python3 ]]; then
-  case $1 in */stack_files.py) shift ;; *) exec "{python}" -S "$@" ;; esac
+  if [[ "$1 $2 ${3:-}" != "-P -m stack_files" ]]; then exec "{python}" -S "$@"; fi
+  shift 3
   if [[ " $* " == *" /dev/stdin "* ]]; then
     input=$(mktemp)
     cat >"$input"
