@@ -25,16 +25,15 @@ from tests.unit.conftest import s3_event, s3_record
 FUNCTIONS = ("S3EventAggregator", "S3StorageGatewayRefresh")
 
 # In the place of the AWS CLI: makes the call, and after the call numbered AWS_KILL_AFTER kills the script that made it.
-KILLING_AWS = """#!/usr/bin/env python3
-import os, pathlib, signal, subprocess, sys
-done = subprocess.run([os.environ["REAL_AWS"], *sys.argv[1:]])
-if sys.argv[1:] != ["--version"]:
-    count = pathlib.Path(os.environ["AWS_CALLS"])
-    number = int(count.read_text() or 0) + 1 if count.exists() else 1
-    count.write_text(str(number))
-    if number == int(os.environ["AWS_KILL_AFTER"]):
-        os.killpg(os.getpgrp(), signal.SIGKILL)
-sys.exit(done.returncode)
+KILLING_AWS = """#!/bin/bash
+"$REAL_AWS" "$@"
+status=$?
+if [[ $* != --version ]]; then
+  printf . >>"$AWS_CALLS"
+  calls=$(<"$AWS_CALLS")
+  ((${#calls} != AWS_KILL_AFTER)) || kill -KILL 0
+fi
+exit $status
 """
 
 
@@ -294,7 +293,7 @@ def kill_after(aws: MiniStack, tmp_path: Path) -> Any:
             AWS_CALLS=str(count),
             AWS_KILL_AFTER=str(calls),
         )
-        return count.read_text() == str(calls)
+        return len(count.read_text()) == calls
 
     return run
 
