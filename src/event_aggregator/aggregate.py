@@ -132,6 +132,7 @@ class Aggregator:
         deadline: int,
         newest_event: int | None = None,
         attempt: int = 1,
+        denials: int = 0,
         correlation: str = "",
         while_in_progress: str | None = None,
         reason: str = "",
@@ -169,11 +170,11 @@ class Aggregator:
                 if newest_event is None and item.window_id and not item.confirmed:
                     # Promise: a share's window has a request. Its opener may be dead, never to come again: a later
                     # window of the bucket takes its folders over, so that its own message is dropped.
-                    request = Request(key, item.window_id, correlation or item.window_id, attempt)
+                    request = Request(key, item.window_id, correlation or item.window_id, attempt, denials)
                     item = self._request(request, item.refresh_at)
                 return item, None
             # The window was closed between the two writes: the next round opens one, or finds the next.
-        return self._request(Request(key, window, correlation or window, attempt), due.at), window
+        return self._request(Request(key, window, correlation or window, attempt, denials), due.at), window
 
     def _request(self, request: Request, due: int) -> Item:
         """Queue a window's request, and only then note that it is queued."""

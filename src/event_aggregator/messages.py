@@ -57,9 +57,9 @@ def read_message(body: str, bucket_attribute: str | None) -> Message:
         raise NotUnderstoodError(f"The message is no JSON ({error}): {body[:500]}") from error
     match content:
         case {"version": version, "key": str(key), "window": str(window), "attempt": int(attempt), **rest} if (
-            version == VERSION and attempt >= 1
+            version == VERSION and attempt >= 1 and isinstance(denials := rest.get("denials", 0), int)
         ):
-            return Request(key, window, str(rest.get("correlation", window)), attempt)
+            return Request(key, window, str(rest.get("correlation", window)), attempt, denials)
         case {"version": version, "key": _, "window": _}:
             raise NotUnderstoodError(
                 f"The request is of version {version!r}, and this function knows version {VERSION}: {body[:500]}"

@@ -35,8 +35,8 @@ _MAX_REASON = 300
 # invocation, the shares and places not asked yet are asked in others.
 _ASK_MS = 30_000
 
-# A place that denies us its list is asked so often, over a quarter of an hour, before what waits for it is given up:
-# what was permitted a moment ago is not yet known everywhere.
+# A place that denies us its list so often in a row, over a quarter of an hour, is given up with what waits for it: what
+# was permitted a moment ago is not yet known everywhere.
 _DENIED_TRIES = 5
 
 
@@ -60,6 +60,7 @@ class HandOver:
     attempt: int
     deadline: int  # when Lambda ends this process, epoch milliseconds
     knows: str = ""  # the key of the share through which a gateway wrote what changed
+    denials: int = 0  # before this one, in a row: of the list of a place's shares
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +150,7 @@ class Refresher:
             attempt,
             deadline,
             knows,
+            request.denials,
         )
         self._hand_over(hand_over, listing)
         self.aggregator.windows.complete(request.key, request.window)
@@ -309,7 +311,8 @@ class Refresher:
     def _wait_for_place(self, hand_over: HandOver, name: str, failure: Exception | None) -> None:
         """Put all folders into a window of the place, or of the one share that is asked; it is asked again when due."""
         key = hand_over.waiting or key_of_place(hand_over.bucket, name)
-        if failure and is_denial(failure) and hand_over.attempt >= _DENIED_TRIES:
+        denials = hand_over.denials + 1 if failure and is_denial(failure) else 0
+        if denials >= _DENIED_TRIES:
             logger.warning(
                 f"What waited for {key} is given up, since its file shares must not be listed: {failure}",
                 bucket=hand_over.bucket,
@@ -326,6 +329,7 @@ class Refresher:
             since=hand_over.since,
             deadline=hand_over.deadline,
             attempt=hand_over.attempt + (failure is not None),
+            denials=denials,
             correlation=hand_over.correlation,
             reason=reason[:_MAX_REASON],
         )

@@ -25,7 +25,8 @@ VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Refresh what the window `window` of `key` holds. `attempt` counts the refusals before it, from 1.
+    """Refresh what the window `window` of `key` holds. `attempt` counts the refusals before it, from 1; `denials` those
+    of them, the last ones, by which a place denied us the list of its shares.
 
     `correlation` is the id under which the logs tell of it: that of the bucket's window, also for a share's.
     """
@@ -34,6 +35,7 @@ class Request:
     window: str
     correlation: str
     attempt: int = 1
+    denials: int = 0
 
 
 class ActionQueue:

@@ -355,10 +355,33 @@ MUTANTS = (
         "a region that denies its list is given up at once",
         COVERAGE,
         "refresh.py",
-        "if failure and is_denial(failure) and hand_over.attempt >= _DENIED_TRIES:",
-        "if failure and is_denial(failure):",
+        "if denials >= _DENIED_TRIES:",
+        "if denials:",
         "TWO_REGIONS",
         deaths=1,
+        faults=True,
+    ),
+    Mutant(
+        "refusals of another kind are counted as denials",
+        COVERAGE,
+        "refresh.py",
+        "denials = hand_over.denials + 1 if failure",
+        "denials = hand_over.attempt if failure",
+        "AWAY_AND_OFFLINE",
+        deaths=1,
+        faults=True,
+    ),
+    Mutant(
+        "a region's window is completed before its shares have what it holds",
+        COVERAGE,
+        "refresh.py",
+        "        self._hand_over(hand_over, listing)\n        self.aggregator.windows.complete(",
+        "        if place:\n"
+        "            self.aggregator.windows.complete(request.key, request.window)\n"
+        "        self._hand_over(hand_over, listing)\n"
+        "        self.aggregator.windows.complete(",
+        "TWO_REGIONS",
+        deaths=2,
         faults=True,
     ),
     Mutant(

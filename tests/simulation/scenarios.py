@@ -218,6 +218,13 @@ TWO_REGIONS = scenario(at(0, "a/1"), aggregators=(0,), settings=(DELAY, REGIONS)
 WAITS_FOR_A_REGION = scenario(
     at(0, "a/1"), at(25, "b/1"), aggregators=(0,), settings=(DELAY, REGIONS), shares=IN_TWO_REGIONS
 )
+# A share of another region has refused for so long that its tries are many, when its region denies the list once.
+AWAY_AND_OFFLINE = scenario(
+    at(0, "a/1"),
+    aggregators=(0,),
+    settings=(DELAY, REGIONS),
+    shares=(Share("share-1"), Share("share-2", place="eu-west-1", unavailable=(0, 1000 * SECOND))),
+)
 # The share of the other region is asked for the second as soon as its interval has passed: no event tells of its end.
 LONG_REFRESH_AWAY = scenario(
     at(0, "a/1"),

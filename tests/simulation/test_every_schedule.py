@@ -49,6 +49,8 @@ SEARCHES = (
     ("TOO_MANY_FOLDERS", 0, 0, False, 1),
     ("LONG_DELAY", 1, 1, False, 71),
     ("TWO_REGIONS", 2, 1, True, 5_700),
+    ("TWO_REGIONS", 0, 2, True, 5_900),
+    ("AWAY_AND_OFFLINE", 0, 1, True, 310),
     ("WAITS_FOR_A_REGION", 0, 1, True, 1_180),
     ("WAITS_FOR_A_REGION", 1, 0, False, 230),
     ("LONG_REFRESH_AWAY", 1, 0, False, 150),

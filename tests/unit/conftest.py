@@ -90,7 +90,7 @@ class World:
     def requests(self) -> list[Request]:
         """Every request that was sent, oldest first."""
         bodies = [json.loads(message["MessageBody"]) for message in self.sent]
-        return [Request(body["key"], body["window"], body["correlation"], body["attempt"]) for body in bodies]
+        return [Request(**{name: value for name, value in body.items() if name != "version"}) for body in bodies]
 
 
 @pytest.fixture(scope="session")

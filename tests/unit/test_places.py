@@ -206,6 +206,36 @@ def test_a_region_that_denies_its_list_is_given_up_after_a_quarter_of_an_hour_wi
     assert "What waited for my-bucket/eu-west-1/ is given up" in caplog.messages[-1]
 
 
+def test_what_a_region_denies_after_an_outage_waits_for_a_quarter_of_an_hour_all_the_same(
+    world: World, gateways: Gateways
+) -> None:
+    gateways.away.listing = DOWN
+    gateways.deliver()
+    for _ in range(4):
+        gateways.deliver("my-bucket/eu-west-1/")
+    gateways.away.listing = DENIED
+    for _ in range(4):
+        gateways.deliver("my-bucket/eu-west-1/")
+        assert world.item("my-bucket/eu-west-1/").folders == {"/photos"}
+    gateways.deliver("my-bucket/eu-west-1/")
+    assert world.item("my-bucket/eu-west-1/").window_id is None, "and is given up then"
+
+
+def test_what_waits_for_a_share_that_has_refused_for_long_is_not_given_up_for_one_denial_of_the_list(
+    world: World, gateways: Gateways
+) -> None:
+    gateways.away.answer = DOWN
+    gateways.deliver()
+    for _ in range(5):
+        gateways.deliver("my-bucket/eu-west-1/share-1")
+    gateways.away.listing = DENIED
+    gateways.deliver("my-bucket/eu-west-1/share-1")
+    assert world.item("my-bucket/eu-west-1/share-1").folders == {"/photos"}
+    gateways.away.listing = gateways.away.answer = None
+    gateways.deliver("my-bucket/eu-west-1/share-1")
+    assert len(gateways.away.asked) == 7
+
+
 def test_the_only_region_that_fails_leaves_the_window_open_whatever_the_failure(
     world: World, gateways: Gateways
 ) -> None:
