@@ -98,6 +98,7 @@ class Search:
     deaths: int = 1
     faults: bool = False
     schedules: int = 0
+    to_the_end: int = 0  # of them, those run to their own end
 
     def run(self) -> int:
         """The number of schedules. ScheduleError for the first that breaks a promise."""
@@ -128,6 +129,7 @@ class Search:
                 branches.append(_Branch(world, moves, state, self.schedules))
                 if not moves:
                     self.schedules += 1
+                    self.to_the_end += 1
                     with _told(world):
                         assert world.quiet(), story(world.scenario, world.steps)
                         world.check()
