@@ -108,6 +108,8 @@ def why_it_waits(bucket: Bucket, share_id: str) -> str | None:
 
 
 def test_status_watched_in_a_terminal_looks_again_until_it_is_interrupted(attached: Bucket) -> None:
+    # Who is started by nohup ignores it, and so would the command.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     terminal, end = pty.openpty()
     command = [sys.executable, "-m", "operate", "status.sh", "--watch"]
     with subprocess.Popen(command, cwd=ROOT, env=environment(attached), stdout=end, stderr=end) as watching:
