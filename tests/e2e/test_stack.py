@@ -1,7 +1,7 @@
 """The two scripts on the local AWS: one beside another, killed on the way, and removed to the last trace.
 
 Killed after a few sampled calls, that is; with KILL_AT_EVERY_CALL=1 after every call of each in turn, which takes
-more than an hour: KILL_AT_EVERY_CALL=1 scripts/test.sh tests/e2e/test_stack.py -k every_call
+about an hour: KILL_AT_EVERY_CALL=1 scripts/test.sh tests/e2e/test_stack.py -k every_call
 """
 
 import itertools
@@ -245,7 +245,7 @@ def test_a_stack_survives_being_killed_half_way_and_leaves_nothing_when_it_is_de
     assert "Nothing to delete" in run_script(aws, *DELETE)
 
 
-@pytest.mark.skipif("KILL_AT_EVERY_CALL" not in os.environ, reason="takes more than an hour")
+@pytest.mark.skipif("KILL_AT_EVERY_CALL" not in os.environ, reason="takes about an hour")
 @pytest.mark.usefixtures("stack")
 def test_killed_after_every_call_in_turn_both_scripts_end_right_when_they_are_run_again(
     aws: MiniStack, others_notification: dict[str, Any], kill_after: Any
