@@ -15,13 +15,16 @@ from botocore.session import Session
 from event_aggregator import aws
 from event_aggregator.access_points import AccessPoints
 from event_aggregator.aggregate import Aggregator
+from event_aggregator.asking import Asker
 from event_aggregator.file_shares import FileShares
+from event_aggregator.gateways import Gateways
 from event_aggregator.observability import logger, set_log_level
-from event_aggregator.pace import Pace
 from event_aggregator.places import Places, name_of_place
 from event_aggregator.refresh import Refresher
 from event_aggregator.request import ActionQueue
 from event_aggregator.settings import Settings
+from event_aggregator.turns import Rules
+from event_aggregator.waiting import WaitingShares
 from event_aggregator.window import Windows
 from event_aggregator.writers import Roles
 
@@ -47,17 +50,24 @@ def _file_shares(session: Session, region: str, access_points: AccessPoints, awa
 
 
 set_log_level(_settings.log_level)
-_dynamodb = aws.dynamodb()
-_refresher = Refresher(
-    Aggregator(
-        Windows(_dynamodb, _settings.table_name),
-        ActionQueue(aws.sqs, _settings.queue_url),
+
+
+def _refresher() -> Refresher:
+    dynamodb, table = aws.dynamodb(), _settings.table_name
+    windows, queue = Windows(dynamodb, table), ActionQueue(aws.sqs, _settings.queue_url)
+    rules = Rules(_settings.refreshes_per_gateway, _settings.min_refresh_interval_seconds * 1000)
+    asker = Asker(
+        _places(),
+        windows,
+        WaitingShares(dynamodb, table),
+        Gateways(dynamodb, table, queue, rules, aws.epoch_ms),
         _settings,
         aws.epoch_ms,
-    ),
-    _places(),
-    Pace(_dynamodb, _settings.table_name),
-)
+    )
+    return Refresher(Aggregator(windows, queue, _settings, aws.epoch_ms), asker)
+
+
+_refreshes = _refresher()
 _processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
 
 
@@ -70,7 +80,7 @@ def _handle(record: SQSRecord, lambda_context: LambdaContext) -> None:
     bucket = record.message_attributes["bucket-name"]
     time_left = lambda_context.get_remaining_time_in_millis()
     try:
-        _refresher.handle(record.body, bucket.string_value if bucket else None, record.message_id, time_left)
+        _refreshes.handle(record.body, bucket.string_value if bucket else None, record.message_id, time_left)
     except Exception:
         logger.exception(
             "The message could not be handled; the queue will deliver it again", message_id=record.message_id

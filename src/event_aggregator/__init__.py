@@ -7,13 +7,18 @@ window         a change opens or joins its bucket's refresh window
 memo           an open window that this container has seen, so that most changes need no call at all
 request        the window's one request, delayed (SQS)
 aggregate      the three together: what the aggregator Lambda does
-access_points  the bucket behind an access point (S3 Control)
-file_shares    the file shares that show a bucket, and RefreshCache (Storage Gateway)
-writers        through which share a gateway wrote, as far as it can be told (IAM)
-places         the regions whose shares are refreshed, each failing on its own
-messages       what else arrives on the queue: completions, failed events, the time to sweep
-pace           how often a share is asked, and whether its last refresh is complete
-refresh        what the refresh Lambda does with a request: close, refresh, complete, or wait
 
-settings, observability and aws serve all of them: environment variables, logs and metrics, SDK clients.
+messages       what else arrives on the queue: wakes, completions, failed events, the time to sweep
+refresh        what the refresh Lambda does with a request: close the window, list the shares, hand the folders over
+places         the regions and accounts whose shares are refreshed, each failing on its own
+file_shares    the file shares that show a bucket, and RefreshCache (Storage Gateway)
+access_points  the bucket behind an access point (S3 Control)
+writers        the ids of the roles by which gateways write (IAM)
+waiting        the folders that wait for a share, under the share's own key
+turns          whose turn it is at a gateway, and when: the rules, and nothing else
+gateways       each gateway's document in the table, written as the rules say
+asking         how a share is asked when it is its turn
+
+failures, settings, observability and aws serve all of them: what an error means, environment variables, logs and
+metrics, SDK clients.
 """

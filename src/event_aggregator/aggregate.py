@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
-from event_aggregator.aws import AWS_ERRORS
 from event_aggregator.changes import Change, read_event
+from event_aggregator.failures import AWS_ERRORS, in_words
 from event_aggregator.folders import folder_of
 from event_aggregator.memo import Memo, is_open
 from event_aggregator.observability import Tally, logger, measure, timestamp
 from event_aggregator.request import LIFETIME_MS, ActionQueue, Request
 from event_aggregator.settings import Settings
-from event_aggregator.table import Item, key_of_writer, read_key
+from event_aggregator.table import Item, Key
 from event_aggregator.window import Due, Windows
 
 # Changes of a bucket that share one write; DynamoDB allows 100 operands to IN and 4 KB to an expression.
@@ -58,9 +58,9 @@ class Aggregator:
         if failures:
             raise NotFinishedError(in_words(failures)) from failures[0]
 
-    def _by_window(self, changes: list[Change]) -> Iterator[tuple[str, list[Change]]]:
+    def _by_window(self, changes: list[Change]) -> Iterator[tuple[Key, list[Change]]]:
         """The keys whose windows the changes belong in, and the changes, in their order, as many as share a write."""
-        windows: dict[str, list[Change]] = {}
+        windows: dict[Key, list[Change]] = {}
         for change in changes:
             if key := self._key(change):
                 windows.setdefault(key, []).append(change)
@@ -68,7 +68,7 @@ class Aggregator:
             for start in range(0, len(of_key), _CHANGES_A_WRITE):
                 yield key, of_key[start : start + _CHANGES_A_WRITE]
 
-    def _key(self, change: Change) -> str | None:
+    def _key(self, change: Change) -> Key | None:
         """Of the window that the change belongs in; None: in none.
 
         What a gateway wrote is no news for the share that it was written through. So it has a window of its own, and
@@ -76,12 +76,12 @@ class Aggregator:
         """
         gateways = self.settings.ignore_principals_containing
         if not gateways or gateways not in change.principal:
-            return change.bucket
+            return Key.read(change.bucket)
         if self.settings.refresh_other_gateways == "off":
             return None
-        return key_of_writer(change.bucket, change.role_id)
+        return Key.of_writer(change.bucket, change.role_id)
 
-    def _absorb(self, key: str, changes: list[Change], deadline: int) -> None:
+    def _absorb(self, key: Key, changes: list[Change], deadline: int) -> None:
         folders, now = frozenset(folder_of(change.key) for change in changes), self.now()
         due = self._due(now)
         if known := self.memo.recall(key, now):
@@ -105,14 +105,14 @@ class Aggregator:
         self.memo.remember(key, item)
         self.tally.add(key, opened or item.window_id, len(changes) - bool(opened))
         if opened:
-            bucket, at = read_key(key)[0], timestamp(due.at)
+            at = timestamp(due.at)
             logger.info(
                 f"Opened a window for {key}, to be refreshed at {at}",
-                bucket=bucket,
+                bucket=key.bucket,
                 folders=sorted(folders),
                 correlation_id=opened,
             )
-            measure(bucket, WindowsOpened=1)
+            measure(key.bucket, WindowsOpened=1)
 
     def _due(self, now: int) -> Due:
         """A fixed delay after the first change; or, with a quiet time, 1 to 1.25 times that after the last one."""
@@ -123,7 +123,7 @@ class Aggregator:
 
     def gather(  # noqa: PLR0913 - what a window is made of
         self,
-        key: str,
+        key: Key,
         folders: frozenset[str],
         *,
         owners: Iterable[str],
@@ -132,9 +132,7 @@ class Aggregator:
         deadline: int,
         newest_event: int | None = None,
         attempt: int = 1,
-        denials: int = 0,
         correlation: str = "",
-        while_in_progress: str | None = None,
         reason: str = "",
     ) -> tuple[Item, str | None]:
         """Put `folders` into the open window of `key`; if there is none, open one and queue its request.
@@ -144,7 +142,7 @@ class Aggregator:
         """
         while True:
             window, now = uuid4().hex, self.now()
-            opened, met = self.windows.open(
+            opened, item = self.windows.open(
                 key,
                 window,
                 folders=folders,
@@ -154,34 +152,26 @@ class Aggregator:
                 since=since,
                 refresh_at=due.at,
                 lease_until=deadline + _SEND_LEASE_MARGIN_MS,
-                while_in_progress=while_in_progress,
                 reason=reason,
             )
             if opened:
-                break
-            if while_in_progress and met.in_progress_id != while_in_progress:
-                return met, None
-            if met.window_id is None:
+                request = Request(key, window, correlation or window, attempt)
+                return self._request(request, due.at, item), window
+            if item.window_id is None:
                 logger.debug(f"A refresh that began later has covered the change of {key}", folders=sorted(folders))
-                return met, None
-            fits = met.holds(folders) and due.fits(met)
-            if item := met if fits else self.windows.join(key, met, folders, now, due):
-                logger.debug(f"Absorbed by the window of {key}", window=item.window_id, folders=sorted(folders))
-                if newest_event is None and item.window_id and not item.confirmed:
-                    # Promise: a share's window has a request. Its opener may be dead, never to come again: a later
-                    # window of the bucket takes its folders over, so that its own message is dropped.
-                    request = Request(key, item.window_id, correlation or item.window_id, attempt, denials)
-                    item = self._request(request, item.refresh_at)
                 return item, None
+            fits = item.holds(folders) and due.fits(item)
+            if joined := item if fits else self.windows.join(key, item, folders, now, due):
+                logger.debug(f"Absorbed by the window of {key}", window=joined.window_id, folders=sorted(folders))
+                if newest_event is None and joined.window_id and not joined.confirmed:
+                    # Promise: a place's window has a request. Its opener may be dead, never to come again: a later
+                    # window of the bucket takes its folders over, so that its own message is dropped.
+                    request = Request(key, joined.window_id, correlation or joined.window_id, attempt)
+                    joined = self._request(request, joined.refresh_at)
+                return joined, None
             # The window was closed between the two writes: the next round opens one, or finds the next.
-        return self._request(Request(key, window, correlation or window, attempt, denials), due.at), window
 
-    def _request(self, request: Request, due: int) -> Item:
+    def _request(self, request: Request, due: int, opened: Item | None = None) -> Item:
         """Queue a window's request, and only then note that it is queued."""
         self.queue.send(request, now=self.now(), due=due)
-        return self.windows.confirm(request.key, request.window, due + LIFETIME_MS)
-
-
-def in_words(failures: Iterable[Exception]) -> str:
-    """Every failure in one line, what it befell first."""
-    return "; ".join(": ".join([*getattr(failure, "__notes__", []), str(failure)]) for failure in failures)
+        return self.windows.confirm(request.key, request.window, due + LIFETIME_MS, opened)

@@ -13,7 +13,6 @@ from botocore.credentials import (
     CredentialResolver,
     DeferredRefreshableCredentials,
 )
-from botocore.exceptions import BotoCoreError, ClientError
 from botocore.loaders import Loader
 from botocore.session import Session
 
@@ -23,14 +22,6 @@ if TYPE_CHECKING:
     from types_boto3_storagegateway import StorageGatewayClient
 
 _SPECIAL_ENDPOINTS = {"AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT"}
-
-
-class UnreadableAnswerError(Exception):
-    """AWS answered that a call succeeded, without what that answer must hold: whether it did is unknown."""
-
-
-# What a call that did not succeed raises: an answer that says no, no answer, or one that says nothing.
-AWS_ERRORS = (ClientError, BotoCoreError, UnreadableAnswerError)
 
 
 class FastLoader(Loader):

@@ -7,7 +7,7 @@ which on a bucket's key nothing ever moves earlier.
 
 from collections import OrderedDict
 
-from event_aggregator.table import Item
+from event_aggregator.table import Item, Key
 
 # Another host, whose clock may be ahead of ours by less than this, refreshes the window.
 MARGIN_MS = 1_000
@@ -24,17 +24,17 @@ class Memo:
     """Windows by bucket, those used last."""
 
     def __init__(self) -> None:
-        self._windows: OrderedDict[str, Item] = OrderedDict()
+        self._windows: OrderedDict[Key, Item] = OrderedDict()
 
-    def recall(self, bucket: str, now: int) -> Item | None:
+    def recall(self, key: Key, now: int) -> Item | None:
         """The bucket's window as it was seen last, if it is not due: still open for sure only if `is_open` says so."""
-        item = self._windows.get(bucket)
+        item = self._windows.get(key)
         return item if item and now < item.refresh_at else None
 
-    def remember(self, bucket: str, item: Item) -> None:
+    def remember(self, key: Key, item: Item) -> None:
         """Remember the bucket's window as `item` shows it, or that none can be relied on."""
-        self._windows.pop(bucket, None)
+        self._windows.pop(key, None)
         if item.confirmed:
-            self._windows[bucket] = item
+            self._windows[key] = item
             if len(self._windows) > _MAX_BUCKETS:
                 self._windows.popitem(last=False)

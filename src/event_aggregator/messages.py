@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from event_aggregator.changes import epoch_ms_of
-from event_aggregator.request import VERSION, Request
+from event_aggregator.folders import EVERYTHING
+from event_aggregator.request import VERSION, Request, WakeRequest
+from event_aggregator.table import Key
 
 
 class NotUnderstoodError(ValueError):
@@ -17,20 +19,23 @@ class NotUnderstoodError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class BucketRequest:
-    """Refresh everything in a bucket: the request of the 2018 project, which knew no windows."""
+    """Refresh these folders of a bucket, as windows hold them; from outside, and in no window."""
 
     bucket: str
+    folders: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
 class RefreshCompleted:
-    """A refresh that a share accepted as `notification_id` is complete, since `at` (epoch milliseconds, if it says so).
+    """A refresh that a share accepted as `notification_id` began, and is complete; epoch milliseconds, if it says so.
 
     From EventBridge, where Storage Gateway reports it (S3 File Gateway user guide, monitoring-file-gateway).
     """
 
     share_arn: str
+    gateway: Key
     notification_id: str
+    began: int | None
     at: int | None
 
 
@@ -46,10 +51,10 @@ class FailedEvent:
     event: Any
 
 
-Message = Request | BucketRequest | RefreshCompleted | Sweep | FailedEvent
+Message = Request | WakeRequest | BucketRequest | RefreshCompleted | Sweep | FailedEvent
 
 
-def read_message(body: str, bucket_attribute: str | None) -> Message:
+def read_message(body: str, bucket_attribute: str | None) -> Message:  # noqa: PLR0911 - one for each kind
     """What a message asks for, from its body and its attribute `bucket-name`. Raises NotUnderstoodError."""
     try:
         content = json.loads(body)
@@ -57,10 +62,12 @@ def read_message(body: str, bucket_attribute: str | None) -> Message:
         raise NotUnderstoodError(f"The message is no JSON ({error}): {body[:500]}") from error
     match content:
         case {"version": version, "key": str(key), "window": str(window), "attempt": int(attempt), **rest} if (
-            version == VERSION and attempt >= 1 and isinstance(denials := rest.get("denials", 0), int)
+            version == VERSION and attempt >= 1
         ):
-            return Request(key, window, str(rest.get("correlation", window)), attempt, denials)
-        case {"version": version, "key": _, "window": _}:
+            return Request(Key.read(key), window, str(rest.get("correlation", window)), attempt)
+        case {"version": version, "gateway": str(gateway), "token": str(token)} if version == VERSION:
+            return WakeRequest(Key.read(gateway), token)
+        case {"version": version, "key": _, "window": _} | {"version": version, "gateway": _, "token": _}:
             raise NotUnderstoodError(
                 f"The request is of version {version!r}, and this function knows version {VERSION}: {body[:500]}"
             )
@@ -68,15 +75,25 @@ def read_message(body: str, bucket_attribute: str | None) -> Message:
             "detail-type": "Storage Gateway Refresh Cache Event",
             "resources": [*arns],
             "detail": {"notification-id": str(notification_id), **detail},
-        } if share_arns := [arn for arn in arns if ":share/" in str(arn)]:
-            return RefreshCompleted(share_arns[0], notification_id, _time_of(detail.get("completed")))
+        } if (shares := [arn for arn in arns if ":share/" in str(arn)]) and (
+            gateways := [arn for arn in arns if ":gateway/" in str(arn)]
+        ):
+            began, at = _time_of(detail.get("started")), _time_of(detail.get("completed"))
+            return RefreshCompleted(shares[0], Key.read(gateways[0]), notification_id, began, at)
         case {"sweep": True}:
             return Sweep()
         case {"requestPayload": event}:
             return FailedEvent(event)
-        case dict() if not content and bucket_attribute:
-            return BucketRequest(bucket_attribute)
+        case {"bucket": str(bucket), "folders": [*folders]} if bucket and folders and all(map(_is_folder, folders)):
+            return BucketRequest(bucket, frozenset(folders))
+        case dict() if not content and bucket_attribute:  # the request of the 2018 project, which knew no windows
+            return BucketRequest(bucket_attribute, frozenset({EVERYTHING}))
     raise NotUnderstoodError(f"The message is neither a request nor an event that is known here: {body[:500]}")
+
+
+def _is_folder(folder: Any) -> bool:
+    """Whether this names what to refresh as windows do: /a/b, / for the root, */a/b for all below, * for everything."""
+    return isinstance(folder, str) and (folder == EVERYTHING or folder.removeprefix(EVERYTHING).startswith("/"))
 
 
 def _time_of(iso_time: Any) -> int | None:

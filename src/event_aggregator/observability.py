@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
+from event_aggregator.table import Key
+
 # Lambda's log-level filter takes a line whose timestamp is not RFC 3339 for INFO, whatever its level (Lambda guide,
 # monitoring-cloudwatchlogs-log-level).
 logger = Logger(use_rfc3339=True)
@@ -57,14 +59,14 @@ class Tally:
     """
 
     def __init__(self) -> None:
-        self._counts: dict[str, tuple[str | None, int, int]] = {}  # key: window, changes counted, changes emitted
+        self._counts: dict[Key, tuple[str | None, int, int]] = {}  # key: window, changes counted, changes emitted
 
-    def add(self, key: str, window: str | None, changes: int) -> None:
+    def add(self, key: Key, window: str | None, changes: int) -> None:
         """Count `changes` as absorbed by a window of `key`, a bucket's or another of the bucket's."""
         seen, counted, emitted = self._counts.get(key, (window, 0, 0))
         counted += changes
         if counted > emitted and (seen != window or counted >= emitted + emitted // 4):
-            measure(key.partition("/")[0], ChangesAbsorbed=counted - emitted)
+            measure(key.bucket, ChangesAbsorbed=counted - emitted)
             emitted = counted
         self._counts[key] = (window, counted, emitted) if seen == window else (window, 0, 0)
 

@@ -1,13 +1,15 @@
-"""The refresh request: one delayed SQS message for each window.
+"""What waits on the action queue: the request of each window, and the wakes of gateways; each one delayed SQS message.
 
 Sending is at least once, and so is delivery: the window decides whether a request still counts.
 """
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from event_aggregator.table import Key
 
 if TYPE_CHECKING:
     from types_boto3_sqs import SQSClient
@@ -15,27 +17,48 @@ if TYPE_CHECKING:
 # An SQS message can be delayed no longer (SQS API reference, SendMessage); a request that comes early is sent again.
 MAX_DELAY_SECONDS = 900
 
+# Lambda would stop a chain of messages that go round without a delay as a runaway loop.
+MIN_DELAY_MS = 1_000
+
 # How long a request may still be delivered again: 100 receives (maxReceiveCount), each with a visibility timeout of
 # 360 s, as create-stack.sh sets them. Nobody may take its window over before, or a backlog would breed requests.
 LIFETIME_MS = 100 * 360 * 1000
 
-# Of the message's format; messages reads it.
+# Of the messages' format; the module messages reads it.
 VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Refresh what the window `window` of `key` holds. `attempt` counts the refusals before it, from 1; `denials` those
-    of them, the last ones, by which a place denied us the list of its shares.
+    """Refresh what the window `window` of `key` holds, a bucket's or a place's.
 
-    `correlation` is the id under which the logs tell of it: that of the bucket's window, also for a share's.
+    `attempt` counts, from 1, how often a place's file shares were to be listed. `correlation` is the id under which the
+    logs tell of it: that of the bucket's window.
     """
 
-    key: str
+    key: Key
     window: str
     correlation: str
     attempt: int = 1
-    denials: int = 0
+
+    def content(self) -> dict[str, Any]:
+        return {
+            "key": str(self.key),
+            "window": self.window,
+            "correlation": self.correlation,
+            "attempt": self.attempt,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class WakeRequest:
+    """Let those who wait at the gateway `key` take their turn: the wake that its document holds as `token` is due."""
+
+    key: Key
+    token: str
+
+    def content(self) -> dict[str, Any]:
+        return {"gateway": str(self.key), "token": self.token}
 
 
 class ActionQueue:
@@ -50,16 +73,15 @@ class ActionQueue:
         """Made when it is needed: of the many containers that a burst of events starts, one sends the request."""
         return self._make_client()
 
-    def send(self, request: Request, *, now: int, due: int) -> None:
-        """Queue `request` so that it arrives at `due`, or as near before it as SQS allows (epoch milliseconds)."""
+    def send(self, message: Request | WakeRequest, *, now: int, due: int) -> None:
+        """Queue `message` so that it arrives at `due`, or as near before it as SQS allows (epoch milliseconds)."""
         seconds = -(-(due - now) // 1000)  # rounded up
-        body = {"version": VERSION, **asdict(request)}
         self._client.send_message(
             QueueUrl=self._url,
             DelaySeconds=max(0, min(seconds, MAX_DELAY_SECONDS)),
-            MessageBody=json.dumps(body),
+            MessageBody=json.dumps({"version": VERSION, **message.content()}),
             MessageAttributes={
-                "bucket-name": {"DataType": "String", "StringValue": request.key.partition("/")[0]},
+                "bucket-name": {"DataType": "String", "StringValue": message.key.bucket or "-"},
                 "timestamp": {"DataType": "Number", "StringValue": str(now / 1000)},
             },
         )

@@ -31,6 +31,7 @@ class Settings:
     refresh_max_delay_seconds: int
     in_progress_timeout_seconds: int  # 0: completion is not waited for
     min_refresh_interval_seconds: int
+    refreshes_per_gateway: int  # that are started at one gateway at a time
     refresh_scope: str
     ignore_principals_containing: str
     refresh_other_gateways: str
@@ -58,6 +59,7 @@ class Settings:
             min_refresh_interval_seconds=_seconds(
                 environment, "MIN_REFRESH_INTERVAL_SECONDS", default=60, low=1, high=3600
             ),
+            refreshes_per_gateway=int(environment.get("REFRESHES_PER_GATEWAY", "2")),
             refresh_scope=_one_of(environment, "REFRESH_SCOPE", ("folders", "share"), default="folders"),
             # Set but empty means: nobody is a gateway.
             ignore_principals_containing=environment.get("IGNORE_PRINCIPALS_CONTAINING", "StorageGateway"),

@@ -1,28 +1,93 @@
 """The DynamoDB table: one item for each key, and every change to it one conditional write.
 
-A key (attribute BucketName) is a bucket, a file share, or something else of the bucket that a window of its own is for:
-see `read_key`. Times are epoch milliseconds. What the attributes mean is in docs/design.md.
+A key (attribute BucketName) says what its item is about: see `Key`. Times are epoch milliseconds. What the attributes
+mean is in docs/design.md.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import Enum, auto
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from event_aggregator.aws import UnreadableAnswerError
+from event_aggregator.failures import UnreadableAnswerError
 from event_aggregator.folders import EVERYTHING
 
 if TYPE_CHECKING:
     from types_boto3_dynamodb import DynamoDBClient
 
-# In the place of a place's name, which is a region's.
 _GATEWAYS = "gateways"
+
+
+class Kind(Enum):
+    BUCKET = auto()  # the window of a bucket
+    WRITER = auto()  # the window of what gateways wrote to a bucket by one role
+    PLACE = auto()  # what waits until the file shares of a place are listed
+    SHARE = auto()  # what waits for a file share
+    GATEWAY = auto()  # whose turn it is at a gateway
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key of the table: text as the table holds it, and what it says.
+
+    my-bucket                            BUCKET
+    my-bucket/gateways:AROAEXAMPLE/      WRITER; the role's id may be missing, with its colon
+    my-bucket/eu-west-1/                 PLACE; in another account eu-west-1:123456789012
+    my-bucket/eu-west-1/gateways:AROAEXAMPLE/    PLACE, for what gateways wrote
+    my-bucket/share-1234ABCD             SHARE at home
+    my-bucket/eu-west-1/share-1234ABCD   SHARE in another place: an id is unique in a region
+    arn:aws:storagegateway:...           GATEWAY: its ARN; no bucket's name has a colon
+    """
+
+    text: str
+    kind: Kind = field(compare=False)
+    bucket: str = field(default="", compare=False)
+    place: str = field(default="", compare=False)  # empty: home, or all
+    writer: str | None = field(default=None, compare=False)  # id of the role by which a gateway wrote; may be empty
+    share_id: str = field(default="", compare=False)
+
+    def __str__(self) -> str:
+        return self.text
+
+    @classmethod
+    @lru_cache(maxsize=1024)
+    def read(cls, text: str) -> "Key":
+        if text.startswith("arn:"):
+            return cls(text, Kind.GATEWAY)
+        bucket, *names = text.split("/")
+        if not names:
+            return cls(text, Kind.BUCKET, bucket)
+        if names[-1]:
+            return cls(text, Kind.SHARE, bucket, "/".join(names[:-1]), share_id=names[-1])
+        name, _, role_id = names[-2].partition(":")
+        if name != _GATEWAYS:
+            return cls(text, Kind.PLACE, bucket, names[-2])
+        place = names[0] if len(names) > 2 else ""
+        return cls(text, Kind.PLACE if place else Kind.WRITER, bucket, place, role_id)
+
+    @classmethod
+    def of_writer(cls, bucket: str, role_id: str) -> "Key":
+        return cls.read(f"{bucket}/{_writer(role_id)}/")
+
+    @classmethod
+    def of_place(cls, bucket: str, place: str, writer: str | None) -> "Key":
+        return cls.read(f"{bucket}/{place}/" if writer is None else f"{bucket}/{place}/{_writer(writer)}/")
+
+    @classmethod
+    def of_share(cls, bucket: str, place: str, share_id: str) -> "Key":
+        return cls.read("/".join(filter(None, (bucket, place, share_id))))
+
+
+def _writer(role_id: str) -> str:
+    return f"{_GATEWAYS}:{role_id}" if role_id else _GATEWAYS
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """What the table holds for a key; None, zero and empty sets stand for what is not there."""
+    """A window, of a bucket or of a place; None, zero and empty sets stand for what is not there."""
 
     window_id: str | None = None
     confirmed: bool = False  # the open window's request is known to be queued
@@ -30,56 +95,50 @@ class Item:
     last_change_at: int = 0
     refresh_at: int = 0
     lease_until: int = 0
-    reason: str | None = None  # why a share's window waits
+    reason: str | None = None  # why a place's window waits
     folders: frozenset[str] = field(default_factory=frozenset)
     refreshing_id: str | None = None
     refreshed_folders: frozenset[str] = field(default_factory=frozenset)
     refreshed_since: int = 0
     refresh_started_at: int = 0
-    last_asked_at: int = 0
-    last_accepted_at: int = 0
-    in_progress_id: str | None = None
-    in_progress_since: int = 0
-    in_progress_for: int = 0
-    in_progress_window: str | None = None
-    completed: int = 0  # how many completions are remembered
 
     @classmethod
     def of(cls, attributes: Mapping[str, Any]) -> "Item":
-        def text(name: str) -> str | None:
-            return attributes[name]["S"] if name in attributes else None
-
-        def number(name: str) -> int:
-            return int(attributes[name]["N"]) if name in attributes else 0
-
-        def strings(name: str) -> frozenset[str]:
-            return frozenset(attributes[name]["SS"]) if name in attributes else frozenset()
-
+        values = Attributes(attributes)
         return cls(
-            window_id=text("WindowId"),
+            window_id=values.text("WindowId"),
             confirmed="WindowId" in attributes and "OpenedBy" not in attributes,
-            opened_at=number("OpenedAt"),
-            last_change_at=number("LastChangeAt"),
-            refresh_at=number("RefreshAt"),
-            lease_until=number("LeaseUntil"),
-            reason=text("Reason"),
-            folders=strings("Folders"),
-            refreshing_id=text("RefreshingId"),
-            refreshed_folders=strings("RefreshedFolders"),
-            refreshed_since=number("RefreshedSince"),
-            refresh_started_at=number("RefreshStartedAt"),
-            last_asked_at=number("LastAskedAt"),
-            last_accepted_at=number("LastAcceptedAt"),
-            in_progress_id=text("InProgressId"),
-            in_progress_since=number("InProgressSince"),
-            in_progress_for=number("InProgressFor"),
-            in_progress_window=text("InProgressWindow"),
-            completed=len(strings("CompletedIds")),
+            opened_at=values.number("OpenedAt"),
+            last_change_at=values.number("LastChangeAt"),
+            refresh_at=values.number("RefreshAt"),
+            lease_until=values.number("LeaseUntil"),
+            reason=values.text("Reason"),
+            folders=values.texts("Folders"),
+            refreshing_id=values.text("RefreshingId"),
+            refreshed_folders=values.texts("RefreshedFolders"),
+            refreshed_since=values.number("RefreshedSince"),
+            refresh_started_at=values.number("RefreshStartedAt"),
         )
 
     def holds(self, folders: frozenset[str]) -> bool:
         """Whether the open window will refresh these folders as it is."""
         return EVERYTHING in self.folders or folders <= self.folders
+
+
+@dataclass(frozen=True, slots=True)
+class Attributes:
+    """What DynamoDB answers, by its types."""
+
+    all: Mapping[str, Any]
+
+    def text(self, name: str) -> str | None:
+        return self.all[name]["S"] if name in self.all else None
+
+    def number(self, name: str) -> int:
+        return int(self.all[name]["N"]) if name in self.all else 0
+
+    def texts(self, name: str) -> frozenset[str]:
+        return frozenset(self.all[name]["SS"]) if name in self.all else frozenset()
 
 
 class Table:
@@ -89,18 +148,21 @@ class Table:
         self._client = client
         self._name = name
 
-    def read(self, key: str) -> Item:
-        answer = self._client.get_item(TableName=self._name, Key={"BucketName": {"S": key}}, ConsistentRead=True)
-        return Item.of(answer.get("Item", {}))
+    def _read(self, key: Key) -> Mapping[str, Any]:
+        answer = self._client.get_item(TableName=self._name, Key=_key(key), ConsistentRead=True)
+        return answer.get("Item", {})
 
-    def _update(self, key: str, update: str, condition: str, values: dict[str, Any]) -> tuple[bool, Item]:
+    def _update(
+        self, key: Key, update: str, condition: str | None, values: dict[str, Any]
+    ) -> tuple[bool, Mapping[str, Any]]:
         """True and the item as the update leaves it; or False and the item for which the condition does not hold."""
+        conditional: dict[str, Any] = {"ConditionExpression": condition} if condition else {}
         try:
             answer = self._client.update_item(
                 TableName=self._name,
-                Key={"BucketName": {"S": key}},
+                Key=_key(key),
                 UpdateExpression=update,
-                ConditionExpression=condition,
+                **conditional,
                 ExpressionAttributeValues=values,
                 ReturnValues="ALL_NEW",
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
@@ -109,22 +171,23 @@ class Table:
             if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
                 raise
             met: Any = error.response.get("Item", {})
-            return False, Item.of(met)
+            return False, met
         if "Attributes" not in answer:
             raise UnreadableAnswerError(f"DynamoDB says that it updated {key}, and not to what")
-        return True, Item.of(answer["Attributes"])
+        return True, answer["Attributes"]
 
-    def _delete(self, key: str) -> None:
-        self._client.delete_item(TableName=self._name, Key={"BucketName": {"S": key}})
+    def _delete(self, key: Key) -> None:
+        self._client.delete_item(TableName=self._name, Key=_key(key))
 
-    def _scan(self, condition: str) -> Iterator[tuple[str, Item]]:
-        """Every key whose item meets the condition, with the item."""
-        pages = self._client.get_paginator("scan").paginate(
-            TableName=self._name, FilterExpression=condition, ConsistentRead=True
-        )
-        for page in pages:
+    def everything(self) -> Iterator[tuple[Key, Mapping[str, Any]]]:
+        """Every key that the table holds, with its item's attributes."""
+        for page in self._client.get_paginator("scan").paginate(TableName=self._name, ConsistentRead=True):
             for attributes in page["Items"]:
-                yield attributes["BucketName"]["S"], Item.of(attributes)
+                yield Key.read(attributes["BucketName"]["S"]), attributes
+
+
+def _key(key: Key) -> dict[str, Any]:
+    return {"BucketName": {"S": str(key)}}
 
 
 def number(value: int) -> dict[str, str]:
@@ -133,30 +196,3 @@ def number(value: int) -> dict[str, str]:
 
 def strings(values: Iterable[str]) -> dict[str, list[str]]:
     return {"SS": sorted(values)}
-
-
-def key_of_place(bucket: str, name: str) -> str:
-    """Where changes wait for a place that cannot be asked for its shares: my-bucket/eu-west-1/."""
-    return f"{bucket}/{name}/"
-
-
-def key_of_writer(bucket: str, role_id: str) -> str:
-    """Of the window of what a gateway wrote by a role: my-bucket/gateways:AROAEXAMPLE/, or my-bucket/gateways/."""
-    return key_of_place(bucket, f"{_GATEWAYS}:{role_id}" if role_id else _GATEWAYS)
-
-
-def writer_in(place: str) -> str | None:
-    """The id of the role, which may be empty, if this is no place but part of the key of what a gateway wrote."""
-    name, _, role_id = place.partition(":")
-    return role_id if name == _GATEWAYS else None
-
-
-def read_key(key: str) -> tuple[str, str, str]:
-    """Bucket, place and share id of a key; the place is empty at home, or if all are meant.
-
-    my-bucket, my-bucket/share-1234ABCD, my-bucket/eu-west-1/, my-bucket/eu-west-1/share-1234ABCD; `writer_in` reads
-    what stands in the place's place in the key of what a gateway wrote.
-    """
-    bucket, _, rest = key.partition("/")
-    place, _, share_id = rest.rpartition("/")
-    return bucket, place, share_id

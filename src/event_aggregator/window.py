@@ -7,12 +7,12 @@ until a refresh that began later has covered it, whoever dies on the way.
       '--- OpenedBy ---' until its request is known to be queued
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from event_aggregator.folders import EVERYTHING, MAX_FOLDERS_LEFT
-from event_aggregator.table import Item, Table, number, strings
+from event_aggregator.table import Item, Key, Table, number, strings
 
 # A window keeps MAX_FOLDERS_LEFT folders and this many bytes of their names, then `*`: writes are charged by size.
 _MAX_FOLDER_BYTES = 16_384
@@ -44,11 +44,14 @@ class Due:
 
 
 class Windows(Table):
-    """The window's operations, each one conditional write."""
+    """The window's operations, each one conditional write. A window that holds too much is cut to `*` by another."""
+
+    def read(self, key: Key) -> Item:
+        return Item.of(self._read(key))
 
     def open(  # noqa: PLR0913 - what a window is made of
         self,
-        key: str,
+        key: Key,
         window_id: str,
         *,
         folders: frozenset[str],
@@ -58,20 +61,17 @@ class Windows(Table):
         since: int,
         refresh_at: int,
         lease_until: int,
-        while_in_progress: str | None = None,
         reason: str = "",
     ) -> tuple[bool, Item]:
         """Open the window `window_id`: True and its item, or False and the item that stands in the way.
 
         `owners` are the identities of those on whose behalf it is opened, at most 100. `newest_event` is the time of
-        the latest S3 change among them; None for a hand-over to a share, which is never taken to be covered already.
-        `since` is when the first change in it came. `while_in_progress` opens it only as long as this refresh is marked
-        as in progress. `reason` is kept for people to read.
+        the latest S3 change among them; None for folders that wait for a place, which are never taken to be covered
+        already. `since` is when the first change in it came. `reason` is kept for people to read.
 
-        In the way is another open window; or (window_id None) a refresh that began after the changes and covers them,
-        or that the mark is gone.
+        In the way is another open window; or (window_id None) a refresh that began after the changes and covers them.
         """
-        if _too_many(folders):
+        if too_many(folders):
             folders = frozenset({EVERYTHING})
         values: dict[str, Any] = {
             ":window": {"S": window_id},
@@ -98,22 +98,19 @@ class Windows(Table):
         expired = "(attribute_exists(WindowId) AND LeaseUntil < :now)"
         opened_by_us = f"OpenedBy IN ({', '.join(owner_names)})"
         condition = f"({none_open} OR {expired} OR {opened_by_us})"
-        if while_in_progress:
-            # Promise: a share does not wait for a completion that has come already.
-            values[":mark"] = {"S": while_in_progress}
-            condition += " AND InProgressId = :mark"
         waiting = ""
         if reason:
             values[":reason"], waiting = {"S": reason}, ", Reason = :reason"
-        return self._update(
+        opened, met = self._update(
             key,
             "SET WindowId = :window, OpenedBy = :opener, OpenedAt = if_not_exists(OpenedAt, :since),"
             f" LastChangeAt = :now, RefreshAt = :refresh_at, LeaseUntil = :lease_until{waiting} ADD Folders :folders",
             condition,
             values,
         )
+        return opened, self._cut(key, Item.of(met)) if opened else Item.of(met)
 
-    def join(self, key: str, item: Item, folders: frozenset[str], now: int, due: Due) -> Item | None:
+    def join(self, key: Key, item: Item, folders: frozenset[str], now: int, due: Due) -> Item | None:
         """Put `folders` into the window that `item` shows, and have it due as `due` says.
 
         The item as it is then; None if the window has been closed or taken over meanwhile.
@@ -124,7 +121,7 @@ class Windows(Table):
         if due.longest:
             # Promise: RefreshAt, on which warm containers rely, never moves earlier.
             change, condition = f"{change}, RefreshAt = :refresh_at", f"{condition} AND RefreshAt <= :refresh_at"
-        if _too_many(item.folders | folders):
+        if too_many(item.folders | folders):
             folders, change = frozenset({EVERYTHING}), f"{change}, Folders = :folders"
         else:
             change += " ADD Folders :folders"
@@ -132,26 +129,48 @@ class Windows(Table):
             values = {":window": {"S": window_id}, ":folders": strings(folders), ":now": number(now)}
             if due.longest:
                 values[":refresh_at"] = number(due.of(item))
-            joined, item = self._update(key, change, condition, values)
+            joined, met = self._update(key, change, condition, values)
+            item = Item.of(met)
             if joined:
-                return item
+                return self._cut(key, item)
         return None
 
-    def confirm(self, key: str, window_id: str, lease_until: int) -> Item:
+    def _cut(self, key: Key, item: Item) -> Item:
+        """Promise: an item stays small, whatever others have put into it that this container did not know of."""
+        if not too_many(item.folders):
+            return item
+        values = {":window": {"S": item.window_id}, ":folders": strings([EVERYTHING])}
+        cut, met = self._update(key, "SET Folders = :folders", "WindowId = :window", values)
+        return Item.of(met) if cut else item
+
+    def confirm(self, key: Key, window_id: str, lease_until: int, opened: Item | None = None) -> Item:
         """The window's request is known to be queued: nobody need take it over, or ask again, until `lease_until`.
 
         The answer is the item as it is then, with another window or none if this one was taken over or closed.
+        `opened` is the item as it was when the window was opened: what an earlier window's refresh covered is
+        forgotten, so that no later write is charged for it.
         """
-        _, item = self._update(
+        values = {":window": {"S": window_id}, ":lease_until": number(lease_until)}
+        if opened and opened.refreshed_folders and opened.refreshing_id is None:
+            confirmed, met = self._update(
+                key,
+                "SET LeaseUntil = :lease_until REMOVE OpenedBy, RefreshedFolders",
+                # Promise: the folders of a refresh that is not finished are kept.
+                "WindowId = :window AND attribute_not_exists(RefreshingId)",
+                values,
+            )
+            if confirmed:
+                return Item.of(met)
+        _, met = self._update(
             key,
             "SET LeaseUntil = :lease_until REMOVE OpenedBy",
             # A window that has been taken over has another opener, whose request may not be queued yet.
             "WindowId = :window OR (attribute_not_exists(WindowId) AND RefreshingId = :window)",
-            {":window": {"S": window_id}, ":lease_until": number(lease_until)},
+            values,
         )
-        return item
+        return Item.of(met)
 
-    def close(self, key: str, item: Item, now: int, lease_until: int) -> Item | None:
+    def close(self, key: Key, item: Item, now: int, lease_until: int) -> Item | None:
         """Close the window that `item` shows: in the answer its Folders are refreshed_folders, to be refreshed now.
 
         Whoever finds it unfinished after `lease_until` may ask for it again.
@@ -159,7 +178,7 @@ class Windows(Table):
         """
         if item.refreshing_id is not None:
             self._fold(key, item)
-        closed, after = self._update(
+        closed, met = self._update(
             key,
             "SET RefreshingId = :window, RefreshedFolders = Folders, RefreshedSince = OpenedAt,"
             f" RefreshStartedAt = :now, LeaseUntil = :lease_until REMOVE {_OPEN_WINDOW}",
@@ -167,35 +186,31 @@ class Windows(Table):
             "WindowId = :window AND RefreshAt <= :now",
             {":window": {"S": item.window_id}, ":now": number(now), ":lease_until": number(lease_until)},
         )
-        return after if closed else None
+        if not closed:
+            return None
+        after = Item.of(met)
+        if too_many(after.refreshed_folders):
+            values = {":window": {"S": item.window_id}, ":folders": strings([EVERYTHING])}
+            cut, met = self._update(key, "SET RefreshedFolders = :folders", "RefreshingId = :window", values)
+            return Item.of(met) if cut else after
+        return after
 
-    def _fold(self, key: str, item: Item) -> None:
+    def _fold(self, key: Key, item: Item) -> None:
         """Take over the folders of a refresh that began and was never completed: whoever ran it may be dead."""
-        folders, take_over = item.refreshed_folders, "ADD Folders :refreshed REMOVE RefreshingId"
-        if _too_many(item.folders | folders):
-            folders, take_over = frozenset({EVERYTHING}), "SET Folders = :refreshed REMOVE RefreshingId"
         self._update(
             key,
-            take_over,
+            "ADD Folders :refreshed REMOVE RefreshingId",
             "WindowId = :window AND RefreshingId = :refreshing",
             {
                 ":window": {"S": item.window_id},
                 ":refreshing": {"S": item.refreshing_id},
-                ":refreshed": strings(folders),
+                ":refreshed": strings(item.refreshed_folders),
             },
         )
 
-    def complete(self, key: str, window_id: str) -> None:
-        """Every share of the window that was closed as `window_id` has been asked, or waits in a window of its own."""
+    def complete(self, key: Key, window_id: str) -> None:
+        """Every share of the window that was closed as `window_id` has been asked, or waits in its gateway's line."""
         self._update(key, "REMOVE RefreshingId", "RefreshingId = :window", {":window": {"S": window_id}})
-
-    def unfinished(self) -> Iterator[tuple[str, Item]]:
-        """Every key whose window is open, or closed and not completed, with its item."""
-        return self._scan("attribute_exists(WindowId) OR attribute_exists(RefreshingId)")
-
-    def everything(self) -> Iterator[tuple[str, Item]]:
-        """Every key that the table holds, with its item."""
-        return self._scan("attribute_exists(BucketName)")
 
 
 def overdue(item: Item, now: int) -> str | None:
@@ -205,7 +220,8 @@ def overdue(item: Item, now: int) -> str | None:
     return item.window_id or item.refreshing_id  # the request of an open window takes an unfinished refresh over
 
 
-def _too_many(folders: frozenset[str]) -> bool:
+def too_many(folders: frozenset[str]) -> bool:
+    """Whether an item would be too large, and too dear, with so many folders: `*` is kept instead."""
     return len(folders) > MAX_FOLDERS_LEFT or sum(len(folder.encode()) for folder in folders) > _MAX_FOLDER_BYTES
 
 

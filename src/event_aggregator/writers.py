@@ -1,18 +1,16 @@
-"""Through which file share a gateway wrote: that one shows the change already, the others do not.
+"""The ids of the roles by which gateways write (IAM).
 
 S3's event holds the id of the role by which somebody wrote, and a gateway writes by the role of the share (API
-reference, DescribeNFSFileShares, Role). The guarantee: a share is only named if it alone has that role. Where that
-cannot be told, it is nobody, and every share counts as one that does not know.
+reference, DescribeNFSFileShares, Role).
 """
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from event_aggregator.file_shares import FileShare
+from event_aggregator.failures import Failure, meaning
 
 
 class Roles:
@@ -30,11 +28,13 @@ class Roles:
         return self._make_client()
 
     def id_of(self, arn: str) -> str:
-        """The id of a role; empty if IAM does not say: then its share is refreshed for what it knows, and no more."""
+        """The id of a role; empty if IAM does not tell it. Raises botocore's errors for failures that pass."""
         if arn not in self._ids and not self._is_unreachable:
             try:
                 self._ids[arn] = self._client.get_role(RoleName=arn.rpartition("/")[2])["Role"]["RoleId"]
             except ClientError as error:
+                if meaning(error) is Failure.PASSES:
+                    raise
                 self._ids[arn] = ""
                 self._say_why(arn, error)
             except BotoCoreError as error:  # from a VPC without a way to IAM each call would take seconds
@@ -44,9 +44,3 @@ class Roles:
 
     def _say_why(self, arn: str, error: Exception) -> None:
         self._warn(f"What is written through the file share with the role {arn} refreshes that share as well: {error}")
-
-
-def written_through(shares: Sequence[FileShare], role_id: str, id_of: Callable[[FileShare], str]) -> FileShare | None:
-    """The one of `shares`, all that show a bucket, through which the role wrote; `id_of`: of a share's role."""
-    users = Counter(share.role for share in shares)
-    return next((share for share in shares if role_id and users[share.role] == 1 and id_of(share) == role_id), None)

@@ -11,11 +11,16 @@ from moto import mock_aws
 
 from event_aggregator import aws
 from event_aggregator.aggregate import Aggregator
+from event_aggregator.asking import Asker
+from event_aggregator.gateways import Gateways
 from event_aggregator.observability import timestamp
-from event_aggregator.pace import Pace
+from event_aggregator.places import Places
+from event_aggregator.refresh import Refresher
 from event_aggregator.request import ActionQueue, Request
 from event_aggregator.settings import Settings
-from event_aggregator.table import Item
+from event_aggregator.table import Item, Key
+from event_aggregator.turns import Gateway, Rules
+from event_aggregator.waiting import Waiting, WaitingShares
 from event_aggregator.window import Windows
 from tests.unit.resident import Programs, running_programs
 
@@ -75,22 +80,57 @@ class World:
         return Windows(self.dynamodb, self.table)
 
     @property
-    def aggregator(self) -> Aggregator:
-        environment = {"TABLE_NAME": self.table, "QUEUE_URL": self.queue_url} | self.settings
-        queue = ActionQueue(lambda: self.sqs, self.queue_url)
-        return Aggregator(self.windows, queue, Settings.read(environment), lambda: self.time)
+    def queue(self) -> ActionQueue:
+        return ActionQueue(lambda: self.sqs, self.queue_url)
 
     @property
-    def pace(self) -> Pace:
-        return Pace(self.dynamodb, self.table)
+    def read_settings(self) -> Settings:
+        return Settings.read({"TABLE_NAME": self.table, "QUEUE_URL": self.queue_url} | self.settings)
+
+    @property
+    def aggregator(self) -> Aggregator:
+        return Aggregator(self.windows, self.queue, self.read_settings, lambda: self.time)
+
+    @property
+    def waiting(self) -> WaitingShares:
+        return WaitingShares(self.dynamodb, self.table)
+
+    @property
+    def gateways(self) -> Gateways:
+        """As a container that starts has them: it remembers no gateway."""
+        settings = self.read_settings
+        rules = Rules(settings.refreshes_per_gateway, settings.min_refresh_interval_seconds * 1000)
+        return Gateways(self.dynamodb, self.table, self.queue, rules, lambda: self.time)
+
+    def refresher(self, places: Places, gateways: Gateways | None = None) -> Refresher:
+        """The refresh function, in a container that starts, or that has these `gateways`."""
+        asker = Asker(
+            places, self.windows, self.waiting, gateways or self.gateways, self.read_settings, lambda: self.time
+        )
+        return Refresher(self.aggregator, asker)
 
     def item(self, key: str = "my-bucket") -> Item:
-        return self.windows.read(key)
+        return self.windows.read(Key.read(key))
+
+    def waits(self, key: str = "my-bucket/share-1") -> Waiting:
+        return self.waiting.read(Key.read(key))
+
+    def gateway(self, arn: str) -> Gateway:
+        return self.gateways.read(Key.read(arn))
 
     def requests(self) -> list[Request]:
-        """Every request that was sent, oldest first."""
+        """Every request of a window that was sent, oldest first."""
         bodies = [json.loads(message["MessageBody"]) for message in self.sent]
-        return [Request(**{name: value for name, value in body.items() if name != "version"}) for body in bodies]
+        return [
+            Request(Key.read(body["key"]), body["window"], body["correlation"], body["attempt"])
+            for body in bodies
+            if "key" in body
+        ]
+
+    def wakes(self) -> list[str]:
+        """The bodies of the wakes that were sent, oldest first."""
+        bodies = [message["MessageBody"] for message in self.sent]
+        return [body for body in bodies if "token" in json.loads(body)]
 
 
 @pytest.fixture(scope="session")

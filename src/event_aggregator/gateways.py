@@ -1,0 +1,96 @@
+"""The documents of the gateways, in the table: what happens at a gateway is written, and then what is to be done.
+
+The guarantee: a document is only written as it follows, by the rules of the module turns, from the one that stands in
+the table; and a wake that it names is queued before the message of whoever names it is done.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+from event_aggregator.request import MIN_DELAY_MS, ActionQueue, WakeRequest
+from event_aggregator.table import Attributes, Key, Table
+from event_aggregator.turns import Gateway, Happened, Rules, Todo, Visit, Wake, step
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One delivery of a message: its id, the same over all of them, and when Lambda ends this process."""
+
+    message_id: str
+    deadline: int  # epoch milliseconds
+    queued: set[str] = field(default_factory=set)  # the tokens of the wakes that it has queued
+
+
+class Gateways(Table):
+    """Each method raises botocore's errors, and StillClaimedError.
+
+    A container remembers each document as it wrote it last: if nobody else has written it, no read is needed.
+    """
+
+    def __init__(self, client: Any, name: str, queue: ActionQueue, rules: Rules, now: Callable[[], int]) -> None:
+        super().__init__(client, name)
+        self._queue = queue
+        self._rules = rules
+        self._now = now
+        self.known: dict[Key, tuple[Gateway, str]] = {}  # with the version in the table, empty if there is none
+
+    def read(self, key: Key) -> Gateway:
+        return self.remember(key, self._read(key))
+
+    def remember(self, key: Key, attributes: Any) -> Gateway:
+        self.known[key] = _document(attributes)
+        return self.known[key][0]
+
+    def queue_wake(self, key: Key, wake: Wake) -> None:
+        now = self._now()
+        self._queue.send(WakeRequest(key, wake.token), now=now, due=max(wake.at, now + MIN_DELAY_MS))
+
+    def happened(  # noqa: PLR0913 - one way to write for all that can happen
+        self,
+        key: Key,
+        what: Happened,
+        delivery: Delivery,
+        *,
+        takes: bool = True,
+        leaves: bool = True,
+        before_writing: Callable[[Gateway, Gateway, Todo], bool] | None = None,
+    ) -> Todo | None:
+        """Write what follows from what happened, queue the wake that is needed, and answer what else is to be done.
+
+        `takes` and `leaves` are those of a Visit. `before_writing` gets the document before and after, and what
+        follows; it may do what must be done first, more than once, or answer False: then nothing is written, and the
+        answer is None.
+        """
+        visit = Visit(delivery.message_id, delivery.deadline, takes, leaves)
+        if key not in self.known:
+            self.read(key)
+        while True:
+            (before, version), now, new = self.known[key], self._now(), uuid4().hex
+            after, todo = step(before, what, visit=visit, now=now, rules=self._rules, token=new)
+            if before_writing and not before_writing(before, after, todo):
+                return None
+            if after == before or self._written(key, after, version, new):
+                break
+        if (wake := todo.wake) and wake.by == delivery.message_id and wake.token not in delivery.queued:
+            self.queue_wake(key, wake)
+            delivery.queued.add(wake.token)
+        return todo
+
+    def _written(self, key: Key, after: Gateway, version: str, new: str) -> bool:
+        """Whether the document could be written as `after`; if not, it is known as somebody else has written it."""
+        values = {":turns": {"S": after.to_json()}, ":new": {"S": new}}
+        condition = "attribute_not_exists(Version)"
+        if version:
+            condition, values[":version"] = "Version = :version", {"S": version}
+        # Promise: nobody's turn is lost, whoever else writes at the same time.
+        written, met = self._update(key, "SET Turns = :turns, Version = :new", condition, values)
+        self.known[key] = _document(met)
+        # The SDK repeats a write whose answer was lost: then the one that is met is this one.
+        return written or self.known[key][1] == new
+
+
+def _document(attributes: Any) -> tuple[Gateway, str]:
+    values = Attributes(attributes)
+    return Gateway.from_json(values.text("Turns") or "{}"), values.text("Version") or ""
