@@ -37,9 +37,10 @@ from event_aggregator.turns import (
 from event_aggregator.waiting import Changes, Waiting, WaitingShares
 from event_aggregator.window import Windows
 
-# Describing a share and a RefreshCache call may take so long without an answer. When less than this is left of an
-# invocation, no share is asked any more.
+# When less than this is left of an invocation, no turn is taken any more; nor is a share that took long to describe
+# asked, if a RefreshCache call without an answer (23 s) would outlive the invocation.
 _ASK_MS = 30_000
+_CALL_MS = 24_000
 
 # A gateway has refused so often in a row in words that nobody knows: perhaps because of the folders.
 _UNCLEAR = 3
@@ -112,7 +113,7 @@ class Asker:
         shares = self.gateways.known[gateway][0].shares if gateway in self.gateways.known else {}
         lost = tuple(key for key in keys if key not in shares or not (shares[key].since or shares[key].claim))
         if lost:
-            logger.warning(f"Shares of {gateway} were in no line; they are now: {', '.join(map(str, lost))}")
+            logger.info(f"Shares of {gateway} were in no line; they are now: {', '.join(map(str, lost))}")
         self.gateways.happened(gateway, Enqueued(lost), delivery, takes=False)
 
     def woken(self, wake: WakeRequest, delivery: Delivery) -> None:
@@ -147,11 +148,13 @@ class Asker:
     def _take_turns(self, gateway: Key, todo: Todo | None, delivery: Delivery, direct: _Ask | None = None) -> None:
         """Ask the share that was claimed, and whose turn it is then, and so on."""
         while todo and (key := todo.take):
+            happened: Happened = Refused(key)
             finish: _Finish | None = None
             try:
                 ask = direct or self._look(key)
-                happened: Happened = ask if not isinstance(ask, _Ask) else Looked()
-                if isinstance(ask, _Ask):
+                if not isinstance(ask, _Ask):
+                    happened = ask
+                elif self.now() <= delivery.deadline - _CALL_MS:
                     happened, finish = self._ask(key, ask, alone=todo.alone)
             except AWS_ERRORS:  # of the table: the share has its turn back
                 self.gateways.happened(gateway, Refused(key), delivery, takes=False)
@@ -225,8 +228,8 @@ class Asker:
         if failure is Failure.UNCLEAR:
             unclear += 1
         is_about_request = failure is Failure.REQUEST or (unclear >= _UNCLEAR and alone)
-        if is_about_request:
-            unclear, widen = 0, not widen and round_ != WHOLE_SHARE
+        if is_about_request or (ask.widen and failure is Failure.UNCLEAR):
+            unclear, widen = 0, round_ != WHOLE_SHARE
         self.waiting.refused(key, said(error), unclear=unclear, widen=widen)
         self._tell_of_refusal(key, f"it refused: {said(error)}")
         if widen and not ask.widen:

@@ -106,8 +106,8 @@ class Refresher:
             key = Key.of_place(key.bucket, name, key.writer)
             self._wait_for_place(key, changes, delivery, attempt, f"its file shares could not be listed: {said(error)}")
             return
-        if not shares:
-            logger.warning(f"No file share in {name} shows the bucket {key.bucket}", bucket=key.bucket)
+        if not shares and len(places.names) == 1:
+            logger.warning(f"No file share shows the bucket {key.bucket}: nothing to refresh", bucket=key.bucket)
         if key.writer is not None:
             lone = self.aggregator.settings.refresh_other_gateways == "auto"
             writer = places.writer(shares, name, key.writer, lone=lone)

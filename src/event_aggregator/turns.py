@@ -425,7 +425,7 @@ def _completed(gateway: Gateway, event: Completed, now: int) -> tuple[Gateway, t
             completed = (key, share.last) if share.in_progress_until else None
             return gateway.with_share(key, replace(share, in_progress_until=0)), completed, None
     is_known, is_recent = bool(keys), event.began + VOID_MS + _CLOCK_MARGIN_MS > now
-    if (is_known or is_recent) and all(gateway.shares[key].claim is None for key in keys):
+    if event.began and (is_known or is_recent) and all(gateway.shares[key].claim is None for key in keys):
         others = {**gateway.others, event.share_id: max(event.began, gateway.others.get(event.share_id, 0))}
         gateway = replace(gateway, others=others)
     again = None

@@ -19,9 +19,6 @@ from event_aggregator.folders import EVERYTHING
 from event_aggregator.table import Attributes, Key, Table, number, strings
 from event_aggregator.window import too_many
 
-# Of why a share refused, as the table keeps it; an error's text may be long.
-_MAX_REASON = 300
-
 
 @dataclass(frozen=True, slots=True)
 class Changes:
@@ -104,7 +101,7 @@ class WaitingShares(Table):
         }
         because = ""
         if reason:
-            because, values[":reason"] = ", Reason = :reason", {"S": reason[:_MAX_REASON]}
+            because, values[":reason"] = ", Reason = :reason", {"S": reason}
         _, met = self._update(
             key,
             "SET WindowId = :addition, OpenedAt = if_not_exists(OpenedAt, :since), ShareArn = :arn, ShareType = :kind,"
@@ -144,7 +141,7 @@ class WaitingShares(Table):
             key,
             "SET Reason = :reason, Unclear = :unclear, Widen = :widen",
             "attribute_exists(WindowId) OR attribute_exists(RefreshingId)",
-            {":reason": {"S": reason[:_MAX_REASON]}, ":unclear": number(unclear), ":widen": number(widen)},
+            {":reason": {"S": reason}, ":unclear": number(unclear), ":widen": number(widen)},
         )
 
     def complete(self, key: Key, window_id: str, *, keep: bool) -> None:
