@@ -156,6 +156,8 @@ class Asker:
                     happened = ask
                 elif self.now() <= delivery.deadline - _CALL_MS:
                     happened, finish = self._ask(key, ask, alone=todo.alone)
+                elif direct:
+                    self.waiting.add(key, ask.share, ask.changes, uuid4().hex)
             except AWS_ERRORS:  # of the table: the share has its turn back
                 self.gateways.happened(gateway, Refused(key), delivery, takes=False)
                 raise
