@@ -366,6 +366,7 @@ def _settings(report: Report) -> Text:
     timeout = settings["in_progress_timeout_seconds"]
     unless = f", and not while it still refreshes ({span(timeout)} at most)" if timeout else ""
     text = f"Refreshes {what}, {delay}. Asks a share at most every {interval}{unless}."
+    text += f" Refreshes at one gateway at a time: {settings['refreshes_per_gateway']} at most."
     regions = ", ".join(settings["gateway_regions"]) or report.region
     text += f"\nGateways in {regions}; what one wrote refreshes the others: {settings['refresh_other_gateways']}."
     text += f" Log level {settings['log_level']}."

@@ -22,6 +22,7 @@
 #   --refresh-quiet-seconds N         instead: from a window's last change to its refresh (default: 0, off)
 #   --refresh-max-delay-seconds N     then at most this from its first change, 1 to 43200 (default: 900)
 #   --min-refresh-interval-seconds N  between two refreshes of a file share, 1 to 3600 (default: 60)
+#   --refreshes-per-gateway N         started at one gateway at a time, 1 to 50 (default: 2)
 #   --in-progress-timeout-seconds N   how long a share's refresh is waited for, 0 to 86400 (default: 3600)
 #   --refresh-scope S                 folders: those that changed; share: all of the share (default: folders)
 #   --refresh-other-gateways M        on: what a gateway writes refreshes the shares, too; off: not; auto: if there are
@@ -53,8 +54,8 @@
 settings="" # those given now
 of_refresh="" # the same of the refresh function, which has one more
 defaults="REFRESH_DELAY_SECONDS=30 REFRESH_QUIET_SECONDS=0 REFRESH_MAX_DELAY_SECONDS=900
-  IN_PROGRESS_TIMEOUT_SECONDS=3600 MIN_REFRESH_INTERVAL_SECONDS=60 REFRESH_SCOPE=folders
-  REFRESH_OTHER_GATEWAYS=auto GATEWAY_REGIONS= GATEWAY_ROLE_ARNS= LOG_LEVEL=INFO"
+  IN_PROGRESS_TIMEOUT_SECONDS=3600 MIN_REFRESH_INTERVAL_SECONDS=60 REFRESHES_PER_GATEWAY=2
+  REFRESH_SCOPE=folders REFRESH_OTHER_GATEWAYS=auto GATEWAY_REGIONS= GATEWAY_ROLE_ARNS= LOG_LEVEL=INFO"
 a_role='arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9+=.@_/-]+'
 retention=""
 topic="" # the one given now, or none
@@ -125,6 +126,7 @@ read_flags() {
     --refresh-max-delay-seconds) in_range "$1" "$2" 1 43200 && set_to REFRESH_MAX_DELAY_SECONDS "$2" ;;
     --in-progress-timeout-seconds) in_range "$1" "$2" 0 86400 && set_to IN_PROGRESS_TIMEOUT_SECONDS "$2" ;;
     --min-refresh-interval-seconds) in_range "$1" "$2" 1 3600 && set_to MIN_REFRESH_INTERVAL_SECONDS "$2" ;;
+    --refreshes-per-gateway) in_range "$1" "$2" 1 50 && set_to REFRESHES_PER_GATEWAY "$2" ;;
     --refresh-scope) one_of "$1" "$2" "folders share" && set_to REFRESH_SCOPE "$2" ;;
     --refresh-other-gateways) one_of "$1" "$2" "auto on off" && set_to REFRESH_OTHER_GATEWAYS "$2" ;;
     --gateway-regions) list_of "$1" "$2" '[a-z]+(-[a-z0-9]+)+' regions && set_to GATEWAY_REGIONS "$2" ;;

@@ -131,6 +131,12 @@ variable "min_refresh_interval_seconds" {
   description = "The least time between two refreshes of a share"
 }
 
+variable "refreshes_per_gateway" {
+  type        = number
+  default     = 2
+  description = "How many refreshes are started at one gateway at a time"
+}
+
 variable "refresh_scope" {
   type        = string
   default     = "folders"

@@ -177,6 +177,7 @@ def test_a_quiet_time_above_the_maximum_is_refused_before_anything_is_made(check
         ("--refresh-delay-seconds", "-1", "from 0 to 43200"),
         ("--refresh-delay-seconds", "1.5", "from 0 to 43200"),
         ("--min-refresh-interval-seconds", "3601", "from 1 to 3600"),
+        ("--refreshes-per-gateway", "0", "from 1 to 50"),
         ("--log-level", "LOUD", "DEBUG INFO WARNING ERROR"),
         ("--gateway-regions", "us-east-1, eu-west-1", "it must be regions"),
         ("--gateway-regions", "us-east-1,", "it must be regions"),

@@ -113,7 +113,7 @@ def test_the_linter_finds_nothing_in_the_template() -> None:
 
 
 def test_every_setting_of_the_script_is_a_parameter_with_its_default_and_its_limits() -> None:
-    assert len(CHECKS) == len(DEFAULTS) == 8  # those that are lists have a test of their own
+    assert len(CHECKS) == len(DEFAULTS) == 9  # those that are lists have a test of their own
     for _, allowed, variable in CHECKS:
         parameter = PARAMETERS[parameter_of(variable)]
         assert str(parameter["Default"]) == DEFAULTS[variable]
