@@ -522,9 +522,11 @@ JSON
   fi
 }
 
-# One message an invocation: a bucket whose gateways answer slowly holds up no other.
+# One message an invocation: a bucket whose gateways answer slowly holds up no other. And ten invocations at a time: more
+# would only wait for the same gateways, and throttle each other's calls.
 ensure_queue_is_read() {
-  printf '%s\n' '{"BatchSize": 1, "FunctionResponseTypes": ["ReportBatchItemFailures"]}' >"$tmp/desired"
+  printf '%s\n' '{"BatchSize": 1, "FunctionResponseTypes": ["ReportBatchItemFailures"],' \
+    '"ScalingConfig": {"MaximumConcurrency": 10}}' >"$tmp/desired"
   call lambda list-event-source-mappings --function-name "$refresh" --event-source-arn "$queue_arn" \
     --query "EventSourceMappings[?State!='Deleting'] | [0]" || true
   if ! grep -q UUID "$tmp/answer"; then

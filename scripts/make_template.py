@@ -248,6 +248,7 @@ def _functions() -> Json:
             EventSourceArn={"Fn::GetAtt": ["Queue", "Arn"]},
             BatchSize=1,
             FunctionResponseTypes=["ReportBatchItemFailures"],
+            ScalingConfig={"MaximumConcurrency": 10},
         ),
     }
 

@@ -850,17 +850,49 @@ def test_the_dashboards_address_is_of_its_partition(
     assert f"https://{console}/{path}\n" in run.output
 
 
-def test_a_trigger_that_was_disabled_is_enabled_and_one_that_is_as_it_should_be_is_kept(checkout: Checkout) -> None:
-    trigger = {"UUID": "1", "BatchSize": 1, "FunctionResponseTypes": ["ReportBatchItemFailures"], "State": "Disabled"}
-    functions = {"lambda get-function-configuration": ['{"State": "Active"}']}
-    outputs = {}
-    for state in ("Disabled", "Enabled"):
-        found = json.dumps(trigger | {"State": state}, indent=4)
-        answers = functions | {"lambda list-event-source-mappings": [found]}
-        outputs[state] = checkout.create_stack("--bucket", "my-bucket", "--dry-run", answers=answers).output
+TRIGGER = {
+    "UUID": "1",
+    "BatchSize": 1,
+    "FunctionResponseTypes": ["ReportBatchItemFailures"],
+    "ScalingConfig": {"MaximumConcurrency": 10},
+    "State": "Enabled",
+}
 
-    assert "would change trigger of S3StorageGatewayRefresh: the queue: it was disabled\n" in outputs["Disabled"]
-    assert "keep    trigger of S3StorageGatewayRefresh: the queue\n" in outputs["Enabled"]
+
+def with_trigger(trigger: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The answers of an account in which the refresh function has this trigger."""
+    functions = {"lambda get-function-configuration": ['{"State": "Active"}']}
+    return functions | {"lambda list-event-source-mappings": [json.dumps(trigger, indent=4)]}
+
+
+@pytest.mark.parametrize(
+    ("difference", "told"),
+    [
+        ({}, "keep    trigger of S3StorageGatewayRefresh: the queue\n"),
+        ({"State": "Disabled"}, "would change trigger of S3StorageGatewayRefresh: the queue: it was disabled\n"),
+        (
+            {"ScalingConfig": {}},
+            "would change trigger of S3StorageGatewayRefresh: the queue: MaximumConcurrency none -> 10\n",
+        ),
+    ],
+)
+def test_a_trigger_that_is_as_it_should_be_is_kept_and_any_other_corrected(
+    checkout: Checkout, difference: dict[str, Any], told: str
+) -> None:
+    run = checkout.create_stack("--bucket", "my-bucket", "--dry-run", answers=with_trigger(TRIGGER | difference))
+
+    assert told in run.output
+
+
+@pytest.mark.parametrize("found", [{}, TRIGGER | {"ScalingConfig": {"MaximumConcurrency": 100}}])
+def test_the_queue_is_read_by_at_most_ten_invocations_of_one_message_each(
+    checkout: Checkout, found: dict[str, Any]
+) -> None:
+    run = checkout.create_stack("--bucket", "my-bucket", answers=with_trigger(found))
+
+    operation = f"lambda {'update' if found else 'create'}-event-source-mapping"
+    [put] = run.told(operation, "--cli-input-json")
+    assert json.loads(put) == {name: TRIGGER[name] for name in TRIGGER if name not in ("UUID", "State")}
 
 
 # The ways of a bucket's events
