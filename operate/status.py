@@ -253,7 +253,7 @@ def _concerns(stack: Stack, report: Report) -> list[Concern]:
     if report.dead_letters:
         found.append(
             Concern(
-                f"{plural(report.dead_letters, 'message')} in the dead-letter queue: tried for ten hours, and given up",
+                f"{plural(report.dead_letters, 'message')} in the dead-letter queue: given up after nine hours",
                 stack.command("redrive.sh"),
             )
         )

@@ -319,8 +319,9 @@ ensure_table() {
   ! $kept || step keep "table $table"
 }
 
-# A message may be received 100 times, 6 minutes apart (6 times what the refresh function may take, as AWS asks for):
-# an outage of ten hours loses nothing and needs nobody.
+# A message may be received 100 times. The refresh function has one that failed come again after 5 s at first and after 6
+# minutes in the end, which is also the visibility timeout (6 times what the function may take, as AWS asks for): an
+# outage of nine hours loses nothing and needs nobody.
 ensure_queues() {
   local encryption='"SqsManagedSseEnabled": "true"'
   if [[ -n $kms_key ]]; then encryption="\"SqsManagedSseEnabled\": \"false\", \"KmsMasterKeyId\": \"$kms_key\""; fi

@@ -1,6 +1,7 @@
 """The refresh Lambda: the action queue invokes it with requests, and with events the aggregator could not finish.
 
-A message that could not be handled is reported as failed, and only that one: the queue delivers it again.
+A message that could not be handled is reported as failed, and only that one: the queue delivers it again, after 5 s the
+first time, and later each time that it fails.
 """
 
 import os
@@ -20,7 +21,7 @@ from event_aggregator.observability import logger, set_log_level
 from event_aggregator.pace import Pace
 from event_aggregator.places import Places, name_of_place
 from event_aggregator.refresh import Refresher
-from event_aggregator.request import ActionQueue
+from event_aggregator.request import ActionQueue, seconds_until_retry
 from event_aggregator.settings import Settings
 from event_aggregator.window import Windows
 from event_aggregator.writers import Roles
@@ -48,10 +49,11 @@ def _file_shares(session: Session, region: str, access_points: AccessPoints, awa
 
 set_log_level(_settings.log_level)
 _dynamodb = aws.dynamodb()
+_queue = ActionQueue(aws.sqs, _settings.queue_url)
 _refresher = Refresher(
     Aggregator(
         Windows(_dynamodb, _settings.table_name),
-        ActionQueue(aws.sqs, _settings.queue_url),
+        _queue,
         _settings,
         aws.epoch_ms,
     ),
@@ -75,4 +77,16 @@ def _handle(record: SQSRecord, lambda_context: LambdaContext) -> None:
         logger.exception(
             "The message could not be handled; the queue will deliver it again", message_id=record.message_id
         )
+        _deliver_again_soon(record)
         raise
+
+
+def _deliver_again_soon(record: SQSRecord) -> None:
+    seconds = seconds_until_retry(int(record.attributes.approximate_receive_count))
+    try:
+        _queue.deliver_again(record.receipt_handle, seconds=seconds)
+    except aws.AWS_ERRORS as error:
+        logger.warning(
+            f"The queue will deliver the message again only after its visibility timeout: {error}",
+            message_id=record.message_id,
+        )

@@ -11,6 +11,7 @@ import hcl2
 import pytest
 import yaml
 
+from event_aggregator.request import MAX_RECEIVES, VISIBILITY_TIMEOUT_SECONDS
 from event_aggregator.settings import SettingError, Settings
 from scripts import stack_files
 
@@ -254,6 +255,14 @@ KEY = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890
 
 def sids(role: dict[str, Any]) -> list[str]:
     return [statement["Sid"] for statement in role["Policies"][0]["PolicyDocument"]["Statement"]]
+
+
+def test_the_queue_delivers_as_often_and_as_far_apart_as_the_functions_reckon_with() -> None:
+    [queue] = [queue for queue in resources("AWS::SQS::Queue") if "RedrivePolicy" in queue]
+    assert (queue["VisibilityTimeout"], queue["RedrivePolicy"]["maxReceiveCount"]) == (
+        VISIBILITY_TIMEOUT_SECONDS,
+        MAX_RECEIVES,
+    )
 
 
 def test_without_a_key_of_the_users_nothing_names_one() -> None:
