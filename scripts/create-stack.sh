@@ -21,7 +21,7 @@
 #   --refresh-delay-seconds N         from a window's first change to its refresh, 0 to 43200 (default: 30)
 #   --refresh-quiet-seconds N         instead: from a window's last change to its refresh (default: 0, off)
 #   --refresh-max-delay-seconds N     then at most this from its first change, 1 to 43200 (default: 900)
-#   --min-refresh-interval-seconds N  between two refreshes of a file share, 1 to 3600 (default: 60)
+#   --min-refresh-interval-seconds N  between two refreshes of a file share, 1 to 3600 (default: 60, as AWS asks for)
 #   --refreshes-per-gateway N         started at one gateway at a time, 1 to 50 (default: 2)
 #   --in-progress-timeout-seconds N   how long a share's refresh is waited for, 0 to 86400 (default: 3600)
 #   --refresh-scope S                 folders: those that changed; share: all of the share (default: folders)
@@ -57,6 +57,7 @@ defaults="REFRESH_DELAY_SECONDS=30 REFRESH_QUIET_SECONDS=0 REFRESH_MAX_DELAY_SEC
   IN_PROGRESS_TIMEOUT_SECONDS=3600 MIN_REFRESH_INTERVAL_SECONDS=60 REFRESHES_PER_GATEWAY=2
   REFRESH_SCOPE=folders REFRESH_OTHER_GATEWAYS=auto GATEWAY_REGIONS= GATEWAY_ROLE_ARNS= LOG_LEVEL=INFO"
 a_role='arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9+=.@_/-]+'
+interval="" # between two refreshes of a share, the one given now or in force
 retention=""
 topic="" # the one given now, or none
 boundary="" # the one given now, or none, or else the one in force on a role
@@ -226,6 +227,7 @@ check_settings() {
   files settings "$tmp/$aggregator" "$tmp/$refresh" "$settings" "$defaults" >"$tmp/settings" || exit
   of_refresh="$settings ${AWS_ENDPOINT_URL_STORAGE_GATEWAY+$endpoint=$AWS_ENDPOINT_URL_STORAGE_GATEWAY}"
   files settings "$tmp/$refresh" "$tmp/$aggregator" "$of_refresh" "$defaults $endpoint=" >"$tmp/settings" || exit
+  interval=$(files value "$tmp/settings" MIN_REFRESH_INTERVAL_SECONDS)
   find_gateways
   endpoint=$(files value "$tmp/settings" "$endpoint")
   [[ -z $endpoint || $gateway_regions != *,* ]] ||
@@ -670,6 +672,10 @@ ensure_tagged() { # what, the form of its tags, service, the call that lists the
 
 say_what_is_there() {
   echo
+  if ((interval < 60)); then
+    echo "Warning: --min-refresh-interval-seconds is $interval, and AWS asks for 60 s between two refreshes of a share." \
+      "By an older page of its reference, an earlier refresh may do nothing, and the share stay stale."
+  fi
   if $dry_run; then
     echo "Nothing was changed."
     return

@@ -22,7 +22,7 @@ from event_aggregator.pace import Pace
 from event_aggregator.places import Places, name_of_place
 from event_aggregator.refresh import Refresher
 from event_aggregator.request import ActionQueue, seconds_until_retry
-from event_aggregator.settings import Settings
+from event_aggregator.settings import LEAST_ADVISED_INTERVAL_SECONDS, Settings
 from event_aggregator.window import Windows
 from event_aggregator.writers import Roles
 
@@ -48,6 +48,11 @@ def _file_shares(session: Session, region: str, access_points: AccessPoints, awa
 
 
 set_log_level(_settings.log_level)
+if _settings.min_refresh_interval_seconds < LEAST_ADVISED_INTERVAL_SECONDS:
+    logger.warning(
+        f"MIN_REFRESH_INTERVAL_SECONDS is {_settings.min_refresh_interval_seconds}: AWS asks for"
+        f" {LEAST_ADVISED_INTERVAL_SECONDS} s between two refreshes of a share, and an earlier one may do nothing"
+    )
 _dynamodb = aws.dynamodb()
 _queue = ActionQueue(aws.sqs, _settings.queue_url)
 _refresher = Refresher(

@@ -10,6 +10,10 @@ from dataclasses import dataclass
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
+# Between two refreshes of a share AWS asks for this (API reference, RefreshCache). An older page of that reference says
+# that one which comes earlier does not evict cache entries: it may be reported complete and have done nothing.
+LEAST_ADVISED_INTERVAL_SECONDS = 60
+
 _HALF_A_DAY = 43_200
 
 _REGION = re.compile(r"[a-z]+(-[a-z0-9]+)+")
@@ -57,7 +61,11 @@ class Settings:
                 environment, "IN_PROGRESS_TIMEOUT_SECONDS", default=3600, low=0, high=86_400
             ),
             min_refresh_interval_seconds=_number(
-                environment, "MIN_REFRESH_INTERVAL_SECONDS", default=60, low=1, high=3600
+                environment,
+                "MIN_REFRESH_INTERVAL_SECONDS",
+                default=LEAST_ADVISED_INTERVAL_SECONDS,
+                low=1,
+                high=3600,
             ),
             refreshes_per_gateway=_number(
                 environment, "REFRESHES_PER_GATEWAY", default=2, low=1, high=50, of="refreshes"

@@ -225,6 +225,18 @@ def test_the_first_run_needs_a_bucket(checkout: Checkout) -> None:
     assert run.writes == []
 
 
+@pytest.mark.parametrize(("seconds", "warned"), [("59", True), ("60", False)])
+def test_an_interval_below_that_of_aws_is_taken_and_warned_of_with_the_reason(
+    checkout: Checkout, seconds: str, warned: bool
+) -> None:
+    run = checkout.create_stack("--bucket", "my-bucket", "--min-refresh-interval-seconds", seconds, "--dry-run")
+
+    assert run.exit_code == 0, run.output
+    warning = "Warning: --min-refresh-interval-seconds is 59, and AWS asks for 60 s between two refreshes of a share."
+    assert (f"{warning} By an older page of its reference, an earlier refresh may do nothing" in run.output) == warned
+    assert ("Warning" in run.output) == warned
+
+
 # Where the gateways are
 
 

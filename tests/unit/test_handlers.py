@@ -52,6 +52,19 @@ def test_a_bad_setting_stops_the_function_at_its_start(module: str, monkeypatch:
         load(module, monkeypatch, TABLE_NAME="t", QUEUE_URL="q", REFRESH_DELAY_SECONDS="soon")
 
 
+@pytest.mark.parametrize(("seconds", "warnings"), [("59", 1), ("60", 0)])
+def test_the_refresh_function_warns_once_of_an_interval_that_is_shorter_than_aws_asks_for(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, seconds: str, warnings: int
+) -> None:
+    variables = {"TABLE_NAME": world.table, "QUEUE_URL": world.queue_url, "MIN_REFRESH_INTERVAL_SECONDS": seconds}
+    module = load("s3_sgw_refresh", monkeypatch, **variables)
+    for number in "12":
+        module.lambda_handler({"Records": [message(number, {"sweep": True})]}, CONTEXT)
+    told = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert len(told) == warnings
+    assert all("MIN_REFRESH_INTERVAL_SECONDS is 59: AWS asks for 60 s" in record.getMessage() for record in told)
+
+
 def test_a_failed_message_is_reported_and_does_not_stop_the_others(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
