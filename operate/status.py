@@ -253,7 +253,7 @@ def _concerns(stack: Stack, report: Report) -> list[Concern]:
     if report.dead_letters:
         found.append(
             Concern(
-                f"{plural(report.dead_letters, 'message')} in the dead-letter queue: tried for ten hours, and given up",
+                f"{plural(report.dead_letters, 'message')} in the dead-letter queue: given up after nine hours",
                 stack.command("redrive.sh"),
             )
         )
@@ -366,6 +366,7 @@ def _settings(report: Report) -> Text:
     timeout = settings["in_progress_timeout_seconds"]
     unless = f", and not while it still refreshes ({span(timeout)} at most)" if timeout else ""
     text = f"Refreshes {what}, {delay}. Asks a share at most every {interval}{unless}."
+    text += f" Refreshes at one gateway at a time: {settings['refreshes_per_gateway']} at most."
     regions = ", ".join(settings["gateway_regions"]) or report.region
     text += f"\nGateways in {regions}; what one wrote refreshes the others: {settings['refresh_other_gateways']}."
     text += f" Log level {settings['log_level']}."

@@ -21,7 +21,8 @@
 #   --refresh-delay-seconds N         from a window's first change to its refresh, 0 to 43200 (default: 30)
 #   --refresh-quiet-seconds N         instead: from a window's last change to its refresh (default: 0, off)
 #   --refresh-max-delay-seconds N     then at most this from its first change, 1 to 43200 (default: 900)
-#   --min-refresh-interval-seconds N  between two refreshes of a file share, 1 to 3600 (default: 60)
+#   --min-refresh-interval-seconds N  between two refreshes of a file share, 1 to 3600 (default: 60, as AWS asks for)
+#   --refreshes-per-gateway N         started at one gateway at a time, 1 to 50 (default: 2)
 #   --in-progress-timeout-seconds N   how long a share's refresh is waited for, 0 to 86400 (default: 3600)
 #   --refresh-scope S                 folders: those that changed; share: all of the share (default: folders)
 #   --refresh-other-gateways M        on: what a gateway writes refreshes the shares, too; off: not; auto: if there are
@@ -53,9 +54,10 @@
 settings="" # those given now
 of_refresh="" # the same of the refresh function, which has one more
 defaults="REFRESH_DELAY_SECONDS=30 REFRESH_QUIET_SECONDS=0 REFRESH_MAX_DELAY_SECONDS=900
-  IN_PROGRESS_TIMEOUT_SECONDS=3600 MIN_REFRESH_INTERVAL_SECONDS=60 REFRESH_SCOPE=folders
-  REFRESH_OTHER_GATEWAYS=auto GATEWAY_REGIONS= GATEWAY_ROLE_ARNS= LOG_LEVEL=INFO"
+  IN_PROGRESS_TIMEOUT_SECONDS=3600 MIN_REFRESH_INTERVAL_SECONDS=60 REFRESHES_PER_GATEWAY=2
+  REFRESH_SCOPE=folders REFRESH_OTHER_GATEWAYS=auto GATEWAY_REGIONS= GATEWAY_ROLE_ARNS= LOG_LEVEL=INFO"
 a_role='arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9+=.@_/-]+'
+interval="" # between two refreshes of a share, the one given now or in force
 retention=""
 topic="" # the one given now, or none
 boundary="" # the one given now, or none, or else the one in force on a role
@@ -125,6 +127,7 @@ read_flags() {
     --refresh-max-delay-seconds) in_range "$1" "$2" 1 43200 && set_to REFRESH_MAX_DELAY_SECONDS "$2" ;;
     --in-progress-timeout-seconds) in_range "$1" "$2" 0 86400 && set_to IN_PROGRESS_TIMEOUT_SECONDS "$2" ;;
     --min-refresh-interval-seconds) in_range "$1" "$2" 1 3600 && set_to MIN_REFRESH_INTERVAL_SECONDS "$2" ;;
+    --refreshes-per-gateway) in_range "$1" "$2" 1 50 && set_to REFRESHES_PER_GATEWAY "$2" ;;
     --refresh-scope) one_of "$1" "$2" "folders share" && set_to REFRESH_SCOPE "$2" ;;
     --refresh-other-gateways) one_of "$1" "$2" "auto on off" && set_to REFRESH_OTHER_GATEWAYS "$2" ;;
     --gateway-regions) list_of "$1" "$2" '[a-z]+(-[a-z0-9]+)+' regions && set_to GATEWAY_REGIONS "$2" ;;
@@ -224,6 +227,7 @@ check_settings() {
   files settings "$tmp/$aggregator" "$tmp/$refresh" "$settings" "$defaults" >"$tmp/settings" || exit
   of_refresh="$settings ${AWS_ENDPOINT_URL_STORAGE_GATEWAY+$endpoint=$AWS_ENDPOINT_URL_STORAGE_GATEWAY}"
   files settings "$tmp/$refresh" "$tmp/$aggregator" "$of_refresh" "$defaults $endpoint=" >"$tmp/settings" || exit
+  interval=$(files value "$tmp/settings" MIN_REFRESH_INTERVAL_SECONDS)
   find_gateways
   endpoint=$(files value "$tmp/settings" "$endpoint")
   [[ -z $endpoint || $gateway_regions != *,* ]] ||
@@ -317,8 +321,9 @@ ensure_table() {
   ! $kept || step keep "table $table"
 }
 
-# A message may be received 100 times, 6 minutes apart (6 times what the refresh function may take, as AWS asks for):
-# an outage of ten hours loses nothing and needs nobody.
+# A message may be received 100 times. The refresh function has one that failed come again after 5 s at first and after 6
+# minutes in the end, which is also the visibility timeout (6 times what the function may take, as AWS asks for): an
+# outage of nine hours loses nothing and needs nobody.
 ensure_queues() {
   local encryption='"SqsManagedSseEnabled": "true"'
   if [[ -n $kms_key ]]; then encryption="\"SqsManagedSseEnabled\": \"false\", \"KmsMasterKeyId\": \"$kms_key\""; fi
@@ -520,9 +525,11 @@ JSON
   fi
 }
 
-# One message an invocation: a bucket whose gateways answer slowly holds up no other.
+# One message an invocation: a bucket whose gateways answer slowly holds up no other. And ten invocations at a time: more
+# would only wait for the same gateways, and throttle each other's calls.
 ensure_queue_is_read() {
-  printf '%s\n' '{"BatchSize": 1, "FunctionResponseTypes": ["ReportBatchItemFailures"]}' >"$tmp/desired"
+  printf '%s\n' '{"BatchSize": 1, "FunctionResponseTypes": ["ReportBatchItemFailures"],' \
+    '"ScalingConfig": {"MaximumConcurrency": 10}}' >"$tmp/desired"
   call lambda list-event-source-mappings --function-name "$refresh" --event-source-arn "$queue_arn" \
     --query "EventSourceMappings[?State!='Deleting'] | [0]" || true
   if ! grep -q UUID "$tmp/answer"; then
@@ -665,6 +672,10 @@ ensure_tagged() { # what, the form of its tags, service, the call that lists the
 
 say_what_is_there() {
   echo
+  if ((interval < 60)); then
+    echo "Warning: --min-refresh-interval-seconds is $interval, and AWS asks for 60 s between two refreshes of a share." \
+      "By an older page of its reference, an earlier refresh may do nothing, and the share stay stale."
+  fi
   if $dry_run; then
     echo "Nothing was changed."
     return

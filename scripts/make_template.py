@@ -47,7 +47,13 @@ SETTINGS = {
     ),
     "RefreshMaxDelaySeconds": ("Number", 900, (1, 43200), "Then at most this from its first change"),
     "InProgressTimeoutSeconds": ("Number", 3600, (0, 86400), "How long a share's refresh is waited for; 0: not at all"),
-    "MinRefreshIntervalSeconds": ("Number", 60, (1, 3600), "The least time between two refreshes of a share"),
+    "MinRefreshIntervalSeconds": (
+        "Number",
+        60,
+        (1, 3600),
+        "The least time between two refreshes of a share; AWS asks for 60, and an earlier refresh may do nothing",
+    ),
+    "RefreshesPerGateway": ("Number", 2, (1, 50), "How many refreshes are started at one gateway at a time"),
     "RefreshScope": ("String", "folders", ("folders", "share"), "What to refresh: what changed, or the whole share"),
     "RefreshOtherGateways": (
         "String",
@@ -247,6 +253,7 @@ def _functions() -> Json:
             EventSourceArn={"Fn::GetAtt": ["Queue", "Arn"]},
             BatchSize=1,
             FunctionResponseTypes=["ReportBatchItemFailures"],
+            ScalingConfig={"MaximumConcurrency": 10},
         ),
     }
 

@@ -1,6 +1,7 @@
 """The refresh Lambda: the action queue invokes it with requests, and with events the aggregator could not finish.
 
-A message that could not be handled is reported as failed, and only that one: the queue delivers it again.
+A message that could not be handled is reported as failed, and only that one: the queue delivers it again, after 5 s the
+first time, and later each time that it fails.
 """
 
 import os
@@ -16,13 +17,14 @@ from event_aggregator import aws
 from event_aggregator.access_points import AccessPoints
 from event_aggregator.aggregate import Aggregator
 from event_aggregator.asking import Asker
+from event_aggregator.failures import AWS_ERRORS
 from event_aggregator.file_shares import FileShares
 from event_aggregator.gateways import Gateways
 from event_aggregator.observability import logger, set_log_level
 from event_aggregator.places import Places, name_of_place
 from event_aggregator.refresh import Refresher
-from event_aggregator.request import ActionQueue
-from event_aggregator.settings import Settings
+from event_aggregator.request import ActionQueue, seconds_until_retry
+from event_aggregator.settings import LEAST_ADVISED_INTERVAL_SECONDS, Settings
 from event_aggregator.turns import Rules
 from event_aggregator.waiting import WaitingShares
 from event_aggregator.window import Windows
@@ -44,30 +46,36 @@ def _places() -> Places:
     return Places(home, makers, roles)
 
 
-def _file_shares(session: Session, region: str, access_points: AccessPoints, away: str) -> FileShares:
+def _file_shares(session: Session, region: str, access_points: AccessPoints, place: str) -> FileShares:
     clients = aws.storage_gateway(session, region), aws.storage_gateway_asking_once(session, region)
-    return FileShares(*clients, access_points, logger.warning, away)
+    return FileShares(*clients, access_points, logger.warning, place)
 
 
 set_log_level(_settings.log_level)
+if _settings.min_refresh_interval_seconds < LEAST_ADVISED_INTERVAL_SECONDS:
+    logger.warning(
+        f"MIN_REFRESH_INTERVAL_SECONDS is {_settings.min_refresh_interval_seconds}: AWS asks for"
+        f" {LEAST_ADVISED_INTERVAL_SECONDS} s between two refreshes of a share, and an earlier one may do nothing"
+    )
+_queue = ActionQueue(aws.sqs, _settings.queue_url)
 
 
-def _refresher() -> Refresher:
+def _make_refresher() -> Refresher:
     dynamodb, table = aws.dynamodb(), _settings.table_name
-    windows, queue = Windows(dynamodb, table), ActionQueue(aws.sqs, _settings.queue_url)
+    windows = Windows(dynamodb, table)
     rules = Rules(_settings.refreshes_per_gateway, _settings.min_refresh_interval_seconds * 1000)
     asker = Asker(
         _places(),
         windows,
         WaitingShares(dynamodb, table),
-        Gateways(dynamodb, table, queue, rules, aws.epoch_ms),
+        Gateways(dynamodb, table, _queue, rules, aws.epoch_ms),
         _settings,
         aws.epoch_ms,
     )
-    return Refresher(Aggregator(windows, queue, _settings, aws.epoch_ms), asker)
+    return Refresher(Aggregator(windows, _queue, _settings, aws.epoch_ms), asker)
 
 
-_refreshes = _refresher()
+_refresher = _make_refresher()
 _processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
 
 
@@ -80,9 +88,21 @@ def _handle(record: SQSRecord, lambda_context: LambdaContext) -> None:
     bucket = record.message_attributes["bucket-name"]
     time_left = lambda_context.get_remaining_time_in_millis()
     try:
-        _refreshes.handle(record.body, bucket.string_value if bucket else None, record.message_id, time_left)
+        _refresher.handle(record.body, bucket.string_value if bucket else None, record.message_id, time_left)
     except Exception:
         logger.exception(
             "The message could not be handled; the queue will deliver it again", message_id=record.message_id
         )
+        _deliver_again_soon(record)
         raise
+
+
+def _deliver_again_soon(record: SQSRecord) -> None:
+    seconds = seconds_until_retry(int(record.attributes.approximate_receive_count))
+    try:
+        _queue.deliver_again(record.receipt_handle, seconds=seconds)
+    except AWS_ERRORS as error:
+        logger.warning(
+            f"The queue will deliver the message again only after its visibility timeout: {error}",
+            message_id=record.message_id,
+        )

@@ -37,6 +37,7 @@ resource "aws_cloudformation_stack" "this" {
     RefreshMaxDelaySeconds     = var.refresh_max_delay_seconds
     InProgressTimeoutSeconds   = var.in_progress_timeout_seconds
     MinRefreshIntervalSeconds  = var.min_refresh_interval_seconds
+    RefreshesPerGateway        = var.refreshes_per_gateway
     RefreshScope               = var.refresh_scope
     RefreshOtherGateways       = var.refresh_other_gateways
     LogLevel                   = var.log_level

@@ -128,7 +128,13 @@ variable "in_progress_timeout_seconds" {
 variable "min_refresh_interval_seconds" {
   type        = number
   default     = 60
-  description = "The least time between two refreshes of a share"
+  description = "The least time between two refreshes of a share; AWS asks for 60, and an earlier refresh may do nothing"
+}
+
+variable "refreshes_per_gateway" {
+  type        = number
+  default     = 2
+  description = "How many refreshes are started at one gateway at a time"
 }
 
 variable "refresh_scope" {

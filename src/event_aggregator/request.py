@@ -20,9 +20,16 @@ MAX_DELAY_SECONDS = 900
 # Lambda would stop a chain of messages that go round without a delay as a runaway loop.
 MIN_DELAY_MS = 1_000
 
-# How long a request may still be delivered again: 100 receives (maxReceiveCount), each with a visibility timeout of
-# 360 s, as create-stack.sh sets them. Nobody may take its window over before, or a backlog would breed requests.
-LIFETIME_MS = 100 * 360 * 1000
+# As create-stack.sh sets the queue: how often it delivers a message that fails (maxReceiveCount), and after how long it
+# delivers one again whose invocation was killed.
+MAX_RECEIVES, VISIBILITY_TIMEOUT_SECONDS = 100, 360
+
+# How long a request may still be delivered again. Nobody may take its window over before, or a backlog would breed
+# requests.
+LIFETIME_MS = MAX_RECEIVES * VISIBILITY_TIMEOUT_SECONDS * 1000
+
+# Until a message that failed for the first time comes again. Not at once: Lambda would take it for a runaway loop.
+_FIRST_RETRY_SECONDS = 5
 
 # Of the messages' format; the module messages reads it.
 VERSION = 1
@@ -85,3 +92,17 @@ class ActionQueue:
                 "timestamp": {"DataType": "Number", "StringValue": str(now / 1000)},
             },
         )
+
+    def deliver_again(self, receipt_handle: str, *, seconds: int) -> None:
+        """Have a message that failed delivered again after so long, and not after the visibility timeout."""
+        self._client.change_message_visibility(
+            QueueUrl=self._url, ReceiptHandle=receipt_handle, VisibilityTimeout=seconds
+        )
+
+
+def seconds_until_retry(receives: int) -> int:
+    """After how long a message that failed is delivered again; `receives`: how often it was delivered, from 1.
+
+    A fault that lasts seconds delays by seconds; one that lasts is met as rarely as the visibility timeout says.
+    """
+    return min(_FIRST_RETRY_SECONDS << (receives - 1), VISIBILITY_TIMEOUT_SECONDS)

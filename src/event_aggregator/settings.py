@@ -10,6 +10,10 @@ from dataclasses import dataclass
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
+# Between two refreshes of a share AWS asks for this (API reference, RefreshCache). An older page of that reference says
+# that one which comes earlier does not evict cache entries: it may be reported complete and have done nothing.
+LEAST_ADVISED_INTERVAL_SECONDS = 60
+
 _HALF_A_DAY = 43_200
 
 _REGION = re.compile(r"[a-z]+(-[a-z0-9]+)+")
@@ -22,7 +26,7 @@ class SettingError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the functions are told by their environment; numbers are whole seconds."""
+    """What the functions are told by their environment; times are whole seconds."""
 
     table_name: str
     queue_url: str
@@ -31,7 +35,7 @@ class Settings:
     refresh_max_delay_seconds: int
     in_progress_timeout_seconds: int  # 0: completion is not waited for
     min_refresh_interval_seconds: int
-    refreshes_per_gateway: int  # that are started at one gateway at a time
+    refreshes_per_gateway: int  # started at one gateway at a time
     refresh_scope: str
     ignore_principals_containing: str
     refresh_other_gateways: str
@@ -48,18 +52,24 @@ class Settings:
         settings = cls(
             table_name=_required(environment, "TABLE_NAME"),
             queue_url=queue_url,
-            refresh_delay_seconds=_seconds(environment, "REFRESH_DELAY_SECONDS", default=30, low=0, high=_HALF_A_DAY),
-            refresh_quiet_seconds=_seconds(environment, "REFRESH_QUIET_SECONDS", default=0, low=0, high=_HALF_A_DAY),
-            refresh_max_delay_seconds=_seconds(
+            refresh_delay_seconds=_number(environment, "REFRESH_DELAY_SECONDS", default=30, low=0, high=_HALF_A_DAY),
+            refresh_quiet_seconds=_number(environment, "REFRESH_QUIET_SECONDS", default=0, low=0, high=_HALF_A_DAY),
+            refresh_max_delay_seconds=_number(
                 environment, "REFRESH_MAX_DELAY_SECONDS", default=900, low=1, high=_HALF_A_DAY
             ),
-            in_progress_timeout_seconds=_seconds(
+            in_progress_timeout_seconds=_number(
                 environment, "IN_PROGRESS_TIMEOUT_SECONDS", default=3600, low=0, high=86_400
             ),
-            min_refresh_interval_seconds=_seconds(
-                environment, "MIN_REFRESH_INTERVAL_SECONDS", default=60, low=1, high=3600
+            min_refresh_interval_seconds=_number(
+                environment,
+                "MIN_REFRESH_INTERVAL_SECONDS",
+                default=LEAST_ADVISED_INTERVAL_SECONDS,
+                low=1,
+                high=3600,
             ),
-            refreshes_per_gateway=int(environment.get("REFRESHES_PER_GATEWAY", "2")),
+            refreshes_per_gateway=_number(
+                environment, "REFRESHES_PER_GATEWAY", default=2, low=1, high=50, of="refreshes"
+            ),
             refresh_scope=_one_of(environment, "REFRESH_SCOPE", ("folders", "share"), default="folders"),
             # Set but empty means: nobody is a gateway.
             ignore_principals_containing=environment.get("IGNORE_PRINCIPALS_CONTAINING", "StorageGateway"),
@@ -88,11 +98,13 @@ def _required(environment: Mapping[str, str], name: str) -> str:
     raise SettingError(f"{name} is not set: set it in the function's environment, or run create-stack.sh again.")
 
 
-def _seconds(environment: Mapping[str, str], name: str, *, default: int, low: int, high: int) -> int:
+def _number(  # noqa: PLR0913 - what there is to know of a number
+    environment: Mapping[str, str], name: str, *, default: int, low: int, high: int, of: str = "seconds"
+) -> int:
     value = environment.get(name, str(default))
     if value.isascii() and value.isdigit() and low <= int(value) <= high:
         return int(value)
-    raise SettingError(f"{name} is {value!r}: set it to a whole number of seconds from {low} to {high}.")
+    raise SettingError(f"{name} is {value!r}: set it to a whole number of {of} from {low} to {high}.")
 
 
 def _one_of(environment: Mapping[str, str], name: str, choices: tuple[str, ...], *, default: str) -> str:

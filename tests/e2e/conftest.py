@@ -191,10 +191,10 @@ def stack(aws: MiniStack, gateway: StorageGateway, proxy: Proxy) -> dict[str, An
     return dict(configuration)
 
 
-def deliver_again_soon(aws: MiniStack) -> None:
-    """What failed comes again after seconds instead of minutes, until create-stack.sh puts that right."""
+def deliver_again_soon(aws: MiniStack, seconds: int = 4) -> None:
+    """A message whose invocation was killed comes again after seconds, until create-stack.sh makes it minutes again."""
     queue = aws.client("sqs").get_queue_url(QueueName="S3EventAggregatorActionQueue")["QueueUrl"]
-    aws.client("sqs").set_queue_attributes(QueueUrl=queue, Attributes={"VisibilityTimeout": "4"})
+    aws.client("sqs").set_queue_attributes(QueueUrl=queue, Attributes={"VisibilityTimeout": str(seconds)})
 
 
 _numbers = itertools.count(1)

@@ -213,7 +213,7 @@ def failed_events(aws: MiniStack, name: str, qualifier: dict[str, str]) -> Any:
 
 def trigger(aws: MiniStack, name: str) -> Any:
     [found] = aws.client("lambda").list_event_source_mappings(FunctionName=name)["EventSourceMappings"]
-    return {name: found[name] for name in ("EventSourceArn", "BatchSize", "FunctionResponseTypes")}
+    return {name: found[name] for name in ("EventSourceArn", "BatchSize", "FunctionResponseTypes", "ScalingConfig")}
 
 
 def rule(aws: MiniStack, name: str) -> Any:

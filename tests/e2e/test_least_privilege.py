@@ -1,11 +1,11 @@
 """Every action that iam/ allows is needed, and nothing else is allowed: on the deployed stack, with IAM enforced.
 
-What the local AWS enforces is taken away, an action at a time, and what needs it fails until it is given back. What it
-does not enforce (logs, the poller of the queue; and Storage Gateway, whose simulation knows no IAM), and what is not
-tried again after a denial (access points, the shares' roles), is evaluated: its
-IAM simulator (SimulatePrincipalPolicy: the evaluator with which it enforces the others) says what the deployed policies
-allow on the resources of the calls made, and on others. It lets S3 and EventBridge through without a permission: that
-side is asserted on the policies as deployed.
+What the local AWS enforces is taken away, an action at a time, and what needs it fails until it is given back (but for
+one action, which only hastens what comes without it as well). What it does not enforce (logs, the poller of the queue;
+and Storage Gateway, whose simulation knows no IAM), and what is not tried again after a denial (access points, the
+shares' roles), is evaluated: its IAM simulator (SimulatePrincipalPolicy: the evaluator with which it enforces the
+others) says what the deployed policies allow on the resources of the calls made, and on others. It lets S3 and
+EventBridge through without a permission: that side is asserted on the policies as deployed.
 """
 
 import json
@@ -20,6 +20,7 @@ import pytest
 from local.gateway import FileShare, Place, RefusedError, StorageGateway
 from local.ministack import ROOT, MiniStack
 from tests.e2e.conftest import FUNCTIONS, Bucket, eventually
+from tests.e2e.proxy import Proxy
 
 AGGREGATOR, REFRESH = FUNCTIONS
 ROLES = {AGGREGATOR: "S3EventAggregatorLambdaRole", REFRESH: "S3AggregatorActionLambdaRole"}
@@ -97,6 +98,9 @@ ENFORCED: dict[tuple[str, str], Callable[[Bucket], Done]] = {
     (REFRESH, "sqs:SendMessage"): upload_to_a_share_that_refuses,
 }
 
+# Without which all is done as well, but later.
+HASTENS = (REFRESH, "sqs:ChangeMessageVisibility")
+
 # By whom each is called: the function's log, the trigger that reads the queue, the refresh function.
 NOT_ENFORCED = {
     *((function, f"logs:{action}") for function in FUNCTIONS for action in ("CreateLogStream", "PutLogEvents")),
@@ -149,12 +153,17 @@ def put_policy(aws: MiniStack, function: str, policy: dict[str, Any]) -> None:
 
 def denied(aws: MiniStack, function: str, since: int) -> set[str]:
     """The actions that the function was denied since then (epoch milliseconds), by its log."""
+    return denials(log_of(aws, function, since))
+
+
+def log_of(aws: MiniStack, function: str, since: int) -> str:
+    """What the function has logged since then (epoch milliseconds)."""
     pages = (
         aws.client("logs")
         .get_paginator("filter_log_events")
         .paginate(logGroupName=f"/aws/lambda/{function}", startTime=since)
     )
-    return denials("\n".join(event["message"] for page in pages for event in page["events"]))
+    return "\n".join(event["message"] for page in pages for event in page["events"])
 
 
 def denials(text: str) -> set[str]:
@@ -190,9 +199,28 @@ def test_an_action_taken_away_is_missed_and_given_back_mends_it(
     eventually(done)
 
 
+def test_a_failed_message_that_the_function_may_not_have_sooner_comes_again_after_the_visibility_timeout(
+    aws: MiniStack, bucket: Bucket, proxy: Proxy
+) -> None:
+    share = bucket.share()
+    with without(aws, *HASTENS):
+        since = time.time_ns() // 1_000_000
+        proxy.down = {"DynamoDB"}
+        try:
+            bucket.put("a.txt")  # the aggregator gives up, and the queue gets the event
+            eventually(lambda: denied(aws, REFRESH, since))
+        finally:
+            proxy.down = set()
+        assert denied(aws, REFRESH, since) == {HASTENS[1]}
+        bucket.becomes_visible(share)
+    [warning, *_] = [line for line in log_of(aws, REFRESH, since).splitlines() if HASTENS[1] in line]
+    assert json.loads(warning)["level"] == "WARNING"
+    assert "only after its visibility timeout: An error occurred (AccessDenied" in json.loads(warning)["message"]
+
+
 def test_every_action_that_a_role_has_is_taken_away_above_or_named_as_not_enforced(aws: MiniStack) -> None:
     allowed = [(f, action) for f in FUNCTIONS for s in policy_of(aws, f)["Statement"] for action in actions_of(s)]
-    assert sorted(allowed) == sorted([*ENFORCED, *NOT_ENFORCED])
+    assert sorted(allowed) == sorted([*ENFORCED, HASTENS, *NOT_ENFORCED])
     # Of people; and for stacks with roles of other accounts, a key of the user's, or in subnets: not this one.
     others = ("lambda-trust", "queue-senders", "operator", "assume-gateway-roles", "kms", "vpc")
     of_roles = [path for path in (ROOT / "iam").glob("*.json") if path.stem not in others]
@@ -250,7 +278,7 @@ def gateway_asks_iam(
 
 
 @pytest.mark.parametrize(
-    ("function", "action"), sorted([*ENFORCED, *NOT_ENFORCED]), ids=lambda value: value.replace(":", "-")
+    ("function", "action"), sorted([*ENFORCED, HASTENS, *NOT_ENFORCED]), ids=lambda value: value.replace(":", "-")
 )
 def test_an_action_is_allowed_on_its_own_resource_and_on_no_other(aws: MiniStack, function: str, action: str) -> None:
     right, *wrong = ["*"] if action in KNOW_NO_RESOURCE else other_calls(function)[action.partition(":")[0]]

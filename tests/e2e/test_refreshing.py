@@ -1,12 +1,15 @@
 """From an upload to a refreshed share, through the real functions, their roles and the notification."""
 
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from event_aggregator.request import VISIBILITY_TIMEOUT_SECONDS
 from local.gateway import StorageGateway
 from local.ministack import MiniStack
-from tests.e2e.conftest import FUNCTIONS, Bucket, eventually
+from tests.e2e.conftest import FUNCTIONS, Bucket, deliver_again_soon, eventually
 from tests.e2e.proxy import Proxy
 
 
@@ -78,6 +81,33 @@ def test_an_outage_during_the_only_upload_delays_it_and_loses_nothing(
     finally:
         proxy.down = set()
     bucket.becomes_visible(share)
+
+
+@pytest.fixture
+def visibility_timeout_as_deployed(aws: MiniStack, stack: Any) -> Iterator[None]:  # noqa: ARG001 - it must be there
+    deliver_again_soon(aws, VISIBILITY_TIMEOUT_SECONDS)
+    yield
+    deliver_again_soon(aws)
+
+
+@pytest.mark.usefixtures("visibility_timeout_as_deployed")
+def test_an_outage_of_seconds_delays_by_seconds_though_the_visibility_timeout_is_six_minutes(
+    bucket: Bucket, proxy: Proxy
+) -> None:
+    share = bucket.share()
+    bucket.put("photos/a.jpg")
+    eventually(lambda: any("WindowId" in item and "OpenedBy" not in item for item in bucket.items()))
+    refused, began = proxy.refused.total(), time.monotonic()
+    proxy.down = {"DynamoDB"}
+    try:
+        # The request's first delivery fails after three tries, and so does the second, 5 s later.
+        eventually(lambda: proxy.refused.total() >= refused + 6)
+    finally:
+        proxy.down = set()
+    ended = time.monotonic()
+    assert ended - began > 5, "the outage must outlast the first delivery"
+    bucket.becomes_visible(share)
+    assert time.monotonic() - ended < 30
 
 
 def _failed_events(sqs: Any, queue: str) -> int:

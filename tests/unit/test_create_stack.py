@@ -177,6 +177,7 @@ def test_a_quiet_time_above_the_maximum_is_refused_before_anything_is_made(check
         ("--refresh-delay-seconds", "-1", "from 0 to 43200"),
         ("--refresh-delay-seconds", "1.5", "from 0 to 43200"),
         ("--min-refresh-interval-seconds", "3601", "from 1 to 3600"),
+        ("--refreshes-per-gateway", "0", "from 1 to 50"),
         ("--log-level", "LOUD", "DEBUG INFO WARNING ERROR"),
         ("--gateway-regions", "us-east-1, eu-west-1", "it must be regions"),
         ("--gateway-regions", "us-east-1,", "it must be regions"),
@@ -222,6 +223,18 @@ def test_the_first_run_needs_a_bucket(checkout: Checkout) -> None:
     assert run.exit_code == 1
     assert "Which bucket?" in run.output
     assert run.writes == []
+
+
+@pytest.mark.parametrize(("seconds", "warned"), [("59", True), ("60", False)])
+def test_an_interval_below_that_of_aws_is_taken_and_warned_of_with_the_reason(
+    checkout: Checkout, seconds: str, warned: bool
+) -> None:
+    run = checkout.create_stack("--bucket", "my-bucket", "--min-refresh-interval-seconds", seconds, "--dry-run")
+
+    assert run.exit_code == 0, run.output
+    warning = "Warning: --min-refresh-interval-seconds is 59, and AWS asks for 60 s between two refreshes of a share."
+    assert (f"{warning} By an older page of its reference, an earlier refresh may do nothing" in run.output) == warned
+    assert ("Warning" in run.output) == warned
 
 
 # Where the gateways are
@@ -849,17 +862,49 @@ def test_the_dashboards_address_is_of_its_partition(
     assert f"https://{console}/{path}\n" in run.output
 
 
-def test_a_trigger_that_was_disabled_is_enabled_and_one_that_is_as_it_should_be_is_kept(checkout: Checkout) -> None:
-    trigger = {"UUID": "1", "BatchSize": 1, "FunctionResponseTypes": ["ReportBatchItemFailures"], "State": "Disabled"}
-    functions = {"lambda get-function-configuration": ['{"State": "Active"}']}
-    outputs = {}
-    for state in ("Disabled", "Enabled"):
-        found = json.dumps(trigger | {"State": state}, indent=4)
-        answers = functions | {"lambda list-event-source-mappings": [found]}
-        outputs[state] = checkout.create_stack("--bucket", "my-bucket", "--dry-run", answers=answers).output
+TRIGGER = {
+    "UUID": "1",
+    "BatchSize": 1,
+    "FunctionResponseTypes": ["ReportBatchItemFailures"],
+    "ScalingConfig": {"MaximumConcurrency": 10},
+    "State": "Enabled",
+}
 
-    assert "would change trigger of S3StorageGatewayRefresh: the queue: it was disabled\n" in outputs["Disabled"]
-    assert "keep    trigger of S3StorageGatewayRefresh: the queue\n" in outputs["Enabled"]
+
+def with_trigger(trigger: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The answers of an account in which the refresh function has this trigger."""
+    functions = {"lambda get-function-configuration": ['{"State": "Active"}']}
+    return functions | {"lambda list-event-source-mappings": [json.dumps(trigger, indent=4)]}
+
+
+@pytest.mark.parametrize(
+    ("difference", "told"),
+    [
+        ({}, "keep    trigger of S3StorageGatewayRefresh: the queue\n"),
+        ({"State": "Disabled"}, "would change trigger of S3StorageGatewayRefresh: the queue: it was disabled\n"),
+        (
+            {"ScalingConfig": {}},
+            "would change trigger of S3StorageGatewayRefresh: the queue: MaximumConcurrency none -> 10\n",
+        ),
+    ],
+)
+def test_a_trigger_that_is_as_it_should_be_is_kept_and_any_other_corrected(
+    checkout: Checkout, difference: dict[str, Any], told: str
+) -> None:
+    run = checkout.create_stack("--bucket", "my-bucket", "--dry-run", answers=with_trigger(TRIGGER | difference))
+
+    assert told in run.output
+
+
+@pytest.mark.parametrize("found", [{}, TRIGGER | {"ScalingConfig": {"MaximumConcurrency": 100}}])
+def test_the_queue_is_read_by_at_most_ten_invocations_of_one_message_each(
+    checkout: Checkout, found: dict[str, Any]
+) -> None:
+    run = checkout.create_stack("--bucket", "my-bucket", answers=with_trigger(found))
+
+    operation = f"lambda {'update' if found else 'create'}-event-source-mapping"
+    [put] = run.told(operation, "--cli-input-json")
+    assert json.loads(put) == {name: TRIGGER[name] for name in TRIGGER if name not in ("UUID", "State")}
 
 
 # The ways of a bucket's events

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from event_aggregator import aws
 from event_aggregator.settings import SettingError
 from local.gateway import StorageGateway
 from tests.unit.conftest import World, s3_event, s3_record
@@ -28,10 +29,12 @@ def load(module: str, monkeypatch: pytest.MonkeyPatch, **environment: str) -> An
     return importlib.import_module(module)
 
 
-def message(message_id: str, body: Any) -> dict[str, Any]:
-    """An SQS record as Lambda's poller hands it over."""
+def message(message_id: str, body: Any, receives: int = 1) -> dict[str, Any]:
+    """An SQS record as Lambda's poller hands it over, having received it so often."""
     return {
         "messageId": message_id,
+        "receiptHandle": f"handle of {message_id}",
+        "attributes": {"ApproximateReceiveCount": str(receives)},
         "body": body if isinstance(body, str) else json.dumps(body),
         "messageAttributes": {},
     }
@@ -49,6 +52,19 @@ def test_a_bad_setting_stops_the_function_at_its_start(module: str, monkeypatch:
         load(module, monkeypatch, TABLE_NAME="t", QUEUE_URL="q", REFRESH_DELAY_SECONDS="soon")
 
 
+@pytest.mark.parametrize(("seconds", "warnings"), [("59", 1), ("60", 0)])
+def test_the_refresh_function_warns_once_of_an_interval_that_is_shorter_than_aws_asks_for(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, seconds: str, warnings: int
+) -> None:
+    variables = {"TABLE_NAME": world.table, "QUEUE_URL": world.queue_url, "MIN_REFRESH_INTERVAL_SECONDS": seconds}
+    module = load("s3_sgw_refresh", monkeypatch, **variables)
+    for number in "12":
+        module.lambda_handler({"Records": [message(number, {"sweep": True})]}, CONTEXT)
+    told = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert len(told) == warnings
+    assert all("MIN_REFRESH_INTERVAL_SECONDS is 59: AWS asks for 60 s" in record.getMessage() for record in told)
+
+
 def test_a_failed_message_is_reported_and_does_not_stop_the_others(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -63,6 +79,50 @@ def test_a_batch_that_fails_whole_is_reported_message_by_message(world: World, m
     module = load("s3_sgw_refresh", monkeypatch, TABLE_NAME=world.table, QUEUE_URL=world.queue_url)
     answer = module.lambda_handler({"Records": [message("1", "hello"), message("2", "[]")]}, CONTEXT)
     assert [failure["itemIdentifier"] for failure in answer["batchItemFailures"]] == ["1", "2"]
+
+
+@pytest.mark.parametrize(("receives", "seconds"), [(1, 5), (2, 10), (7, 320), (8, 360)])
+def test_a_message_that_failed_comes_again_after_seconds_and_the_more_it_failed_the_later(
+    world: World, monkeypatch: pytest.MonkeyPatch, receives: int, seconds: int
+) -> None:
+    world.sqs.send_message(QueueUrl=world.queue_url, MessageBody="hello")
+    [received] = world.sqs.receive_message(QueueUrl=world.queue_url)["Messages"]
+    asked: list[dict[str, Any]] = []
+    world.sqs.meta.events.register(
+        "provide-client-params.sqs.ChangeMessageVisibility", lambda params, **_: asked.append(params)
+    )
+    monkeypatch.setattr(aws, "sqs", lambda: world.sqs)
+    module = load("s3_sgw_refresh", monkeypatch, TABLE_NAME=world.table, QUEUE_URL=world.queue_url)
+
+    handle = {"receiptHandle": received["ReceiptHandle"]}
+    answer = module.lambda_handler({"Records": [message("1", "hello", receives) | handle]}, CONTEXT)
+
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "1"}]}
+    assert asked == [
+        {"QueueUrl": world.queue_url, "ReceiptHandle": received["ReceiptHandle"], "VisibilityTimeout": seconds}
+    ]
+
+
+def test_a_message_that_cannot_be_had_earlier_is_still_reported_for_what_failed_first(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    module = load("s3_sgw_refresh", monkeypatch, TABLE_NAME=world.table, QUEUE_URL=world.queue_url)
+
+    answer = module.lambda_handler({"Records": [message("1", "hello")]}, CONTEXT)  # which nobody received
+
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "1"}]}
+    failed, not_earlier = [(record.levelname, record.getMessage()) for record in caplog.records]
+    assert failed == ("ERROR", "The message could not be handled; the queue will deliver it again")
+    assert not_earlier[0] == "WARNING"
+    assert "only after its visibility timeout: An error occurred (ReceiptHandleIsInvalid)" in not_earlier[1]
+
+
+def test_a_message_that_succeeds_makes_no_client_of_the_queue(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    monkeypatch.setattr(aws, "sqs", lambda: made.append("sqs"))
+    module = load("s3_sgw_refresh", monkeypatch, TABLE_NAME=world.table, QUEUE_URL=world.queue_url)
+    assert module.lambda_handler({"Records": [message("1", {"sweep": True})]}, CONTEXT) == {"batchItemFailures": []}
+    assert made == []
 
 
 def test_the_refresh_function_asks_every_region_of_the_settings_and_goes_by_its_own_to_know_its_home(

@@ -10,7 +10,13 @@ from event_aggregator.messages import (
     Sweep,
     read_message,
 )
-from event_aggregator.request import ActionQueue, Request
+from event_aggregator.request import (
+    MAX_RECEIVES,
+    VISIBILITY_TIMEOUT_SECONDS,
+    ActionQueue,
+    Request,
+    seconds_until_retry,
+)
 from tests.unit.conftest import START, World
 
 
@@ -24,6 +30,13 @@ def test_a_request_is_delayed_until_due_rounded_up_and_as_far_as_sqs_allows(
         Request("my-bucket", "w1", "w1"), now=START, due=START + due_in_ms
     )
     assert world.sent[0]["DelaySeconds"] == delay
+
+
+def test_a_message_that_fails_comes_again_after_seconds_and_in_the_end_after_the_visibility_timeout() -> None:
+    waits = [seconds_until_retry(receives) for receives in range(1, MAX_RECEIVES + 1)]
+    assert waits[:8] == [5, 10, 20, 40, 80, 160, 320, 360]
+    assert set(waits[8:]) == {VISIBILITY_TIMEOUT_SECONDS}
+    assert sum(waits) > 9 * 3600, "as long as the README says that it is tried"
 
 
 def test_a_request_can_be_read_back_and_carries_the_attributes_of_2018(world: World) -> None:

@@ -15,6 +15,7 @@ def test_only_table_and_queue_are_needed_and_the_rest_has_defaults() -> None:
         refresh_max_delay_seconds=900,
         in_progress_timeout_seconds=3600,
         min_refresh_interval_seconds=60,
+        refreshes_per_gateway=2,
         refresh_scope="folders",
         ignore_principals_containing="StorageGateway",
         refresh_other_gateways="auto",
@@ -85,6 +86,12 @@ def test_a_bad_delay_names_the_variable_the_value_and_the_range(value: str) -> N
 def test_a_bad_interval_names_its_range(value: str) -> None:
     with pytest.raises(SettingError, match=r"MIN_REFRESH_INTERVAL_SECONDS .* from 1 to 3600"):
         Settings.read(NEEDED | {"MIN_REFRESH_INTERVAL_SECONDS": value})
+
+
+@pytest.mark.parametrize("value", ["0", "51"])
+def test_a_bad_number_of_refreshes_names_its_range(value: str) -> None:
+    with pytest.raises(SettingError, match=r"REFRESHES_PER_GATEWAY .* a whole number of refreshes from 1 to 50"):
+        Settings.read(NEEDED | {"REFRESHES_PER_GATEWAY": value})
 
 
 def test_a_quiet_time_above_the_maximum_is_refused_with_what_to_change() -> None:

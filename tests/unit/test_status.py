@@ -38,6 +38,7 @@ SETTINGS = {
     "refresh_quiet_seconds": 0,
     "refresh_max_delay_seconds": 900,
     "min_refresh_interval_seconds": 60,
+    "refreshes_per_gateway": 2,
     "in_progress_timeout_seconds": 3600,
     "refresh_scope": "folders",
     "refresh_other_gateways": "auto",
@@ -213,6 +214,7 @@ def test_the_screen_tells_of_windows_waits_and_the_last_day() -> None:
     assert (
         "Refreshes the folders that changed, 30 s after the first change. Asks a share at most every 60 s, and" in text
     )
+    assert "Refreshes at one gateway at a time: 2 at most." in " ".join(text.split())
     assert "Gateways in us-east-1; what one wrote refreshes the others: auto. Log level INFO." in text
     assert "window open, changes since 10 s, due in 20 s" in text
     assert "waits, next try in 60 s: try 1 was refused: too many requests" in text

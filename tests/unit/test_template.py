@@ -11,6 +11,7 @@ import hcl2
 import pytest
 import yaml
 
+from event_aggregator.request import MAX_RECEIVES, VISIBILITY_TIMEOUT_SECONDS
 from event_aggregator.settings import SettingError, Settings
 from scripts import stack_files
 
@@ -113,7 +114,7 @@ def test_the_linter_finds_nothing_in_the_template() -> None:
 
 
 def test_every_setting_of_the_script_is_a_parameter_with_its_default_and_its_limits() -> None:
-    assert len(CHECKS) == len(DEFAULTS) == 8  # those that are lists have a test of their own
+    assert len(CHECKS) == len(DEFAULTS) == 9  # those that are lists have a test of their own
     for _, allowed, variable in CHECKS:
         parameter = PARAMETERS[parameter_of(variable)]
         assert str(parameter["Default"]) == DEFAULTS[variable]
@@ -254,6 +255,14 @@ KEY = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890
 
 def sids(role: dict[str, Any]) -> list[str]:
     return [statement["Sid"] for statement in role["Policies"][0]["PolicyDocument"]["Statement"]]
+
+
+def test_the_queue_delivers_as_often_and_as_far_apart_as_the_functions_reckon_with() -> None:
+    [queue] = [queue for queue in resources("AWS::SQS::Queue") if "RedrivePolicy" in queue]
+    assert (queue["VisibilityTimeout"], queue["RedrivePolicy"]["maxReceiveCount"]) == (
+        VISIBILITY_TIMEOUT_SECONDS,
+        MAX_RECEIVES,
+    )
 
 
 def test_without_a_key_of_the_users_nothing_names_one() -> None:
