@@ -32,7 +32,6 @@ from event_aggregator.turns import (
     Refused,
     Todo,
     Woken,
-    may_go_directly,
 )
 from event_aggregator.waiting import Changes, Waiting, WaitingShares
 from event_aggregator.window import Windows
@@ -94,7 +93,9 @@ class Asker:
         """
         key, todo = handed.share.key, None
         if not handed.share.unavailable and self._has_time(delivery):
-            todo = self.gateways.happened(gateway, Enqueued((key,)), delivery, before_writing=may_go_directly)
+            todo = self.gateways.happened(
+                gateway, Enqueued((key,)), delivery, before_writing=lambda _, __, todo: todo.direct
+            )
         if todo:
             self._take_turns(gateway, todo, delivery, _Ask(handed.share, handed.changes))
         else:

@@ -251,6 +251,9 @@ class Todo:
 
     take: Key | None = None  # ask this share, which is claimed
     alone: bool = False  # no other refresh is known to be in progress at the gateway
+    direct: bool = (
+        False  # nobody waited: the share that was enqueued is asked for what it is handed, and needs no window
+    )
     wake: Wake | None = None  # the one that is needed
     completed: tuple[Key, Accepted] | None = None  # a share's refresh that was known to be in progress
     again: Key | None = None  # this share's last refresh is to be repeated: its folders must be in its window first
@@ -268,6 +271,7 @@ def step(  # noqa: PLR0913 - one call for all rules
         claims = [share.claim for share in gateway.shares.values() if share.claim]
         if any(claim.owner == visit.owner for claim in claims):
             raise StillClaimedError("An earlier delivery of this message is about to ask a file share")
+    nobody_waited = not gateway.waiting()
     gateway, completed, again = _after(gateway, happened, now)
     woken = isinstance(happened, Woken) and gateway.wake is not None and gateway.wake.token == happened.token
     if woken:
@@ -279,18 +283,12 @@ def step(  # noqa: PLR0913 - one call for all rules
         gateway = gateway.with_share(take, replace(share, since=0, claim=claim, early=()))
         gateway = replace(gateway, probed_at=now) if probe else gateway
         alone = not any(share.in_progress_until for share in gateway.shares.values())
-        return gateway, Todo(take, alone, None, completed, again)
+        # Not if somebody else refreshes it too: its folders must be kept, should its refresh have to be repeated.
+        direct = isinstance(happened, Enqueued) and nobody_waited and take.share_id not in gateway.others
+        return gateway, Todo(take, alone, direct, None, completed, again)
     if visit.leaves:
         gateway = _with_wake(gateway, visit.owner, token, now, rules)
     return gateway, Todo(wake=gateway.wake if visit.leaves else None, completed=completed, again=again)
-
-
-def may_go_directly(before: Gateway, after: Gateway, todo: Todo) -> bool:
-    """Whether the share that was enqueued and claimed needs no window of its own: nobody waited at its gateway.
-
-    Not if somebody else refreshes it too: then its folders must be kept, should its refresh have to be repeated.
-    """
-    return todo.take is not None and not before.waiting() and todo.take.share_id not in after.others
 
 
 def next_wake(gateway: Gateway, now: int, rules: Rules) -> int | None:
