@@ -25,8 +25,9 @@
 #   --refreshes-per-gateway N         started at one gateway at a time, 1 to 50 (default: 2)
 #   --in-progress-timeout-seconds N   how long a share's refresh is waited for, 0 to 86400 (default: 3600)
 #   --refresh-scope S                 folders: those that changed; share: all of the share (default: folders)
-#   --refresh-other-gateways M        on: what a gateway writes refreshes the shares, too; off: not; auto: if there are
-#                                     several that show it (default: auto)
+#   --refresh-other-gateways M        what a gateway writes refreshes, off: no share; auto: every share that shows it but
+#                                     the writer's own; on: also a bucket's only share, if it is not known to be
+#                                     the writer's (default: auto)
 #   --gateway-regions R1,R2           where the gateways are; all of their regions (default: --region, "" for that again)
 #   --gateway-role-arns A1,A2         roles that let this see to the gateways of other accounts (docs/other-accounts.md)
 #   --log-level L                     DEBUG, INFO, WARNING or ERROR (default: INFO)

@@ -59,7 +59,7 @@ SETTINGS = {
         "String",
         "auto",
         ("auto", "on", "off"),
-        "What is written through a gateway refreshes nothing (off), or the shares that show it (auto: if several do)",
+        "What a gateway writes refreshes no share (off), every share that shows it but the writer's own (auto), or also the only share of a bucket if it is not known to be the writer's (on)",
     ),
     "LogLevel": ("String", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR"), "DEBUG also tells of each absorbed change"),
 }

@@ -146,7 +146,7 @@ variable "refresh_scope" {
 variable "refresh_other_gateways" {
   type        = string
   default     = "auto"
-  description = "What is written through a gateway refreshes nothing (off), or the shares that show it (auto: if several do)"
+  description = "What a gateway writes refreshes no share (off), every share that shows it but the writer's own (auto), or also the only share of a bucket if it is not known to be the writer's (on)"
 }
 
 variable "log_level" {
