@@ -199,6 +199,7 @@ class Asker:
     def _ask(self, key: Key, ask: _Ask, *, alone: bool) -> tuple[Happened, _Finish | None]:
         """Call RefreshCache: what happened then, and what to do before that is noted at the gateway."""
         folders, share = ask.changes.folders, ask.share
+        logger.set_correlation_id(ask.changes.correlation)
         everything = ask.widen or self.settings.refresh_scope == "share"
         round_ = WHOLE_SHARE if everything else next_round(folders, share.prefix)
         try:
@@ -264,7 +265,8 @@ class Asker:
         for one in handed:
             key = one.share.key
             if key in shares and shares[key].since:
-                logger.info(f"{key} waits for its turn", bucket=key.bucket, share=str(key))
+                window = one.changes.correlation
+                logger.info(f"{key} waits for its turn", bucket=key.bucket, share=str(key), correlation_id=window)
                 measure(key.bucket, RefreshesDeferred=1)
 
     def _tell_of_refusal(self, key: Key, reason: str) -> None:

@@ -52,6 +52,7 @@ class Refresher:
                 logger.warning("Handling an S3 event that the aggregator could not handle", message_id=message_id)
                 self.aggregator.aggregate_event(message.event, time_left)
             case BucketRequest(bucket, folders):
+                logger.set_correlation_id(message_id)
                 self._hand_over(Key.read(bucket), Changes(folders, now, message_id), delivery)
             case RefreshCompleted():
                 self.asker.completed(message, delivery)
