@@ -115,14 +115,13 @@ def test_without_the_role_the_shares_at_home_are_refreshed_and_the_others_when_i
     with denial(aws), setting(aws, REFRESH):
         bucket.put("photos/a.jpg")
         eventually(lambda: home.tree() == {"photos/a.jpg"})
-        eventually(lambda: waiting(bucket))
-        assert reason in waiting(bucket)[0]
+        assert reason in eventually(lambda: waiting(bucket))[0]
         assert other.tree() == set()
     bucket.becomes_visible(home, other)
 
 
 def waiting(bucket: Bucket) -> list[str]:
-    """Why the shares of the bucket in the other account wait, if they do."""
+    """Why the shares of the bucket in the other account could not be listed, unless they are being listed again now."""
     key = f"{bucket.name}/{REGION}:{OTHER}/"
     return [item["Reason"]["S"] for item in bucket.items() if item["BucketName"]["S"] == key and "Reason" in item]
 
