@@ -217,11 +217,11 @@ def test_what_is_done_in_the_role_takes_each_of_its_actions(
     points = AccessPoints(lambda _: make("s3control", endpoint_url=aws.endpoint_url))
     file_shares = FileShares(client, client, points, said.append)
     try:
-        shares = file_shares.showing("another-there")
-        file_shares.refresh(shares[0], Round(["/"], recursive=False))
-        Roles(lambda: make("iam", endpoint_url=aws.endpoint_url), said.append).id_of(shares[0].role)
+        known = next(share for share in file_shares.showing("another-there") if not share.unknown)
+        file_shares.refresh(known, Round(["/"], recursive=False))
+        Roles(lambda: make("iam", endpoint_url=aws.endpoint_url), said.append).id_of(known.role)
         eventually(lambda: gateway.refreshes[-1].completed_at)  # a share has two in progress at most
     except ClientError as error:
         said.append(str(error))
     assert denials(" ".join(said)) == ({action} if action else set())
-    assert len(said) == bool(action)
+    assert all(denials(text) for text in said), "nothing else was said"

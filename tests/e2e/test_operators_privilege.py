@@ -69,9 +69,9 @@ NEEDS = {
     "s3:ListBucket": EXPLAIN_ABSENT,
     "s3:GetAccessPoint": EXPLAIN,
     "s3:ListAccessPoints": EXPLAIN,
-    "storagegateway:ListFileShares": STATUS,
-    "storagegateway:DescribeNFSFileShares": STATUS,
-    "storagegateway:DescribeSMBFileShares": STATUS,
+    "storagegateway:ListFileShares": EXPLAIN,
+    "storagegateway:DescribeNFSFileShares": EXPLAIN,
+    "storagegateway:DescribeSMBFileShares": EXPLAIN,
     "cloudwatch:DescribeAlarms": STATUS,
     "cloudwatch:GetMetricData": STATUS,
 }
