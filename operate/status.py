@@ -198,12 +198,11 @@ def shares_of(bucket: str, listed: list[FileShare], table: Snapshot, unseen: lis
     found = {share.key: share for share in listed}
     shares = []
     for key in [*found, *sorted(table.shares(bucket) - found.keys(), key=str)]:
-        share, standing = found.get(key), table.standing(key)
-        is_here = share.status and not share.unknown if share else key.place in unseen
-        if is_here or standing.waits or standing.asked_since:
+        share, standing = found.get(key, FileShare("", "", "", "", bucket, place=key.place)), table.standing(key)
+        shows_it = not share.unknown if key in found else key.place in unseen
+        if shows_it or standing.waits or standing.asked_since:
             name = str(key).partition("/")[2]
-            known = (share.prefix, share.status, share.unknown) if share else ("", "", "")
-            shares.append(Share(name, known[0], known[1], standing, known[2]))
+            shares.append(Share(name, share.prefix, share.status, standing, share.unknown))
     return shares
 
 

@@ -26,6 +26,7 @@ from operate.status import (
     Report,
     Share,
     Window,
+    _window,
     attached,
     concerns_of_bucket,
     refreshed_lately,
@@ -263,6 +264,19 @@ def test_the_shares_of_a_bucket_are_those_that_are_listed_and_those_that_only_th
     assert found[0].standing.last_accepted == found[2].standing.last_accepted == AT - HOUR
 
 
+def test_what_is_being_handed_on_has_not_stopped_waiting() -> None:
+    opened = Item("w", opened_at=AT - 9, last_change_at=AT - 3, refresh_at=AT + 9, folders=frozenset({"/a"}))
+    being_listed = Item(
+        refreshing_id="v", refreshed_since=AT - 99, refresh_started_at=AT - 1, refreshed_folders=frozenset({"/b"})
+    )
+    assert _window(Item(refreshed_since=AT - 99)) is None
+    assert _window(opened) == Window(AT - 9, AT + 9, ["/a"], AT - 3)
+    assert _window(being_listed) == Window(AT - 99, AT - 1, ["/b"], reason="its file shares are being listed")
+    both = _window(replace(opened, refreshing_id="v", refreshed_since=AT - 99))
+    assert both
+    assert both.since == AT - 99
+
+
 def test_a_bucket_that_was_deleted_does_not_keep_the_others_from_being_seen(stack: Stack) -> None:
     s3 = stack.client("s3")
     with Stubber(s3) as stub:
@@ -379,6 +393,27 @@ def test_a_message_that_is_seen_again_before_the_others_were_read_is_no_failure(
         stub.add_response("receive_message", {})
         stub.add_client_error("change_message_visibility", code)
         assert len(list(redrive.show(stack))) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ('{"bucket": "my-bucket", "folders": ["/b", "*/a"]}', "a request to refresh */a, /b in my-bucket"),
+        ('{"bucket": "my-bucket", "folders": ["*"]}', "a request to refresh everything in my-bucket"),
+        (
+            f'{{"version": 1, "gateway": "{ARN}gateway/sgw-1", "token": "t"}}',
+            f"a reminder that shares of {ARN}gateway/sgw-1 wait; the sweep sees to them as well: harmless",
+        ),
+    ],
+)
+def test_what_failed_for_good_is_told_in_words(stack: Stack, body: str, words: str) -> None:
+    stack.dead_letter_url = "https://dead"
+    message = {"MessageId": "1", "ReceiptHandle": "r", "Body": body, "Attributes": {"SentTimestamp": str(AT)}}
+    with Stubber(stack.client("sqs")) as stub:
+        stub.add_response("receive_message", {"Messages": [message]})
+        stub.add_response("receive_message", {})
+        stub.add_response("change_message_visibility", {})
+        assert list(redrive.show(stack)) == [f"2026-09-21 14:13:20 UTC  {words}"]
 
 
 class KilledError(BaseException):
