@@ -209,11 +209,10 @@ def shares_of(bucket: str, listed: list[FileShare], table: Snapshot, unseen: lis
 def _window(item: Item) -> Window | None:
     """What waits in it; also what is being handed on just now."""
     if item.window_id:
-        since = min(item.opened_at, item.refreshed_since) if item.refreshing_id else item.opened_at
-        return Window(since, item.refresh_at, sorted(item.folders), item.last_change_at, item.reason)
+        return Window(item.since, item.refresh_at, sorted(item.folders), item.last_change_at, item.reason)
     if item.refreshing_id:
         folders, now = sorted(item.refreshed_folders), "its file shares are being listed"
-        return Window(item.refreshed_since, item.refresh_started_at, folders, reason=now)
+        return Window(item.since, item.refresh_started_at, folders, reason=now)
     return None
 
 

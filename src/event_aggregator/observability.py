@@ -27,7 +27,7 @@ METRICS = {
     "RefreshesDeferred": MetricUnit.Count,  # by us: a share got changes, and could not be asked at once
     "FoldersRefreshed": MetricUnit.Count,  # named in an accepted refresh
     "WholeShareRefreshes": MetricUnit.Count,  # accepted refreshes of everything that a share shows
-    "SecondsWaiting": MetricUnit.Seconds,  # every 15 minutes, for each share that waits: since its first change
+    "SecondsWaiting": MetricUnit.Seconds,  # every 15 minutes, for each share or place that waits: for how long
     "SecondsUntilAccepted": MetricUnit.Seconds,  # from the first change to the accepted refresh
     "SecondsUntilVisible": MetricUnit.Seconds,  # from the first change to the end of the refresh
 }

@@ -1,5 +1,6 @@
 """How a share stands at every moment, by what the table holds: what waits for it, why, and its place in line."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -194,6 +195,21 @@ def test_a_share_that_cannot_be_described_waits_with_the_reason(world: World) ->
     assert found
     assert found.cause is Cause.BACK_OFF
     assert found.reason == "it is not known what it shows: it is on an access point that is gone"
+
+
+def test_what_waits_for_a_place_that_cannot_be_listed_raises_the_alarm_of_shares_that_wait(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def denied(_: object, bucket: str) -> list[FileShare]:
+        raise refused(f"you may not list what shows {bucket}", "AccessDeniedException")
+
+    monkeypatch.setattr(Gateways, "showing", denied)
+    refresher = world.refresher(Places("us-east-1", {"us-east-1": lambda: Gateways([])}))
+    refresher.handle('{"bucket": "my-bucket", "folders": ["/"]}', None, "m1", 60_000)
+    world.time += 2 * HOUR
+    refresher.handle('{"sweep": true}', None, "m2", 60_000)
+    [metric] = [line for line in capsys.readouterr().out.splitlines() if "SecondsWaiting" in line]
+    assert json.loads(metric)["SecondsWaiting"] == [7_200.0]
 
 
 def test_a_share_that_nothing_waits_for_has_no_reason_to(world: World) -> None:
