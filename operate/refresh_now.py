@@ -51,16 +51,19 @@ def ask(stack: Stack, bucket: str, wanted: frozenset[str]) -> Asked:
     """Send the refresh function a message that names `wanted`."""
     listed = stack.shares(bucket)
     known = [share for share in listed if not share.unknown]
-    places = {Key.of_place(bucket, name, None) for name in (*stack.unlisted, *stack.unseen_places)}
-    if not listed and not places:
+    unlisted = {*stack.unlisted, *stack.unseen_places}
+    if not listed and not unlisted:
         nobody = f"No file share of this account in {stack.region} is known to show the bucket {bucket}."
         raise StackError("\n".join([nobody, *stack.notes]))
     shares = {share.key: held for share in known if (held := shown(wanted, share.prefix))}
-    if not shares and not places and len(known) == len(listed):
+    if not shares and not unlisted and len(known) == len(listed):
         raise StackError(f"No file share of {bucket} shows {', '.join(sorted(wanted))}: their prefixes are others.")
     before, body = stack.snapshot(), json.dumps({"bucket": bucket, "folders": sorted(wanted)})
     sent = stack.client("sqs").send_message(QueueUrl=stack.settings.queue_url, MessageBody=body)
-    return Asked(bucket, wanted, shares, frozenset(places), before, sent["MessageId"], time.monotonic())
+    # A place that is the only one has a key only if the refresh function cannot list it either.
+    is_only_one = len(stack.places.names) + len(stack.unseen_places) == 1
+    places = frozenset(Key.of_place(bucket, name, None) for name in unlisted if not is_only_one)
+    return Asked(bucket, wanted, shares, places, before, sent["MessageId"], time.monotonic())
 
 
 def follow(stack: Stack, asked: Asked) -> Iterator[str]:
@@ -76,7 +79,7 @@ def follow(stack: Stack, asked: Asked) -> Iterator[str]:
             if last.get(key) != known:
                 last[key] = known
                 yield f"{clock(table.at)}  {key} {known}"
-        if all(known.startswith(_ENDS) for known in last.values()):
+        if (last or _is_late(asked)) and all(known.startswith(_ENDS) for known in last.values()):
             return
         time.sleep(_POLL_SECONDS)
 
@@ -121,12 +124,16 @@ _ENDS = (_COMPLETE, _ACCEPTED, _GONE, _HANDED_ON)
 
 def state(settings: Settings, asked: Asked, key: Key, table: Snapshot) -> str:
     """In words, by what the table holds now."""
-    is_late = time.monotonic() > asked.sent_at + _SURELY_HANDLED_SECONDS
-    if key not in asked.handled and not (is_late and (asked.handled or _has_accepted(asked, key, table))):
+    was_seen = key in asked.handled
+    if not was_seen and not (_is_late(asked) and (asked.handled or _has_accepted(asked, key, table))):
         return _NOT_YET
     if key.kind is Kind.PLACE:
-        return _state_of_place(asked, key, table)
+        return _state_of_place(key, table)
     return _state_of_share(settings, asked, key, table)
+
+
+def _is_late(asked: Asked) -> bool:
+    return time.monotonic() > asked.sent_at + _SURELY_HANDLED_SECONDS
 
 
 def _has_accepted(asked: Asked, key: Key, table: Snapshot) -> bool:
@@ -149,11 +156,11 @@ def _state_of_share(settings: Settings, asked: Asked, key: Key, table: Snapshot)
     return f"refreshes since {clock(standing.last_accepted)}" if standing.in_progress_since else _COMPLETE
 
 
-def _state_of_place(asked: Asked, key: Key, table: Snapshot) -> str:
+def _state_of_place(key: Key, table: Snapshot) -> str:
     item = table.windows.get(key, Item())
     if item.window_id:
         at = f"at {clock(item.refresh_at)}" if item.refresh_at > table.at else "now"
         return f"waits, to be listed {at}" + (f": {item.reason}" if item.reason else "")
     if item.refreshing_id:
         return "is being listed"
-    return _HANDED_ON if _has_begun(asked, key, table) else _GONE
+    return _HANDED_ON

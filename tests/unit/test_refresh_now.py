@@ -286,10 +286,32 @@ def test_a_place_that_cannot_be_listed_is_left_to_the_refresh_function(operator:
     def nobody_answers(_: str) -> list[FileShare]:
         raise EndpointConnectionError(endpoint_url="https://gateways")
 
-    stack = operator.stack
+    several = operator.stack
+    several.places = operator.places("us-east-1", "eu-west-1")
     operator.monkeypatch.setattr(operator.gateways, "showing", nobody_answers)
-    assert refresh_now.ask(stack, "my-bucket", EVERYTHING).places == {Key.read("my-bucket/us-east-1/")}
-    assert stack.notes[0].startswith("The file shares in us-east-1 cannot be listed: Could not connect")
+    places = {Key.read("my-bucket/us-east-1/"), Key.read("my-bucket/eu-west-1/")}
+    assert refresh_now.ask(several, "my-bucket", EVERYTHING).places == places
+    assert several.notes[0].startswith("The file shares in us-east-1 cannot be listed: Could not connect")
+
+
+def test_the_shares_of_the_only_place_are_followed_as_the_refresh_function_finds_them(operator: Operator) -> None:
+    def nobody_answers(_: str) -> list[FileShare]:
+        raise EndpointConnectionError(endpoint_url="https://gateways")
+
+    with operator.monkeypatch.context() as failing:
+        failing.setattr(operator.gateways, "showing", nobody_answers)
+        asked = refresh_now.ask(operator.stack, "my-bucket", EVERYTHING)
+    body, message_id = operator.sent()
+    told = operator.follow(asked, lambda: operator.handle(body, message_id), lambda: operator.complete("n1"))
+    assert told[-1] == "my-bucket/share-1 shows everything now"
+
+
+def test_where_nobody_is_known_and_nobody_is_found_it_ends_after_a_minute(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operator.gateways.shares = [file_share("share-3", unknown="it cannot be described")]
+    asked = refresh_now.ask(operator.stack, "my-bucket", EVERYTHING)
+    assert operator.follow(asked, lambda: monkeypatch.setattr(asked, "sent_at", asked.sent_at - 61)) == []
 
 
 def test_a_refresh_ends_with_what_is_not_known_of_other_shares(
