@@ -23,7 +23,6 @@ from event_aggregator.places import Places, name_of_place
 from event_aggregator.request import ActionQueue
 from event_aggregator.settings import SettingError, Settings
 from event_aggregator.table import Key
-from event_aggregator.waiting import WaitingShares
 from event_aggregator.window import Windows
 from operate.standing import Snapshot, as_of, rules_of
 from scripts.stack_files import matched, permitted_buckets
@@ -104,10 +103,6 @@ class Stack:
     @cached_property
     def windows(self) -> Windows:
         return Windows(self.client("dynamodb"), self.settings.table_name)
-
-    @cached_property
-    def waiting(self) -> WaitingShares:
-        return WaitingShares(self.client("dynamodb"), self.settings.table_name)
 
     @cached_property
     def gateways(self) -> Gateways:
