@@ -397,7 +397,7 @@ def _accepted(gateway: Gateway, share: Share, asked: Asked, now: int) -> tuple[S
         again=False,
     )
     if _may_be_void(last, began):
-        return _repeated(share, began, now), asked.key
+        return _repeated(share, last, now), asked.key
     return share, None
 
 
@@ -406,8 +406,9 @@ def _may_be_void(last: Accepted, began: int) -> bool:
     return not last.again and began - _CLOCK_MARGIN_MS <= last.at < began + VOID_MS + _CLOCK_MARGIN_MS
 
 
-def _repeated(share: Share, began: int, now: int) -> Share:
-    not_before = max(share.not_before, began + VOID_MS + _CLOCK_MARGIN_MS)
+def _repeated(share: Share, last: Accepted, now: int) -> Share:
+    """It waits again, until neither somebody else's refresh nor the void one can leave the next without effect."""
+    not_before = max(share.not_before, last.at + VOID_MS + _CLOCK_MARGIN_MS)
     return replace(share, again=True, since=share.since or now, not_before=not_before)
 
 
@@ -431,7 +432,7 @@ def _completed(gateway: Gateway, event: Completed, now: int) -> tuple[Gateway, t
             early = (*share.early, (event.refresh, event.began))[-_MAX_EARLY:]
             gateway = gateway.with_share(key, replace(share, early=early))
         elif share.last and not share.again and _may_be_void(share.last, event.began):
-            gateway, again = gateway.with_share(key, _repeated(share, event.began, now)), key
+            gateway, again = gateway.with_share(key, _repeated(share, share.last, now)), key
     return gateway, None, again
 
 
