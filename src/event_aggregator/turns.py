@@ -55,7 +55,6 @@ class Claim:
     """Whoever handles the message `owner` is about to ask the share; after `until` it is dead."""
 
     owner: str
-    at: int
     until: int
     since: int  # since when the share had waited
 
@@ -277,7 +276,7 @@ def step(  # noqa: PLR0913 - one call for all rules
     take, probe = _next(gateway, now, rules, woken=woken) if visit.takes else (None, False)
     if take:
         share = gateway.shares[take]
-        claim = Claim(visit.owner, now, visit.until + CLAIM_MARGIN_MS, share.since)
+        claim = Claim(visit.owner, visit.until + CLAIM_MARGIN_MS, share.since)
         gateway = gateway.with_share(take, replace(share, since=0, claim=claim, early=()))
         gateway = replace(gateway, probed_at=now) if probe else gateway
         alone = not any(share.in_progress_until for share in gateway.shares.values())
@@ -313,8 +312,8 @@ def _lapsed(gateway: Gateway, now: int) -> Gateway:
 
 
 def _share_now(share: Share, now: int) -> Share:
-    if share.claim and share.claim.until < now:
-        asked_at = max(share.asked_at, share.claim.at)
+    if share.claim and share.claim.until <= now:
+        asked_at = max(share.asked_at, share.claim.until - CLAIM_MARGIN_MS)  # at the latest
         share = replace(_back(share), asked_at=asked_at, early=())
     if share.in_progress_until and share.in_progress_until <= now:
         share = replace(share, in_progress_until=0)
