@@ -545,6 +545,19 @@ def test_a_refresh_is_repeated_if_somebody_elses_is_known_when_it_is_accepted() 
     assert line.accepts(A).again == A
 
 
+@pytest.mark.parametrize("answer", [Busy(A), Refused(A), Nothing(A)], ids=["busy", "refused", "nothing"])
+def test_somebody_elses_refresh_that_ends_while_a_share_is_claimed_counts_when_it_is_asked_later(
+    answer: Happened,
+) -> None:
+    line = Line()
+    line.happens(Enqueued((A,)))
+    line.completes(A, "theirs", began=NOW - 20 * SECOND)
+    line.happens(answer, takes=False)
+    line.completes(B, "another", began=NOW, after=10 * SECOND, takes=False)
+    line.happens(Enqueued((A,)), "m2")
+    assert line.accepts(A).again == A
+
+
 def test_somebody_elses_refresh_that_ends_while_a_share_is_asked_has_it_repeated() -> None:
     line = Line()
     line.happens(Enqueued((A,)))
