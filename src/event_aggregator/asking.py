@@ -89,10 +89,11 @@ class Asker:
     def ask_or_enqueue(self, gateway: Key, handed: Handed, delivery: Delivery) -> None:
         """Ask the only share at a gateway that the changes are for; if it must wait, put it into the line.
 
-        If nobody waits there, one write enqueues and claims it, and its folders stay in the bucket's window.
+        If nobody waits there, one write enqueues and claims it, and its folders stay in the bucket's window. Not when
+        they are handed over again: then the share's own window may hold them, and must be closed.
         """
         key, todo = handed.share.key, None
-        if not handed.share.unavailable and self._has_time(delivery):
+        if not handed.share.unavailable and not delivery.repeated and self._has_time(delivery):
             todo = self.gateways.happened(
                 gateway, Enqueued((key,)), delivery, before_writing=lambda _, __, todo: todo.direct
             )
