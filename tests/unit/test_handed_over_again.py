@@ -1,6 +1,7 @@
 """Folders that are put into a share's window twice: by a message that comes again, or while somebody asks the share."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,3 +102,27 @@ def test_what_a_message_without_a_window_asks_for_goes_through_the_shares_window
     assert running.region.asked == [("/", "a")]
     assert running.world.waits().changes is None
     assert running.world.waits().kind == "NFS"
+
+
+def test_what_is_put_back_while_others_ask_the_share_is_asked_for_in_another_turn(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accepted_at = running.accept("a/1", "m1")
+    running.world.time += 60_000
+    request = running.change("b/1")
+
+    first: list[Callable[..., None]] = [lambda: running.handle(request, "m2")]
+    add = type(running.world.waiting).add
+
+    def add_slowly(*arguments: Any) -> None:
+        add(*arguments)
+        if first:
+            first.pop()()
+
+    monkeypatch.setattr(type(running.world.waiting), "add", add_slowly)
+    running.handle(running.completion("theirs", accepted_at - 20_000), "m3")
+
+    assert running.region.asked[-1] == ("/", "b")
+    assert running.world.waits().changes
+    assert running.world.gateway(GATEWAY).waiting()
+    assert running.world.wakes()
