@@ -78,6 +78,9 @@ DEEPER_CASES = {
     "two shares, three changes": (Case(changes=((0,), (1,), (0,)), deaths=1, lost=1, lengths=SHORT), 50_000),
     "four shares, two places": (Case(4, ((0, 1, 2, 3), (1, 0)), places=2, takes=2), 100_000),
     "shares that refuse, and deaths": (Case(changes=ALL_AND_ONE, deaths=1, refused=1, lengths=SHORT), 40_000),
+    "two deaths": (Case(deaths=2, lengths=SHORT), 15_000),
+    "somebody else takes the place, and deaths": (Case(foreign=1, deaths=1, lengths=SHORT), 60_000),
+    "messages that come twice, and deaths": (Case(twice=1, deaths=1, lengths=SHORT), 25_000),
     "messages of several shares that come twice": (Case(changes=ALL_AND_ONE, twice=1), 50_000),
 }
 
