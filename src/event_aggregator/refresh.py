@@ -53,7 +53,8 @@ class Refresher:
                 self.aggregator.aggregate_event(message.event, time_left)
             case BucketRequest(bucket, folders):
                 logger.set_correlation_id(message_id)
-                self._hand_over(Key.read(bucket), Changes(folders, now, message_id), delivery)
+                # Nothing tells here whether it is the first delivery.
+                self._hand_over(Key.read(bucket), Changes(folders, now, message_id), replace(delivery, repeated=True))
             case RefreshCompleted():
                 self.asker.completed(message, delivery)
             case Sweep():
@@ -89,6 +90,8 @@ class Refresher:
                 self._request_arrived(request, delivery)
                 return
             item = closed
+        else:
+            delivery = replace(delivery, repeated=True)
         changes = Changes(item.refreshed_folders, item.refreshed_since, request.correlation)
         self._hand_over(request.key, changes, delivery, request.attempt)
         windows.complete(request.key, request.window)
