@@ -28,7 +28,7 @@ from event_aggregator.places import Places
 from event_aggregator.refresh import NotRefreshedError, Refresher
 from event_aggregator.request import ActionQueue
 from event_aggregator.table import Item, Key
-from event_aggregator.turns import Gateway, Rules, StillClaimedError
+from event_aggregator.turns import Gateway, Rules, StillClaimedError, Wake
 from event_aggregator.waiting import WaitingShares
 from event_aggregator.window import Windows
 from event_aggregator.writers import Roles
@@ -253,6 +253,17 @@ def _remembered(memo: Memo, documents: Gateways, places: Places) -> Memory:
 
 
 _document = cache(Gateway.from_json)
+_to_json = Gateway.to_json
+
+
+def _text(document: Gateway) -> str:
+    shares, others = tuple(document.shares.items()), tuple(document.others.items())
+    return _text_of(shares, document.wake, document.refused_at, document.probed_at, others)
+
+
+@cache
+def _text_of(shares: Any, wake: Wake | None, refused_at: int, probed_at: int, others: Any) -> str:
+    return _to_json(Gateway(dict(shares), wake, refused_at, probed_at, dict(others)))
 
 
 class Node:
@@ -314,7 +325,7 @@ def simulated() -> Iterator[None]:
     """The functions' ids are given by the world, and they neither log nor emit metrics.
 
     Meanwhile nobody looks for cyclic garbage among the millions of objects of a search: it makes next to none. A
-    gateway's document is read once from each text; nothing changes one in its place.
+    gateway's document is written once, and read once from each text; nothing changes one in its place.
     """
     with ExitStack() as stack:
         if gc.isenabled():
@@ -327,6 +338,7 @@ def simulated() -> Iterator[None]:
         for module in (observability, aggregate, asking, refresh):
             stack.enter_context(patch.object(module, "measure", _nothing))
         stack.enter_context(patch.object(Gateway, "from_json", _document))
+        stack.enter_context(patch.object(Gateway, "to_json", _text))
         yield
 
 

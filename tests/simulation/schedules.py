@@ -113,7 +113,8 @@ class Search:
 
     A running function runs on until it ends, dies, or is preempted: another function runs, something else begins, or
     the clock goes on. What begins next, when nothing runs, is free. With `faults` a call that fails counts as a death,
-    and so does a place that denies its list from now on (until it answers again, which is free).
+    and so does a place that denies its list from now on (until it answers again, which is free); with `losses` the
+    event of a complete refresh that is lost.
 
     When nothing runs, or it was preempted, and everything is as it was in another schedule (World.state), the same can
     follow: it is counted again, and not run again.
@@ -123,6 +124,7 @@ class Search:
     preemptions: int = 2
     deaths: int = 1
     faults: bool = False
+    losses: bool = False
     schedules: int = 0
     to_the_end: int = 0  # of them, those run to their own end
 
@@ -186,7 +188,7 @@ class Search:
             outlived = len(world.outlived())
             if (not waiting or preemptions) and outlived <= deaths:
                 moves.append(("time", None, preemptions - 1 if waiting else preemptions, deaths - outlived))
-        if self.faults and deaths and (not current or preemptions):
+        if self.losses and deaths and (not current or preemptions):
             moves += [(step, current, then, deaths - 1) for step in world.losses()]
         if world.next_time() is not None:
             for step in world.environment() if self.faults and not waiting else ():

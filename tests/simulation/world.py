@@ -16,7 +16,6 @@ schedule that breaks a promise can be printed, read, and run again with `replay(
     A1 dies                  before its next call, and so after the last one
     n1 is lost               the event that a refresh is complete
     eu-west-1 denies         ... the list of its shares from now on; answers: it gives the list again
-    share-1 denies           ... to be described
     sweep                    the schedule of the sweep sends its message
 """
 
@@ -25,7 +24,7 @@ import json
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 from event_aggregator.observability import timestamp
@@ -190,6 +189,12 @@ class Sign(NamedTuple):
 # Of a world's attributes, those that nothing depends on.
 _STORY = frozenset({"scenario", "programs", "noting", "steps", "notes", "calls"})
 
+# And those of them that count only as long as nothing has failed or waited, or that are told in another way then.
+_OF_WHAT_IS_UNDISTURBED = frozenset(
+    {"order", "containers", "written", "arrived", "refreshes", "opened", "first_requests", "marks", "completed"}
+    | {"setbacks", "signs", "waits"}
+)
+
 
 @dataclass
 class World:
@@ -205,7 +210,8 @@ class World:
     refusals: dict[str, int] = field(default_factory=dict)  # share's key: how often the scenario had it refuse
     notifications: int = 0
     numbers: int = 0
-    denying: dict[str, int] = field(default_factory=dict)  # place, or share's key: since when
+    denying: dict[str, int] = field(default_factory=dict)  # place: since when it does not give the list of its shares
+    denied: frozenset[str] = frozenset()  # those that did so at any time: each does it once
     noting: bool = False
     programs: dict[tuple[str, Memory, str, str], Node] = field(default_factory=dict)  # started
     # History.
@@ -252,12 +258,44 @@ class World:
         return new
 
     def state(self) -> Hashable:
-        """Everything on which it depends what can happen next, and whether that breaks a promise."""
-        return tuple(
+        """Everything on which it depends what can happen next, and whether that breaks a promise.
+
+        Once something has failed or waited, Freshness and Aggregation are not promised: of the history the rest needs
+        what is not covered yet, and what still keeps a share from being asked.
+        """
+        is_disturbed = self.failed or self.delayed
+        left_out = _STORY | _OF_WHAT_IS_UNDISTURBED if is_disturbed else _STORY
+        state: list[Hashable] = [
             tuple(sorted(value.items())) if isinstance(value, dict) else value
             for name, value in vars(self).items()
-            if name not in _STORY
-        )
+            if name not in left_out
+        ]
+        return (*state, *self._what_matters()) if is_disturbed else tuple(state)
+
+    def _what_matters(self) -> Iterator[Hashable]:
+        yield _uncovered(self.scenario, self.written, self.refreshes)
+        last = {made.share: made.order for made in self.refreshes}
+        for made in self.refreshes:
+            if made.order == last[made.share] or self.time < self._taken_until(made):
+                yield made._replace(order=0), self.completed.get(made.notification)
+        yield tuple(setback for setback in self.setbacks if setback.until > self.time)
+        # Of orders, which is before which.
+        processes = [container.process for container in self.containers.values() if container.process]
+        orders: list[int] = []
+        for process in processes:
+            orders += [process.number, *(claim.order for claim in process.claims)]
+        for _, began_and_again in sorted(self.waits.items()):
+            orders += began_and_again
+        orders += [mark.order for _, mark in sorted(self.marks.items())]
+        ranks = {order: rank for rank, order in enumerate(sorted({0, *orders}))}
+        yield tuple(ranks[order] for order in orders)
+        for container in self.containers.values():
+            if container.process:
+                claims = tuple(claim._replace(order=0) for claim in container.process.claims)
+                yield container._replace(process=container.process._replace(number=0, claims=claims))
+            else:
+                yield container
+        yield tuple(sorted(self.waits)), tuple(mark._replace(order=0) for _, mark in sorted(self.marks.items()))
 
     # What can be done next
 
@@ -310,10 +348,9 @@ class World:
         return {made.notification for made in self.refreshes} | {other.notification for other in self.others}
 
     def environment(self) -> list[str]:
-        """The steps by which a place begins or ceases to deny the list of its shares, or a share's description."""
+        """The steps by which a place begins or ceases to deny the list of its shares."""
         steps = [f"{who} answers" for who, since in self.denying.items() if since < self.time]
-        names = (*self.scenario.places, *(share.key for share in self.scenario.shares))
-        return steps + [f"{who} denies" for who in dict.fromkeys(names) if who not in self.denying]
+        return steps + [f"{place} denies" for place in self.scenario.places if place not in self.denied]
 
     # Steps
 
@@ -341,6 +378,7 @@ class World:
             self.tasks = self._without(self._task(who))
         elif what == ["denies"]:
             self.denying[who] = self.time
+            self.denied |= {who}
         elif what == ["answers"]:
             del self.denying[who]
         else:
@@ -593,7 +631,7 @@ class World:
         if len(asked) < len(arns):
             return Answer("refused", scenarios.NO_SUCH_SHARE)
         for share in asked:
-            if share.key in self.denying or share.undescribed[0] <= self.time < share.undescribed[1]:
+            if share.undescribed[0] <= self.time < share.undescribed[1]:
                 return Answer("refused", scenarios.DENIED)
         return Answer("ok", json.dumps([self._described(share) for share in asked]))
 
@@ -759,7 +797,8 @@ class World:
         """Who waits at the same gateway for longer than `key`, and may be asked now."""
         began, _ = self.waits[key]
         for other, share in after.items():
-            if other != key and share.get("since") and not share.get("claim") and self.waits[other][0] < began:
+            may_wait = other != key and other in self.scenario.by_key  # or it is not known what it shows
+            if may_wait and share.get("since") and not share.get("claim") and self.waits[other][0] < began:
                 if all(self.time >= until for at, until in self._own_waits(other)):
                     yield other
 
@@ -833,17 +872,16 @@ class World:
 
     def check(self) -> None:
         """Every promise, when all is quiet."""
-        for change in self.written:
-            for share in self.scenario.shares:
-                if (
-                    share.bucket == change.bucket
-                    and change.key.startswith(share.prefix)
-                    and share.name != change.through
-                    and share.deleted_at > self.time
-                ):
-                    self._covered(change, share)
+        for share_key, change, path in _uncovered(self.scenario, self.written, self.refreshes):
+            if self.scenario.by_key[share_key].deleted_at > self.time:
+                what = f"no refresh of /{path} on {share_key} was accepted after {change.event} wrote {change.key}"
+                raise BrokenPromiseError("Coverage", what)
         if not self.failed and not self.delayed:
             self._aggregated()
+            for change in self.written:
+                for share in self.scenario.shares:
+                    if _shows(share, change):
+                        self._fresh(change, share)
 
     def unfinished(self) -> list[str]:
         """What is left for the sweep when all is quiet, and may be: BrokenPromiseError for everything else.
@@ -868,22 +906,14 @@ class World:
                     left.append(what)
         return left
 
-    def _covered(self, change: Written, share: Share) -> None:
-        """Promise: after every change a refresh of its folder, and of those above it, was accepted."""
-        names = change.key[len(share.prefix) :].split("/")[:-1]
-        made = [call for call in self.refreshes if call.share == share.key and call.has_effect]
-        for depth in range(len(names), -1, -1):
-            path = names[:depth]
-            after = [call for call in made if call.order > change.order and _covers(call, path)]
-            if not after:
-                what = f"no refresh of /{'/'.join(path)} on {share.name} was accepted after {change.event}"
-                raise BrokenPromiseError("Coverage", f"{what} wrote {change.key}")
-            if depth == len(names) and not self.failed and not self.delayed:
-                self._fresh(change, share, after[0])
-
-    def _fresh(self, change: Written, share: Share, first: Refresh) -> None:
+    def _fresh(self, change: Written, share: Share) -> None:
         """Promise: with nothing failing the refresh starts within the delay and a second, or as Restraint and Turns
         allow: without a time longer than a second, at any moment, in which the share might be asked and has a place."""
+        path = _folders_below(share, change)[-1]
+        covering = [made for made in self.refreshes if made.share == share.key and _covers(made, change, path)]
+        if not covering:  # it was deleted
+            return
+        first = covering[0]
         latest = self.arrived[change.event] + self.scenario.longest_delay + SECOND + self.scenario.max_skew
         waits = [
             *(wait for wait in self._own_waits(share.key) if wait[0] < first.at),
@@ -956,11 +986,41 @@ def _is_of_changes(key: str) -> bool:
     return Key.read(key).kind in (Kind.BUCKET, Kind.WRITER)
 
 
-def _covers(call: Refresh, path: list[str]) -> bool:
+def _shows(share: Share, change: Written) -> bool:
+    """Whether a change is news for a share."""
+    shown = share.bucket == change.bucket and change.key.startswith(share.prefix)
+    return shown and share.name != change.through
+
+
+def _folders_below(share: Share, change: Written) -> list[tuple[str, ...]]:
+    """The folder of the change, as the share shows it, after all those above."""
+    names = tuple(change.key[len(share.prefix) :].split("/")[:-1])
+    return [names[:depth] for depth in range(len(names) + 1)]
+
+
+def _covers(made: Refresh, change: Written, path: tuple[str, ...]) -> bool:
+    """Whether a refresh was accepted after the change, and shows the folder."""
+    if made.order < change.order or not made.has_effect:
+        return False
     name = "/".join(path) or "/"
-    if not call.recursive:
-        return name in call.folder_list
-    return any(tree == "/" or f"{name}/".startswith(f"{tree}/") for tree in call.folder_list)
+    if not made.recursive:
+        return name in made.folder_list
+    return any(tree == "/" or f"{name}/".startswith(f"{tree}/") for tree in made.folder_list)
+
+
+@lru_cache(maxsize=100_000)
+def _uncovered(
+    scenario: Scenario, written: tuple[Written, ...], refreshes: tuple[Refresh, ...]
+) -> tuple[tuple[str, Written, str], ...]:
+    """Promise: after every change a refresh of its folder, and of those above it, was accepted. What lacks one."""
+    return tuple(
+        (share.key, change._replace(order=0), "/".join(path))
+        for change in written
+        for share in scenario.shares
+        if _shows(share, change)
+        for path in _folders_below(share, change)
+        if not any(made.share == share.key and _covers(made, change, path) for made in refreshes)
+    )
 
 
 def _in_whole_seconds(time: int) -> str:
