@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from event_aggregator.request import MIN_DELAY_MS, ActionQueue, WakeRequest
 from event_aggregator.table import Attributes, Key, Table
-from event_aggregator.turns import Gateway, Happened, Rules, Todo, Visit, Wake, step
+from event_aggregator.turns import Gateway, Happened, Rules, StillClaimedError, Todo, Visit, Wake, step
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +69,16 @@ class Gateways(Table):
             self.read(key)
         while True:
             (before, version), now, new = self.known[key], self._now(), uuid4().hex
-            after, todo = step(before, what, visit=visit, now=now, rules=self._rules, token=new)
-            if before_writing and not before_writing(before, after, todo):
-                return None
+            try:
+                after, todo = step(before, what, visit=visit, now=now, rules=self._rules, token=new)
+            except StillClaimedError:
+                if is_fresh:
+                    raise
+                after, todo = before, Todo()
             if after == before and not is_fresh:
-                self.read(key)  # Promise: what was remembered may be old, and is not taken for a reason to write nothing
+                self.read(key)  # Promise: what was remembered may be old, and is no reason to write nothing
+            elif before_writing and not before_writing(before, after, todo):
+                return None
             elif after == before or self._written(key, after, version, new):
                 break
             is_fresh = True

@@ -191,7 +191,7 @@ def _key(key: Key) -> dict[str, Any]:
 
 
 def number(value: int) -> dict[str, str]:
-    return {"N": str(value)}
+    return {"N": str(int(value))}
 
 
 def strings(values: Iterable[str]) -> dict[str, list[str]]:

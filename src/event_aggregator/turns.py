@@ -251,9 +251,7 @@ class Todo:
 
     take: Key | None = None  # ask this share, which is claimed
     alone: bool = False  # no other refresh is known to be in progress at the gateway
-    direct: bool = (
-        False  # nobody waited: the share that was enqueued is asked for what it is handed, and needs no window
-    )
+    direct: bool = False  # nobody waited: the share that was enqueued needs no window of its own
     wake: Wake | None = None  # the one that is needed
     completed: tuple[Key, Accepted] | None = None  # a share's refresh that was known to be in progress
     again: Key | None = None  # this share's last refresh is to be repeated: its folders must be in its window first
