@@ -156,11 +156,12 @@ class Asker:
                 if not isinstance(ask, _Ask):
                     happened = ask
                 elif self.now() <= delivery.deadline - _CALL_MS:
+                    happened = Refused(key, perhaps=True)  # until it is known how the call went
                     happened, finish = self._ask(key, ask, alone=todo.alone)
                 elif direct:
                     self.waiting.add(key, ask.share, ask.changes, uuid4().hex)
             except AWS_ERRORS:  # of the table: the share has its turn back
-                self.gateways.happened(gateway, Refused(key), delivery, takes=False)
+                self.gateways.happened(gateway, happened, delivery, takes=False)
                 raise
             takes, direct = self._has_time(delivery), None
             todo = self.gateways.happened(gateway, happened, delivery, takes=takes, before_writing=finish)
