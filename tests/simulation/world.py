@@ -749,21 +749,22 @@ class World:
             was, now = before.get(key, {}), after.get(key, {})
             claimed = now.get("claim")
             if was.get("claim") and was["claim"] != claimed:
-                self._note_answer(key, process, was["claim"])
+                self._note_answer(key, process)
             self._note_wait(key, was, now, process.claim(key))
             if was.get("claim") != claimed:
                 claims = tuple(claim for claim in claims if claim.key != key)
             if claimed and claimed != was.get("claim"):
                 passed = tuple(self._passed(key, after))
-                claims = (*claims, Claim(key, self.order, claimed["at"] - START, passed))
+                claims = (*claims, Claim(key, self.order, self.time, passed))
             last = now.get("last")
             if last and now.get("in_progress_until") and last["refresh"] not in self.completed:
                 known = self.marks.get(key)
                 if not known or known.notification != last["refresh"]:
-                    self.marks[key] = Mark(last["refresh"], self.order, self._lapses(key))
+                    made = next(made for made in self.refreshes if made.notification == last["refresh"])
+                    self.marks[key] = Mark(last["refresh"], self.order, self._taken_until(made))
         self.containers[container.name] = container._replace(process=process._replace(claims=claims))
 
-    def _note_answer(self, key: str, process: Process, claim: Any) -> None:
+    def _note_answer(self, key: str, process: Process) -> None:
         """A share is not claimed any more: what became of it is known; or whoever had claimed it is dead."""
         if process.claim(key):
             self.refreshes = tuple(
@@ -771,13 +772,7 @@ class World:
                 for made in self.refreshes
             )
         else:  # it counts as asked
-            until = claim["at"] - START + self.scenario.interval
-            self.setbacks += (Setback(key, self.time, until),)
-
-    def _lapses(self, key: str) -> int:
-        """When a refresh that is accepted now is no longer taken to be in progress, if nobody tells of its end."""
-        timeout = 0 if self.scenario.by_key[key].away else self.scenario.timeout
-        return self.time + (timeout or self.scenario.interval)
+            self.setbacks += (Setback(key, self.time, self.time + self.scenario.interval),)
 
     def _note_wait(self, key: str, was: dict[str, Any], now: dict[str, Any], claim: Claim | None) -> None:
         """Since when a share waits: since it is in the line, whatever the line says of it."""
@@ -819,14 +814,11 @@ class World:
 
     def _own_waits(self, key: str) -> Iterator[tuple[int, int]]:
         """From when until when a share may not be asked for a reason of its own, so far."""
-        share = self.scenario.by_key[key]
         for made in self.refreshes:
             if made.share == key:
                 yield made.at, made.at + self.scenario.interval
                 if made.notification:
-                    timeout = 0 if share.away else self.scenario.timeout
-                    lapses = made.at + (timeout or self.scenario.interval)
-                    yield made.at, self.completed.get(made.notification, lapses)
+                    yield made.at, self.completed.get(made.notification, self._taken_until(made))
                 if not made.has_effect and made.notification:
                     for other in self.others:
                         if other.share == key and other.at <= made.at < other.at + _VOID:
@@ -855,6 +847,7 @@ class World:
                 yield begin, end
 
     def _taken_until(self, made: Refresh) -> int:
+        """When a refresh is no longer taken to be in progress, if nobody tells of its end."""
         timeout = 0 if self.scenario.by_key[made.share].away else self.scenario.timeout
         return made.at + (timeout or self.scenario.interval)
 
