@@ -290,7 +290,7 @@ def step(  # noqa: PLR0913 - one call for all rules
 
 
 def next_wake(gateway: Gateway, now: int, rules: Rules) -> int | None:
-    """The earliest time at which a share that waits may be asked, if nothing happens until then."""
+    """The earliest time at which a share that waits, or was claimed, may be asked, if nothing happens until then."""
     has_place, times = _has_place(gateway, now, rules), []
     for key in gateway.waiting():
         ready = gateway.shares[key].ready_at(rules.interval)
@@ -302,6 +302,8 @@ def next_wake(gateway: Gateway, now: int, rules: Rules) -> int | None:
             times.append(gateway.refused_at + rules.interval)
         else:
             times += [now + rules.interval, *(end for s in gateway.shares.values() if (end := s.busy_until()))]
+    # Whoever has claimed a share may be dead, and the message have nothing to do when it comes again.
+    times += [share.claim.until + 1 for share in gateway.shares.values() if share.claim]
     return min(times, default=None)
 
 
