@@ -352,9 +352,7 @@ def shares_of(*gateways: tuple[str, int], takes: int = 5 * SECOND) -> tuple[Shar
 # Two shares on one gateway, changes in two windows.
 TWO_ON_ONE = scenario(at(0, "a/1"), at(25, "b/1"), aggregators=(0,), refreshers=(0, 0), shares=shares_of(("sgw-1", 2)))
 # Two gateways with two shares each.
-TWO_GATEWAYS = scenario(
-    at(0, "a/1"), aggregators=(0,), refreshers=(0, 0), shares=shares_of(("sgw-1", 2), ("sgw-2", 2))
-)
+TWO_GATEWAYS = scenario(at(0, "a/1"), aggregators=(0,), shares=shares_of(("sgw-1", 2), ("sgw-2", 2)))
 TWO_GATEWAYS_BY_SHARE = by_share(TWO_GATEWAYS)
 # Three on one gateway: one waits for a place.
 THREE_ON_ONE = scenario(
@@ -363,7 +361,7 @@ THREE_ON_ONE = scenario(
 THREE_ON_ONE_BY_SHARE = by_share(THREE_ON_ONE)
 # Four on one gateway, which are refreshed for longer than the interval, and changes that go on.
 CHANGES_GO_ON = scenario(
-    *(at(35 * number, f"{'abcd'[number % 4]}/{number}") for number in range(8)),
+    *(at(70 * number, f"{'ab'[number % 2]}/{number}") for number in range(4)),
     aggregators=(0,),
     shares=shares_of(("sgw-1", 4), takes=100 * SECOND),
 )
@@ -433,6 +431,7 @@ REFRESHED_BY_OTHERS = replace(
     scenario(at(0, "a/1"), aggregators=(0,)), others=(Other(10 * SECOND, "share-1", 30 * SECOND),)
 )
 REFRESHED_BY_OTHERS_OLDER_RULE = replace(REFRESHED_BY_OTHERS, older_rule=True)
+# ... which takes so long that we have asked it again before it is known.
 LONG_BY_OTHERS_OLDER_RULE = replace(
     scenario(at(0, "a/1"), at(50, "b/1"), aggregators=(0,)),
     others=(Other(19 * SECOND, "share-1", 200 * SECOND),),
@@ -446,9 +445,8 @@ PLACES_TAKEN_BY_OTHERS = replace(
 # Two buckets, with a share each on one gateway.
 TWO_BUCKETS = scenario(
     at(0, "a/1"),
-    Event(0, ("a/1",), bucket="other-bucket"),
+    Event(5 * SECOND, ("a/1",), bucket="other-bucket"),
     aggregators=(0,),
-    refreshers=(0, 0),
     shares=(Share("share-1"), Share("share-2", bucket="other-bucket")),
 )
 # The sweep comes when the window is due, and while shares wait.

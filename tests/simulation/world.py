@@ -529,6 +529,7 @@ class World:
                 body = json.dumps({"requestPayload": json.loads(task.body)})
                 self._add(Task(self.time + SECOND, f"failed-{task.name}", "message", body, 0))
             return
+        self.completed.pop(task.name, None)  # so nobody knows yet that this refresh is complete
         if task.attempt == MAX_RECEIVES:
             raise BrokenPromiseError("Coverage", f"the message {task.name} ends in the dead-letter queue")
         ready_at = self.time + seconds_until_retry(task.attempt) * SECOND
