@@ -466,3 +466,12 @@ REMEMBERED_LINE = scenario(
         Share("share-3", "c/"),
     ),
 )
+# The request of one bucket takes the turn of another's share, and dies; a later window takes its own folders over.
+CLAIMED_FOR_ANOTHER_BUCKET = scenario(
+    Event(0, ("a/1",), bucket="other-bucket"),
+    Event(25 * SECOND, ("b/1",), bucket="other-bucket"),
+    at(60, "a/1"),
+    at(85, "b/1"),
+    aggregators=(0,),
+    shares=(Share("share-1"), Share("share-2", bucket="other-bucket")),
+)

@@ -748,15 +748,14 @@ class World:
         claims = process.claims
         for key in sorted({*before, *after}):
             was, now = before.get(key, {}), after.get(key, {})
-            claimed = now.get("claim")
-            if was.get("claim") and was["claim"] != claimed:
+            if was.get("claim") and was["claim"] != now.get("claim"):
                 self._note_answer(key, process)
             self._note_wait(key, was, now, process.claim(key))
-            if was.get("claim") != claimed:
+            if was.get("claim") != now.get("claim"):
                 claims = tuple(claim for claim in claims if claim.key != key)
-            if claimed and claimed != was.get("claim"):
-                passed = tuple(self._passed(key, after))
-                claims = (*claims, Claim(key, self.order, self.time, passed))
+        for key, now in after.items():
+            if now.get("claim") and now["claim"] != before.get(key, {}).get("claim"):
+                claims = (*claims, Claim(key, self.order, self.time, tuple(self._passed(key, after))))
             last = now.get("last")
             if last and now.get("in_progress_until") and last["refresh"] not in self.completed:
                 known = self.marks.get(key)
