@@ -274,8 +274,8 @@ UNCACHED_FOLDER_BESIDE_ANOTHER = scenario(
     at(0, "a/1"),
     aggregators=(0,),
     shares=(
-        Share("share-1", uncached="a", refusal=UNKNOWN_FOLDER_IN_UNKNOWN_WORDS),
-        Share("share-2", refresh_takes=300 * SECOND),
+        Share("share-1", refresh_takes=300 * SECOND),
+        Share("share-2", uncached="a", refusal=UNKNOWN_FOLDER_IN_UNKNOWN_WORDS),
     ),
 )
 # Written through one of two shares, while somebody else writes as well.
@@ -431,6 +431,10 @@ REFRESHED_BY_OTHERS = replace(
     scenario(at(0, "a/1"), aggregators=(0,)), others=(Other(10 * SECOND, "share-1", 30 * SECOND),)
 )
 REFRESHED_BY_OTHERS_OLDER_RULE = replace(REFRESHED_BY_OTHERS, older_rule=True)
+# ... and theirs is complete before we ask.
+COMPLETED_BY_OTHERS_OLDER_RULE = replace(
+    REFRESHED_BY_OTHERS_OLDER_RULE, others=(Other(10 * SECOND, "share-1", 5 * SECOND),)
+)
 # ... which takes so long that we have asked it again before it is known.
 LONG_BY_OTHERS_OLDER_RULE = replace(
     scenario(at(0, "a/1"), at(50, "b/1"), aggregators=(0,)),
@@ -474,4 +478,10 @@ CLAIMED_FOR_ANOTHER_BUCKET = scenario(
     at(85, "b/1"),
     aggregators=(0,),
     shares=(Share("share-1"), Share("share-2", bucket="other-bucket")),
+)
+# A refresh is known to be in progress for longer than SQS delays a message.
+ENDLESS_REFRESH_UNTIL_A_LATE_WAKE = replace(ENDLESS_REFRESH, settings=(DELAY, ("IN_PROGRESS_TIMEOUT_SECONDS", "1200")))
+# Folders are put into a share's window while it is its turn.
+ADDED_WHILE_IT_IS_ITS_TURN = scenario(
+    at(0, "a/1"), at(25, "b/1"), at(60, "c/1"), aggregators=(0,), refreshers=(0, 0), shares=(Share("share-1"),)
 )

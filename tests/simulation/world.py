@@ -73,6 +73,10 @@ _REPEATED_AFTER = 61 * SECOND
 _FIRST_BACKOFF, _LONGEST_BACKOFF = 5 * SECOND, 15 * MINUTE
 
 
+# So many refusals in a row in words that nobody knows are taken to be about the folders.
+_ABOUT_THE_REQUEST = 3
+
+
 class BrokenPromiseError(AssertionError):
     """A promise does not hold: its name is the first word."""
 
@@ -228,6 +232,7 @@ class World:
     completed: dict[str, int] = field(default_factory=dict)  # notification: when its event came
     setbacks: tuple[Setback, ...] = ()
     troubles: dict[str, int] = field(default_factory=dict)  # share's key or place: since when it refuses or fails
+    unclear: dict[str, int] = field(default_factory=dict)  # share's key: refusals that may be about what it was asked
     signs: tuple[Sign, ...] = ()
     waits: dict[str, tuple[int, int]] = field(default_factory=dict)  # share's key: when it began, and began again
     overtaken: dict[str, int] = field(default_factory=dict)  # share's key: so often since
@@ -672,6 +677,8 @@ class World:
         )
         claims = tuple(c._replace(asked=True) if c == claim else c for c in process.claims)
         self.containers[container.name] = container._replace(process=process._replace(claims=claims))
+        if recursive and not self._may_be_asked_for_everything(share):
+            raise BrokenPromiseError("Restraint", f"{share.key} is asked for everything, and not for what changed")
         if refusal:
             self._note_refusal(share, made, refusal)
             return Answer("refused", refusal)
@@ -701,7 +708,14 @@ class World:
     # What the promises are about is noted
 
     def _note_refusal(self, share: Share, made: Refresh, refusal: Refusal) -> None:
-        """Until when it need not be asked again."""
+        """Until when it need not be asked again, and whether it may be asked for everything then."""
+        if refusal == scenarios.UNKNOWN_FOLDER:
+            self.unclear[share.key] = _ABOUT_THE_REQUEST
+        elif refusal in _BUSY_AT_FIRST and refusal != scenarios.BUSY:
+            gateways = {self.scenario.by_key[key].gateway_arn for key in self.marks}
+            row = self.unclear.get(share.key, 0) + 1
+            # The third in a row counts, if no refresh is known to be in progress there; or else one that comes later.
+            self.unclear[share.key] = min(row, _ABOUT_THE_REQUEST - 1) if share.gateway_arn in gateways else row
         if refusal in _BUSY_AT_FIRST:
             self.signs += (Sign(share.gateway_arn, self.order, self.time, busy=True),)
             if refusal != scenarios.BUSY:  # the third time it is taken for one of its own
@@ -710,6 +724,11 @@ class World:
             self._set_back(share.key)
         if refusal == scenarios.INTERNAL:
             self.refreshes += (made,)
+
+    def _may_be_asked_for_everything(self, share: Share) -> bool:
+        """Only if it refused for the folders; or there are too many, or a refresh is repeated of which nobody knows."""
+        many = sum(len(event.keys) for event in self.scenario.events) > 50
+        return many or bool(self.scenario.others) or self.unclear.get(share.key, 0) >= _ABOUT_THE_REQUEST
 
     def _set_back(self, who: str, until: int = 0) -> None:
         """A refusal, or a failure: an outage delays by itself and the first back-off, or by the longest."""
@@ -767,6 +786,8 @@ class World:
     def _note_answer(self, key: str, process: Process) -> None:
         """A share is not claimed any more: what became of it is known; or whoever had claimed it is dead."""
         if process.claim(key):
+            if any((made.process, made.share) == (process.number, key) and made.has_effect for made in self.refreshes):
+                self.unclear.pop(key, None)
             self.refreshes = tuple(
                 made._replace(since=made.at) if (made.process, made.share) == (process.number, key) else made
                 for made in self.refreshes
@@ -894,7 +915,7 @@ class World:
                 if attribute in row.attributes:
                     what = f"{attribute} of {key} is {row.attributes[attribute]['S']}, and no message will come for it"
                     may_be = key.kind is Kind.SHARE or (key.kind is Kind.PLACE and "OpenedBy" in row.attributes)
-                    if not (self.failed and may_be):
+                    if not (self.failed and may_be and attribute == "WindowId"):
                         raise BrokenPromiseError("Coverage", what)
                     left.append(what)
         return left
