@@ -713,9 +713,10 @@ class World:
             self.unclear[share.key] = _ABOUT_THE_REQUEST
         elif refusal in _BUSY_AT_FIRST and refusal != scenarios.BUSY:
             gateways = {self.scenario.by_key[key].gateway_arn for key in self.marks}
-            row = self.unclear.get(share.key, 0) + 1
+            row = self.unclear.get(share.key, 0)
             # The third in a row counts, if no refresh is known to be in progress there; or else one that comes later.
-            self.unclear[share.key] = min(row, _ABOUT_THE_REQUEST - 1) if share.gateway_arn in gateways else row
+            if row < _ABOUT_THE_REQUEST - 1 or share.gateway_arn not in gateways:
+                self.unclear[share.key] = row + 1
         if refusal in _BUSY_AT_FIRST:
             self.signs += (Sign(share.gateway_arn, self.order, self.time, busy=True),)
             if refusal != scenarios.BUSY:  # the third time it is taken for one of its own
