@@ -89,10 +89,11 @@ class Asker:
     def ask_or_enqueue(self, gateway: Key, handed: Handed, delivery: Delivery) -> None:
         """Ask the only share at a gateway that the changes are for; if it must wait, put it into the line.
 
-        If nobody waits there, one write enqueues and claims it, and its folders stay in the bucket's window.
+        If nobody waits there, one write enqueues and claims it, and its folders stay in the bucket's window. Not when
+        they are handed over again: then the share's own window may hold them, and must be closed.
         """
         key, todo = handed.share.key, None
-        if not handed.share.unavailable and self._has_time(delivery):
+        if not handed.share.unavailable and not delivery.repeated and self._has_time(delivery):
             todo = self.gateways.happened(
                 gateway, Enqueued((key,)), delivery, before_writing=lambda _, __, todo: todo.direct
             )
@@ -128,10 +129,12 @@ class Asker:
 
     def completed(self, event: RefreshCompleted, delivery: Delivery) -> None:
         """A place is free at the gateway; and what our refresh has shown is known to be visible."""
+        put_back: list[Key] = []
 
         def before_writing(_: Gateway, after: Gateway, todo: Todo) -> bool:
             if (key := todo.again) and (last := after.shares[key].last):
                 self._put_back(key, last, event)
+                put_back.append(key)
             return True
 
         share_id = event.share_arn.rpartition("/")[2]
@@ -142,6 +145,9 @@ class Asker:
         if todo and todo.completed:
             self._tell_of_completion(*todo.completed, event.at)
         self._take_turns(event.gateway, todo, delivery)
+        if put_back and not (todo and todo.again):
+            # Somebody has asked the share since: what was put back must be asked for all the same.
+            self.gateways.happened(event.gateway, Enqueued(tuple(put_back)), delivery, takes=False)
 
     def _has_time(self, delivery: Delivery) -> bool:
         return self.now() <= delivery.deadline - _ASK_MS
@@ -200,6 +206,7 @@ class Asker:
     def _ask(self, key: Key, ask: _Ask, *, alone: bool) -> tuple[Happened, _Finish | None]:
         """Call RefreshCache: what happened then, and what to do before that is noted at the gateway."""
         folders, share = ask.changes.folders, ask.share
+        logger.set_correlation_id(ask.changes.correlation)
         everything = ask.widen or self.settings.refresh_scope == "share"
         round_ = WHOLE_SHARE if everything else next_round(folders, share.prefix)
         try:
@@ -265,7 +272,8 @@ class Asker:
         for one in handed:
             key = one.share.key
             if key in shares and shares[key].since:
-                logger.info(f"{key} waits for its turn", bucket=key.bucket, share=str(key))
+                window = one.changes.correlation
+                logger.info(f"{key} waits for its turn", bucket=key.bucket, share=str(key), correlation_id=window)
                 measure(key.bucket, RefreshesDeferred=1)
 
     def _tell_of_refusal(self, key: Key, reason: str) -> None:

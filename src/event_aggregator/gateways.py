@@ -20,6 +20,7 @@ class Delivery:
 
     message_id: str
     deadline: int  # epoch milliseconds
+    repeated: bool = False  # an earlier one may have put the same folders into the shares' windows
 
 
 class Gateways(Table):

@@ -55,7 +55,6 @@ class Claim:
     """Whoever handles the message `owner` is about to ask the share; after `until` it is dead."""
 
     owner: str
-    at: int
     until: int
     since: int  # since when the share had waited
 
@@ -83,7 +82,7 @@ class Share:
     claim: Claim | None = None
     last: Accepted | None = None
     in_progress_until: int = 0  # `last` is not known to be complete; it lapses then
-    early: tuple[tuple[str, int], ...] = ()  # completions that came during a claim: refresh, and when it began
+    early: tuple[tuple[str, int], ...] = ()  # completions that came during claims: refresh, and when it began
     again: bool = False  # its next refresh repeats one
 
     def busy_until(self) -> int:
@@ -277,8 +276,8 @@ def step(  # noqa: PLR0913 - one call for all rules
     take, probe = _next(gateway, now, rules, woken=woken) if visit.takes else (None, False)
     if take:
         share = gateway.shares[take]
-        claim = Claim(visit.owner, now, visit.until + CLAIM_MARGIN_MS, share.since)
-        gateway = gateway.with_share(take, replace(share, since=0, claim=claim, early=()))
+        claim = Claim(visit.owner, visit.until + CLAIM_MARGIN_MS, share.since)
+        gateway = gateway.with_share(take, replace(share, since=0, claim=claim))
         gateway = replace(gateway, probed_at=now) if probe else gateway
         alone = not any(share.in_progress_until for share in gateway.shares.values())
         # Not if somebody else refreshes it too: its folders must be kept, should its refresh have to be repeated.
@@ -315,9 +314,9 @@ def _lapsed(gateway: Gateway, now: int) -> Gateway:
 
 
 def _share_now(share: Share, now: int) -> Share:
-    if share.claim and share.claim.until < now:
-        asked_at = max(share.asked_at, share.claim.at)
-        share = replace(_back(share), asked_at=asked_at, early=())
+    if share.claim and share.claim.until <= now:
+        asked_at = max(share.asked_at, share.claim.until - CLAIM_MARGIN_MS)  # at the latest
+        share = replace(_back(share), asked_at=asked_at)
     if share.in_progress_until and share.in_progress_until <= now:
         share = replace(share, in_progress_until=0)
     return share
@@ -367,16 +366,15 @@ def _answered(
             share, again = _accepted(gateway, share, happened, now)
             gateway = replace(gateway, refused_at=0)
         case Busy():
-            share = replace(_back(share), early=())
-            gateway = replace(gateway, refused_at=now)
+            share, gateway = _back(share), replace(gateway, refused_at=now)
         case Refused(perhaps=perhaps):
             refusals = share.refusals + 1
             not_before, asked_at = now + backoff(refusals), now if perhaps else share.asked_at
-            share = replace(_back(share), refusals=refusals, not_before=not_before, asked_at=asked_at, early=())
+            share = replace(_back(share), refusals=refusals, not_before=not_before, asked_at=asked_at)
         case Nothing(gone=True):
             return replace(gateway, shares={k: s for k, s in gateway.shares.items() if k != key}), None, None
         case Nothing():
-            share = replace(share, claim=None, early=())
+            share = replace(share, claim=None)
     return gateway.with_share(key, share), None, again
 
 
@@ -399,7 +397,7 @@ def _accepted(gateway: Gateway, share: Share, asked: Asked, now: int) -> tuple[S
         again=False,
     )
     if _may_be_void(last, began):
-        return _repeated(share, began, now), asked.key
+        return _repeated(share, last, now), asked.key
     return share, None
 
 
@@ -408,8 +406,9 @@ def _may_be_void(last: Accepted, began: int) -> bool:
     return not last.again and began - _CLOCK_MARGIN_MS <= last.at < began + VOID_MS + _CLOCK_MARGIN_MS
 
 
-def _repeated(share: Share, began: int, now: int) -> Share:
-    not_before = max(share.not_before, began + VOID_MS + _CLOCK_MARGIN_MS)
+def _repeated(share: Share, last: Accepted, now: int) -> Share:
+    """It waits again, until neither somebody else's refresh nor the void one can leave the next without effect."""
+    not_before = max(share.not_before, last.at + VOID_MS + _CLOCK_MARGIN_MS)
     return replace(share, again=True, since=share.since or now, not_before=not_before)
 
 
@@ -433,7 +432,7 @@ def _completed(gateway: Gateway, event: Completed, now: int) -> tuple[Gateway, t
             early = (*share.early, (event.refresh, event.began))[-_MAX_EARLY:]
             gateway = gateway.with_share(key, replace(share, early=early))
         elif share.last and not share.again and _may_be_void(share.last, event.began):
-            gateway, again = gateway.with_share(key, _repeated(share, event.began, now)), key
+            gateway, again = gateway.with_share(key, _repeated(share, share.last, now)), key
     return gateway, None, again
 
 
