@@ -236,6 +236,7 @@ class World:
     signs: tuple[Sign, ...] = ()
     waits: dict[str, tuple[int, int]] = field(default_factory=dict)  # share's key: when it began, and began again
     overtaken: dict[str, int] = field(default_factory=dict)  # share's key: so often since
+    told_late: bool = False  # of a refresh's completion, when the share had been asked again
     failed: bool = False  # something failed, died, or was delivered twice
     delayed: bool = False  # something was left waiting, or took its time
 
@@ -498,6 +499,7 @@ class World:
         """The event arrives that says so."""
         made = next(made for made in (*self.refreshes, *self.others) if made.notification == notification)
         self.completed.setdefault(notification, self.time)
+        self.told_late |= any(later.share == made.share and later.at > made.at for later in self.refreshes)
         self.marks = {key: mark for key, mark in self.marks.items() if mark.notification != notification}
         self.signs += (Sign(self.scenario.by_key[made.share].gateway_arn, self.order, self.time, busy=False),)
 
@@ -712,7 +714,8 @@ class World:
         if refusal == scenarios.UNKNOWN_FOLDER:
             self.unclear[share.key] = _ABOUT_THE_REQUEST
         elif refusal in _BUSY_AT_FIRST and refusal != scenarios.BUSY:
-            gateways = {self.scenario.by_key[key].gateway_arn for key in self.marks}
+            now = self.time
+            gateways = {self.scenario.by_key[key].gateway_arn for key, mark in self.marks.items() if mark.until > now}
             row = self.unclear.get(share.key, 0)
             # The third in a row counts, if no refresh is known to be in progress there; or else one that comes later.
             if row < _ABOUT_THE_REQUEST - 1 or share.gateway_arn not in gateways:
@@ -727,9 +730,12 @@ class World:
             self.refreshes += (made,)
 
     def _may_be_asked_for_everything(self, share: Share) -> bool:
-        """Only if it refused for the folders; or there are too many, or a refresh is repeated of which nobody knows."""
+        """Only if it refused for the folders; or there are too many; or a refresh is repeated whose folders nobody knows.
+
+        So may be one of ours, if the event of the one before came late and was taken for somebody else's.
+        """
         many = sum(len(event.keys) for event in self.scenario.events) > 50
-        return many or bool(self.scenario.others) or self.unclear.get(share.key, 0) >= _ABOUT_THE_REQUEST
+        return many or self.told_late or bool(self.scenario.others) or self.unclear.get(share.key, 0) >= _ABOUT_THE_REQUEST
 
     def _set_back(self, who: str, until: int = 0) -> None:
         """A refusal, or a failure: an outage delays by itself and the first back-off, or by the longest."""
