@@ -240,8 +240,8 @@ def _random_step(
         others.append(("time", current, len(world.outlived())))
         others += [(step, current, 0) for step in world.environment() if step.endswith("answers")]
     if faults and choose(16) == 15:
-        disturbed = [*world.losses(), *(step for step in world.environment() if step.endswith("denies"))]
-        return disturbed[choose(len(disturbed))], current, 1, 0
+        if disturbed := [*world.losses(), *(step for step in world.environment() if step.endswith("denies"))]:
+            return disturbed[choose(len(disturbed))], current, 1, 0
     if not others:
         assert current
         return current, current, 0, 0

@@ -722,9 +722,7 @@ class World:
                 self.unclear[share.key] = row + 1
         if refusal in _BUSY_AT_FIRST:
             self.signs += (Sign(share.gateway_arn, self.order, self.time, busy=True),)
-            if refusal != scenarios.BUSY:  # the third time it is taken for one of its own
-                self.setbacks += (Setback(share.key, self.time, self.time + _FIRST_BACKOFF),)
-        else:
+        if refusal not in _BUSY_AT_FIRST or self.unclear.get(share.key, 0) >= _ABOUT_THE_REQUEST:
             self._set_back(share.key)
         if refusal == scenarios.INTERNAL:
             self.refreshes += (made,)
