@@ -524,7 +524,7 @@ MUTANTS = (
         "the folders of a refresh that is to be repeated are not put back",
         COVERAGE,
         "asking.py",
-        "                self._put_back(key, last, event)\n",
+        "                self._put_back(key, last, event, is_earlier=earlier_may_be_void(after.shares[key], event.began or 0))\n",
         "                pass\n",
         "REFRESHED_BY_OTHERS_OLDER_RULE",
     ),
@@ -535,6 +535,23 @@ MUTANTS = (
         "(folders if todo.again == key else frozenset())",
         "frozenset()",
         "COMPLETED_BY_OTHERS_OLDER_RULE",
+    ),
+    Mutant(
+        "of a refresh that is told of late nobody knows that it was ours",
+        RESTRAINT,
+        "turns.py",
+        "if any(refresh == event.refresh for refresh, _ in share.earlier):",
+        "if False:",
+        "HAND_OVER_DIES",
+        deaths=1,
+    ),
+    Mutant(
+        "a refresh before the last is taken to have had effect",
+        COVERAGE,
+        "turns.py",
+        "return any(_is_soon_after(began, at) for _, at in share.earlier)",
+        "return False",
+        "LONG_BY_OTHERS_OLDER_RULE",
     ),
     # The line of a gateway
     Mutant(

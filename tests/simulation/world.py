@@ -236,7 +236,7 @@ class World:
     signs: tuple[Sign, ...] = ()
     waits: dict[str, tuple[int, int]] = field(default_factory=dict)  # share's key: when it began, and began again
     overtaken: dict[str, int] = field(default_factory=dict)  # share's key: so often since
-    told_late: bool = False  # of a refresh's completion, when the share had been asked again
+    is_strange: bool = False  # a refresh is complete of which its gateway's document knows nothing
     failed: bool = False  # something failed, died, or was delivered twice
     delayed: bool = False  # something was left waiting, or took its time
 
@@ -499,7 +499,8 @@ class World:
         """The event arrives that says so."""
         made = next(made for made in (*self.refreshes, *self.others) if made.notification == notification)
         self.completed.setdefault(notification, self.time)
-        self.told_late |= any(later.share == made.share and later.at > made.at for later in self.refreshes)
+        document = self.table.get(self.scenario.by_key[made.share].gateway_arn)
+        self.is_strange = self.is_strange or not document or f'"{notification}' not in document.text.replace("\\", "")
         self.marks = {key: mark for key, mark in self.marks.items() if mark.notification != notification}
         self.signs += (Sign(self.scenario.by_key[made.share].gateway_arn, self.order, self.time, busy=False),)
 
@@ -730,10 +731,10 @@ class World:
     def _may_be_asked_for_everything(self, share: Share) -> bool:
         """Only if it refused for the folders; or there are too many; or a refresh is repeated whose folders nobody knows.
 
-        So may be one of ours, if the event of the one before came late and was taken for somebody else's.
+        That is one that somebody else's may have made void, or one of ours that was never noted to be accepted.
         """
         many = sum(len(event.keys) for event in self.scenario.events) > 50
-        return many or self.told_late or bool(self.scenario.others) or self.unclear.get(share.key, 0) >= _ABOUT_THE_REQUEST
+        return many or self.is_strange or self.unclear.get(share.key, 0) >= _ABOUT_THE_REQUEST
 
     def _set_back(self, who: str, until: int = 0) -> None:
         """A refusal, or a failure: an outage delays by itself and the first back-off, or by the longest."""
