@@ -480,9 +480,7 @@ CLAIMED_FOR_ANOTHER_BUCKET = scenario(
     shares=(Share("share-1"), Share("share-2", bucket="other-bucket")),
 )
 # A refresh, whose completion nobody tells, is known to be in progress for longer than SQS delays a message.
-LATE_WAKE = replace(
-    ENDLESS_REFRESH, settings=(DELAY, ("IN_PROGRESS_TIMEOUT_SECONDS", "1200")), completion_events=False
-)
+LATE_WAKE = replace(ENDLESS_REFRESH, settings=(DELAY, ("IN_PROGRESS_TIMEOUT_SECONDS", "1200")), completion_events=False)
 # Folders are put into a share's window while it is its turn.
 ADDED_WHILE_IT_IS_ITS_TURN = scenario(
     at(0, "a/1"), at(25, "b/1"), at(60, "c/1"), aggregators=(0,), refreshers=(0, 0), shares=(Share("share-1"),)

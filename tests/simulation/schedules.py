@@ -64,6 +64,9 @@ def _run_on(world: World) -> None:
 def _check(world: World) -> None:
     """Every promise, when all is quiet. What may be left for the sweep is found by it, if there is any."""
     assert world.quiet(), story(world.scenario, world.steps)
+    if world.line_is_left():
+        world.do("sweep")
+        _run_on(world)
     world.check()
     if world.unfinished():
         world.do("sweep")
