@@ -32,6 +32,7 @@ from event_aggregator.turns import (
     Refused,
     Todo,
     Woken,
+    earlier_may_be_void,
 )
 from event_aggregator.waiting import Changes, Waiting, WaitingShares
 from event_aggregator.window import Windows
@@ -133,7 +134,7 @@ class Asker:
 
         def before_writing(_: Gateway, after: Gateway, todo: Todo) -> bool:
             if (key := todo.again) and (last := after.shares[key].last):
-                self._put_back(key, last, event)
+                self._put_back(key, last, event, is_earlier=earlier_may_be_void(after.shares[key], event.began or 0))
                 put_back.append(key)
             return True
 
@@ -249,11 +250,13 @@ class Asker:
             return Busy(key)
         return Refused(key, perhaps=may_have_begun(error))
 
-    def _put_back(self, key: Key, last: Accepted, event: RefreshCompleted) -> None:
+    def _put_back(self, key: Key, last: Accepted, event: RefreshCompleted, *, is_earlier: bool) -> None:
         """The share's last refresh may have had no effect: put its folders into the share's window again."""
         item, of_bucket = self.waiting.read(key), self.windows.read(Key.read(key.bucket))
         folders = frozenset({EVERYTHING})
-        if item.refreshed_folders and item.refreshed_for == last.window:
+        if is_earlier:
+            pass  # nobody knows the folders of those before the last
+        elif item.refreshed_folders and item.refreshed_for == last.window:
             folders = item.refreshed_folders
         elif of_bucket.refreshed_folders and of_bucket.refreshed_since == last.first_change:
             folders = of_bucket.refreshed_folders

@@ -40,6 +40,8 @@ _OTHERS_MS = 86_400_000
 _MAX_SHARES = 50
 
 _MAX_EARLY = 10
+# So many refreshes of a share before its last one are known, should an event about them come late.
+_MAX_EARLIER = 3
 
 
 def backoff(refusals: int) -> int:
@@ -84,6 +86,7 @@ class Share:
     in_progress_until: int = 0  # `last` is not known to be complete; it lapses then
     early: tuple[tuple[str, int], ...] = ()  # completions that came during claims: refresh, and when it began
     again: bool = False  # its next refresh repeats one
+    earlier: tuple[tuple[str, int], ...] = ()  # the refreshes before `last`: notification id, and when it was accepted
 
     def busy_until(self) -> int:
         return self.claim.until if self.claim else self.in_progress_until
@@ -142,7 +145,8 @@ def _share(given: dict[str, Any]) -> Share:
     claim = Claim(**found) if (found := given.pop("claim", None)) else None
     last = Accepted(**found) if (found := given.pop("last", None)) else None
     early = tuple((refresh, began) for refresh, began in given.pop("early", ()))
-    return Share(claim=claim, last=last, early=early, **given)
+    earlier = tuple((refresh, at) for refresh, at in given.pop("earlier", ()))
+    return Share(claim=claim, last=last, early=early, earlier=earlier, **given)
 
 
 def _bare(content: dict[str, Any]) -> dict[str, Any]:
@@ -384,6 +388,8 @@ def _accepted(gateway: Gateway, share: Share, asked: Asked, now: int) -> tuple[S
     others = [began for refresh, began in share.early if refresh != asked.refresh]
     began = max([*others, gateway.others.get(asked.key.share_id, 0)])
     last = Accepted(asked.refresh, now, asked.first_change, asked.window, asked.kind, share.again)
+    # When a repeat was accepted does not matter: it is not repeated.
+    before = ((share.last.refresh, 0 if share.last.again else share.last.at),) if share.last else ()
     share = replace(
         share,
         since=share.since or (now if asked.left else 0),
@@ -395,6 +401,7 @@ def _accepted(gateway: Gateway, share: Share, asked: Asked, now: int) -> tuple[S
         not_before=0,
         early=(),
         again=False,
+        earlier=(*share.earlier, *before)[-_MAX_EARLIER:],
     )
     if _may_be_void(last, began):
         return _repeated(share, last, now), asked.key
@@ -403,7 +410,16 @@ def _accepted(gateway: Gateway, share: Share, asked: Asked, now: int) -> tuple[S
 
 def _may_be_void(last: Accepted, began: int) -> bool:
     """Whether somebody else's refresh that began at `began` may have left this one without effect."""
-    return not last.again and began - _CLOCK_MARGIN_MS <= last.at < began + VOID_MS + _CLOCK_MARGIN_MS
+    return not last.again and _is_soon_after(began, last.at)
+
+
+def earlier_may_be_void(share: Share, began: int) -> bool:
+    """The same of those before its last: a long one of somebody else's is told of when we have asked it again."""
+    return any(_is_soon_after(began, at) for _, at in share.earlier)
+
+
+def _is_soon_after(began: int, at: int) -> bool:
+    return began - _CLOCK_MARGIN_MS <= at < began + VOID_MS + _CLOCK_MARGIN_MS
 
 
 def _repeated(share: Share, last: Accepted, now: int) -> Share:
@@ -421,6 +437,8 @@ def _completed(gateway: Gateway, event: Completed, now: int) -> tuple[Gateway, t
         if share.last and share.last.refresh == event.refresh:
             completed = (key, share.last) if share.in_progress_until else None
             return gateway.with_share(key, replace(share, in_progress_until=0)), completed, None
+        if any(refresh == event.refresh for refresh, _ in share.earlier):
+            return gateway, None, None  # ours too, told of late or again
     is_known, is_recent = bool(keys), event.began + VOID_MS + _CLOCK_MARGIN_MS > now
     if event.began and (is_known or is_recent) and all(gateway.shares[key].claim is None for key in keys):
         others = {**gateway.others, event.share_id: max(event.began, gateway.others.get(event.share_id, 0))}
@@ -431,7 +449,11 @@ def _completed(gateway: Gateway, event: Completed, now: int) -> tuple[Gateway, t
         if share.claim:  # ours perhaps, and not yet known to be accepted
             early = (*share.early, (event.refresh, event.began))[-_MAX_EARLY:]
             gateway = gateway.with_share(key, replace(share, early=early))
-        elif share.last and not share.again and _may_be_void(share.last, event.began):
+        elif (
+            share.last
+            and not share.again
+            and (_may_be_void(share.last, event.began) or earlier_may_be_void(share, event.began))
+        ):
             gateway, again = gateway.with_share(key, _repeated(share, share.last, now)), key
     return gateway, None, again
 
