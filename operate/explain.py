@@ -333,8 +333,8 @@ def _of_refreshes(facts: Facts, share: Share) -> list[str]:
     lines = [f"{name} accepted a refresh last: {last} (the table)."]
     if standing.in_progress_since:
         lines.append(f"{name} is refreshing since {_when(at, standing.in_progress_since)} (the table).")
-    if standing.asked_since and not standing.waits:
-        lines.append(f"{name} is being asked since {_when(at, standing.asked_since)} (the table).")
+    if standing.is_being_asked and not standing.waits:
+        lines.append(f"{name} is being asked now (the table).")
     if standing.waits:
         what = "its folder waits" if share.folder_waits else "only other folders wait"
         lines.append(f"For {name} {what}: {standing.waits.why} (the table).")

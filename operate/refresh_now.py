@@ -146,7 +146,7 @@ def _state_of_share(settings: Settings, asked: Asked, key: Key, table: Snapshot)
     standing, is_in_line = table.standing(key), table.turn(key).since
     if waits := standing.waits:
         return f"waits{f', to be asked at {clock(waits.next)}' if waits.next else ''}: {waits.why}"
-    if standing.asked_since or is_in_line:
+    if standing.is_being_asked or is_in_line:
         return "is being asked"
     if standing.last_accepted is None or not _has_accepted(asked, key, table):
         return _GONE

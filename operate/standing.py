@@ -47,7 +47,7 @@ class Standing:
 
     last_accepted: int | None = None
     in_progress_since: int | None = None
-    asked_since: int | None = None  # a process is about to ask it
+    is_being_asked: bool = False
     waits: Waits | None = None
 
 
@@ -107,7 +107,7 @@ class Snapshot:
         return Standing(
             last_accepted=share.last.at if share.last else None,
             in_progress_since=share.last.at if share.last and share.in_progress_until else None,
-            asked_since=share.claim.at if share.claim else None,
+            is_being_asked=share.claim is not None,
             waits=waits,
         )
 

@@ -200,7 +200,7 @@ def shares_of(bucket: str, listed: list[FileShare], table: Snapshot, unseen: lis
     for key in [*found, *sorted(table.shares(bucket) - found.keys(), key=str)]:
         share, standing = found.get(key, FileShare("", "", "", "", bucket, place=key.place)), table.standing(key)
         shows_it = not share.unknown if key in found else key.place in unseen
-        if shows_it or standing.waits or standing.asked_since:
+        if shows_it or standing.waits or standing.is_being_asked:
             name = str(key).partition("/")[2]
             shares.append(Share(name, share.prefix, share.status, standing, share.unknown))
     return shares
@@ -471,7 +471,7 @@ def _state_of_share(share: Share, at: int) -> str:
     if waits := standing.waits:
         again = f", next try {ago(at, waits.next)}" if waits.next else ""
         states.append(f"waits for {span((at - waits.since) / 1000)}{again}: {waits.why}")
-    elif standing.asked_since:
+    elif standing.is_being_asked:
         states.append("is being asked")
     return "; ".join(states) or "up to date"
 

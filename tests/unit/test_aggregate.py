@@ -7,6 +7,7 @@ from botocore.exceptions import ClientError
 
 from event_aggregator.aggregate import NotFinishedError
 from event_aggregator.request import LIFETIME_MS, Request
+from event_aggregator.table import Key
 from tests.unit.conftest import START, World, fail, s3_event, s3_record
 
 TIME_LEFT = 30_000
@@ -21,7 +22,7 @@ def test_the_first_change_opens_a_window_and_sends_its_delayed_request(world: Wo
     item = world.item()
     assert item.folders == {"/photos"}
     assert item.refresh_at == START + 30_000
-    assert world.requests() == [Request("my-bucket", item.window_id or "", item.window_id or "", attempt=1)]
+    assert world.requests() == [Request(Key.read("my-bucket"), item.window_id or "", item.window_id or "", attempt=1)]
     assert world.sent[0]["DelaySeconds"] == 30
 
 
@@ -42,7 +43,7 @@ def test_a_repeated_delivery_sends_nothing_more(world: World) -> None:
 
 def test_every_bucket_has_its_own_window(world: World) -> None:
     aggregate(world, s3_record(bucket="one"), s3_record(bucket="two"), s3_record(bucket="one"))
-    assert sorted(request.key for request in world.requests()) == ["one", "two"]
+    assert sorted(str(request.key) for request in world.requests()) == ["one", "two"]
 
 
 BY_A_GATEWAY = {"principalId": "AWS:AROAX:StorageGateway"}
@@ -53,7 +54,7 @@ def test_what_a_gateway_wrote_goes_into_a_window_of_its_roles_and_is_absorbed_by
     world.settings["REFRESH_OTHER_GATEWAYS"] = mode
     aggregate(world, s3_record("a/1", userIdentity=BY_A_GATEWAY), s3_record("b/1"))
     aggregate(world, s3_record("a/2", userIdentity=BY_A_GATEWAY), s3_record("b/2"))
-    assert [request.key for request in world.requests()] == ["my-bucket/gateways:AROAX/", "my-bucket"]
+    assert [str(request.key) for request in world.requests()] == ["my-bucket/gateways:AROAX/", "my-bucket"]
     assert world.item("my-bucket/gateways:AROAX/").folders == {"/a"}
     assert world.item().folders == {"/b"}
 
@@ -61,7 +62,7 @@ def test_what_a_gateway_wrote_goes_into_a_window_of_its_roles_and_is_absorbed_by
 def test_two_gateways_that_write_by_roles_of_their_own_have_two_windows_and_one_without_another(world: World) -> None:
     principals = [f"AWS:{user}:StorageGateway" for user in ("AROAX", "AROAY", "somebody")]
     aggregate(world, *(s3_record(userIdentity={"principalId": principal}) for principal in principals))
-    keys = [request.key for request in world.requests()]
+    keys = [str(request.key) for request in world.requests()]
     assert keys == ["my-bucket/gateways:AROAX/", "my-bucket/gateways:AROAY/", "my-bucket/gateways/"]
 
 
@@ -75,7 +76,7 @@ def test_what_a_gateway_wrote_is_ignored_if_so_told(world: World) -> None:
 def test_nobody_is_a_gateway_if_so_told(world: World) -> None:
     world.settings["IGNORE_PRINCIPALS_CONTAINING"] = ""
     aggregate(world, s3_record(userIdentity=BY_A_GATEWAY))
-    assert [request.key for request in world.requests()] == ["my-bucket"]
+    assert [str(request.key) for request in world.requests()] == ["my-bucket"]
 
 
 def test_the_delay_is_the_one_that_was_set(world: World) -> None:
@@ -134,7 +135,7 @@ def test_a_bucket_that_fails_does_not_stop_the_others_and_is_named(world: World)
     fail(world.dynamodb, "UpdateItem")
     with pytest.raises(NotFinishedError, match="Bucket one"):
         aggregate(world, s3_record(bucket="one"), s3_record(bucket="two"))
-    assert [request.key for request in world.requests()] == ["two"]
+    assert [str(request.key) for request in world.requests()] == ["two"]
 
 
 def test_a_record_that_is_none_of_s3s_does_not_stop_the_others_and_is_raised(world: World) -> None:
@@ -150,7 +151,7 @@ def test_a_change_that_joins_while_the_window_is_closed_opens_the_next(world: Wo
     def close_first(params: dict[str, Any], **_: Any) -> None:
         if closing[0] and "SET LastChangeAt" in params["UpdateExpression"]:
             closing[0] = False
-            world.windows.close("my-bucket", world.item(), world.item().refresh_at, world.time + LIFETIME_MS)
+            world.windows.close(Key.read("my-bucket"), world.item(), world.item().refresh_at, world.time + LIFETIME_MS)
 
     world.dynamodb.meta.events.register("provide-client-params.dynamodb.UpdateItem", close_first)
     aggregate(world, s3_record("videos/b.mp4"))

@@ -836,7 +836,6 @@ def test_every_line_of_a_window_has_its_id_from_the_request_to_the_completion(
     function.run()
     assert lines(log) == [
         ("my-bucket/share-1 waits:", window),
-        ("my-bucket/share-1 waits", window),
         ("Refreshed my-bucket/share-1:", window),
         ("my-bucket/share-1 shows", window),
     ]

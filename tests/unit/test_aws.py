@@ -13,7 +13,7 @@ from moto.core.botocore_stubber import MockRawResponse
 
 from event_aggregator import aws
 from event_aggregator.aws import FastLoader
-from event_aggregator.places import is_denial
+from event_aggregator.failures import Failure, meaning
 
 
 class NotSentError(Exception):
@@ -90,4 +90,4 @@ def test_a_role_that_cannot_be_assumed_fails_the_call_by_what_sts_answered() -> 
     with pytest.raises(ClientError, match=r"AccessDenied.* when calling the AssumeRole operation") as raised:
         client.list_file_shares()
     aws.own_session.unregister("before-send.sts.AssumeRole", deny)
-    assert is_denial(raised.value)
+    assert meaning(raised.value) is Failure.DENIED

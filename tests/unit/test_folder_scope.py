@@ -24,10 +24,11 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_s
 from event_aggregator.file_shares import FileShare
 from event_aggregator.folders import EVERYTHING, MAX_FOLDERS_A_CALL, Round, folder_of, next_round, shown
 from event_aggregator.messages import read_message
-from event_aggregator.request import Request
+from event_aggregator.places import Places
+from event_aggregator.request import Request, WakeRequest
 from local.gateway import NOT_CACHED, Refusal, RefusedError, Share, list_keys
 from tests.unit.conftest import World, s3_event, s3_record
-from tests.unit.test_refresh import TIME_LEFT, Gateway
+from tests.unit.shares import HOME, TIME_LEFT, Region
 
 Uncached = Refusal | None
 NextRound = Callable[[Iterable[str], str], Round]
@@ -320,10 +321,16 @@ class RefreshLambda(Bucket):
     def deliver(self, which: int) -> None:
         """A request, whichever it is, when it is due."""
         body = self.queue.pop(which % len(self.queue))["MessageBody"]
-        request = read_message(body, None)
-        assert isinstance(request, Request)
-        self.world.time = max(self.world.time, self.world.item(request.key).refresh_at)
-        self.gateway.deliver_body(body)
+        message = read_message(body, None)
+        if isinstance(message, Request):
+            due = self.world.windows.read(message.key).refresh_at
+        else:
+            assert isinstance(message, WakeRequest)
+            wake = self.world.gateway(str(message.key)).wake
+            due = wake.at if wake else 0
+        self.world.time = max(self.world.time, due)
+        places = Places(HOME, {HOME: lambda: self.gateway})
+        self.world.refresher(places).handle(body, None, f"message-{next(self.numbers)}", TIME_LEFT)
 
     def refresh_until_nothing_is_left(self) -> None:
         while self.queue:
@@ -331,19 +338,27 @@ class RefreshLambda(Bucket):
             assert max(map(len, self.asked)) <= MOST_CALLS
 
     def waiting(self, number: int) -> frozenset[str]:
-        return self.world.item(f"{self.name}/share-{number}").folders
+        return self.world.waits(f"{self.name}/share-{number}").folders
 
 
 @dataclass
-class SimulatedGateway(Gateway):
+class SimulatedGateway(Region):
     """Its shares are the bucket's simulated ones, in their order."""
 
     bucket: RefreshLambda = field(kw_only=True)
 
     def __post_init__(self) -> None:
+        start = "arn:aws:storagegateway:us-east-1:123456789012"
         self.shares = [
-            FileShare(f"arn:aws:storagegateway:eu-west-1:123456789012:share/share-{number}", "AVAILABLE", *location)
-            for number, location in enumerate((self.bucket.name, prefix) for prefix in PREFIXES)
+            FileShare(
+                f"{start}:share/share-{number}",
+                "NFS",
+                f"{start}:gateway/sgw-{self.bucket.name}-{number}",
+                "AVAILABLE",
+                self.bucket.name,
+                prefix,
+            )
+            for number, prefix in enumerate(PREFIXES)
         ]
 
     def refresh(self, share: FileShare, round_: Round) -> str:

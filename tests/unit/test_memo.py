@@ -7,7 +7,7 @@ import pytest
 
 from event_aggregator.aggregate import Aggregator, NotFinishedError
 from event_aggregator.memo import MARGIN_MS, Memo, is_open
-from event_aggregator.table import Item
+from event_aggregator.table import Item, Key
 from tests.unit.conftest import START, World, fail, s3_event, s3_record
 
 OPEN = Item(window_id="w1", confirmed=True, refresh_at=START + 30_000, folders=frozenset({"/photos"}))
@@ -16,12 +16,12 @@ PHOTOS = frozenset({"/photos"})
 
 def remembering(item: Item) -> Memo:
     memo = Memo()
-    memo.remember("my-bucket", item)
+    memo.remember(Key.read("my-bucket"), item)
     return memo
 
 
 def absorbs(memo: Memo, bucket: str, folders: frozenset[str], now: int) -> bool:
-    known = memo.recall(bucket, now)
+    known = memo.recall(Key.read(bucket), now)
     return known is not None and is_open(known, now) and known.holds(folders)
 
 
@@ -52,14 +52,14 @@ def test_another_bucket_s_change_is_not_absorbed() -> None:
 
 def test_a_window_that_was_closed_or_taken_over_is_forgotten() -> None:
     memo = remembering(OPEN)
-    memo.remember("my-bucket", Item(refreshing_id="w1"))
+    memo.remember(Key.read("my-bucket"), Item(refreshing_id="w1"))
     assert not absorbs(memo, "my-bucket", PHOTOS, START)
 
 
 def test_the_memo_holds_a_bounded_number_of_buckets_and_drops_the_oldest() -> None:
     memo = Memo()
     for number in range(257):
-        memo.remember(f"bucket-{number}", OPEN)
+        memo.remember(Key.read(f"bucket-{number}"), OPEN)
     assert not absorbs(memo, "bucket-0", PHOTOS, START)
     assert absorbs(memo, "bucket-1", PHOTOS, START)
 
@@ -122,7 +122,7 @@ def test_a_change_after_the_refresh_opens_the_next_window(world: World) -> None:
     container = world.aggregator
     aggregate(container, "photos/a.jpg")
     world.time += 30_000
-    world.windows.close("my-bucket", world.item(), world.time, world.time + 1)
+    world.windows.close(Key.read("my-bucket"), world.item(), world.time, world.time + 1)
     aggregate(container, "photos/b.jpg", at=world.time)
     assert len(world.sent) == 2
 

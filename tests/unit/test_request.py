@@ -15,9 +15,13 @@ from event_aggregator.request import (
     VISIBILITY_TIMEOUT_SECONDS,
     ActionQueue,
     Request,
+    WakeRequest,
     seconds_until_retry,
 )
+from event_aggregator.table import Key
 from tests.unit.conftest import START, World
+
+GATEWAY = Key.read("arn:aws:storagegateway:us-east-1:1:gateway/g")
 
 
 @pytest.mark.parametrize(
@@ -27,7 +31,7 @@ def test_a_request_is_delayed_until_due_rounded_up_and_as_far_as_sqs_allows(
     world: World, due_in_ms: int, delay: int
 ) -> None:
     ActionQueue(lambda: world.sqs, world.queue_url).send(
-        Request("my-bucket", "w1", "w1"), now=START, due=START + due_in_ms
+        Request(Key.read("my-bucket"), "w1", "w1"), now=START, due=START + due_in_ms
     )
     assert world.sent[0]["DelaySeconds"] == delay
 
@@ -40,7 +44,7 @@ def test_a_message_that_fails_comes_again_after_seconds_and_in_the_end_after_the
 
 
 def test_a_request_can_be_read_back_and_carries_the_attributes_of_2018(world: World) -> None:
-    request = Request("my-bucket/share-1234ABCD", "w1", "w0", attempt=3)
+    request = Request(Key.read("my-bucket/eu-west-1/"), "w1", "w0", attempt=3)
     ActionQueue(lambda: world.sqs, world.queue_url).send(request, now=START, due=START)
     assert read_message(world.sent[0]["MessageBody"], None) == request
     assert world.sent[0]["MessageAttributes"] == {
@@ -51,11 +55,11 @@ def test_a_request_can_be_read_back_and_carries_the_attributes_of_2018(world: Wo
 
 def test_a_request_of_an_earlier_version_without_correlation_is_about_its_own_window() -> None:
     body = '{"version": 1, "key": "my-bucket", "window": "w1", "attempt": 1}'
-    assert read_message(body, None) == Request("my-bucket", "w1", "w1")
+    assert read_message(body, None) == Request(Key.read("my-bucket"), "w1", "w1")
 
 
 def test_a_message_of_2018_asks_for_its_bucket() -> None:
-    assert read_message("{}", "my-bucket") == BucketRequest("my-bucket")
+    assert read_message("{}", "my-bucket") == BucketRequest("my-bucket", frozenset({"*"}))
 
 
 def test_a_completion_event_names_its_share_and_its_notification() -> None:
@@ -75,7 +79,9 @@ def test_a_completion_event_names_its_share_and_its_notification() -> None:
             "folderList": ["/"],
         },
     }
-    expected = RefreshCompleted("arn:aws:storagegateway:us-east-1:1:share/share-1", "n1", 1_517_952_893_000)
+    expected = RefreshCompleted(
+        "arn:aws:storagegateway:us-east-1:1:share/share-1", GATEWAY, "n1", 1_517_952_882_000, 1_517_952_893_000
+    )
     assert read_message(json.dumps(event), None) == expected
 
 
@@ -83,11 +89,22 @@ def test_a_completion_event_names_its_share_and_its_notification() -> None:
 def test_a_completion_event_without_a_readable_time_counts_all_the_same(completed: dict[str, object]) -> None:
     event = {
         "detail-type": "Storage Gateway Refresh Cache Event",
-        "resources": ["arn:aws:storagegateway:us-east-1:1:share/share-1"],
+        "resources": ["arn:aws:storagegateway:us-east-1:1:share/share-1", str(GATEWAY)],
         "detail": {"notification-id": "n1", **completed},
     }
-    expected = RefreshCompleted("arn:aws:storagegateway:us-east-1:1:share/share-1", "n1", None)
+    expected = RefreshCompleted("arn:aws:storagegateway:us-east-1:1:share/share-1", GATEWAY, "n1", None, None)
     assert read_message(json.dumps(event), None) == expected
+
+
+def test_a_message_may_ask_for_folders_of_a_bucket() -> None:
+    body = '{"bucket": "b", "folders": ["/a/b", "*/c"]}'
+    assert read_message(body, None) == BucketRequest("b", frozenset({"/a/b", "*/c"}))
+
+
+def test_a_wake_can_be_read_back(world: World) -> None:
+    wake = WakeRequest(GATEWAY, "t1")
+    ActionQueue(lambda: world.sqs, world.queue_url).send(wake, now=START, due=START)
+    assert read_message(world.sent[0]["MessageBody"], None) == wake
 
 
 def test_the_scheduled_message_asks_for_a_sweep() -> None:
@@ -108,6 +125,9 @@ def test_a_failure_record_carries_the_event() -> None:
         "3",
         "{}",
         '{"version": 2, "key": "b", "window": "w", "attempt": 1}',
+        '{"bucket": "b", "folders": []}',
+        '{"bucket": "b", "folders": ["a/b", 3]}',
+        '{"version": 2, "gateway": "g", "token": "t"}',
         '{"version": 1, "key": 3, "window": "w", "attempt": 1}',
         '{"version": 1, "key": "b", "window": "w", "attempt": 0}',
         '{"hello": "world"}',

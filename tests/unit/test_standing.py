@@ -30,7 +30,7 @@ REFRESHES = Share(
     last=Accepted("n", AT - 2 * MINUTE, SINCE, "w", "NFS"),
     in_progress_until=AT + HOUR,
 )
-BEING_ASKED = Share(claim=Claim("m", AT - 2_000, AT + MINUTE, SINCE))
+BEING_ASKED = Share(claim=Claim("m", AT + MINUTE, SINCE))
 
 
 def snapshot(shares: dict[Key, Share], *, reason: str | None = None, **known: Any) -> Snapshot:
@@ -103,12 +103,12 @@ def test_a_refresh_is_in_progress_until_its_mark_is_gone_or_lapses() -> None:
 
 
 def test_what_has_lapsed_and_was_not_noted_yet_counts_no_more(world: World) -> None:
-    died = Share(claim=Claim("m", AT - HOUR, AT - 1, SINCE))
+    died = Share(claim=Claim("m", AT - 1, SINCE))
     lapsed = replace(REFRESHES, in_progress_until=AT)
     document = {"Turns": {"S": Gateway({ONE: died, TWO: lapsed}).to_json()}}
     waiting = {"WindowId": {"S": "w"}, "OpenedAt": {"N": str(SINCE)}, "Folders": {"SS": ["/a"]}}
     table = Snapshot.of([(Key.read(ARN), document), (ONE, waiting)], world.gateways, RULES, AT)
-    assert (waits(table).cause, table.standing(ONE).asked_since) == (Cause.IN_LINE, None)
+    assert (waits(table).cause, table.standing(ONE).is_being_asked) == (Cause.INTERVAL, False)
     assert table.standing(TWO).in_progress_since is None
 
 
@@ -178,7 +178,7 @@ def test_a_share_that_is_being_retried_has_not_stopped_waiting(world: World) -> 
     world.refresher(places).handle(world.sent[-1]["MessageBody"], None, "m2", 60_000)
 
     first, again = (table.standing(ONE) for table in seen)
-    assert (first.asked_since, first.waits) == (START + 30_000, None), "its folders are in the bucket's window"
+    assert (first.is_being_asked, first.waits) == (True, None), "its folders are in the bucket's window"
     assert again.waits
     assert (again.waits.since, again.waits.cause) == (START, Cause.BEING_ASKED)
     assert again.waits.why == "it is being asked; last time: The specified gateway is not connected"

@@ -323,7 +323,7 @@ def test_the_screen_tells_of_windows_waits_and_the_last_day() -> None:
         shares=[
             waiting(AT - 2 * MINUTE, Cause.BACK_OFF, OFFLINE, AT + MINUTE, "it is offline"),
             replace(waiting(AT - 3 * MINUTE, Cause.IN_LINE, IN_LINE), share="share-2", unknown="it is gone"),
-            replace(SHARE, share="share-3", standing=Standing(asked_since=AT - 1)),
+            replace(SHARE, share="share-3", standing=Standing(is_being_asked=True)),
             replace(SHARE, share="share-4", standing=Standing(AT - 40_000, AT - 40_000)),
         ],
         others={"eu-west-1/": window(AT - 10_000, AT + 20_000)},

@@ -5,17 +5,17 @@ from typing import Any
 import pytest
 
 from event_aggregator.folders import EVERYTHING
-from event_aggregator.table import Item
-from event_aggregator.window import Due, Windows, overdue
+from event_aggregator.table import Item, Key
+from event_aggregator.window import Due, Windows
 from tests.unit.conftest import START, World
 
-KEY = "my-bucket"
+KEY = Key.read("my-bucket")
 DUE = START + 30_000
 LEASE = DUE + 10_000
 FIXED = Due(DUE)
 
 
-def open_window(windows: Windows, window_id: str = "w1", key: str = KEY, **changed: Any) -> Item:
+def open_window(windows: Windows, window_id: str = "w1", key: Key = KEY, **changed: Any) -> Item:
     arguments: dict[str, Any] = {
         "folders": frozenset({"/a"}),
         "owners": ["change-1"],
@@ -152,30 +152,6 @@ def test_a_taken_over_window_keeps_the_time_of_its_first_change(world: World) ->
     assert open_window(world.windows, "w2", since=START + 9_000).opened_at == START
 
 
-def test_a_window_is_opened_for_a_refresh_in_progress_only_while_it_is(world: World) -> None:
-    world.pace.claim("share", START, interval=0, in_progress_timeout=0)
-    world.pace.accepted("share", START, START, notification_id="n1", since=START, window="w0", mark=True)
-    assert open_window(world.windows, "w1", key="share", while_in_progress="n0").window_id is None
-    assert open_window(world.windows, "w1", key="share", while_in_progress="n1").window_id == "w1"
-
-
-def test_windows_and_refreshes_past_their_lease_are_overdue_until_it_is_renewed(world: World) -> None:
-    open_window(world.windows, "w1", key="open", lease_until=START + 1_000_000)
-    open_window(world.windows, "w2", key="expired", lease_until=START)
-    for key, window_id in (("unfinished", "w3"), ("finished", "w4")):
-        world.windows.close(key, open_window(world.windows, window_id, key=key), DUE, LEASE)
-    world.windows.complete("finished", "w4")
-
-    def of_all(now: int) -> dict[str, str]:
-        return {key: window for key, item in world.windows.unfinished() if (window := overdue(item, now))}
-
-    assert of_all(LEASE) == {"expired": "w2"}
-    assert of_all(LEASE + 1) == {"expired": "w2", "unfinished": "w3"}
-    for key, window_id in of_all(LEASE + 1).items():
-        world.windows.confirm(key, window_id, LEASE + 1_000)
-    assert of_all(LEASE + 1) == {}
-
-
 def test_renewing_the_lease_of_a_refresh_leaves_the_window_that_was_opened_meanwhile_alone(world: World) -> None:
     world.windows.close(KEY, open_window(world.windows, "w1"), DUE, LEASE)
     open_window(world.windows, "w2", newest_event=DUE, lease_until=START + 50_000)
@@ -189,13 +165,6 @@ def test_folders_that_are_taken_over_again_and_again_become_everything(world: Wo
         item = open_window(world.windows, f"w{number}", folders=folders, newest_event=DUE)
         world.windows.close(KEY, item, DUE, LEASE)
     assert world.item().refreshed_folders == {EVERYTHING}
-
-
-def test_folders_join_a_window_that_a_completion_has_made_due_meanwhile_without_undoing_that(world: World) -> None:
-    seen = open_window(world.windows, "w1", key="share", refresh_at=DUE)
-    world.pace.make_due("share", "w1", START)
-    world.windows.join("share", seen, frozenset({"/b"}), START, FIXED)
-    assert world.item("share").refresh_at == START
 
 
 def test_a_window_is_closed_once(world: World) -> None:
