@@ -141,7 +141,7 @@ class WaitingShares(Table):
             key,
             "SET Reason = :reason, Unclear = :unclear, Widen = :widen",
             "attribute_exists(WindowId) OR attribute_exists(RefreshingId)",
-            {":reason": {"S": reason}, ":unclear": number(unclear), ":widen": number(widen)},
+            {":reason": {"S": reason}, ":unclear": number(unclear), ":widen": number(int(widen))},
         )
 
     def complete(self, key: Key, window_id: str, *, keep: bool) -> None:
