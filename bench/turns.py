@@ -4,11 +4,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from bench.systems import Gateway, Ours, Scope
+from bench.traffic import arrivals
 from bench.world import START, Meter, World, simulated
 
 PLACES = 2  # REFRESHES_PER_GATEWAY, as it is by default
-CHANGES_A_REFRESH = 4  # while they go on
-GOES_ON = 50  # lengths of a refresh
+CHANGES_A_REFRESH = 4  # while they go on, on average
+ROUNDS = 3  # for so many turns of every share they go on,
+AT_LEAST = 20  # and for so many lengths of a refresh
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,10 @@ def run(scope: Scope, takes: int, shares: int, *, goes_on: bool) -> Line:
         seconds = takes // 1000
         return Ours(world, gateway=made[0], refresh_delay_seconds=seconds, min_refresh_interval_seconds=seconds)
 
+    length = max(AT_LEAST, ROUNDS * -(-shares // PLACES)) * takes
     with simulated(system) as world:
-        for number in range(GOES_ON * CHANGES_A_REFRESH if goes_on else 1):
-            world.advance(START + number * takes // CHANGES_A_REFRESH)
+        for number, at in enumerate(arrivals(takes / CHANGES_A_REFRESH, length) if goes_on else [0]):
+            world.advance(START + at)
             world.put(f"folder/{number}")
         world.settle()
         meter, [gateway] = world.meter, made
