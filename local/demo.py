@@ -72,7 +72,7 @@ class Demo:
         )["Attributes"]
         item = Item.of(row.get("Item", {}))
         files = self.share.tree()
-        queued = int(counts["ApproximateNumberOfMessagesDelayed"])  # requests are; completion events are not
+        queued = int(counts["ApproximateNumberOfMessagesDelayed"])  # requests and wakes; completion events are not
         self.samples.append(Sample(time.time(), keys, files, item.window_id, item.refresh_at / 1000, queued))
         return self.samples[-1]
 
@@ -82,7 +82,10 @@ class Demo:
 
     @property
     def requests(self) -> int:
-        """How many requests came to the queue: each is delayed for a second at least, so that no sample misses one."""
+        """How many requests, and wakes of the gateway, came to the queue.
+
+        Each is delayed for a second at least, so that no sample misses one.
+        """
         counts = [0, *(sample.queued for sample in self.samples)]
         return sum(max(0, later - earlier) for earlier, later in pairwise(counts))
 
@@ -221,7 +224,7 @@ def summary(stages: list[Stage]) -> Table:
         table.add_column(stage.name, justify="right")
     table.add_row("Changes in S3", *(str(stage.changes) for stage in stages))
     table.add_row("Windows", *(str(stage.windows) for stage in stages))
-    table.add_row("Requests, deferred included", *(str(stage.requests) for stage in stages))
+    table.add_row("Requests, and wakes of the gateway", *(str(stage.requests) for stage in stages))
     table.add_row("Refreshes", *(str(stage.refreshes) for stage in stages))
     table.add_row("Visible, after the first", *(f"{stage.after_first:.1f} s" for stage in stages))
     table.add_row("Visible, after the last", *(f"{stage.after_last:.1f} s" for stage in stages))

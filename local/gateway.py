@@ -2,8 +2,9 @@
 
 `Share` is a file share with its folder cache, without HTTP and without AWS. `StorageGateway` is the service that the
 AWS SDK talks to, on loopback. Both keep the rules of the API reference (RefreshCache, ListFileShares,
-Describe{NFS,SMB}FileShares) and of the S3 File Gateway user guide; where these are silent, they do what is worst for
-the caller, and say so.
+Describe{NFS,SMB}FileShares) and of the S3 File Gateway user guide. Where AWS documents a rule in two ways, a setting
+chooses, and starts with the current reference or else what is worse for the caller; where AWS is silent, they do what
+is worst for the caller, and say so.
 """
 
 import json
@@ -11,32 +12,58 @@ import threading
 import time
 import uuid
 from bisect import bisect_left
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import repeat
 from typing import Any, Literal, NamedTuple, Self
 
 Kind = Literal["NFS", "SMB"]
+Scope = Literal["share", "gateway"]
 Objects = tuple[Sequence[str], Sequence[str]]
 """The keys and the common prefixes right under a prefix: what ListObjectsV2 answers with Delimiter="/"."""
 
 REGION, ACCOUNT = "us-east-1", "000000000000"
 LIST_PAGE = 1000
 MAX_FOLDERS = 50
+MAX_FOLDER_LENGTH = 1024
 MAX_ARNS = 10
 MAX_IN_PROGRESS = 2
 
 
-class RefusedError(Exception):
-    """What the service answers instead of doing as asked: an error of the API, perhaps with an error code inside."""
+class Refusal(NamedTuple):
+    """An error of the API in the place of an answer.
 
-    def __init__(self, message: str, *, code: str = "InvalidGatewayRequestException", detail: str = "") -> None:
-        super().__init__(message)
-        self.code = code
-        self.detail = detail
+    `code` is its name. `detail` is the operation error code inside (`error.errorCode`), if there is one. `status` is
+    that of HTTP: the API reference says 400 for all errors of an operation; the user guide (Error responses) says 500
+    for InternalServerError.
+    """
+
+    message: str
+    code: str = "InvalidGatewayRequestException"
+    detail: str = ""
+    status: int = 400
+
+
+DOWN = Refusal("The service is down.", code="InternalServerError")
+NOT_CACHED = Refusal("The folder is not in the cache.", detail="InvalidParameters")
+NOT_CONNECTED = Refusal("The specified gateway is not connected.", detail="GatewayNotConnected")
+NOT_FOUND = Refusal("The specified file share was not found.", detail="FileShareNotFound")
+TOO_MANY = Refusal("Too many requests have been sent to server.")
+
+
+class RefusedError(Exception):
+    """The service refuses to do as asked."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.message)
+        self.refusal = refusal
+
+
+def _invalid(message: str) -> RefusedError:
+    return RefusedError(Refusal(message, code="ValidationException"))
 
 
 # ---- The share and its folder cache
@@ -86,8 +113,8 @@ class Share:
 
     list_objects: Callable[[str], Objects]
     prefix: str = ""  # "" or "photos/"
-    # A folder in FolderList that is not cached: AWS does not say what happens. Either nothing, or the call is refused.
-    uncached: Literal["ignore", "refuse"] = "ignore"
+    # For a folder in FolderList that is not cached. AWS does not say what happens: if None, the folder is ignored.
+    uncached: Refusal | None = None
     lists: int = field(default=0, init=False)
     heads: int = field(default=0, init=False)
     _cache: dict[str, Listing] = field(default_factory=dict, init=False, repr=False)
@@ -125,15 +152,19 @@ class Share:
         does not help it.
         """
         if not 1 <= len(folder_list) <= MAX_FOLDERS:
-            raise RefusedError(f"FolderList must hold 1 to {MAX_FOLDERS} folders.", code="ValidationException")
+            raise _invalid(f"FolderList must hold 1 to {MAX_FOLDERS} folders.")
         for name in folder_list:
+            if not 1 <= len(name) <= MAX_FOLDER_LENGTH:
+                raise _invalid(f"A folder must have 1 to {MAX_FOLDER_LENGTH} characters.")
             if name != "/" and name.strip("/") != name:
-                raise RefusedError(f"The folder {name} begins or ends with a slash.", detail="InvalidParameters")
+                raise RefusedError(
+                    Refusal(f"The folder {name} begins or ends with a slash.", detail="InvalidParameters")
+                )
         folders = ["" if name == "/" else name for name in folder_list]
         with self._lock:
             unknown = [folder for folder in folders if folder and folder not in self._cache]
-        if unknown and self.uncached == "refuse":
-            raise RefusedError(f"The folders {unknown} are not in the cache.", detail="InvalidParameters")
+        if unknown and self.uncached:
+            raise RefusedError(self.uncached)
         return [folder for folder in folders if folder not in unknown]
 
     def read(self, folders: Sequence[str], *, recursive: bool) -> dict[str, Listing]:
@@ -189,9 +220,15 @@ class Place(NamedTuple):
         return f"arn:aws:storagegateway:{self.region}:{self.account}:{resource}"
 
 
+HOME = Place()
+
+
 @dataclass(eq=False, kw_only=True)
 class FileShare(Share):
-    """A share as the service knows it. `status` may be set at any time; reading is for its clients (see Share)."""
+    """A share as the service knows it; reading is for its clients (see Share).
+
+    May be set at any time: `status`, and `refresh_seconds`, if its refreshes take another time than other shares'.
+    """
 
     kind: Kind
     share_id: str
@@ -200,16 +237,11 @@ class FileShare(Share):
     status: str = "AVAILABLE"
     place: Place
     role: str = "StorageGatewayBucketAccessRole"
-    _refusals: deque[str] = field(default_factory=deque, init=False, repr=False)
-    _turn: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
+    refresh_seconds: float | None = None
 
     @property
     def arn(self) -> str:
         return self.place.arn(f"share/{self.share_id}")
-
-    def refuse(self, times: int, message: str) -> None:
-        """Refuse the next RefreshCache calls that would be accepted otherwise."""
-        self._refusals.extend([message] * times)
 
 
 @dataclass(frozen=True)
@@ -225,18 +257,36 @@ class Call:
     message: str = ""
 
 
-@dataclass
+@dataclass(eq=False)
 class Refresh:
-    """A refresh that was accepted, with its times in epoch milliseconds; no `completed_at`: it is in progress."""
+    """A refresh that was accepted, with its times in epoch milliseconds; no `completed_at`: it is in progress.
+
+    `ours` is false for what refresh_by_somebody_else has started. `void`: it changes nothing (`void_within_seconds`).
+    """
 
     notification_id: str
     share: FileShare
     folder_list: list[str]
     folders: list[str]
     recursive: bool
+    seconds: float
+    ours: bool
+    void: bool
     accepted_at: int
     started_at: int | None = None
     completed_at: int | None = None
+    _before: "Refresh | None" = field(default=None, repr=False)  # must be over before this one starts
+    _hurry: threading.Event = field(default_factory=threading.Event, init=False, repr=False)
+    _over: threading.Event = field(default_factory=threading.Event, init=False, repr=False)
+    _worker: threading.Thread = field(init=False, repr=False)
+
+
+Operation = Literal["RefreshCache", "ListFileShares", "Describe"]
+Subject = FileShare | Place | str | None
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
 
 
 class StorageGateway:
@@ -246,51 +296,77 @@ class StorageGateway:
     account whose key has signed it, and no others. `account_of` says which that is (all are of one, if it is left out);
     the signature itself is not verified.
 
-    A refresh runs in the background, one of a share after the other. It reads S3 when it starts and shows clients what
-    it read `refresh_seconds` later, when it completes: objects written in between may be missing from it, as on AWS.
+    A refresh runs in the background. It reads S3 when it starts. It shows clients what it read when it completes, after
+    `refresh_seconds` of the service or of the share, or when `finish` is called: objects written in between may be
+    missing from it, as on AWS. `clock` (epoch milliseconds) dates calls and refreshes; it does not end any.
 
-    Set on a running gateway: `page_size` of ListFileShares, `refresh_seconds`, `outage` (every call fails), `down`
-    (regions in which every call fails), `lose_answers` (RefreshCache is carried out, but its caller never hears of it)
-    and `on_complete`, which gets each refresh's completion event as EventBridge would deliver it. `calls` and
-    `refreshes` tell what happened so far.
+    What AWS documents in two ways:
+    - `two_accepted_per`: "the gateway will accept no more than two refreshes at any time" (API reference,
+      RefreshCache); "one file share supports two" (knowledge centre, storage-gateway-refreshcache-latency).
+    - `one_running_per`: "RefreshCache needs to complete one process before starting another" (user guide,
+      refresh-cache): an accepted refresh waits for earlier ones of its share, or of all shares of its gateway.
+    - `void_within_seconds`: the reference of AWS CLI 2.7 (refresh-cache) says that a refresh evicts nothing if it is
+      invoked within 60 seconds of a previous request. It completes and is reported as always, but changes nothing.
+      Later references do not say so: 0 seconds. A request that was refused does not count.
+
+    All of these may be set on a running gateway. So may be:
+    - `page_size` of ListFileShares;
+    - `outage` (every call fails), `down` (regions in which every call fails), `lose_answers` (RefreshCache is carried
+      out, but its caller never hears of it), `too_many` (refuses a third refresh; AWS does not document its words);
+    - `on_complete`, which gets the completion event of each refresh as EventBridge would deliver it;
+    - `deliveries` of a refresh's event: 0 for one that is lost, 2 for one that comes twice.
+
+    `calls` and `refreshes` tell what happened so far.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         s3: Any,
         *,
         page_size: int = 100,
         refresh_seconds: float = 0.2,
+        two_accepted_per: Scope = "gateway",
+        one_running_per: Scope = "gateway",
         account_of: Callable[[str], str] = lambda _: ACCOUNT,
+        clock: Callable[[], int] = _now,
     ) -> None:
         self.page_size = page_size
         self.refresh_seconds = refresh_seconds
+        self.two_accepted_per = two_accepted_per
+        self.one_running_per = one_running_per
+        self.void_within_seconds = 0.0
         self.account_of = account_of
+        self.clock = clock
         self.outage = False
         self.down: set[str] = set()
+        self.too_many = TOO_MANY
         self.lose_answers = False
         self.on_complete: Callable[[dict[str, Any]], object] | None = None
+        self.deliveries: Callable[[Refresh], int] = lambda _: 1
         self.shares: dict[str, FileShare] = {}  # by ARN; remove one as if it was deleted
         self.calls: list[Call] = []
         self.refreshes: list[Refresh] = []
         self._s3 = s3
-        self._offline: set[str] = set()
+        self._refusals: dict[tuple[str, Subject], Iterator[Refusal]] = {}
         self._lock = threading.Lock()
         self._closing = threading.Event()
-        self._workers: list[threading.Thread] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, self))
+        self._listener = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self.endpoint_url = f"http://127.0.0.1:{self._server.server_port}"
 
     def __enter__(self) -> Self:
-        self._start(self._server.serve_forever, 0.05)
+        self._listener.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._closing.set()
         self._server.shutdown()
         self._server.server_close()
-        for worker in self._workers:
-            worker.join()
+        self._listener.join()
+        self._closing.set()
+        for refresh in self.refreshes:
+            refresh._hurry.set()
+        for refresh in self.refreshes:
+            refresh._worker.join()
 
     def add_share(  # noqa: PLR0913
         self,
@@ -301,7 +377,7 @@ class StorageGateway:
         gateway_id: str = "sgw-12A3456B",
         status: str = "AVAILABLE",
         location_arn: str | None = None,
-        uncached: Literal["ignore", "refuse"] = "ignore",
+        uncached: Refusal | None = None,
         region: str = REGION,
         account: str = ACCOUNT,
         role: str = "StorageGatewayBucketAccessRole",
@@ -327,13 +403,44 @@ class StorageGateway:
         self.shares[share.arn] = share
         return share
 
-    def set_online(self, gateway_id: str, online: bool) -> None:
+    def refuse(self, refusals: Iterable[Refusal], *, of: Subject = None, operation: Operation = "RefreshCache") -> None:
+        """Answer the next calls of an operation with these, in this order, instead of those told before.
+
+        `of`: the share, the gateway (its ARN) or the place that a call must be about; None: any call. "Describe" is
+        both Describe operations: one refused share fails the whole call. To refuse without end, pass `repeat(refusal)`;
+        to end it, pass `()`.
+        """
+        self._refusals[operation, of] = iter(refusals)
+
+    def set_online(self, gateway_id: str, online: bool, place: Place = HOME) -> None:
         """Connect or disconnect a gateway; one that is offline refuses every RefreshCache."""
-        arn = Place().arn(f"gateway/{gateway_id}")
-        if online:
-            self._offline.discard(arn)
-        else:
-            self._offline.add(arn)
+        self.refuse(() if online else repeat(NOT_CONNECTED), of=place.arn(f"gateway/{gateway_id}"))
+
+    def refresh_by_somebody_else(
+        self,
+        share: FileShare,
+        folder_list: Sequence[str] = ("/",),
+        *,
+        recursive: bool = True,
+        seconds: float | None = None,
+    ) -> Refresh:
+        """Start a refresh as somebody else does, in the console or on a schedule.
+
+        It counts and is reported as any other, but is not among `calls`. Raises RefusedError, though not for what
+        `refuse` and `set_online` say, which is for callers over HTTP.
+        """
+        with self._lock:
+            return self._accept(share, list(folder_list), recursive, ours=False, seconds=seconds)
+
+    def finish(self, refresh: Refresh) -> None:
+        """End a refresh now, whatever is left of its time, and first those that it waits for.
+
+        When this returns, its completion is reported.
+        """
+        if refresh._before and not refresh._before._over.is_set():
+            self.finish(refresh._before)
+        refresh._hurry.set()
+        refresh._worker.join()
 
     def answer(self, operation: str, request: dict[str, Any], place: Place) -> dict[str, Any]:
         """Carry out one call to the service of a region and account and note it down. Raises RefusedError."""
@@ -345,19 +452,27 @@ class StorageGateway:
         }
         arns = request.get("FileShareARNList", [request["FileShareARN"]] if "FileShareARN" in request else [])
         folders = request.get("FolderList", [])
-        call = partial(Call, _now(), operation, tuple(arns), tuple(folders), request.get("Recursive"))
+        call = partial(Call, self.clock(), operation, tuple(arns), tuple(folders), request.get("Recursive"))
         with self._lock:
             try:
                 if self.outage or place.region in self.down:
-                    raise RefusedError("The service is down.", code="InternalServerError")
+                    raise RefusedError(DOWN)
                 if operation not in operations:
-                    raise RefusedError(f"{operation} is not simulated.", code="UnknownOperationException")
+                    raise RefusedError(Refusal(f"{operation} is not simulated.", code="UnknownOperationException"))
+                self._refuse_as_told(operation, place, arns)
                 answer = operations[operation](request)
             except RefusedError as error:
-                self.calls.append(call(error.code, str(error)))
+                self.calls.append(call(error.refusal.code, error.refusal.message))
                 raise
             self.calls.append(call("accepted"))
             return answer
+
+    def _refuse_as_told(self, operation: str, place: Place, arns: Sequence[str]) -> None:
+        told = "Describe" if operation.startswith("Describe") else operation
+        shares = [self.shares[arn] for arn in arns if arn in self.shares]
+        for of in (*shares, *(share.gateway_arn for share in shares), place, None):
+            if refusal := next(self._refusals.get((told, of), iter(())), None):
+                raise RefusedError(refusal)
 
     def _list(self, place: Place, request: dict[str, Any]) -> dict[str, Any]:
         there = [share for share in self.shares.values() if share.place == place]
@@ -381,7 +496,7 @@ class StorageGateway:
     def _describe(self, place: Place, kind: Kind, request: dict[str, Any]) -> dict[str, Any]:
         arns = request["FileShareARNList"]
         if not 1 <= len(arns) <= MAX_ARNS:
-            raise RefusedError(f"FileShareARNList must hold 1 to {MAX_ARNS} ARNs.", code="ValidationException")
+            raise _invalid(f"FileShareARNList must hold 1 to {MAX_ARNS} ARNs.")
         shares = [self._share(place, arn, kind) for arn in arns]
         return {
             f"{kind}FileShareInfoList": [
@@ -400,44 +515,72 @@ class StorageGateway:
 
     def _refresh_cache(self, place: Place, request: dict[str, Any]) -> dict[str, Any]:
         share = self._share(place, request["FileShareARN"])
-        if share.gateway_arn in self._offline:
-            raise RefusedError("The specified gateway is not connected.", detail="GatewayNotConnected")
-        if share.status != "AVAILABLE":
-            raise RefusedError(f"The file share is {share.status}.", detail="InvalidParameters")
-        folder_list = request.get("FolderList", ["/"])
-        folders = share.accept(folder_list)
-        if share._refusals:
-            raise RefusedError(share._refusals.popleft())
-        running = [refresh for refresh in self.refreshes if refresh.share is share and not refresh.completed_at]
-        if len(running) >= MAX_IN_PROGRESS:
-            raise RefusedError("Too many requests have been sent to server.")
-        refresh = Refresh(str(uuid.uuid4()), share, folder_list, folders, request.get("Recursive", True), _now())
-        self.refreshes.append(refresh)
-        self._start(self._run, refresh)
+        refresh = self._accept(share, request.get("FolderList", ["/"]), request.get("Recursive", True), ours=True)
         return {"FileShareARN": share.arn, "NotificationId": refresh.notification_id}
 
     def _share(self, place: Place, arn: str, kind: Kind | None = None) -> FileShare:
         share = self.shares.get(arn)
         if share is None or share.place != place or kind not in (None, share.kind):
-            raise RefusedError("The specified file share was not found.", detail="FileShareNotFound")
+            raise RefusedError(NOT_FOUND)
         return share
 
-    def _run(self, refresh: Refresh) -> None:
-        share = refresh.share
-        with share._turn:  # "needs to complete one process before starting another" (user guide, refresh-cache)
-            refresh.started_at = _now()
-            read = share.read(refresh.folders, recursive=refresh.recursive)
-            if self._closing.wait(self.refresh_seconds):
-                return
-            share.publish(read)
-            refresh.completed_at = _now()
-        if self.on_complete:
-            self.on_complete(_completion_event(refresh))
+    def _accept(
+        self, share: FileShare, folder_list: list[str], recursive: bool, *, ours: bool, seconds: float | None = None
+    ) -> Refresh:
+        if seconds is None:
+            seconds = self.refresh_seconds if share.refresh_seconds is None else share.refresh_seconds
+        if share.status != "AVAILABLE":  # nobody documents in which words
+            raise RefusedError(Refusal(f"The file share is {share.status}."))
+        folders = share.accept(folder_list)
+        if len(self._in_progress(share, self.two_accepted_per)) >= MAX_IN_PROGRESS:
+            raise RefusedError(self.too_many)
+        now = self.clock()
+        since = now - self.void_within_seconds * 1000
+        refresh = Refresh(
+            str(uuid.uuid4()),
+            share,
+            folder_list,
+            folders,
+            recursive,
+            seconds=seconds,
+            ours=ours,
+            void=any(earlier.share is share and earlier.accepted_at > since for earlier in self.refreshes),
+            accepted_at=now,
+            _before=next(reversed(self._in_progress(share, self.one_running_per)), None),
+        )
+        refresh._worker = threading.Thread(target=self._run, args=(refresh,), daemon=True)
+        refresh._worker.start()
+        self.refreshes.append(refresh)
+        return refresh
 
-    def _start(self, work: Callable[..., None], argument: object) -> None:
-        worker = threading.Thread(target=work, args=(argument,), daemon=True)
-        worker.start()
-        self._workers.append(worker)
+    def _in_progress(self, share: FileShare, scope: Scope) -> list[Refresh]:
+        """What is accepted and not over for a share, or for its gateway, oldest first."""
+        return [
+            refresh
+            for refresh in self.refreshes
+            if not refresh._over.is_set()
+            and (refresh.share is share if scope == "share" else refresh.share.gateway_arn == share.gateway_arn)
+        ]
+
+    def _run(self, refresh: Refresh) -> None:
+        try:
+            refresh.started_at = refresh.accepted_at
+            if before := refresh._before:
+                before._over.wait()
+                refresh.started_at = before.completed_at or self.clock()
+            read = {} if refresh.void else refresh.share.read(refresh.folders, recursive=refresh.recursive)
+            refresh._hurry.wait(refresh.seconds)
+            if self._closing.is_set():
+                return
+            if not refresh.void:
+                refresh.share.publish(read)
+            refresh.completed_at = self.clock()
+        finally:  # if S3 could not be read, it frees its place, and nobody is told
+            refresh._over.set()
+        if self.on_complete:
+            event = _completion_event(refresh)
+            for _ in range(self.deliveries(refresh)):
+                self.on_complete(event)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -456,10 +599,10 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             status, body = 200, self.gateway.answer(operation, request, place)
         except RefusedError as error:
-            status = 500 if error.code == "InternalServerError" else 400
-            body = {"__type": error.code, "message": str(error)}
-            if error.detail:
-                body["error"] = {"errorCode": error.detail, "errorDetails": {}}
+            message, code, detail, status = error.refusal
+            body = {"__type": code, "message": message}
+            if detail:
+                body["error"] = {"errorCode": detail, "errorDetails": {}}
         if operation == "RefreshCache" and self.gateway.lose_answers:
             return
         payload = json.dumps(body).encode()
@@ -495,10 +638,6 @@ def _completion_event(refresh: Refresh) -> dict[str, Any]:
             "folderList": refresh.folder_list,
         },
     }
-
-
-def _now() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def _timestamp(at: int) -> str:

@@ -21,7 +21,7 @@ class Sample:
     files: set[str]  # on the share, as its clients see it
     window_id: str | None
     refresh_at: float
-    queued: int  # delayed requests on the queue
+    queued: int  # delayed messages on the queue: requests, and wakes of the gateway
 
 
 def draw(samples: Sequence[Sample], changed_at: Sequence[float], refreshes: Sequence[Refresh], to: Path) -> None:

@@ -47,8 +47,9 @@ def parser() -> argparse.ArgumentParser:
         commands,
         "status.sh",
         _status,
-        "Shows in one screen: the settings in force; each bucket with its open window; its file shares, when they were"
-        " refreshed last, what is in progress and what waits, and why; the queues; the last day's counts.",
+        "Shows in one screen: the settings in force; the queues; the gateways that have something to do, how many"
+        " refreshes are in progress there and how many shares wait in line; each bucket with its open window; its file"
+        " shares, when they were refreshed last, what is in progress and what waits, and why; the last day's counts.",
         "Exit status: 0 all is well, 1 something needs attention, 2 it could not tell.",
     )
     command.add_argument("--json", action="store_true", help="for programs: times in milliseconds since 1970")
@@ -69,10 +70,11 @@ def parser() -> argparse.ArgumentParser:
         commands,
         "refresh-now.sh",
         _refresh_now,
-        "Asks for a refresh of a bucket's file shares, by the way that every other takes: the folders are put into the"
-        " shares' own windows, so that no share is asked more often than it may be. Follows it until Storage Gateway"
-        " reports that it is complete; Ctrl-C ends only the following. What is shown in other accounts is left to the"
-        " refresh function, which alone can list it; and of shares outside the stack's region nobody reports.",
+        "Has the refresh function refresh a bucket's file shares: it hands the folders to them, and they are asked in"
+        " their turn, no more often than they may be. Follows each until Storage Gateway reports that its refresh is"
+        " complete, and says why one waits; Ctrl-C ends only the following. The shares of other accounts only the"
+        " refresh function can list; of shares outside the stack's region and account nobody reports when they are"
+        " complete.",
         "Exit status: 0 it has come to its end, 2 it could not be asked for, or it is not known what some shares show.",
     )
     command.add_argument("--bucket", metavar="B", required=True, help="the bucket whose shares are to be refreshed")
@@ -135,7 +137,7 @@ def look_again(stack: Stack) -> RenderableType:
 
 def _refresh_now(stack: Stack, options: argparse.Namespace) -> int:
     folders = refresh_now.folders(options.folder, recursive=options.recursive)
-    asked = refresh_now.hand_over(stack, options.bucket, folders)
+    asked = refresh_now.ask(stack, options.bucket, folders)
     for note in stack.notes:
         print(note, file=sys.stderr)
     for line in refresh_now.follow(stack, asked):

@@ -14,8 +14,9 @@ from urllib.parse import unquote_plus
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from operate.facts import SURELY_MS, Facts, Share, Window
+from operate.facts import SURELY_MS, Facts, Share
 from operate.refresh_log import Refresh
+from operate.standing import Cause, Waits
 from operate.words import ago, clock, plural
 
 # An event normally arrives within seconds.
@@ -62,8 +63,10 @@ def exit_status(answers: Iterable[Answer]) -> int:
 
 
 def conclude(facts: Facts) -> list[Answer]:
-    """An answer for each share that shows the key, and one for those that may or may not; or one for the bucket."""
+    """An answer for each share that shows the key, and one for those of which that is not known; or for the bucket."""
     answers = [_answer(facts, share) for share in facts.shares]
+    of_nobody_known = facts.places.keys() - {share.place for share in facts.shares}
+    answers += [_of_place(facts, place, None) for place in sorted(of_nobody_known)]
     if facts.unresolved:
         text = "Of some file shares it is not known what they show."
         answers.append(Answer(None, Outcome.UNSURE, text, facts.unresolved))
@@ -76,6 +79,18 @@ def conclude(facts: Facts) -> list[Answer]:
         return [Answer(None, Outcome.NOT_SHOWN, "It lies outside the prefixes of all file shares of the bucket.")]
     text = f"No file share of this account and region shows {facts.bucket}."
     return [Answer(None, Outcome.NO_SHARE, text, ["make one in the Storage Gateway console, or look in its region"])]
+
+
+def _of_place(facts: Facts, place: str, name: str | None) -> Answer:
+    """Of a share of a place, or of all that there may be, while the folder waits until they are listed."""
+    at, waits = facts.at, facts.places[place]
+    text = f"For the file shares in {place} its folder has waited since {_when(at, waits.since)}"
+    if waits.reason:
+        next_try = _when(at, waits.due) if waits.due > at else "due now"
+        text += f": {waits.reason.rstrip('.')}. The next try is {next_try}."
+        then = ["when the cause is removed, they are refreshed by themselves", facts.refresh_log]
+        return Answer(name, Outcome.WAITS, text, then)
+    return Answer(name, Outcome.WAITS, f"{text}; they are about to be listed, and asked.", _if_late(facts, waits.due))
 
 
 def _answer(facts: Facts, share: Share) -> Answer:
@@ -106,7 +121,8 @@ def _covering(refreshes: Iterable[Refresh], way: list[str]) -> Refresh | None:
 
 def _refreshed(facts: Facts, share: Share, refresh: Refresh) -> Answer:
     at, accepted = facts.at, _when(facts.at, refresh.accepted)
-    if share.in_progress_since and share.in_progress_since <= refresh.accepted and refresh.completed is None:
+    in_progress_since = share.standing.in_progress_since
+    if in_progress_since and in_progress_since <= refresh.accepted and refresh.completed is None:
         text = f"It is being refreshed now: since {accepted}, which is after the change."
         return Answer(share.share, Outcome.REFRESHING, text, ["wait: a large folder takes minutes"])
     state = "Gone from the share" if facts.object.exists is False else "Visible"
@@ -121,13 +137,13 @@ def _refreshed(facts: Facts, share: Share, refresh: Refresh) -> Answer:
 def _coming(facts: Facts, share: Share) -> Answer | None:
     """What is known to come, the nearest to the share first."""
     at, name = facts.at, share.share
-    if share.waiting and share.waiting.reads:
-        due = share.waiting.due
-        text = (
-            f"It has waited since {_when(at, share.waiting.since)}: {share.waiting.reason or 'the log says why'}."
-            f" The next try is {_when(at, due) if due > at else 'due now'}."
-        )
-        return Answer(name, Outcome.WAITS, text, _advice(facts, share, share.waiting))
+    if (waits := share.standing.waits) and share.folder_waits:
+        text = f"It has waited since {_when(at, waits.since)}: {waits.why}."
+        if waits.next:
+            text += f" The next try is {_when(at, waits.next) if waits.next > at else 'due now'}."
+        return Answer(name, Outcome.WAITS, text, _advice(facts, share, waits))
+    if share.place in facts.places:
+        return _of_place(facts, share.place, name)
     if share.handed_over is not None:
         text = f"The refresh of its folder began at {_when(at, share.handed_over)}, and is about to ask this share."
         return Answer(name, Outcome.REFRESHING, text, _if_late(facts, share.handed_over))
@@ -142,13 +158,14 @@ def _coming(facts: Facts, share: Share) -> Answer | None:
     return None
 
 
-def _advice(facts: Facts, share: Share, waiting: Window) -> list[str]:
-    reason = waiting.reason or ""
+def _advice(facts: Facts, share: Share, waits: Waits) -> list[str]:
     if share.status != "AVAILABLE":
         return [f"the share is {share.status}: look at it in the Storage Gateway console"]
-    if "refused" in reason:
+    if waits.reason:
         return ["see whether its gateway is running and connected; then it is refreshed by itself", facts.refresh_log]
-    return _if_late(facts, waiting.due) or ["wait: nothing is wrong"]
+    if waits.cause is Cause.IN_NO_LINE:
+        return _if_late(facts, waits.since) or ["look again in a minute"]
+    return ["wait: nothing is wrong"]
 
 
 def _if_late(facts: Facts, due: int) -> list[str]:
@@ -175,7 +192,7 @@ def _nothing_comes(facts: Facts, share: Share) -> Answer:
             )
         then = ["look on the share: nothing waits, so it is there, or its event is late (a minute) or never arrived"]
         return Answer(name, Outcome.UNSURE, text, [*then, *_what_to_check(facts)])
-    if share.log_lacks and share.last_accepted and share.last_accepted >= changed - SURELY_MS:
+    if share.log_lacks and (share.standing.last_accepted or 0) >= changed - SURELY_MS:
         text = f"Not known: it was refreshed since, and the log does not say of which folders. {share.log_lacks}"
         return Answer(name, Outcome.UNSURE, text, ["look again in a minute", *_what_to_check(facts)])
     if facts.by_gateways:
@@ -297,24 +314,30 @@ def _of_windows(facts: Facts) -> list[str]:
         due = _when(at, facts.by_gateways.due)
         lines.append(f"A window of what a gateway wrote holds {facts.folder} too, due {due} (the table).")
     if closed:
-        read = "read" if closed.reads else "did not read"
+        known = {True: f"it read {facts.folder}", False: f"it did not read {facts.folder}"}
+        read = known[closed.reads] if closed.reads is not None else "its folders are not kept any more"
         state = "; not every share is asked yet" if closed.unfinished else ""
         lines.append(
             f"The refresh of its last window began at {_when(at, closed.began)}, for changes since"
-            f" {clock(closed.since)}; it {read} {facts.folder}{state} (the table)."
+            f" {clock(closed.since)}; {read}{state} (the table)."
         )
+    for place, waits in facts.places.items():
+        why = waits.reason or "they are about to be listed"
+        lines.append(f"{facts.folder} waits for the file shares in {place}: {why} (the table).")
     return lines
 
 
 def _of_refreshes(facts: Facts, share: Share) -> list[str]:
-    at, name = facts.at, share.share
-    last = f"at {_when(at, share.last_accepted)}" if share.last_accepted else "never"
+    at, name, standing = facts.at, share.share, share.standing
+    last = f"at {_when(at, standing.last_accepted)}" if standing.last_accepted else "none that is known of"
     lines = [f"{name} accepted a refresh last: {last} (the table)."]
-    if share.in_progress_since:
-        lines.append(f"{name} is refreshing since {_when(at, share.in_progress_since)} (the table).")
-    if share.waiting:
-        what = "its folder waits" if share.waiting.reads else "only other folders wait"
-        lines.append(f"For {name} {what}: {share.waiting.reason or 'no reason known'} (the table).")
+    if standing.in_progress_since:
+        lines.append(f"{name} is refreshing since {_when(at, standing.in_progress_since)} (the table).")
+    if standing.asked_since and not standing.waits:
+        lines.append(f"{name} is being asked since {_when(at, standing.asked_since)} (the table).")
+    if standing.waits:
+        what = "its folder waits" if share.folder_waits else "only other folders wait"
+        lines.append(f"For {name} {what}: {standing.waits.why} (the table).")
     readers = [refresh for refresh in share.refreshes if refresh.reads(share.way[-1])]
     since = f"since {clock(facts.log_since)}"
     if not readers:

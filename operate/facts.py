@@ -11,10 +11,10 @@ from botocore.exceptions import ClientError
 
 from event_aggregator.file_shares import FileShare
 from event_aggregator.folders import EVERYTHING, folder_of, shown
-from event_aggregator.settings import Settings
-from event_aggregator.table import Item, read_key, writer_in
+from event_aggregator.table import Item, Key, Kind
 from operate.refresh_log import Refresh, refreshes_of
 from operate.stack import DENIED, Stack, now_ms
+from operate.standing import Snapshot, Standing
 from scripts.stack_files import filter_of
 
 # A refresh came after a change only if it is later by this: LastModified has whole seconds, clocks differ by less than
@@ -41,22 +41,22 @@ class S3Object:
 
 @dataclass(frozen=True)
 class Window:
-    """An open window; `reads`: its refresh will read the key's folder."""
+    """An open window, or one whose folders are being handed to the shares; `reads`: that will read the key's folder."""
 
     since: int
     due: int
     reads: bool
-    reason: str | None = None
+    reason: str | None = None  # why the shares of a place could not be listed
 
 
 @dataclass(frozen=True)
 class Closed:
-    """The bucket's last window whose refresh has begun."""
+    """The bucket's last window whose refresh has begun. `reads` None: the folders are not kept; the log has them."""
 
     since: int
     began: int
-    reads: bool
-    unfinished: bool  # not every share is asked or waiting yet
+    reads: bool | None
+    unfinished: bool  # not every share is asked or in line yet
 
 
 @dataclass(frozen=True)
@@ -68,9 +68,9 @@ class Share:
     status: str
     path: str  # of the file, from the share's root
     way: list[str]  # the folders to it, as in FolderList: a new folder appears in the one above
-    last_accepted: int | None = None
-    in_progress_since: int | None = None
-    waiting: Window | None = None
+    standing: Standing
+    place: str = ""  # its region
+    folder_waits: bool = False  # what waits for the share will have it read the folder
     handed_over: int | None = None  # a refresh of its folder began then, and has not asked this share yet
     in_window: bool = False  # the bucket's window will have it read the folder
     refreshes: list[Refresh] = field(default_factory=list)  # oldest first
@@ -90,6 +90,7 @@ class Facts:
     window: Window | None
     by_gateways: Window | None  # of what gateways wrote: refreshed on the shares that do not know of it
     closed: Closed | None
+    places: dict[str, Window]  # what waits until the shares of a place are listed, by the place
     shares: list[Share]
     others: dict[str, str]  # the bucket's other shares: their prefixes
     unresolved: list[str]  # shares of which it is not known what they show
@@ -107,10 +108,19 @@ class Facts:
 def look(stack: Stack, bucket: str, key: str) -> Facts:
     """Everything about the key as it is now. It is read in the order in which a change goes: none slips through."""
     at, folder, settings = now_ms(), folder_of(key), stack.settings
+    scope = settings.refresh_scope
     entries = stack.notifications(bucket)  # first: it raises if there is no such bucket
     found = s3_object(stack, bucket, key)
-    item = stack.windows.read(bucket)
-    showing = stack.shares(bucket)
+    item = stack.windows.read(Key.read(bucket))
+    showing = [share for share in stack.shares(bucket) if not share.unknown]
+    table = stack.snapshot()
+    # What has left a share's key by now stands in its gateway's document, as the last refresh that was accepted.
+    table = stack.with_latest(table, {Key.read(share.gateway_arn) for share in showing})
+    showing_it = [
+        (share, share_facts(share, table.standing(share.key), item, key=key, scope=scope, home=stack.region))
+        for share in showing
+        if key.startswith(share.prefix)
+    ]
     log_since = at - _DAY_MS if found.changed is None else found.changed - SURELY_MS
     return Facts(
         bucket=bucket,
@@ -120,10 +130,11 @@ def look(stack: Stack, bucket: str, key: str) -> Facts:
         notified=bool(entries),
         excluded_by=excluded_by(entries, key),
         ignored=settings.ignore_principals_containing if settings.refresh_other_gateways == "off" else "",
-        window=_window(item, folder, "", settings.refresh_scope),
-        by_gateways=_by_gateways(stack, bucket, folder),
+        window=_window(item, folder, scope) if item.window_id else None,
+        by_gateways=_by_gateways(table, bucket, folder, scope),
         closed=_closed(item, folder),
-        shares=[_share(stack, share, item, key, log_since) for share in showing if key.startswith(share.prefix)],
+        places=_places(table, bucket, folder, scope),
+        shares=[_with_log(stack, share, known, log_since) for share, known in showing_it],
         others={share.share_id: share.prefix for share in showing if not key.startswith(share.prefix)},
         unresolved=list(stack.notes),
         unseen=stack.unseen_places,
@@ -136,12 +147,24 @@ def look(stack: Stack, bucket: str, key: str) -> Facts:
     )
 
 
-def _by_gateways(stack: Stack, bucket: str, folder: str) -> Window | None:
+def _by_gateways(table: Snapshot, bucket: str, folder: str, scope: str) -> Window | None:
     """The one that is due last of the windows of what gateways wrote, if any will have the folder read."""
-    keys = ((read_key(key), item) for key, item in stack.windows.everything())
-    items = [item for (name, place, _), item in keys if name == bucket and writer_in(place) is not None]
-    windows = [_window(item, folder, "", stack.settings.refresh_scope) for item in items]
-    return max((window for window in windows if window and window.reads), key=lambda w: w.due, default=None)
+    windows = [
+        window
+        for key, item in table.windows.items()
+        if key.bucket == bucket and key.writer is not None and (window := _window(item, folder, scope))
+    ]
+    return max((window for window in windows if window.reads), key=lambda w: w.due, default=None)
+
+
+def _places(table: Snapshot, bucket: str, folder: str, scope: str) -> dict[str, Window]:
+    """The places for which the folder waits until their shares are listed."""
+    windows = {
+        key.place: _window(item, folder, scope)
+        for key, item in table.windows.items()
+        if key.bucket == bucket and key.kind is Kind.PLACE and key.writer is None
+    }
+    return {place: window for place, window in windows.items() if window and window.reads}
 
 
 def _tail(stack: Stack, function: str, at: int, since: int) -> str:
@@ -220,48 +243,44 @@ def will_read(held: Iterable[str], folder: str, prefix: str, scope: str) -> bool
     )
 
 
-def _window(item: Item, folder: str, prefix: str, scope: str) -> Window | None:
-    if item.window_id is None:
-        return None
-    reads = will_read(item.folders, folder, prefix, scope)
-    return Window(item.opened_at, item.refresh_at, reads, item.reason)
+def _window(item: Item, folder: str, scope: str) -> Window | None:
+    """What it holds, and what is being handed on just now."""
+    unfinished = item.refreshed_folders if item.refreshing_id else frozenset()
+    reads = will_read(item.folders | unfinished, folder, "", scope)
+    if item.window_id:
+        return Window(item.opened_at, item.refresh_at, reads, item.reason)
+    return Window(item.refreshed_since, item.refresh_started_at, reads) if item.refreshing_id else None
 
 
 def _closed(item: Item, folder: str) -> Closed | None:
     if not item.refresh_started_at:
         return None
-    reads = will_read(item.refreshed_folders, folder, "", "folders")
+    reads = will_read(item.refreshed_folders, folder, "", "folders") if item.refreshed_folders else None
     return Closed(item.refreshed_since, item.refresh_started_at, reads, item.refreshing_id is not None)
 
 
-def _share(stack: Stack, share: FileShare, of_bucket: Item, key: str, log_since: int) -> Share:
-    item = stack.windows.read(share.key)  # before the log, which tells what became of it
-    refreshes, lacks = refreshes_of(stack, share, log_since, now_ms(), item.last_accepted_at)
-    known = share_facts(share, item, of_bucket, key=key, settings=stack.settings, at=now_ms())
+def _with_log(stack: Stack, share: FileShare, known: Share, since: int) -> Share:
+    refreshes, lacks = refreshes_of(stack, share, since, now_ms(), known.standing.last_accepted or 0)
     return replace(known, refreshes=refreshes, log_lacks=lacks)
 
 
 def share_facts(  # noqa: PLR0913 - what there is to know of it
-    share: FileShare, item: Item, of_bucket: Item, *, key: str, settings: Settings, at: int
+    share: FileShare, standing: Standing, of_bucket: Item, *, key: str, scope: str, home: str
 ) -> Share:
-    """What the table knows about a share that shows the key: from its own item, and from its bucket's."""
-    folder, scope = folder_of(key), settings.refresh_scope
-    lapses = item.in_progress_since + settings.in_progress_timeout_seconds * 1000
-    handed_over = [
-        closed.refresh_started_at
-        for closed in (item, of_bucket)
-        if closed.refreshing_id and will_read(closed.refreshed_folders, folder, share.prefix, scope)
-    ]
+    """What the table knows about a share that shows the key: from its own items, and from its bucket's."""
+    folder, waits = folder_of(key), standing.waits
+    is_handed_over = of_bucket.refreshing_id is not None
+    is_handed_over &= will_read(of_bucket.refreshed_folders, folder, share.prefix, scope)
     return Share(
         share=share.share_id,
         prefix=share.prefix,
         status=share.status,
         path=f"/{key.removeprefix(share.prefix)}",
         way=way_to(folder, share.prefix),
-        last_accepted=item.last_accepted_at or None,
-        in_progress_since=item.in_progress_since if item.in_progress_id and at < lapses else None,
-        waiting=_window(item, folder, share.prefix, scope),
-        handed_over=handed_over[0] if handed_over else None,
+        standing=standing,
+        place=share.place or home,
+        folder_waits=waits is not None and will_read(waits.folders, folder, share.prefix, scope),
+        handed_over=of_bucket.refresh_started_at if is_handed_over else None,
         in_window=will_read(of_bucket.folders, folder, share.prefix, scope),
     )
 

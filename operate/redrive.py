@@ -10,6 +10,7 @@ from typing import Any, assert_never
 from botocore.exceptions import ClientError
 
 from event_aggregator.changes import read_event
+from event_aggregator.folders import EVERYTHING
 from event_aggregator.messages import (
     BucketRequest,
     FailedEvent,
@@ -18,7 +19,7 @@ from event_aggregator.messages import (
     Sweep,
     read_message,
 )
-from event_aggregator.request import Request
+from event_aggregator.request import Request, WakeRequest
 from operate.stack import Stack
 from operate.words import clock, plural
 
@@ -92,8 +93,11 @@ def _in_words(stack: Stack, message: dict[str, Any]) -> str:
             stands = window in (item.window_id, item.refreshing_id)
             still = "its window still waits for it" if stands else "its window has been refreshed since: harmless"
             what = f"the request to refresh {key}; {still}"
-        case BucketRequest(bucket):
-            what = f"a request to refresh everything in {bucket}"
+        case WakeRequest(gateway):
+            what = f"a reminder that shares of {gateway} wait; the sweep sees to them as well: harmless"
+        case BucketRequest(bucket, folders):
+            extent = "everything" if EVERYTHING in folders else ", ".join(sorted(folders))
+            what = f"a request to refresh {extent} in {bucket}"
         case FailedEvent(event):
             what = f"an S3 event that failed: {_of_event(event)}"
         case RefreshCompleted(arn):

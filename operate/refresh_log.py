@@ -64,7 +64,7 @@ def refreshes_of(
         if error.response["Error"]["Code"] not in DENIED:
             raise
         lacks = f"The log {group} could not be read: {error}"
-    refreshes = read_log(lines, share.key)
+    refreshes = read_log(lines, str(share.key))
     if not lacks and last_accepted > since and not any(one.accepted > last_accepted - 1_000 for one in refreshes):
         lacks = f"The log has no line yet of the refresh that {share.share_id} accepted at {clock(last_accepted)}."
     return refreshes, lacks

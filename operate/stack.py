@@ -6,7 +6,8 @@ create-stack.sh leaves it.
 
 import json
 import time
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -15,14 +16,15 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from event_aggregator.access_points import AccessPoints
-from event_aggregator.aggregate import Aggregator
+from event_aggregator.failures import AWS_ERRORS
 from event_aggregator.file_shares import FileShare, FileShares
-from event_aggregator.pace import Pace
+from event_aggregator.gateways import Gateways
 from event_aggregator.places import Places, name_of_place
-from event_aggregator.refresh import Refresher
 from event_aggregator.request import ActionQueue
 from event_aggregator.settings import SettingError, Settings
+from event_aggregator.table import Key
 from event_aggregator.window import Windows
+from operate.standing import Snapshot, as_of, rules_of
 from scripts.stack_files import matched, permitted_buckets
 
 _CONFIG = Config(connect_timeout=5, read_timeout=20, retries={"mode": "standard", "total_max_attempts": 4})
@@ -39,12 +41,13 @@ class StackError(Exception):
 class Stack:
     """The stack of `prefix` (create-stack.sh's --name-prefix) in the session's account and region.
 
-    `notes` collects what is worth telling about shares of which it cannot be known what they show.
+    `notes` collects why it is not known of some shares what they show; `unlisted` the places that could not be listed.
     """
 
     session: boto3.Session
     prefix: str = ""
     notes: list[str] = field(default_factory=list)
+    unlisted: set[str] = field(default_factory=set)
     _clients: dict[str, Any] = field(default_factory=dict)
     _rules: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -101,6 +104,22 @@ class Stack:
     def windows(self) -> Windows:
         return Windows(self.client("dynamodb"), self.settings.table_name)
 
+    @cached_property
+    def gateways(self) -> Gateways:
+        """Their documents, to be read."""
+        queue = ActionQueue(lambda: self.client("sqs"), self.settings.queue_url)
+        return Gateways(self.client("dynamodb"), self.settings.table_name, queue, rules_of(self.settings), now_ms)
+
+    def snapshot(self) -> Snapshot:
+        """All that the table holds now."""
+        items = list(self.windows.everything())
+        return Snapshot.of(items, self.gateways, rules_of(self.settings), now_ms())
+
+    def with_latest(self, table: Snapshot, gateways: Iterable[Key]) -> Snapshot:
+        """`table` with the documents of these gateways as they are now."""
+        latest = {key: as_of(self.gateways.read(key), table.rules, now_ms()) for key in gateways}
+        return replace(table, gateways={**table.gateways, **latest})
+
     @property
     def _regions(self) -> tuple[str, ...]:
         return self.settings.gateway_regions or (self.region,)
@@ -124,19 +143,15 @@ class Stack:
         return FileShares(client, client, access_points, self.notes.append, "" if region == self.region else region)
 
     def shares(self, bucket: str) -> list[FileShare]:
-        """The file shares that show the bucket; a region that does not say is noted."""
-        listing = self.places.showing(bucket, "", lambda: False)
-        self.notes.extend(
-            f"The file shares in {name} cannot be listed: {why}" for name, why in listing.unlisted.items()
-        )
-        return sorted(listing.shares, key=lambda share: share.share_id)
-
-    @property
-    def refresher(self) -> Refresher:
-        """What the refresh function runs, here with the user's own permissions."""
-        queue = ActionQueue(lambda: self.client("sqs"), self.settings.queue_url)
-        aggregator = Aggregator(self.windows, queue, self.settings, now_ms)
-        return Refresher(aggregator, self.places, Pace(self.client("dynamodb"), self.settings.table_name))
+        """The file shares that show the bucket, or may; a region that does not say is noted."""
+        found: list[FileShare] = []
+        for name in self.places.names:
+            try:
+                found += self.places.at(name).showing(bucket)
+            except AWS_ERRORS as error:
+                self.notes.append(f"The file shares in {name} cannot be listed: {error}")
+                self.unlisted.add(name)
+        return sorted(found, key=lambda share: share.share_id)
 
     def buckets(self) -> list[str]:
         """The buckets that were attached: those that may invoke the aggregator, and those that the rule names."""

@@ -19,14 +19,18 @@ from rich.text import Text
 from event_aggregator.file_shares import FileShare
 from event_aggregator.observability import METRICS
 from event_aggregator.settings import Settings
-from event_aggregator.table import Item, read_key
-from operate.stack import Stack, now_ms
+from event_aggregator.table import Item, Key, Kind
+from operate.stack import Stack
+from operate.standing import Cause, Line, Snapshot, Standing
 from operate.words import ago, clock, plural, span
 
 # A request may be this late before something is wrong: a cold start, a busy queue, a few redeliveries.
 _LATE_MS = 15 * 60_000
 _LONG_WAIT_MS = 60 * 60_000
 _MONTH_MS = 30 * 24 * 3_600_000
+
+# What to do about what waits.
+_BY_ITSELF = "When the cause is removed, it is refreshed by itself"
 
 _OF_THE_AGGREGATOR = ("ChangesAbsorbed", "WindowsOpened")
 _LONGEST = tuple(name for name in METRICS if name.startswith("Seconds"))
@@ -49,25 +53,24 @@ class Attached(StrEnum):
 
 @dataclass(frozen=True)
 class Window:
-    """An open window; times are epoch milliseconds."""
+    """What waits in a window that is open, or whose shares are being listed; times are epoch milliseconds."""
 
     since: int  # its first change
-    latest: int  # the last change that put a folder into it
     due: int
     folders: list[str]
-    reason: str | None = None  # why a share waits
+    latest: int | None = None  # the last change that put a folder into it
+    reason: str | None = None  # why the shares of a place could not be listed, or what is done now
 
 
 @dataclass(frozen=True)
 class Share:
-    """A file share; times are epoch milliseconds, None where it never happened."""
+    """A file share. `status` is empty if it was not listed: it is in another account, unknown, or gone."""
 
-    share: str
+    share: str  # its id, with its region, and account, before it, if that is not the stack's
     prefix: str
     status: str
-    last_accepted: int | None
-    in_progress_since: int | None
-    waiting: Window | None
+    standing: Standing
+    unknown: str = ""  # why it is not known what it shows
 
 
 @dataclass(frozen=True)
@@ -75,9 +78,9 @@ class Bucket:
     name: str
     attached: Attached
     window: Window | None
-    refreshing_since: int | None  # its window was closed then, and not all of its shares are asked or waiting yet
+    refreshing_since: int | None  # its window was closed then, and not all of its shares are asked or in line yet
     shares: list[Share]
-    # What else waits: for a region whose shares could not be listed, what gateways wrote, a share that is not listed.
+    # What waits until a place's shares are listed, and what gateways wrote; by what follows the bucket in the key.
     others: dict[str, Window] = field(default_factory=dict)
 
 
@@ -97,6 +100,7 @@ class Report:
     prefix: str
     settings: dict[str, Any]
     buckets: list[Bucket]
+    lines: list[Line]  # of the gateways with something to do
     requests: dict[str, int]  # on the queue: delayed, ready, in_flight
     dead_letters: int
     last_day: dict[str, dict[str, float]]  # bucket: metric: its sum, or the longest for seconds
@@ -119,18 +123,19 @@ class Report:
 
 def look(stack: Stack) -> Report:
     """Everything about the stack as it is now."""
-    at, settings = now_ms(), stack.settings
-    items = dict(stack.windows.everything())
+    settings, table = stack.settings, stack.snapshot()
+    at = table.at
     queue, dead = stack.queue_attributes(settings.queue_url), stack.queue_attributes(stack.dead_letter_url)
     by_script = stack.buckets()
-    names = sorted({*by_script, *refreshed_lately(items, at)})
-    buckets = [_bucket(stack, name, attached(stack, name, by_script), items, at) for name in names]
+    names = sorted({*by_script, *refreshed_lately(table)})
+    buckets = [_bucket(stack, name, attached(stack, name, by_script), table) for name in names]
     report = Report(
         at=at,
         region=stack.region,
         prefix=stack.prefix,
         settings=_in_force(settings),
         buckets=buckets,
+        lines=table.lines(),
         requests={
             "delayed": int(queue["ApproximateNumberOfMessagesDelayed"]),
             "ready": int(queue["ApproximateNumberOfMessages"]),
@@ -147,14 +152,17 @@ def _in_force(settings: Settings) -> dict[str, Any]:
     return {name: value for name, value in asdict(settings).items() if name not in ("table_name", "queue_url")}
 
 
-def refreshed_lately(items: dict[str, Item], at: int) -> set[str]:
-    """The buckets of which something is open, or was refreshed in the last month: others may have been detached."""
-    lately = at - _MONTH_MS
-    return {
-        read_key(key)[0]
-        for key, item in items.items()
-        if item.window_id or item.refreshing_id or max(item.refresh_started_at, item.last_accepted_at) > lately
+def refreshed_lately(table: Snapshot) -> set[str]:
+    """The buckets of which something waits, or was refreshed in the last month: others may have been detached."""
+    lately = table.at - _MONTH_MS
+    found = {
+        key.bucket
+        for key, item in table.windows.items()
+        if item.window_id or item.refreshing_id or item.refresh_started_at > lately
     }
+    found |= {key.bucket for key, item in table.waiting.items() if item.changes}
+    documents = table.gateways.values()
+    return found | {key.bucket for known in documents for key, s in known.shares.items() if s.asked_at > lately}
 
 
 def attached(stack: Stack, name: str, by_script: list[str]) -> Attached:
@@ -169,38 +177,43 @@ def attached(stack: Stack, name: str, by_script: list[str]) -> Attached:
         return Attached.GONE
 
 
-def _bucket(stack: Stack, name: str, attached: Attached, items: dict[str, Item], at: int) -> Bucket:
-    item, shares = items.get(name, Item()), stack.shares(name)
-    of_others = {key: _window(found) for key, found in items.items() if key.startswith(f"{name}/")}
-    for share in shares:
-        of_others.pop(share.key, None)
+def _bucket(stack: Stack, name: str, attached: Attached, table: Snapshot) -> Bucket:
+    item = table.windows.get(Key.read(name), Item())
+    others = {key: _window(found) for key, found in table.windows.items() if key.bucket == name and str(key) != name}
     return Bucket(
         name=name,
         attached=attached,
-        window=_window(item),
+        window=_window(item) if item.window_id else None,
         refreshing_since=item.refresh_started_at if item.refreshing_id else None,
-        shares=[_share(stack.settings, share, items.get(share.key, Item()), at) for share in shares],
-        others={key.partition("/")[2]: window for key, window in of_others.items() if window},
+        shares=shares_of(name, stack.shares(name), table, stack.unseen_places),
+        others={str(key).partition("/")[2]: window for key, window in others.items() if window},
     )
 
 
-def _share(settings: Settings, share: FileShare, item: Item, at: int) -> Share:
-    lapses = item.in_progress_since + settings.in_progress_timeout_seconds * 1000
-    in_progress = item.in_progress_id is not None and at < lapses
-    return Share(
-        share=share.key.partition("/")[2],
-        prefix=share.prefix,
-        status=share.status,
-        last_accepted=item.last_accepted_at or None,
-        in_progress_since=item.in_progress_since if in_progress else None,
-        waiting=_window(item),
-    )
+def shares_of(bucket: str, listed: list[FileShare], table: Snapshot, unseen: list[str]) -> list[Share]:
+    """The shares that show the bucket, and what else is known to: those of `unseen` places, and those that wait.
+
+    Of a share that is listed as unknown it is told here only what waits for it: it may show other buckets.
+    """
+    found = {share.key: share for share in listed}
+    shares = []
+    for key in [*found, *sorted(table.shares(bucket) - found.keys(), key=str)]:
+        share, standing = found.get(key, FileShare("", "", "", "", bucket, place=key.place)), table.standing(key)
+        shows_it = not share.unknown if key in found else key.place in unseen
+        if shows_it or standing.waits or standing.asked_since:
+            name = str(key).partition("/")[2]
+            shares.append(Share(name, share.prefix, share.status, standing, share.unknown))
+    return shares
 
 
 def _window(item: Item) -> Window | None:
-    if item.window_id is None:
-        return None
-    return Window(item.opened_at, item.last_change_at, item.refresh_at, sorted(item.folders), item.reason)
+    """What waits in it; also what is being handed on just now."""
+    if item.window_id:
+        return Window(item.since, item.refresh_at, sorted(item.folders), item.last_change_at, item.reason)
+    if item.refreshing_id:
+        folders, now = sorted(item.refreshed_folders), "its file shares are being listed"
+        return Window(item.since, item.refresh_started_at, folders, reason=now)
+    return None
 
 
 def _last_day(stack: Stack, buckets: list[str], at: int) -> dict[str, dict[str, float]]:
@@ -268,7 +281,9 @@ def _concerns(stack: Stack, report: Report) -> list[Concern]:
     found += [Concern(f"alarm {name}", description) for name, description in _alarms(stack)]
     for bucket in report.buckets:
         found += concerns_of_bucket(stack, bucket, report.at)
-    advice = "see README, When a share stays stale"
+    advice = (
+        "remove the cause: what waits there is kept, and tried again by itself; see README, When a share stays stale"
+    )
     return found + [Concern(note, advice, is_known=False) for note in dict.fromkeys(stack.notes)]
 
 
@@ -313,21 +328,48 @@ def concerns_of_bucket(stack: Stack, bucket: Bucket, at: int) -> list[Concern]:
     if bucket.refreshing_since and bucket.refreshing_since < at - _LATE_MS:
         late = f"the refresh of {bucket.name} began {ago(at, bucket.refreshing_since)}, and has not reached every share"
         found.append(Concern(late, logs))
-    for key, window in bucket.others.items():
-        if window.since < at - _LONG_WAIT_MS and window.due < at:
-            waits = f"{bucket.name}/{key} has waited for {span((at - window.since) / 1000)}"
-            found.append(Concern(f"{waits}: {window.reason or 'its request is late'}", logs))
+    named = {*stack.places.names, *stack.unseen_places}
+    for name, window in bucket.others.items():
+        found += _of_window(Key.read(f"{bucket.name}/{name}"), window, named, at, logs)
     for share in bucket.shares:
-        name = f"{bucket.name}/{share.share}"
-        if share.waiting and share.waiting.since < at - _LONG_WAIT_MS:
-            waits = f"{name} has waited for {span((at - share.waiting.since) / 1000)}"
-            because = share.waiting.reason or "see the refresh function's log"
-            found.append(
-                Concern(f"{waits}: {because}", "is its gateway online? Once it is, the share is refreshed by itself")
-            )
-        elif share.status != "AVAILABLE":
-            found.append(Concern(f"{name} is {share.status}", "look at it in the Storage Gateway console"))
+        found += _of_share(f"{bucket.name}/{share.share}", share, named, at, logs)
     return found
+
+
+def _of_window(key: Key, window: Window, named: set[str], at: int, logs: str) -> Iterator[Concern]:
+    """What is wrong with what waits for a place, or with a window of what gateways wrote."""
+    if concern := _unnamed(key, window.since, named, at):
+        yield concern
+    elif key.kind is Kind.WRITER and window.due < at - _LATE_MS:
+        yield Concern(f"the refresh of {key} was due {ago(at, window.due)}, and has not come to its end", logs)
+    elif key.kind is Kind.PLACE and window.since < at - _LONG_WAIT_MS:
+        waits = f"{key} has waited for {span((at - window.since) / 1000)}"
+        yield Concern(f"{waits}: {window.reason or 'its request is late'}", f"{_BY_ITSELF}: {logs}")
+
+
+def _of_share(name: str, share: Share, named: set[str], at: int, logs: str) -> Iterator[Concern]:
+    waits = share.standing.waits
+    if waits and (concern := _unnamed(Key.read(name), waits.since, named, at)):
+        yield concern
+    elif waits and waits.since < at - _LONG_WAIT_MS:
+        what = f"{name} has waited for {span((at - waits.since) / 1000)}: {waits.why}"
+        if waits.cause is Cause.IN_NO_LINE:
+            then = logs
+        elif waits.reason:
+            then = f"is its gateway online? {_BY_ITSELF}"
+        else:
+            then = "its gateway's shares take turns, and large folders take long: see README, When a share stays stale"
+        yield Concern(what, then)
+    elif share.status not in ("", "AVAILABLE"):
+        yield Concern(f"{name} is {share.status}", "look at it in the Storage Gateway console")
+
+
+def _unnamed(key: Key, since: int, named: set[str], at: int) -> Concern | None:
+    """Something waits for a place that the settings do not name. While settings are rolled out that is nothing."""
+    if not key.place or key.place in named or since > at - _LATE_MS:
+        return None
+    what = f"{key} has waited for {span((at - since) / 1000)}, and the settings name no gateways in {key.place}"
+    return Concern(what, "a day after its first change it is forgotten; if it should not be, name the place again")
 
 
 # The screen
@@ -339,6 +381,8 @@ def screen(report: Report) -> RenderableType:
     title = Text.assemble((name, "bold"), f"  {report.region}  {clock(report.at)}")
     # What may be long comes last: a watched screen ends where the terminal does.
     parts: list[RenderableType] = [title, _verdict(report), "", _settings(report), _queues(report)]
+    if report.lines:
+        parts.append(_lines(report))
     parts += [_buckets(report), _day(report)] if report.buckets else ["No bucket is attached."]
     return Group(*parts)
 
@@ -371,20 +415,38 @@ def _settings(report: Report) -> Text:
     text += f"\nGateways in {regions}; what one wrote refreshes the others: {settings['refresh_other_gateways']}."
     text += f" Log level {settings['log_level']}."
     if roles := settings["gateway_role_arns"]:
-        text += f"\nNot shown here: the file shares that it reaches through {', '.join(roles)}."
+        text += (
+            f"\nOf the file shares that it reaches through {', '.join(roles)} only those are shown that it has asked."
+        )
     return Text(text)
 
 
 def _buckets(report: Report) -> Table:
     table = _table("Bucket, share", "State", "Last refresh", "Waits for it")
     for bucket in report.buckets:
-        table.add_row(Text(bucket.name, style="bold"), _state(bucket, report.at), "", _held(bucket.window))
+        table.add_row(
+            Text(bucket.name, style="bold"),
+            _state(bucket, report.at),
+            "",
+            _held(bucket.window.folders if bucket.window else []),
+        )
         for share in bucket.shares:
             shown = f"  {share.share}" + (f" (/{share.prefix})" if share.prefix else "")
-            last = ago(report.at, share.last_accepted) if share.last_accepted else "never"
-            table.add_row(shown, _state_of_share(share, report.at), last, _held(share.waiting))
+            standing = share.standing
+            last = ago(report.at, standing.last_accepted) if standing.last_accepted else "none known"
+            waits = standing.waits
+            table.add_row(shown, _state_of_share(share, report.at), last, _held(waits.folders if waits else []))
         for name, window in bucket.others.items():
-            table.add_row(f"  {name}", _waits(window, report.at), "", _held(window))
+            table.add_row(f"  {name}", _waits(window, report.at), "", _held(window.folders))
+    return table
+
+
+def _lines(report: Report) -> Table:
+    table = _table("Gateway", "In progress", "In line", "First in line")
+    for line in report.lines:
+        busy = f", refused as busy {ago(report.at, line.busy_at)}" if line.busy_at else ""
+        first = f"{line.first}, for {span((report.at - line.since) / 1000)}" if line.first and line.since else ""
+        table.add_row(line.gateway, f"{line.in_progress} of {line.takes}{busy}", plural(line.waiting, "share"), first)
     return table
 
 
@@ -400,11 +462,17 @@ def _state(bucket: Bucket, at: int) -> str:
 
 
 def _state_of_share(share: Share, at: int) -> str:
-    states = [] if share.status == "AVAILABLE" else [share.status]
-    if share.in_progress_since:
-        states.append(f"in progress since {span((at - share.in_progress_since) / 1000)}")
-    if share.waiting:
-        states.append(_waits(share.waiting, at))
+    states = [] if share.status in ("", "AVAILABLE") else [share.status]
+    if share.unknown:
+        states.append("it is not known what it shows")
+    standing = share.standing
+    if standing.in_progress_since:
+        states.append(f"in progress for {span((at - standing.in_progress_since) / 1000)}")
+    if waits := standing.waits:
+        again = f", next try {ago(at, waits.next)}" if waits.next else ""
+        states.append(f"waits for {span((at - waits.since) / 1000)}{again}: {waits.why}")
+    elif standing.asked_since:
+        states.append("is being asked")
     return "; ".join(states) or "up to date"
 
 
@@ -413,10 +481,10 @@ def _waits(window: Window, at: int) -> str:
     return f"waits, next try {due}" + (f": {window.reason}" if window.reason else "")
 
 
-def _held(window: Window | None) -> str:
-    if window is None:
+def _held(folders: list[str]) -> str:
+    if not folders:
         return ""
-    return "everything" if "*" in window.folders else plural(len(window.folders), "folder")
+    return "everything" if "*" in folders else plural(len(folders), "folder")
 
 
 def _day(report: Report) -> Table:

@@ -4,8 +4,16 @@ from datetime import UTC, datetime
 
 
 def plural(number: int, thing: str) -> str:
-    """1 folder, 2 folders."""
-    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
+    """1 folder, 2 folders, 2 refreshes."""
+    if number == 1:
+        return f"1 {thing}"
+    return f"{number:,} {thing}{'es' if thing.endswith('sh') else 's'}"
+
+
+def ordinal(number: int) -> str:
+    """1st, 2nd, 11th, 23rd."""
+    endings = {1: "st", 2: "nd", 3: "rd"}
+    return f"{number}{'th' if number % 100 in (11, 12, 13) else endings.get(number % 10, 'th')}"
 
 
 def span(seconds: float) -> str:

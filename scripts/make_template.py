@@ -59,7 +59,8 @@ SETTINGS = {
         "String",
         "auto",
         ("auto", "on", "off"),
-        "What a gateway writes refreshes no share (off), every share that shows it but the writer's own (auto), or also the only share of a bucket if it is not known to be the writer's (on)",
+        "What a gateway writes refreshes no share (off), every share that shows it but the writer's own (auto), or also"
+        " the only share of a bucket if it is not known to be the writer's (on)",
     ),
     "LogLevel": ("String", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR"), "DEBUG also tells of each absorbed change"),
 }

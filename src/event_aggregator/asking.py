@@ -32,6 +32,7 @@ from event_aggregator.turns import (
     Refused,
     Todo,
     Woken,
+    earlier_may_be_void,
 )
 from event_aggregator.waiting import Changes, Waiting, WaitingShares
 from event_aggregator.window import Windows
@@ -89,10 +90,11 @@ class Asker:
     def ask_or_enqueue(self, gateway: Key, handed: Handed, delivery: Delivery) -> None:
         """Ask the only share at a gateway that the changes are for; if it must wait, put it into the line.
 
-        If nobody waits there, one write enqueues and claims it, and its folders stay in the bucket's window.
+        If nobody waits there, one write enqueues and claims it, and its folders stay in the bucket's window. Not when
+        they are handed over again: then the share's own window may hold them, and must be closed.
         """
         key, todo = handed.share.key, None
-        if not handed.share.unavailable and self._has_time(delivery):
+        if not handed.share.unavailable and not delivery.repeated and self._has_time(delivery):
             todo = self.gateways.happened(
                 gateway, Enqueued((key,)), delivery, before_writing=lambda _, __, todo: todo.direct
             )
@@ -128,10 +130,12 @@ class Asker:
 
     def completed(self, event: RefreshCompleted, delivery: Delivery) -> None:
         """A place is free at the gateway; and what our refresh has shown is known to be visible."""
+        put_back: list[Key] = []
 
         def before_writing(_: Gateway, after: Gateway, todo: Todo) -> bool:
             if (key := todo.again) and (last := after.shares[key].last):
-                self._put_back(key, last, event)
+                self._put_back(key, last, event, is_earlier=earlier_may_be_void(after.shares[key], event.began or 0))
+                put_back.append(key)
             return True
 
         share_id = event.share_arn.rpartition("/")[2]
@@ -142,6 +146,9 @@ class Asker:
         if todo and todo.completed:
             self._tell_of_completion(*todo.completed, event.at)
         self._take_turns(event.gateway, todo, delivery)
+        if put_back and not (todo and todo.again):
+            # Somebody has asked the share since: what was put back must be asked for all the same.
+            self.gateways.happened(event.gateway, Enqueued(tuple(put_back)), delivery, takes=False)
 
     def _has_time(self, delivery: Delivery) -> bool:
         return self.now() <= delivery.deadline - _ASK_MS
@@ -156,11 +163,12 @@ class Asker:
                 if not isinstance(ask, _Ask):
                     happened = ask
                 elif self.now() <= delivery.deadline - _CALL_MS:
+                    happened = Refused(key, perhaps=True)  # until it is known how the call went
                     happened, finish = self._ask(key, ask, alone=todo.alone)
                 elif direct:
                     self.waiting.add(key, ask.share, ask.changes, uuid4().hex)
             except AWS_ERRORS:  # of the table: the share has its turn back
-                self.gateways.happened(gateway, Refused(key), delivery, takes=False)
+                self.gateways.happened(gateway, happened, delivery, takes=False)
                 raise
             takes, direct = self._has_time(delivery), None
             todo = self.gateways.happened(gateway, happened, delivery, takes=takes, before_writing=finish)
@@ -199,6 +207,7 @@ class Asker:
     def _ask(self, key: Key, ask: _Ask, *, alone: bool) -> tuple[Happened, _Finish | None]:
         """Call RefreshCache: what happened then, and what to do before that is noted at the gateway."""
         folders, share = ask.changes.folders, ask.share
+        logger.set_correlation_id(ask.changes.correlation)
         everything = ask.widen or self.settings.refresh_scope == "share"
         round_ = WHOLE_SHARE if everything else next_round(folders, share.prefix)
         try:
@@ -241,11 +250,13 @@ class Asker:
             return Busy(key)
         return Refused(key, perhaps=may_have_begun(error))
 
-    def _put_back(self, key: Key, last: Accepted, event: RefreshCompleted) -> None:
+    def _put_back(self, key: Key, last: Accepted, event: RefreshCompleted, *, is_earlier: bool) -> None:
         """The share's last refresh may have had no effect: put its folders into the share's window again."""
         item, of_bucket = self.waiting.read(key), self.windows.read(Key.read(key.bucket))
         folders = frozenset({EVERYTHING})
-        if item.refreshed_folders and item.refreshed_for == last.window:
+        if is_earlier:
+            pass  # nobody knows the folders of those before the last
+        elif item.refreshed_folders and item.refreshed_for == last.window:
             folders = item.refreshed_folders
         elif of_bucket.refreshed_folders and of_bucket.refreshed_since == last.first_change:
             folders = of_bucket.refreshed_folders
@@ -259,12 +270,13 @@ class Asker:
         )
 
     def _tell_who_waits(self, gateway: Key, handed: Sequence[Handed]) -> None:
-        """One line and a metric for each share that was handed changes, and could not be asked yet."""
+        """One line and a metric for each share that was handed changes, and waits for others or for its interval."""
         shares = self.gateways.known[gateway][0].shares
         for one in handed:
             key = one.share.key
-            if key in shares and shares[key].since:
-                logger.info(f"{key} waits for its turn", bucket=key.bucket, share=str(key))
+            if key in shares and shares[key].since and shares[key].not_before <= self.now():
+                window = one.changes.correlation
+                logger.info(f"{key} waits for its turn", bucket=key.bucket, share=str(key), correlation_id=window)
                 measure(key.bucket, RefreshesDeferred=1)
 
     def _tell_of_refusal(self, key: Key, reason: str) -> None:

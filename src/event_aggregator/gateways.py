@@ -1,17 +1,17 @@
 """The documents of the gateways, in the table: what happens at a gateway is written, and then what is to be done.
 
 The guarantee: a document is only written as it follows, by the rules of the module turns, from the one that stands in
-the table; and a wake that it names is queued before the message of whoever names it is done.
+the table; and a wake that it names was queued before.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
 from event_aggregator.request import MIN_DELAY_MS, ActionQueue, WakeRequest
 from event_aggregator.table import Attributes, Key, Table
-from event_aggregator.turns import Gateway, Happened, Rules, Todo, Visit, Wake, step
+from event_aggregator.turns import Gateway, Happened, Rules, StillClaimedError, Todo, Visit, Wake, Woken, step
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Delivery:
 
     message_id: str
     deadline: int  # epoch milliseconds
-    queued: set[str] = field(default_factory=set)  # the tokens of the wakes that it has queued
+    repeated: bool = False  # an earlier one may have put the same folders into the shares' windows
 
 
 class Gateways(Table):
@@ -57,25 +57,39 @@ class Gateways(Table):
         leaves: bool = True,
         before_writing: Callable[[Gateway, Gateway, Todo], bool] | None = None,
     ) -> Todo | None:
-        """Write what follows from what happened, queue the wake that is needed, and answer what else is to be done.
+        """Queue the wake that is needed, write what follows from what happened, and answer what else is to be done.
+
+        A wake is queued before the document names it, for whoever dies in between may never come again. It may come
+        before it is named: so a wake always writes the document, and whoever wanted to name it must look again.
 
         `takes` and `leaves` are those of a Visit. `before_writing` gets the document before and after, and what
         follows; it may do what must be done first, more than once, or answer False: then nothing is written, and the
         answer is None.
         """
         visit = Visit(delivery.message_id, delivery.deadline, takes, leaves)
-        if key not in self.known:
+        is_fresh = key not in self.known
+        if is_fresh:
             self.read(key)
         while True:
             (before, version), now, new = self.known[key], self._now(), uuid4().hex
-            after, todo = step(before, what, visit=visit, now=now, rules=self._rules, token=new)
-            if before_writing and not before_writing(before, after, todo):
+            try:
+                after, todo = step(before, what, visit=visit, now=now, rules=self._rules, token=new)
+            except StillClaimedError:
+                if is_fresh:
+                    raise
+                after, todo = before, Todo()
+            if after == before and not is_fresh:
+                self.read(key)  # Promise: what was remembered may be old, and is no reason to write nothing
+            elif before_writing and not before_writing(before, after, todo):
                 return None
-            if after == before or self._written(key, after, version, new):
+            elif after == before and not isinstance(what, Woken):
                 break
-        if (wake := todo.wake) and wake.by == delivery.message_id and wake.token not in delivery.queued:
-            self.queue_wake(key, wake)
-            delivery.queued.add(wake.token)
+            else:
+                if todo.wake and todo.wake.token == new:
+                    self.queue_wake(key, todo.wake)
+                if self._written(key, after, version, new):
+                    break
+            is_fresh = True
         return todo
 
     def _written(self, key: Key, after: Gateway, version: str, new: str) -> bool:

@@ -24,10 +24,10 @@ METRICS = {
     "WindowsOpened": MetricUnit.Count,  # by a change; each sends one request
     "RefreshesAccepted": MetricUnit.Count,  # by a share
     "RefreshesRefused": MetricUnit.Count,  # by a share, or it did not answer or is not AVAILABLE; tried again
-    "RefreshesDeferred": MetricUnit.Count,  # by us: too soon after the last one, or that is still in progress
+    "RefreshesDeferred": MetricUnit.Count,  # by us: a share got changes, and could not be asked at once
     "FoldersRefreshed": MetricUnit.Count,  # named in an accepted refresh
     "WholeShareRefreshes": MetricUnit.Count,  # accepted refreshes of everything that a share shows
-    "SecondsWaiting": MetricUnit.Seconds,  # every 15 minutes, for each share that waits: since its first change
+    "SecondsWaiting": MetricUnit.Seconds,  # every 15 minutes, for each share or place that waits: for how long
     "SecondsUntilAccepted": MetricUnit.Seconds,  # from the first change to the accepted refresh
     "SecondsUntilVisible": MetricUnit.Seconds,  # from the first change to the end of the refresh
 }

@@ -52,7 +52,9 @@ class Refresher:
                 logger.warning("Handling an S3 event that the aggregator could not handle", message_id=message_id)
                 self.aggregator.aggregate_event(message.event, time_left)
             case BucketRequest(bucket, folders):
-                self._hand_over(Key.read(bucket), Changes(folders, now, message_id), delivery)
+                logger.set_correlation_id(message_id)
+                # Nothing tells here whether it is the first delivery.
+                self._hand_over(Key.read(bucket), Changes(folders, now, message_id), replace(delivery, repeated=True))
             case RefreshCompleted():
                 self.asker.completed(message, delivery)
             case Sweep():
@@ -88,6 +90,8 @@ class Refresher:
                 self._request_arrived(request, delivery)
                 return
             item = closed
+        else:
+            delivery = replace(delivery, repeated=True)
         changes = Changes(item.refreshed_folders, item.refreshed_since, request.correlation)
         self._hand_over(request.key, changes, delivery, request.attempt)
         windows.complete(request.key, request.window)
@@ -181,14 +185,17 @@ class Refresher:
                     measure(key.bucket, SecondsWaiting=(now - item.changes.since) / 1000)
                     lines.setdefault(Key.read(item.gateway), []).append(key)
             else:
-                self._look_for_request(key, Item.of(attributes), now)
+                window = Item.of(attributes)
+                if key.kind is Kind.PLACE and window.since:
+                    measure(key.bucket, SecondsWaiting=(now - window.since) / 1000)
+                self._look_for_request(key, window, now)
         for gateway, keys in lines.items():
             self.asker.look_for_turns(gateway, keys, delivery)
 
     def _look_for_request(self, key: Key, item: Item, now: int) -> None:
         """Send the request of a window again that must be lost."""
         window = overdue(item, now)
-        if window and not self._is_given_up(key, item.opened_at or item.refreshed_since, now):
+        if window and not self._is_given_up(key, item.since, now):
             logger.warning(f"The request of {key} was lost; sending it again", correlation_id=window)
             self.aggregator.queue.send(Request(key, window, correlation=window), now=now, due=now)
             self.aggregator.windows.confirm(key, window, now + LIFETIME_MS)

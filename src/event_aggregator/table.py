@@ -120,6 +120,12 @@ class Item:
             refresh_started_at=values.number("RefreshStartedAt"),
         )
 
+    @property
+    def since(self) -> int:
+        """When the first change came of what it holds, or hands to the shares; 0: nothing."""
+        opened, handed = self.opened_at * bool(self.window_id), self.refreshed_since * bool(self.refreshing_id)
+        return min(opened or handed, handed or opened)
+
     def holds(self, folders: frozenset[str]) -> bool:
         """Whether the open window will refresh these folders as it is."""
         return EVERYTHING in self.folders or folders <= self.folders
@@ -191,7 +197,7 @@ def _key(key: Key) -> dict[str, Any]:
 
 
 def number(value: int) -> dict[str, str]:
-    return {"N": str(value)}
+    return {"N": str(int(value))}
 
 
 def strings(values: Iterable[str]) -> dict[str, list[str]]:

@@ -40,6 +40,8 @@ _OTHERS_MS = 86_400_000
 _MAX_SHARES = 50
 
 _MAX_EARLY = 10
+# So many refreshes of a share before its last one are known, should an event about them come late.
+_MAX_EARLIER = 3
 
 
 def backoff(refusals: int) -> int:
@@ -55,7 +57,6 @@ class Claim:
     """Whoever handles the message `owner` is about to ask the share; after `until` it is dead."""
 
     owner: str
-    at: int
     until: int
     since: int  # since when the share had waited
 
@@ -83,8 +84,9 @@ class Share:
     claim: Claim | None = None
     last: Accepted | None = None
     in_progress_until: int = 0  # `last` is not known to be complete; it lapses then
-    early: tuple[tuple[str, int], ...] = ()  # completions that came during a claim: refresh, and when it began
+    early: tuple[tuple[str, int], ...] = ()  # completions that came during claims: refresh, and when it began
     again: bool = False  # its next refresh repeats one
+    earlier: tuple[tuple[str, int], ...] = ()  # the refreshes before `last`: notification id, and when it was accepted
 
     def busy_until(self) -> int:
         return self.claim.until if self.claim else self.in_progress_until
@@ -143,7 +145,8 @@ def _share(given: dict[str, Any]) -> Share:
     claim = Claim(**found) if (found := given.pop("claim", None)) else None
     last = Accepted(**found) if (found := given.pop("last", None)) else None
     early = tuple((refresh, began) for refresh, began in given.pop("early", ()))
-    return Share(claim=claim, last=last, early=early, **given)
+    earlier = tuple((refresh, at) for refresh, at in given.pop("earlier", ()))
+    return Share(claim=claim, last=last, early=early, earlier=earlier, **given)
 
 
 def _bare(content: dict[str, Any]) -> dict[str, Any]:
@@ -251,9 +254,7 @@ class Todo:
 
     take: Key | None = None  # ask this share, which is claimed
     alone: bool = False  # no other refresh is known to be in progress at the gateway
-    direct: bool = (
-        False  # nobody waited: the share that was enqueued is asked for what it is handed, and needs no window
-    )
+    direct: bool = False  # nobody waited: the share that was enqueued needs no window of its own
     wake: Wake | None = None  # the one that is needed
     completed: tuple[Key, Accepted] | None = None  # a share's refresh that was known to be in progress
     again: Key | None = None  # this share's last refresh is to be repeated: its folders must be in its window first
@@ -279,8 +280,8 @@ def step(  # noqa: PLR0913 - one call for all rules
     take, probe = _next(gateway, now, rules, woken=woken) if visit.takes else (None, False)
     if take:
         share = gateway.shares[take]
-        claim = Claim(visit.owner, now, visit.until + CLAIM_MARGIN_MS, share.since)
-        gateway = gateway.with_share(take, replace(share, since=0, claim=claim, early=()))
+        claim = Claim(visit.owner, visit.until + CLAIM_MARGIN_MS, share.since)
+        gateway = gateway.with_share(take, replace(share, since=0, claim=claim))
         gateway = replace(gateway, probed_at=now) if probe else gateway
         alone = not any(share.in_progress_until for share in gateway.shares.values())
         # Not if somebody else refreshes it too: its folders must be kept, should its refresh have to be repeated.
@@ -292,7 +293,7 @@ def step(  # noqa: PLR0913 - one call for all rules
 
 
 def next_wake(gateway: Gateway, now: int, rules: Rules) -> int | None:
-    """The earliest time at which a share that waits may be asked, if nothing happens until then."""
+    """The earliest time at which a share that waits, or was claimed, may be asked, if nothing happens until then."""
     has_place, times = _has_place(gateway, now, rules), []
     for key in gateway.waiting():
         ready = gateway.shares[key].ready_at(rules.interval)
@@ -304,6 +305,8 @@ def next_wake(gateway: Gateway, now: int, rules: Rules) -> int | None:
             times.append(gateway.refused_at + rules.interval)
         else:
             times += [now + rules.interval, *(end for s in gateway.shares.values() if (end := s.busy_until()))]
+    # Whoever has claimed a share may be dead, and the message have nothing to do when it comes again.
+    times += [share.claim.until + 1 for share in gateway.shares.values() if share.claim]
     return min(times, default=None)
 
 
@@ -315,9 +318,9 @@ def _lapsed(gateway: Gateway, now: int) -> Gateway:
 
 
 def _share_now(share: Share, now: int) -> Share:
-    if share.claim and share.claim.until < now:
-        asked_at = max(share.asked_at, share.claim.at)
-        share = replace(_back(share), asked_at=asked_at, early=())
+    if share.claim and share.claim.until <= now:
+        asked_at = max(share.asked_at, share.claim.until - CLAIM_MARGIN_MS)  # at the latest
+        share = replace(_back(share), asked_at=asked_at)
     if share.in_progress_until and share.in_progress_until <= now:
         share = replace(share, in_progress_until=0)
     return share
@@ -367,16 +370,15 @@ def _answered(
             share, again = _accepted(gateway, share, happened, now)
             gateway = replace(gateway, refused_at=0)
         case Busy():
-            share = replace(_back(share), early=())
-            gateway = replace(gateway, refused_at=now)
+            share, gateway = _back(share), replace(gateway, refused_at=now)
         case Refused(perhaps=perhaps):
             refusals = share.refusals + 1
             not_before, asked_at = now + backoff(refusals), now if perhaps else share.asked_at
-            share = replace(_back(share), refusals=refusals, not_before=not_before, asked_at=asked_at, early=())
+            share = replace(_back(share), refusals=refusals, not_before=not_before, asked_at=asked_at)
         case Nothing(gone=True):
             return replace(gateway, shares={k: s for k, s in gateway.shares.items() if k != key}), None, None
         case Nothing():
-            share = replace(share, claim=None, early=())
+            share = replace(share, claim=None)
     return gateway.with_share(key, share), None, again
 
 
@@ -386,6 +388,8 @@ def _accepted(gateway: Gateway, share: Share, asked: Asked, now: int) -> tuple[S
     others = [began for refresh, began in share.early if refresh != asked.refresh]
     began = max([*others, gateway.others.get(asked.key.share_id, 0)])
     last = Accepted(asked.refresh, now, asked.first_change, asked.window, asked.kind, share.again)
+    # When a repeat was accepted does not matter: it is not repeated.
+    before = ((share.last.refresh, 0 if share.last.again else share.last.at),) if share.last else ()
     share = replace(
         share,
         since=share.since or (now if asked.left else 0),
@@ -397,19 +401,30 @@ def _accepted(gateway: Gateway, share: Share, asked: Asked, now: int) -> tuple[S
         not_before=0,
         early=(),
         again=False,
+        earlier=(*share.earlier, *before)[-_MAX_EARLIER:],
     )
     if _may_be_void(last, began):
-        return _repeated(share, began, now), asked.key
+        return _repeated(share, last, now), asked.key
     return share, None
 
 
 def _may_be_void(last: Accepted, began: int) -> bool:
     """Whether somebody else's refresh that began at `began` may have left this one without effect."""
-    return not last.again and began - _CLOCK_MARGIN_MS <= last.at < began + VOID_MS + _CLOCK_MARGIN_MS
+    return not last.again and _is_soon_after(began, last.at)
 
 
-def _repeated(share: Share, began: int, now: int) -> Share:
-    not_before = max(share.not_before, began + VOID_MS + _CLOCK_MARGIN_MS)
+def earlier_may_be_void(share: Share, began: int) -> bool:
+    """The same of those before its last: a long one of somebody else's is told of when we have asked it again."""
+    return any(_is_soon_after(began, at) for _, at in share.earlier)
+
+
+def _is_soon_after(began: int, at: int) -> bool:
+    return began - _CLOCK_MARGIN_MS <= at < began + VOID_MS + _CLOCK_MARGIN_MS
+
+
+def _repeated(share: Share, last: Accepted, now: int) -> Share:
+    """It waits again, until neither somebody else's refresh nor the void one can leave the next without effect."""
+    not_before = max(share.not_before, last.at + VOID_MS + _CLOCK_MARGIN_MS)
     return replace(share, again=True, since=share.since or now, not_before=not_before)
 
 
@@ -422,6 +437,8 @@ def _completed(gateway: Gateway, event: Completed, now: int) -> tuple[Gateway, t
         if share.last and share.last.refresh == event.refresh:
             completed = (key, share.last) if share.in_progress_until else None
             return gateway.with_share(key, replace(share, in_progress_until=0)), completed, None
+        if any(refresh == event.refresh for refresh, _ in share.earlier):
+            return gateway, None, None  # ours too, told of late or again
     is_known, is_recent = bool(keys), event.began + VOID_MS + _CLOCK_MARGIN_MS > now
     if event.began and (is_known or is_recent) and all(gateway.shares[key].claim is None for key in keys):
         others = {**gateway.others, event.share_id: max(event.began, gateway.others.get(event.share_id, 0))}
@@ -432,8 +449,12 @@ def _completed(gateway: Gateway, event: Completed, now: int) -> tuple[Gateway, t
         if share.claim:  # ours perhaps, and not yet known to be accepted
             early = (*share.early, (event.refresh, event.began))[-_MAX_EARLY:]
             gateway = gateway.with_share(key, replace(share, early=early))
-        elif share.last and not share.again and _may_be_void(share.last, event.began):
-            gateway, again = gateway.with_share(key, _repeated(share, event.began, now)), key
+        elif (
+            share.last
+            and not share.again
+            and (_may_be_void(share.last, event.began) or earlier_may_be_void(share, event.began))
+        ):
+            gateway, again = gateway.with_share(key, _repeated(share, share.last, now)), key
     return gateway, None, again
 
 

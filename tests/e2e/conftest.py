@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -21,6 +21,8 @@ from local.ministack import ACCOUNT, REGION, RESOLVER, ROOT, MiniStack, ministac
 from scripts import stack_files
 from tests.e2e.proxy import Proxy
 from tests.unit.conftest import s3_event, s3_record
+
+T = TypeVar("T")
 
 FUNCTIONS = ("S3EventAggregator", "S3StorageGatewayRefresh")
 
@@ -37,12 +39,16 @@ exit $status
 """
 
 
-def eventually(condition: Callable[[], object]) -> None:
-    """Wait until the condition holds; fail with what it last was after two minutes, which no healthy machine takes."""
+def eventually(condition: Callable[[], T]) -> T:
+    """Wait until the condition holds, and answer what it was then, for it may not hold a moment later.
+
+    Fails with what it last was after two minutes, which no healthy machine takes.
+    """
     deadline = time.monotonic() + 120
     while not (last := condition()):
         assert time.monotonic() < deadline, f"still {last!r} after two minutes"
         time.sleep(0.1)
+    return last
 
 
 def run_script(aws: MiniStack, name: str, *arguments: str, check: bool = True, **environment: str) -> str:

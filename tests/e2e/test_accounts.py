@@ -115,14 +115,13 @@ def test_without_the_role_the_shares_at_home_are_refreshed_and_the_others_when_i
     with denial(aws), setting(aws, REFRESH):
         bucket.put("photos/a.jpg")
         eventually(lambda: home.tree() == {"photos/a.jpg"})
-        eventually(lambda: waiting(bucket))
-        assert reason in waiting(bucket)[0]
+        assert reason in eventually(lambda: waiting(bucket))[0]
         assert other.tree() == set()
     bucket.becomes_visible(home, other)
 
 
 def waiting(bucket: Bucket) -> list[str]:
-    """Why the shares of the bucket in the other account wait, if they do."""
+    """Why the shares of the bucket in the other account could not be listed, unless they are being listed again now."""
     key = f"{bucket.name}/{REGION}:{OTHER}/"
     return [item["Reason"]["S"] for item in bucket.items() if item["BucketName"]["S"] == key and "Reason" in item]
 
@@ -218,11 +217,11 @@ def test_what_is_done_in_the_role_takes_each_of_its_actions(
     points = AccessPoints(lambda _: make("s3control", endpoint_url=aws.endpoint_url))
     file_shares = FileShares(client, client, points, said.append)
     try:
-        shares = file_shares.showing("another-there")
-        file_shares.refresh(shares[0], Round(["/"], recursive=False))
-        Roles(lambda: make("iam", endpoint_url=aws.endpoint_url), said.append).id_of(shares[0].role)
+        known = next(share for share in file_shares.showing("another-there") if not share.unknown)
+        file_shares.refresh(known, Round(["/"], recursive=False))
+        Roles(lambda: make("iam", endpoint_url=aws.endpoint_url), said.append).id_of(known.role)
         eventually(lambda: gateway.refreshes[-1].completed_at)  # a share has two in progress at most
     except ClientError as error:
         said.append(str(error))
     assert denials(" ".join(said)) == ({action} if action else set())
-    assert len(said) == bool(action)
+    assert all(denials(text) for text in said), "nothing else was said"

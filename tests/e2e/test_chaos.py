@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from local.gateway import StorageGateway
+from local.gateway import NOT_CACHED, StorageGateway
 from local.ministack import MiniStack
 from tests.e2e.conftest import FUNCTIONS, Bucket
 from tests.e2e.proxy import Proxy
@@ -50,7 +50,7 @@ def test_whatever_calls_fail_every_share_equals_its_bucket_in_the_end(
 ) -> None:
     chance = random.Random(seed)  # noqa: S311
     shares = {
-        bucket.name: [bucket.share(uncached="refuse"), bucket.share("a", kind="SMB", gateway_id="sgw-2")]
+        bucket.name: [bucket.share(uncached=NOT_CACHED), bucket.share("a", kind="SMB", gateway_id="sgw-2")]
         for bucket in buckets
     }
     for faulty in proxies:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from event_aggregator.table import Key
 from event_aggregator.window import Windows
 from local.gateway import StorageGateway
 from local.ministack import ROOT, MiniStack
@@ -85,7 +86,7 @@ def test_a_key_in_an_open_window_is_to_be_refreshed_when_that_is_due(
     share, now = bucket.share(), now_ms()
     windows = Windows(aws.client("dynamodb"), "S3EventAggregator")
     windows.open(
-        bucket.name,
+        Key.read(bucket.name),
         "w1",
         folders=frozenset({"/photos"}),
         owners=["a test"],

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from local.gateway import FileShare, Place, RefusedError, StorageGateway
+from local.gateway import TOO_MANY, FileShare, Place, Refusal, RefusedError, StorageGateway
 from local.ministack import ROOT, MiniStack
 from tests.e2e.conftest import FUNCTIONS, Bucket, eventually
 from tests.e2e.proxy import Proxy
@@ -47,7 +47,7 @@ def upload(bucket: Bucket) -> Done:
 
 def upload_to_a_share_that_refuses(bucket: Bucket) -> Done:
     share = bucket.share()
-    share.refuse(1, "Too many requests have been sent to server.")
+    bucket.gateway.refuse([TOO_MANY], of=share)
     bucket.put("a.txt")
     return lambda: share.tree() == {"a.txt"} and bucket.is_settled()
 
@@ -271,7 +271,7 @@ def gateway_asks_iam(
         for arn in request.get("FileShareARNList", [request.get("FileShareARN", "*")]):
             if action in actions and not may(aws, principal, action, arn):
                 text = f"User: {principal} is not authorized to perform: {action} on resource: {arn}"
-                raise RefusedError(text, code="AccessDeniedException")
+                raise RefusedError(Refusal(text, code="AccessDeniedException"))
         return answer(operation, request, place)
 
     patch.setattr(gateway, "answer", answer_who_may)

@@ -76,7 +76,7 @@ class _Handler(DynamoHandler):
                 parameters["UpdateExpression"],
                 {},
                 parameters["ExpressionAttributeValues"],
-                condition_expression=parameters["ConditionExpression"],
+                condition_expression=parameters.get("ConditionExpression"),
                 return_values_on_condition_check_failure=parameters["ReturnValuesOnConditionCheckFailure"],
             )
         attributes: Attributes = after.to_json()
@@ -117,7 +117,7 @@ class Engine:
     def _update_renamed(self, before: Attributes | None, parameters: Attributes) -> tuple[bool, Attributes | None]:
         assert "+" not in parameters["UpdateExpression"]
         assert "-" not in parameters["UpdateExpression"]
-        named, compared = _named(parameters["UpdateExpression"]), _named(parameters["ConditionExpression"])
+        named, compared = _named(parameters["UpdateExpression"]), _named(parameters.get("ConditionExpression", ""))
         named |= compared
         key = parameters["Key"]
         aside = {name: value for name, value in (before or key).items() if name not in named}
@@ -139,7 +139,7 @@ class Engine:
         items = [item] if item is not None else []
         form = (
             parameters["UpdateExpression"],
-            parameters["ConditionExpression"],
+            parameters.get("ConditionExpression", ""),
             " ".join(sorted(parameters["ExpressionAttributeValues"])),
         )
         try:

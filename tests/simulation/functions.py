@@ -8,29 +8,32 @@ will. What it does after the same answers is remembered (`Node`).
 import gc
 import json
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-from event_aggregator import aggregate, observability, refresh
+from event_aggregator import aggregate, asking, gateways, observability, refresh
+from event_aggregator.access_points import AccessPoints
 from event_aggregator.aggregate import Aggregator, NotFinishedError
-from event_aggregator.aws import AWS_ERRORS
-from event_aggregator.file_shares import FileShare, FileShares
-from event_aggregator.folders import Round
+from event_aggregator.asking import Asker
+from event_aggregator.failures import AWS_ERRORS
+from event_aggregator.file_shares import FileShares, _Location
+from event_aggregator.gateways import Gateways
 from event_aggregator.memo import Memo
-from event_aggregator.pace import Pace
 from event_aggregator.places import Places
 from event_aggregator.refresh import NotRefreshedError, Refresher
 from event_aggregator.request import ActionQueue
-from event_aggregator.table import Item
+from event_aggregator.table import Item, Key
+from event_aggregator.turns import Gateway, Rules, StillClaimedError, Wake
+from event_aggregator.waiting import WaitingShares
 from event_aggregator.window import Windows
 from event_aggregator.writers import Roles
 from tests.simulation.engine import Attributes
-from tests.simulation.scenarios import HOME, SECOND, Scenario, Share
+from tests.simulation.scenarios import HOME, SECOND, Refusal, Scenario
 
 # As create-stack.sh sets them.
 AGGREGATOR_TIMEOUT = 30 * SECOND
@@ -51,35 +54,50 @@ class Query(NamedTuple):
     what: str
 
 
+class Memory(NamedTuple):
+    """What a container remembers from one invocation to the next."""
+
+    windows: tuple[tuple[Key, Item], ...] = ()
+    gateways: tuple[tuple[Key, str, str], ...] = ()  # with the document and its version
+    locations: tuple[tuple[str, tuple[tuple[str, _Location], ...]], ...] = ()  # in each place, by the share's ARN
+
+
 class End(NamedTuple):
     """A function's end, with what its container remembers from then on."""
 
     failure: str | None
-    memo: tuple[tuple[str, Item], ...]
+    memory: Memory
 
 
 class Answer(NamedTuple):
-    kind: str  # ok, refused (the condition does not hold), or what the call fails with
+    kind: str  # ok, no (the condition does not hold), unanswered, or refused, and then the value says how
     value: Any = None
+
+
+# What a function's machine answers to a Query.
+Machine = Callable[[str], Any]
 
 
 class _BlockedError(BaseException):
     """The function has come to a call that is not answered yet."""
 
-    def __init__(self, asks: Call | Query) -> None:
+    def __init__(self, asks: Call) -> None:
         self.asks = asks
 
 
 class _Tape:
-    """The answers that a function gets when it is run again."""
+    """The answers that a function gets when it is run again, and, after those, what its machine says."""
 
-    def __init__(self, answers: tuple[Answer, ...]) -> None:
+    def __init__(self, answers: tuple[Answer, ...], machine: Machine) -> None:
         self._answers = iter(answers)
+        self._machine = machine
+        self.queried: list[tuple[Query, Answer]] = []  # of the machine
 
     def query(self, what: str) -> Any:
         answer = next(self._answers, None)
         if answer is None:
-            raise _BlockedError(Query(what))
+            answer = Answer("ok", self._machine(what))
+            self.queried.append((Query(what), answer))
         return answer.value
 
     def call(self, operation: str, parameters: Attributes) -> Any:
@@ -90,23 +108,21 @@ class _Tape:
             return answer.value
         if answer.kind == "unanswered":
             raise ReadTimeoutError(endpoint_url="simulation")
-        response: dict[str, Any] = {"Error": {"Code": _CODES[answer.kind], "Message": answer.kind}}
-        if answer.kind == "no" and answer.value is not None:
-            response["Item"] = answer.value.attributes
+        response: dict[str, Any]
+        if answer.kind == "no":
+            response = {"Error": {"Code": "ConditionalCheckFailedException", "Message": "no"}}
+            if answer.value is not None:
+                response["Item"] = answer.value.attributes
+        else:
+            refusal: Refusal = answer.value
+            response = {"Error": {"Code": refusal.code, "Message": refusal.text}}
+            if refusal.inside:
+                response["error"] = {"errorCode": refusal.inside}
         raise ClientError(response, operation)  # type: ignore[arg-type]
 
     def now(self) -> int:
         now: int = self.query("now")
         return now
-
-
-_CODES = {
-    "no": "ConditionalCheckFailedException",
-    "throttled": "ThrottlingException",
-    "denied": "AccessDeniedException",
-    "too many requests": "InvalidGatewayRequestException",
-    "unknown folder": "InvalidGatewayRequestException",
-}
 
 
 class _Client:
@@ -134,31 +150,34 @@ class _Client:
         return self
 
     def paginate(self, **parameters: Any) -> Iterator[Any]:
-        yield {"Items": self._tape.call("Scan", parameters)}
+        yield {"Items": [row.attributes for row in self._tape.call("Scan", parameters)]}
 
 
-class _Shares(FileShares):
-    """Storage Gateway in one place, its answers taken from the tape."""
+class _StorageGateway:
+    """Storage Gateway in one place. Its answers are on the tape as JSON."""
 
-    def __init__(self, tape: _Tape, place: str, shares: tuple[Share, ...]) -> None:
+    def __init__(self, tape: _Tape, place: str) -> None:
         self._tape = tape
         self._place = place
-        self._shares = [share for share in shares if share.place == place]
 
-    def showing(self, bucket: str) -> list[FileShare]:
-        listed: list[FileShare] = list(self._tape.call("ListFileShares", {"Bucket": bucket, "Place": self._place}))
-        return listed
+    def get_paginator(self, operation: str) -> "_StorageGateway":
+        assert operation == "list_file_shares"
+        return self
 
-    def is_gone(self, share_id: str) -> bool:
-        return not any(share.name == share_id for share in self._shares)
+    def paginate(self) -> Iterator[Any]:
+        yield {"FileShareInfoList": self._ask("ListFileShares", {})}
 
-    def key_of(self, arn: str) -> str | None:
-        return next((share.key for share in self._shares if share.arn == arn), None)
+    def describe_nfs_file_shares(self, **parameters: Any) -> Any:
+        return {"NFSFileShareInfoList": self._ask("DescribeNFSFileShares", parameters)}
 
-    def refresh(self, share: FileShare, round_: Round) -> str:
-        parameters = {"Share": share.key, "FolderList": round_.folder_list, "Recursive": round_.recursive}
-        notification_id: str = self._tape.call("RefreshCache", parameters)
-        return notification_id
+    def describe_smb_file_shares(self, **parameters: Any) -> Any:
+        return {"SMBFileShareInfoList": self._ask("DescribeSMBFileShares", parameters)}
+
+    def refresh_cache(self, **parameters: Any) -> Any:
+        return {"NotificationId": self._ask("RefreshCache", parameters)}
+
+    def _ask(self, operation: str, parameters: Attributes) -> Any:
+        return json.loads(self._tape.call(operation, {"Place": self._place, **parameters}))
 
 
 def role_id(arn: str) -> str:
@@ -182,61 +201,116 @@ class Program(NamedTuple):
 
     function: str  # A, the aggregator, or R, the refresh function
     scenario: Scenario
-    memo: tuple[tuple[str, Item], ...]
+    memory: Memory
     body: str
     message_id: str
 
-    def _places(self, tape: _Tape) -> Places:
-        makers = {name: partial(_Shares, tape, name, self.scenario.shares) for name in self.scenario.places}
-        return Places(HOME, makers, {name.partition(":")[2]: _Roles() for name in self.scenario.places})
-
     def run(self, tape: _Tape) -> End:
-        memo = Memo()
-        memo._windows = OrderedDict(self.memo)
-        client: Any = _Client(tape)
-        aggregator = Aggregator(
-            Windows(client, "windows"),
-            ActionQueue(lambda: client, "queue"),
-            self.scenario.read_settings,
-            tape.now,
-            memo,
-        )
+        settings, client, memo = self.scenario.read_settings, _Client(tape), Memo()
+        memo._windows = OrderedDict(self.memory.windows)
+        table: Any = client
+        queue, windows = ActionQueue(lambda: table, "queue"), Windows(table, "windows")
+        rules = Rules(settings.refreshes_per_gateway, settings.min_refresh_interval_seconds * SECOND)
+        documents = Gateways(table, "windows", queue, rules, tape.now)
+        documents.known = {key: (_document(text), version) for key, text, version in self.memory.gateways}
+        places = self._places(tape)
+        aggregator = Aggregator(windows, queue, settings, tape.now, memo)
         failure = None
         try:
             if self.function == "A":
                 aggregator.aggregate_event(json.loads(self.body), AGGREGATOR_TIMEOUT)
             else:
-                refresher = Refresher(aggregator, self._places(tape), Pace(client, "windows"))
-                refresher.handle(self.body, None, self.message_id, REFRESHER_TIMEOUT)
-        except (NotFinishedError, NotRefreshedError, *AWS_ERRORS) as error:
+                asker = Asker(places, windows, WaitingShares(table, "windows"), documents, settings, tape.now)
+                Refresher(aggregator, asker).handle(self.body, None, self.message_id, REFRESHER_TIMEOUT)
+        except (NotFinishedError, NotRefreshedError, StillClaimedError, *AWS_ERRORS) as error:
             failure = str(error)
-        return End(failure, tuple(memo._windows.items()))
+        return End(failure, _remembered(memo, documents, places))
+
+    def _places(self, tape: _Tape) -> Places:
+        known = dict(self.memory.locations)
+        makers = {name: partial(self._shares, tape, name, known.get(name, ())) for name in self.scenario.places}
+        return Places(HOME, makers, {name.partition(":")[2]: _Roles() for name in self.scenario.places})
+
+    @staticmethod
+    def _shares(tape: _Tape, place: str, known: tuple[tuple[str, _Location], ...]) -> FileShares:
+        client: Any = _StorageGateway(tape, place)
+        nowhere = AccessPoints(lambda account: _not_there(f"no share is on an access point of {account}"))
+        shares = FileShares(client, client, nowhere, _nothing, "" if place == HOME else place)
+        shares._locations = dict(known)
+        return shares
+
+
+def _not_there(why: str) -> Any:
+    raise AssertionError(why)
+
+
+def _remembered(memo: Memo, documents: Gateways, places: Places) -> Memory:
+    return Memory(
+        tuple(memo._windows.items()),
+        tuple(sorted(((key, known.to_json(), version) for key, (known, version) in documents.known.items()), key=str)),
+        tuple(sorted((name, tuple(sorted(made._locations.items()))) for name, made in places._made.items())),
+    )
+
+
+_document = cache(Gateway.from_json)
+_to_json = Gateway.to_json
+
+
+def _text(document: Gateway) -> str:
+    shares, others = tuple(document.shares.items()), tuple(document.others.items())
+    return _text_of(shares, document.wake, document.refused_at, document.probed_at, others)
+
+
+@cache
+def _text_of(shares: Any, wake: Wake | None, refused_at: int, probed_at: int, others: Any) -> str:
+    return _to_json(Gateway(dict(shares), wake, refused_at, probed_at, dict(others)))
 
 
 class Node:
-    """A function at a call, a query, or its end, after certain answers."""
+    """A function at a call, a query, or its end, after certain answers. `asks` is None before it has run so far."""
 
     __slots__ = ("answers", "asks", "next", "program")
 
-    def __init__(self, program: Program, answers: tuple[Answer, ...]) -> None:
+    def __init__(self, program: Program, answers: tuple[Answer, ...] = ()) -> None:
         self.program = program
         self.answers = answers
         self.next: dict[Answer, Node] = {}
-        self.asks: Call | Query | End
-        tape = _Tape(answers)
-        _machine[0] = tape
-        try:
-            self.asks = program.run(tape)
-        except _BlockedError as blocked:
-            self.asks = blocked.asks
+        self.asks: Call | Query | End | None = None
 
-    def after(self, answer: Answer) -> "Node":
+    def after(self, answer: Answer, machine: Machine) -> "Node":
+        """The function at its next call or its end; `machine` answers its queries on the way."""
+        return self._after(answer).ready(machine)
+
+    def ready(self, machine: Machine) -> "Node":
+        node = self
+        while node.asks is None or type(node.asks) is Query:
+            if node.asks is None:
+                return node._run(machine)
+            node = node._after(Answer("ok", machine(node.asks.what)))
+        return node
+
+    def _after(self, answer: Answer) -> "Node":
         if answer not in self.next:
             self.next[answer] = Node(self.program, (*self.answers, answer))
         return self.next[answer]
 
+    def _run(self, machine: Machine) -> "Node":
+        tape = _Tape(self.answers, machine)
+        _machine[0] = tape
+        asks: Call | End
+        try:
+            asks = self.program.run(tape)
+        except _BlockedError as blocked:
+            asks = blocked.asks
+        node = self
+        for query, answer in tape.queried:
+            node.asks = query
+            node = node._after(answer)
+        node.asks = asks
+        return node
 
-_machine: list[_Tape] = [_Tape(())]
+
+_machine: list[_Tape] = [_Tape((), lambda _: None)]
 
 
 class _Uuid:
@@ -250,17 +324,21 @@ class _Uuid:
 def simulated() -> Iterator[None]:
     """The functions' ids are given by the world, and they neither log nor emit metrics.
 
-    Meanwhile nobody looks for cyclic garbage among the millions of objects of a search: it makes next to none.
+    Meanwhile nobody looks for cyclic garbage among the millions of objects of a search: it makes next to none. A
+    gateway's document is written once, and read once from each text; nothing changes one in its place.
     """
     with ExitStack() as stack:
         if gc.isenabled():
             gc.disable()
             stack.callback(gc.enable)
-        stack.enter_context(patch.object(aggregate, "uuid4", _Uuid))
-        for module in (aggregate, refresh):
+        for module in (aggregate, asking, gateways):
+            stack.enter_context(patch.object(module, "uuid4", _Uuid))
+        for module in (aggregate, asking, refresh):
             stack.enter_context(patch.object(module, "logger", _Silent()))
-        for module in (observability, aggregate, refresh):
+        for module in (observability, aggregate, asking, refresh):
             stack.enter_context(patch.object(module, "measure", _nothing))
+        stack.enter_context(patch.object(Gateway, "from_json", _document))
+        stack.enter_context(patch.object(Gateway, "to_json", _text))
         yield
 
 

@@ -1,70 +1,107 @@
 """Every schedule of small scenarios: at each AWS call the process may die, the call may fail, and anything else may
 come in between, so often as the table says. Every schedule keeps every promise.
 
-SIMULATION_DEEPER=1 allows one preemption more in each: some nine minutes on one core, instead of one.
+SIMULATION_DEEPER=1 allows one preemption more in each.
 """
 
 import os
+from collections import Counter
 
 import pytest
 
 from tests.simulation import scenarios
 from tests.simulation.scenarios import Scenario
-from tests.simulation.schedules import Search
+from tests.simulation.schedules import Search, undisturbed
 
 DEEPER = int(os.environ.get("SIMULATION_DEEPER", "0"))
 
-# Scenario, preemptions, deaths, whether calls may fail as well, and how many schedules there are at least: a change of
-# the code that makes fewer calls may make these fewer, and nothing else may.
+# Scenario, preemptions, deaths, what may happen as well (f: calls fail, l: completion events are lost), and how many
+# schedules there are at least: a change of the code that makes fewer calls may make these fewer, and nothing else may.
 SEARCHES = (
-    ("TWO_CHANGES", 2, 1, False, 39_900),
-    ("TWO_CHANGES", 0, 2, True, 4_400),
-    ("TWO_WINDOWS", 1, 0, False, 160),
-    ("AT_THE_CLOSE", 1, 1, False, 7_300),
-    ("SAME_FOLDER", 1, 1, True, 10_800),
-    ("RETRIED_SOON", 1, 1, False, 5_300),
-    ("DUPLICATE", 2, 1, False, 6_800),
-    ("LATE_DUPLICATE", 1, 1, False, 730),
-    ("NO_DELAY", 1, 0, False, 1_400),
-    ("DURING_THE_REFRESH", 0, 1, True, 250),
-    ("FAILS_FOR_GOOD", 0, 3, False, 1_300),
-    ("HAND_OVER_DIES", 0, 1, True, 430),
-    ("COMPLETE_AT_ONCE", 1, 1, False, 3_600),
-    ("COMPLETE_WHEN_DUE", 2, 0, False, 1_360),
-    ("COMPLETE_WHEN_NEXT_IS_DUE", 1, 0, False, 185),
-    ("LONG_REFRESH", 1, 0, False, 95),
-    ("THREE_SHARES", 0, 1, False, 4_400),
-    ("QUIET_WINDOW", 1, 0, False, 460),
-    ("QUIET_AT_THE_CLOSE", 1, 0, False, 430),
-    ("BEFORE_THE_REQUEST", 1, 1, False, 1_700),
-    ("REFRESHER_AHEAD", 1, 0, False, 110),
-    ("AGGREGATOR_BEHIND", 1, 0, False, 500),
-    ("JOINED_AFTER_THE_REFRESH", 1, 0, False, 300),
-    ("UNCACHED_FOLDER", 1, 1, False, 190),
-    ("WRITTEN_THROUGH", 1, 1, False, 6_100),
-    ("ONE_ROLE", 1, 1, False, 470),
-    ("NO_OTHER_SHARE", 1, 1, False, 860),
-    ("DEEP_FOLDER", 1, 1, False, 100),
-    ("MANY_FOLDERS", 1, 0, False, 17),
-    ("TOO_MANY_FOLDERS", 0, 0, False, 1),
-    ("LONG_DELAY", 1, 1, False, 71),
-    ("TWO_REGIONS", 2, 1, True, 5_700),
-    ("TWO_REGIONS", 0, 2, True, 5_900),
-    ("AWAY_AND_OFFLINE", 0, 1, True, 310),
-    ("WAITS_FOR_A_REGION", 0, 1, True, 1_180),
-    ("WAITS_FOR_A_REGION", 1, 0, False, 230),
-    ("LONG_REFRESH_AWAY", 1, 0, False, 150),
-    ("OTHER_ACCOUNT", 0, 1, True, 430),
-    ("OTHER_ACCOUNT", 1, 1, False, 3_650),
+    ("ONE_SHARE", 1, 1, "fl", 560),
+    ("TWO_CHANGES", 1, 1, "", 1_500),
+    ("TWO_CHANGES", 0, 1, "f", 160),
+    ("TWO_WINDOWS", 1, 0, "", 160),
+    ("TWO_WINDOWS", 0, 1, "fl", 1_100),
+    ("AT_THE_CLOSE", 1, 1, "", 6_800),
+    ("SAME_FOLDER", 0, 1, "f", 780),
+    ("RETRIED_SOON", 0, 1, "", 200),
+    ("DUPLICATE", 1, 1, "", 520),
+    ("LATE_DUPLICATE", 1, 1, "", 720),
+    ("DURING_THE_REFRESH", 0, 1, "", 3_900),
+    ("FAILS_FOR_GOOD", 0, 3, "", 1_600),
+    ("HAND_OVER_DIES", 0, 1, "", 23_000),
+    ("COMPLETE_AT_ONCE", 1, 0, "", 1_600),
+    ("COMPLETE_AT_ONCE", 0, 1, "", 2_400),
+    ("STALLED_HAND_OVER", 1, 0, "", 1),
+    ("LATE_WAKE", 0, 1, "", 1),
+    ("ADDED_WHILE_IT_IS_ITS_TURN", 0, 0, "", 1),
+    ("COMPLETE_WHEN_DUE", 1, 0, "", 1_900),
+    ("COMPLETE_WHEN_NEXT_IS_DUE", 0, 0, "", 1),
+    ("NO_DELAY", 0, 1, "", 1),
+    ("LONG_REFRESH", 1, 0, "", 90),
+    ("LONG_REFRESH", 0, 1, "fl", 400),
+    ("ENDLESS_REFRESH", 1, 0, "", 90),
+    ("THREE_SHARES", 0, 0, "", 110),
+    ("QUIET_WINDOW", 1, 0, "", 470),
+    ("QUIET_AT_THE_CLOSE", 1, 0, "", 430),
+    ("BEFORE_THE_REQUEST", 1, 0, "", 60),
+    ("REFRESHER_AHEAD", 1, 0, "", 110),
+    ("AGGREGATOR_BEHIND", 1, 0, "", 500),
+    ("UNCACHED_FOLDER", 1, 1, "", 250),
+    ("UNCACHED_FOLDER_IN_UNKNOWN_WORDS", 0, 1, "", 40),
+    ("UNCACHED_FOLDER_BESIDE_ANOTHER", 0, 1, "l", 50),
+    ("WRITTEN_THROUGH", 0, 1, "", 95),
+    ("ONE_ROLE", 0, 1, "", 58),
+    ("WRITTEN_THROUGH_AN_UNKNOWN_SHARE", 0, 1, "", 110),
+    ("NO_OTHER_SHARE", 1, 0, "", 48),
+    ("DEEP_FOLDER", 1, 1, "", 100),
+    ("MANY_FOLDERS", 1, 0, "", 16),
+    ("TOO_MANY_FOLDERS", 0, 0, "", 1),
+    ("LONG_DELAY", 1, 1, "", 70),
+    ("TWO_REGIONS", 1, 0, "f", 25),
+    ("TWO_REGIONS", 0, 1, "f", 480),
+    ("WAITS_FOR_A_REGION", 0, 1, "", 2_500),
+    ("DENIED_FOR_AN_HOUR", 0, 1, "", 440),
+    ("ONLY_PLACE_DENIED_FOR_AN_HOUR", 0, 1, "", 220),
+    ("LONG_REFRESH_AWAY", 0, 0, "", 1),
+    ("OTHER_ACCOUNT", 0, 1, "", 900),
+    ("TWO_ON_ONE", 0, 0, "", 1_400),
+    ("TWO_GATEWAYS", 1, 0, "", 210),
+    ("TWO_GATEWAYS", 0, 1, "l", 3_400),
+    ("TWO_GATEWAYS_BY_SHARE", 0, 1, "l", 3_400),
+    ("THREE_ON_ONE", 1, 0, "", 3_000),
+    ("THREE_ON_ONE_BY_SHARE", 0, 0, "", 1),
+    ("CHANGES_GO_ON", 0, 0, "", 1),
+    ("CHANGES_GO_ON_BY_SHARE", 0, 0, "", 1),
+    ("NO_COMPLETIONS", 0, 0, "", 3),
+    ("NO_COMPLETIONS_BY_SHARE", 0, 0, "", 3),
+    ("FOUR_AWAY", 0, 1, "", 85),
+    ("FAST_AND_SLOW", 0, 0, "", 1),
+    ("ONE_OF_THREE_IS_OFFLINE", 0, 0, "", 34),
+    ("OFFLINE_FOR_A_MINUTE", 0, 1, "f", 200),
+    ("INTERNAL_ERRORS", 1, 1, "", 310),
+    ("BUSY_TWICE", 0, 1, "fl", 580),
+    ("UNKNOWN_WORDS_THRICE", 0, 1, "", 110),
+    ("ONE_IS_UNKNOWN", 0, 1, "", 140),
+    ("GONE_WHILE_IT_WAITS", 0, 1, "", 740),
+    ("REFRESHED_BY_OTHERS", 1, 0, "", 27),
+    ("REFRESHED_BY_OTHERS_OLDER_RULE", 1, 0, "", 27),
+    ("COMPLETED_BY_OTHERS_OLDER_RULE", 1, 0, "", 1),
+    ("LONG_BY_OTHERS_OLDER_RULE", 1, 0, "", 1),
+    ("PLACES_TAKEN_BY_OTHERS", 0, 0, "", 720),
+    ("TWO_BUCKETS", 1, 0, "", 90),
+    ("TWO_BUCKETS", 0, 1, "f", 350),
+    ("CLAIMED_FOR_ANOTHER_BUCKET", 0, 1, "", 1),
+    ("SWEPT", 1, 0, "", 1_100),
+    ("REMEMBERED_LINE", 0, 0, "", 720),
 )
 
 
-@pytest.mark.parametrize(("name", "preemptions", "deaths", "faults", "at_least"), SEARCHES)
-def test_every_schedule_keeps_every_promise(
-    name: str, preemptions: int, deaths: int, faults: bool, at_least: int
-) -> None:
+@pytest.mark.parametrize(("name", "preemptions", "deaths", "may", "at_least"), SEARCHES)
+def test_every_schedule_keeps_every_promise(name: str, preemptions: int, deaths: int, may: str, at_least: int) -> None:
     scenario: Scenario = getattr(scenarios, name)
-    search = Search(scenario, preemptions + DEEPER, deaths, faults)
+    search = Search(scenario, preemptions + DEEPER, deaths, faults="f" in may, losses="l" in may)
     schedules = search.run()
     bounds = f"at most {search.preemptions} preemptions and {deaths} failures"
     print(f"{name}: {schedules} schedules with {bounds}, {search.to_the_end} of them run to their own end")
@@ -72,4 +109,16 @@ def test_every_schedule_keeps_every_promise(
 
 
 def test_the_searches_are_not_fewer_than_promised() -> None:
-    assert sum(at_least for *_, at_least in SEARCHES) >= 105_000
+    assert sum(at_least for *_, at_least in SEARCHES) >= 70_000
+
+
+def test_every_scenario_is_searched() -> None:
+    named = {name for name, value in vars(scenarios).items() if isinstance(value, Scenario)}
+    assert named == {name for name, *_ in SEARCHES}
+
+
+def test_one_share_alone_costs_seven_writes_and_one_message() -> None:
+    calls = Counter(undisturbed(scenarios.ONE_SHARE).calls)
+
+    # The reads are those of the window and, in a container that starts, of the gateway.
+    assert calls == {"UpdateItem": 7, "SendMessage": 1, "GetItem": 2, "RefreshCache": 1}

@@ -1,5 +1,6 @@
-"""Random scenarios under random schedules: several changes an event, buckets, shares, containers; clocks that differ,
-calls that fail or take effect without an answer, deaths, duplicates, late deliveries, quiet windows.
+"""Random scenarios under random schedules: several changes an event, buckets, gateways, shares, containers; both
+readings of how much a gateway takes, somebody else's refreshes, refreshes of seconds to hours; clocks that differ, calls
+that fail or take effect without an answer, deaths, duplicates, late deliveries, lost completions, quiet windows.
 
 Derandomized, so that every run makes the same schedules. SIMULATION_EXAMPLES=100000 makes so many of each kind, and
 SIMULATION_SEED=n others than usual.
@@ -14,10 +15,11 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from tests.simulation.scenarios import HOME, OTHER_ROLE, REGIONS, SECOND, Event, Scenario, Share
+from tests.simulation import scenarios
+from tests.simulation.scenarios import HOME, HOUR, OTHER_ROLE, REGIONS, SECOND, Event, Other, Scenario, Share
 from tests.simulation.schedules import run_at_random
 
-EXAMPLES = int(os.environ.get("SIMULATION_EXAMPLES", "150"))
+EXAMPLES = int(os.environ.get("SIMULATION_EXAMPLES", "50"))
 SEED = os.environ.get("SIMULATION_SEED")
 
 Choose = Callable[[int], int]
@@ -38,6 +40,9 @@ PLACES: tuple[tuple[tuple[str, ...], tuple[tuple[str, str], ...]], ...] = (
 )
 
 
+REFUSALS = (scenarios.OFFLINE, scenarios.BUSY, scenarios.UNKNOWN_WORDS, scenarios.INTERNAL, scenarios.UNKNOWN_FOLDER)
+
+
 def random_scenario(choose: Choose, *, skew: bool) -> Scenario:
     names = ("a/1", "a/2", "b/c/1", "b/2", "root", "d/e/f/1")
     delay = (20, 5, 0, 70)[choose(4)]
@@ -49,13 +54,23 @@ def random_scenario(choose: Choose, *, skew: bool) -> Scenario:
         Share(
             f"share-{number}",
             prefix=("", "", "b/", "a/")[choose(4)],
-            refresh_takes=(5, 90, 200)[choose(3)] * SECOND,
+            refresh_takes=(5, 0, 90, 200, 5_000)[choose(5)] * SECOND,
             bucket=buckets[choose(4)],
+            gateway=("sgw-1", "sgw-1", "sgw-2")[choose(3)],
+            kind=("NFS", "SMB")[choose(2)],
             unavailable=((0, 0), (0, 0), (0, 0), (20 * SECOND, 150 * SECOND))[choose(4)],
+            undescribed=((0, 0), (0, 0), (0, 0), (0, 70 * SECOND), (30 * SECOND, HOUR))[choose(5)],
+            refuses=((0, 0), (0, 0), (0, 0), (0, 80 * SECOND), (50 * SECOND, 600 * SECOND))[choose(5)],
+            refusal=REFUSALS[choose(len(REFUSALS))],
+            times=(1_000, 1, 3)[choose(3)],
             role_of=("", "", "share-1")[choose(3)],
             place=places[choose(len(places))],
         )
-        for number in range(1, 2 + choose(3))
+        for number in range(1, 2 + choose(5))
+    )
+    others = tuple(
+        Other(choose(60) * 2 * SECOND, shares[choose(len(shares))].name, (5, 40, 300)[choose(3)] * SECOND)
+        for _ in range(choose(5) // 3)
     )
     events = tuple(
         Event(
@@ -85,16 +100,20 @@ def random_scenario(choose: Choose, *, skew: bool) -> Scenario:
             ("REFRESH_MAX_DELAY_SECONDS", "60"),
             ("IN_PROGRESS_TIMEOUT_SECONDS", str(timeout)),
             ("REFRESH_OTHER_GATEWAYS", ("auto", "on")[choose(2)]),
+            ("REFRESHES_PER_GATEWAY", ("2", "2", "1", "3")[choose(4)]),
             *named,
         ),
         retries=((60 * SECOND, 120 * SECOND), (2 * SECOND, 5 * SECOND))[choose(2)],
         completion_events=timeout > 0 and choose(8) < 7,
+        limit=("gateway", "share")[choose(2)],
+        others=others,
+        unlisted=((), (), (), ((places[0], 0, 300 * SECOND),))[choose(4)],
     )
 
 
 def searched(**limits: Any) -> Callable[[Callable[[bytes], None]], Callable[[], None]]:
     def decorate(test: Callable[[bytes], None]) -> Callable[[], None]:
-        given_bytes = given(st.binary(min_size=400, max_size=400))(test)
+        given_bytes = given(st.binary(min_size=500, max_size=500))(test)
         if SEED:
             given_bytes = seed(int(SEED))(given_bytes)
         run: Callable[[], None] = settings(

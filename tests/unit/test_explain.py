@@ -10,6 +10,7 @@ from event_aggregator.observability import timestamp
 from operate.explain import Answer, Outcome, as_json, conclude, evidence, exit_status
 from operate.facts import Closed, Facts, S3Object, Share, Window, excluded_by, way_to, will_read
 from operate.refresh_log import Refresh, read_log
+from operate.standing import Cause, Standing, Waits
 
 AT = 1_790_000_000_000
 CHANGED = AT - 600_000
@@ -20,10 +21,17 @@ def refresh(accepted: int, *folders: str, recursive: bool = False, completed: in
     return Refresh(accepted, list(folders or ("/", "2024")), recursive, "w1", completed)
 
 
-def share(**known: Any) -> Share:
+BEFORE = Standing(last_accepted=CHANGED - MINUTE)
+
+
+def share(standing: Standing = BEFORE, **known: Any) -> Share:
     """A share on photos/, which was refreshed last before the change."""
-    plain = Share("share-1", "photos/", "AVAILABLE", "/2024/a.jpg", ["/", "2024"], last_accepted=CHANGED - MINUTE)
+    plain = Share("share-1", "photos/", "AVAILABLE", "/2024/a.jpg", ["/", "2024"], standing)
     return replace(plain, **known)
+
+
+def waiting(cause: Cause, why: str = "", until: int | None = None, reason: str | None = None) -> Standing:
+    return replace(BEFORE, waits=Waits(CHANGED, ["/photos/2024"], cause, why or cause, until, reason))
 
 
 def facts(*shares: Share, **known: Any) -> Facts:
@@ -39,6 +47,7 @@ def facts(*shares: Share, **known: Any) -> Facts:
         window=None,
         by_gateways=None,
         closed=None,
+        places={},
         shares=list(shares),
         others={},
         unresolved=[],
@@ -66,7 +75,7 @@ def status(known: Facts) -> int:
 
 def test_a_refresh_of_its_folder_after_the_change_makes_it_visible_and_says_when() -> None:
     done = refresh(CHANGED + 32_000, completed=CHANGED + 34_000)
-    known = facts(share(refreshes=[done], last_accepted=done.accepted))
+    known = facts(share(Standing(done.accepted), refreshes=[done]))
     answer = the_answer(known)
     assert answer.outcome is Outcome.VISIBLE
     assert answer.text == (
@@ -124,14 +133,14 @@ def test_of_an_upload_in_parts_it_is_not_known_when_it_ended() -> None:
 
 
 def test_a_refresh_that_is_not_complete_is_waited_for() -> None:
-    known = facts(share(refreshes=[refresh(AT - 20_000)], in_progress_since=AT - 20_010))
+    known = facts(share(Standing(AT - 20_010, AT - 20_010), refreshes=[refresh(AT - 20_000)]))
     answer = the_answer(known)
     assert answer.outcome is Outcome.REFRESHING
     assert status(known) == 1
 
 
 def test_a_refresh_in_progress_that_began_after_the_covering_one_does_not_take_its_place() -> None:
-    known = facts(share(refreshes=[refresh(CHANGED + 32_000)], in_progress_since=AT - 20_000))
+    known = facts(share(Standing(AT - 20_000, AT - 20_000), refreshes=[refresh(CHANGED + 32_000)]))
     assert the_answer(known).outcome is Outcome.VISIBLE
 
 
@@ -144,32 +153,59 @@ def test_what_was_deleted_is_gone_since_the_refresh_after_it() -> None:
 
 
 def test_a_share_that_waits_says_why_and_what_to_do() -> None:
-    waiting = Window(CHANGED, AT + MINUTE, reads=True, reason="refused 3 times: the gateway is not connected")
-    known = facts(share(waiting=waiting))
+    refused = "it could not be refreshed: the gateway is not connected"
+    standing = waiting(Cause.BACK_OFF, refused, AT + MINUTE, "the gateway is not connected")
+    known = facts(share(standing, folder_waits=True))
     answer = the_answer(known)
     assert answer.outcome is Outcome.WAITS
-    assert "refused 3 times: the gateway is not connected" in answer.text
+    assert answer.text == (
+        "It has waited since 2026-09-21 14:03:20 UTC (10 min ago): it could not be refreshed: the gateway is not"
+        " connected. The next try is 2026-09-21 14:14:20 UTC (in 60 s)."
+    )
     assert answer.then[0].startswith("see whether its gateway is running")
     assert status(known) == 1
 
 
 def test_a_share_that_is_not_available_is_to_be_looked_at() -> None:
-    waiting = Window(CHANGED, AT - 1, reads=True, reason="try 1 was refused: it is UNAVAILABLE")
-    answer = the_answer(facts(share(waiting=waiting, status="UNAVAILABLE")))
+    standing = waiting(Cause.BACK_OFF, until=AT - 1, reason="it is UNAVAILABLE")
+    answer = the_answer(facts(share(standing, folder_waits=True, status="UNAVAILABLE")))
     assert "The next try is due now." in answer.text
     assert answer.then == ["the share is UNAVAILABLE: look at it in the Storage Gateway console"]
 
 
-def test_a_share_that_waits_for_its_turn_is_well_unless_it_is_long_overdue() -> None:
-    waiting = Window(CHANGED, AT + MINUTE, reads=True, reason="it was asked a moment ago")
-    assert the_answer(facts(share(waiting=waiting))).then == ["wait: nothing is wrong"]
-    late = replace(waiting, due=AT - 16 * MINUTE)
-    assert the_answer(facts(share(waiting=late))).then == ["that is long ago: aws logs tail the refresh function's"]
+def test_a_share_that_waits_for_its_turn_is_well_unless_it_is_in_no_line_for_long() -> None:
+    in_line = waiting(Cause.IN_LINE, "2nd in line at sgw-1, where 2 refreshes are in progress")
+    answer = the_answer(facts(share(in_line, folder_waits=True)))
+    assert answer.text.endswith("(10 min ago): 2nd in line at sgw-1, where 2 refreshes are in progress.")
+    assert answer.then == ["wait: nothing is wrong"]
+    lost = waiting(Cause.IN_NO_LINE)
+    assert the_answer(facts(share(lost, folder_waits=True))).then == ["look again in a minute"]
+    assert lost.waits
+    late = replace(lost, waits=replace(lost.waits, since=AT - 16 * MINUTE))
+    expected = ["that is long ago: aws logs tail the refresh function's"]
+    assert the_answer(facts(share(late, folder_waits=True))).then == expected
 
 
 def test_what_waits_of_other_folders_is_not_this_change() -> None:
-    waiting = Window(CHANGED, AT + MINUTE, reads=False, reason="it was asked a moment ago")
-    assert the_answer(facts(share(waiting=waiting))).outcome is Outcome.MISSED
+    assert the_answer(facts(share(waiting(Cause.INTERVAL)))).outcome is Outcome.MISSED
+
+
+def test_a_place_whose_shares_could_not_be_listed_may_show_it_and_waits() -> None:
+    denied = Window(CHANGED, AT + MINUTE, reads=True, reason="its file shares could not be listed: access denied")
+    known = facts(share(refreshes=[refresh(CHANGED + 32_000)]), places={"eu-west-1": denied})
+    visible, there = conclude(known)
+    assert (visible.outcome, there.share, there.outcome) == (Outcome.VISIBLE, None, Outcome.WAITS)
+    assert there.text == (
+        "For the file shares in eu-west-1 its folder has waited since 2026-09-21 14:03:20 UTC (10 min ago): its file"
+        " shares could not be listed: access denied. The next try is 2026-09-21 14:14:20 UTC (in 60 s)."
+    )
+    assert status(known) == 1
+    said = "/photos/2024 waits for the file shares in eu-west-1: its file shares could not be listed: access denied"
+    assert f"{said} (the table)." in evidence(known)
+    (of_share,) = conclude(facts(share(place="eu-west-1"), places={"eu-west-1": denied}))
+    assert (of_share.share, of_share.text) == ("share-1", there.text)
+    (alone,) = conclude(facts(places={"eu-west-1": replace(denied, reason=None, due=AT - 1)}, unseen=["eu-west-1:2"]))
+    assert alone.text.endswith("; they are about to be listed, and asked.")
 
 
 def test_a_refresh_that_has_not_reached_the_share_is_on_its_way() -> None:
@@ -235,12 +271,12 @@ def test_a_filter_that_leaves_the_key_out_is_named() -> None:
 
 def test_a_log_that_lacks_refreshes_leaves_it_open_only_if_the_table_knows_of_one() -> None:
     lacks = "The log could not be read."
-    known = facts(share(log_lacks=lacks, last_accepted=CHANGED + MINUTE))
+    known = facts(share(Standing(CHANGED + MINUTE), log_lacks=lacks))
     assert the_answer(known).outcome is Outcome.UNSURE
     assert status(known) == 2
     assert lacks in evidence(known)
     assert the_answer(facts(share(log_lacks=lacks))).outcome is Outcome.MISSED, "it was refreshed before the change"
-    assert the_answer(facts(share(log_lacks=lacks, last_accepted=None))).outcome is Outcome.MISSED
+    assert the_answer(facts(share(Standing(), log_lacks=lacks))).outcome is Outcome.MISSED
 
 
 # What S3 does not have, or does not tell
@@ -342,11 +378,9 @@ def test_a_key_with_an_empty_name_cannot_be_shown() -> None:
 def test_the_evidence_tells_of_s3_the_shares_the_notification_the_windows_and_the_log() -> None:
     known = facts(
         share(
+            replace(waiting(Cause.INTERVAL), last_accepted=CHANGED + 3 * MINUTE, in_progress_since=AT - 5_000),
             status="UPDATING",
             refreshes=[refresh(CHANGED + n * MINUTE, completed=CHANGED + n * MINUTE + 2_000) for n in (1, 2, 3)],
-            last_accepted=CHANGED + 3 * MINUTE,
-            in_progress_since=AT - 5_000,
-            waiting=Window(CHANGED, AT, reads=False, reason="it was asked a moment ago"),
         ),
         window=Window(AT - 10_000, AT + 20_000, reads=False),
         closed=Closed(CHANGED, CHANGED + 30_000, reads=True, unfinished=True),
@@ -369,11 +403,18 @@ def test_the_evidence_tells_of_s3_the_shares_the_notification_the_windows_and_th
 
 
 def test_what_never_happened_is_evidence_too() -> None:
-    lines = evidence(facts(share(last_accepted=None), notified=False))
+    lines = evidence(facts(share(Standing()), notified=False))
     assert "my-bucket does not notify this stack of its changes (its notification configuration)." in lines
     assert "No window of the bucket is open (the table)." in lines
-    assert "share-1 accepted a refresh last: never (the table)." in lines
+    assert "share-1 accepted a refresh last: none that is known of (the table)." in lines
     assert "The log tells of no refresh of share-1 since 2026-09-21 14:03:17 UTC that read /photos/2024." in lines
+
+
+def test_the_folders_of_the_last_window_may_be_forgotten_and_a_share_be_asked_just_now() -> None:
+    closed = Closed(CHANGED, CHANGED + 30_000, reads=None, unfinished=False)
+    lines = evidence(facts(share(Standing(asked_since=AT - 1_000)), closed=closed))
+    assert any(line.endswith("14:03:20 UTC; its folders are not kept any more (the table).") for line in lines)
+    assert "share-1 is being asked since 2026-09-21 14:13:19 UTC (1 s ago) (the table)." in lines
 
 
 @pytest.mark.parametrize(

@@ -11,17 +11,19 @@ from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
 from event_aggregator.file_shares import FileShare
-from event_aggregator.settings import Settings
-from event_aggregator.table import Item
-from operate import refresh_log
-from operate.facts import S3Object, Share, Window, s3_object, share_facts
+from event_aggregator.table import Item, Key
+from event_aggregator.turns import Rules
+from operate import facts, refresh_log
+from operate.facts import Closed, S3Object, Share, Window, s3_object, share_facts
 from operate.refresh_log import Refresh, refreshes_of
 from operate.stack import Stack, StackError
+from operate.standing import Cause, Snapshot, Standing, Waits
 from tests.unit.test_explain import line
 
 AT = 1_790_000_000_000
 DAY = 24 * 3_600_000
-SHARE = FileShare("arn:aws:storagegateway:us-east-1:1:share/share-1", "AVAILABLE", "my-bucket", "")
+ARN = "arn:aws:storagegateway:us-east-1:1:"
+SHARE = FileShare(f"{ARN}share/share-1", "NFS", f"{ARN}gateway/sgw-1", "AVAILABLE", "my-bucket")
 GROUP = "/aws/lambda/S3StorageGatewayRefresh"
 
 
@@ -113,45 +115,66 @@ def test_any_other_failure_of_s3_is_one(stack: Stack, s3: Stubber) -> None:
 # The table
 
 
-def known(item: Item, of_bucket: Item, *, prefix: str = "", **settings: str) -> Share:
-    share = FileShare(SHARE.arn, "AVAILABLE", "my-bucket", prefix)
-    read = Settings.read({"TABLE_NAME": "t", "QUEUE_URL": "q"} | settings)
-    return share_facts(share, item, of_bucket, key="a/b.txt", settings=read, at=AT)
+def known(standing: Standing, of_bucket: Item, *, prefix: str = "", scope: str = "folders") -> Share:
+    return share_facts(replace(SHARE, prefix=prefix), standing, of_bucket, key="a/b.txt", scope=scope, home="us-east-1")
 
 
-def test_a_refresh_is_in_progress_until_its_mark_lapses() -> None:
-    marked = Item(in_progress_id="n", in_progress_since=AT - 60_000, last_accepted_at=AT - 60_000)
-    assert known(marked, Item()).in_progress_since == AT - 60_000
-    assert known(marked, Item()).last_accepted == AT - 60_000
-    assert known(marked, Item(), IN_PROGRESS_TIMEOUT_SECONDS="60").in_progress_since is None
-    assert known(Item(in_progress_since=AT), Item()).in_progress_since is None
-    assert known(Item(), Item()).last_accepted is None
+def table(**windows: Item) -> Snapshot:
+    """Of a bucket's windows, by what follows its name."""
+    return Snapshot(AT, Rules(2, 60_000), {Key.read(f"my-bucket/{name}/"): w for name, w in windows.items()}, {}, {})
+
+
+CLOSED = Item(
+    refreshing_id="w", refreshed_folders=frozenset({"/a"}), refreshed_since=AT - 9_000, refresh_started_at=AT - 1_000
+)
+OPEN = Item(window_id="w", opened_at=AT - 9, refresh_at=AT + 9, folders=frozenset({"/a"}), reason="it is offline")
 
 
 def test_a_closed_window_is_handed_over_until_it_is_completed() -> None:
-    closed = Item(refreshing_id="w", refreshed_folders=frozenset({"/a"}), refresh_started_at=AT - 1_000)
-    assert known(Item(), closed).handed_over == AT - 1_000
-    assert known(closed, Item()).handed_over == AT - 1_000
-    assert known(Item(), replace(closed, refreshing_id=None)).handed_over is None
-    assert known(Item(), replace(closed, refreshed_folders=frozenset({"/c"}))).handed_over is None
+    assert known(Standing(), CLOSED).handed_over == AT - 1_000
+    assert known(Standing(), replace(CLOSED, refreshing_id=None)).handed_over is None
+    assert known(Standing(), replace(CLOSED, refreshed_folders=frozenset({"/c"}))).handed_over is None
+    assert known(Standing(), replace(CLOSED, refreshed_folders=frozenset({"/c"})), scope="share").handed_over
 
 
 def test_what_waits_for_a_share_and_what_its_bucket_holds_is_told_by_the_folder() -> None:
-    window = Item(
-        window_id="w",
-        opened_at=AT - 9,
-        refresh_at=AT + 9,
-        folders=frozenset({"/a"}),
-        reason="it was asked a moment ago",
-    )
-    share = known(window, Item())
-    assert share.waiting == Window(AT - 9, AT + 9, reads=True, reason="it was asked a moment ago")
-    assert not share.in_window
-    assert known(Item(), window).in_window
-    assert known(Item(), window).waiting is None
-    assert (share.path, share.way) == ("/a/b.txt", ["/", "a"])
-    below = known(Item(), window, prefix="a/")
+    waits = Standing(waits=Waits(AT - 9, ["/a"], Cause.INTERVAL, "it was asked a moment ago"))
+    share = known(waits, Item())
+    assert (share.standing, share.folder_waits, share.in_window) == (waits, True, False)
+    assert known(Standing(), OPEN).in_window
+    assert not known(Standing(), OPEN).folder_waits
+    assert not known(Standing(waits=Waits(AT - 9, ["/c"], Cause.INTERVAL, "")), Item()).folder_waits
+    assert (share.path, share.way, share.place) == ("/a/b.txt", ["/", "a"], "us-east-1")
+    below = known(Standing(), OPEN, prefix="a/")
     assert (below.path, below.way, below.in_window) == ("/b.txt", ["/"], True)
+
+
+def test_the_last_window_tells_whether_it_read_the_folder_as_long_as_its_folders_are_kept() -> None:
+    assert facts._closed(Item(), "/a") is None
+    assert facts._closed(CLOSED, "/a") == Closed(AT - 9_000, AT - 1_000, reads=True, unfinished=True)
+    done = replace(CLOSED, refreshing_id=None)
+    assert facts._closed(done, "/c") == Closed(AT - 9_000, AT - 1_000, reads=False, unfinished=False)
+    forgotten = replace(done, refreshed_folders=frozenset())
+    assert facts._closed(forgotten, "/a") == Closed(AT - 9_000, AT - 1_000, reads=None, unfinished=False)
+
+
+def test_a_place_has_the_folder_wait_until_its_shares_are_listed_and_while_they_are() -> None:
+    windows = table(**{"eu-west-1": OPEN, "eu-west-2": CLOSED, "eu-west-3": Item(), "gateways:AROA": OPEN})
+    assert facts._places(windows, "my-bucket", "/a", "folders") == {
+        "eu-west-1": Window(AT - 9, AT + 9, reads=True, reason="it is offline"),
+        "eu-west-2": Window(AT - 9_000, AT - 1_000, reads=True),
+    }
+    assert facts._places(windows, "my-bucket", "/c", "folders") == {}
+    assert facts._places(windows, "another", "/a", "folders") == {}
+
+
+def test_what_gateways_wrote_is_due_when_the_last_of_its_windows_is() -> None:
+    later = replace(OPEN, refresh_at=AT + 99)
+    windows = table(**{"gateways:AROA": OPEN, "eu-west-1/gateways:AROA": later, "gateways": CLOSED, "eu-west-1": OPEN})
+    found = facts._by_gateways(windows, "my-bucket", "/a", "folders")
+    assert found
+    assert found.due == AT + 99
+    assert facts._by_gateways(windows, "my-bucket", "/c", "folders") is None
 
 
 # The log

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
-from typing import Literal, cast
+from typing import Any, cast
 from urllib.parse import quote_plus
 
 import pytest
@@ -25,14 +25,14 @@ from event_aggregator.file_shares import FileShare
 from event_aggregator.folders import EVERYTHING, MAX_FOLDERS_A_CALL, Round, folder_of, next_round, shown
 from event_aggregator.messages import read_message
 from event_aggregator.request import Request
-from local.gateway import RefusedError, Share, list_keys
+from local.gateway import NOT_CACHED, Refusal, RefusedError, Share, list_keys
 from tests.unit.conftest import World, s3_event, s3_record
 from tests.unit.test_refresh import TIME_LEFT, Gateway
 
-Uncached = Literal["ignore", "refuse"]
+Uncached = Refusal | None
 NextRound = Callable[[Iterable[str], str], Round]
 
-BOTH_KINDS = pytest.mark.parametrize("uncached", ["ignore", "refuse"])
+BOTH_KINDS = pytest.mark.parametrize("uncached", [None, NOT_CACHED], ids=["ignored", "refused"])
 
 # Of one bucket: all of it, one within another, and one that nobody would choose.
 PREFIXES = ("", "a/", "a/b/", "a//")
@@ -282,7 +282,7 @@ def test_many_folders_in_one_window_are_new_then_change_then_vanish(
 
 @pytest.mark.parametrize("keys", [many_keys("", 180, 12), ["d/" * 120 + "file"]], ids=["193 folders", "120 deep"])
 def test_new_folders_can_be_seen_after_the_first_of_several_rounds(keys: list[str]) -> None:
-    rounds = Rounds("ignore")
+    rounds = Rounds(None)
     rounds.walk(0)
     rounds.put_all(keys)
     rounds.hand_over()
@@ -352,7 +352,8 @@ class SimulatedGateway(Gateway):
         try:
             folders = self.bucket.ask(number, round_)
         except RefusedError as refused:
-            raise ClientError({"Error": {"Code": refused.code, "Message": str(refused)}}, "RefreshCache") from refused
+            error: Any = {"Error": {"Code": refused.refusal.code, "Message": str(refused)}}
+            raise ClientError(error, "RefreshCache") from refused
         simulated.publish(simulated.read(folders, recursive=round_.recursive))
         return f"refresh {number}.{len(self.bucket.asked[number])} at {self.world.time}"
 

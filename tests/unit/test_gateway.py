@@ -3,6 +3,7 @@
 from bisect import insort
 from collections.abc import Iterator
 from functools import partial
+from itertools import repeat
 from queue import Queue
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -14,13 +15,27 @@ from botocore.exceptions import ClientError, ConnectionClosedError
 from moto import mock_aws
 
 from local.completions import to_rule_targets
-from local.gateway import FileShare, RefusedError, Share, StorageGateway, list_keys
+from local.gateway import (
+    NOT_CACHED,
+    TOO_MANY,
+    FileShare,
+    Place,
+    Refresh,
+    Refusal,
+    RefusedError,
+    Scope,
+    Share,
+    StorageGateway,
+    list_keys,
+)
 
 if TYPE_CHECKING:
     from types_boto3_storagegateway import StorageGatewayClient
 
 SESSION = boto3.Session()  # one for all tests: it reads the service models once
 SECONDS = 5  # more than any background refresh of these tests takes
+HOUR, DAY = 3_600, 86_400
+START = 1_790_000_000_000  # epoch milliseconds
 
 
 def in_memory(*keys: str) -> list[str]:
@@ -114,12 +129,14 @@ def test_a_folder_made_known_by_a_parent_in_the_same_call_is_not_listed_by_that_
     assert share.lists == 1
 
 
-def test_a_gateway_may_refuse_a_folder_that_it_has_not_cached_but_never_the_root() -> None:
-    share = share_of(in_memory("a/one.txt"), uncached="refuse")
+@pytest.mark.parametrize("refusal", [NOT_CACHED, Refusal("Computer says no.", code="ValidationException")])
+def test_a_gateway_may_refuse_a_folder_that_it_has_not_cached_but_never_the_root(refusal: Refusal) -> None:
+    share = share_of(in_memory("a/one.txt"), uncached=refusal)
 
     share.refresh(["/"], recursive=False)
-    with pytest.raises(RefusedError, match="not in the cache"):
+    with pytest.raises(RefusedError) as refused:
         share.refresh(["/", "a"], recursive=False)
+    assert refused.value.refusal == refusal
 
 
 def test_a_share_on_a_prefix_shows_what_lies_under_it_and_nothing_else() -> None:
@@ -155,6 +172,13 @@ def test_a_refresh_costs_a_list_for_a_thousand_entries_and_a_head_for_each_objec
 def test_a_folder_name_with_a_slash_at_an_end_is_refused(folder: str) -> None:
     with pytest.raises(RefusedError, match="slash"):
         share_of([]).refresh([folder])
+
+
+@pytest.mark.parametrize("length", [0, 1025])
+def test_a_folder_name_has_1_to_1024_characters(length: int) -> None:
+    share_of([]).refresh(["a" * 1024])
+    with pytest.raises(RefusedError, match="1 to 1024"):
+        share_of([]).refresh(["a" * length])
 
 
 @pytest.mark.parametrize("count", [0, 51])
@@ -250,17 +274,94 @@ def test_completion_is_reported_as_the_event_that_the_user_guide_documents(
     assert event["detail"]["started"] <= event["detail"]["completed"]
 
 
+SCOPES = pytest.mark.parametrize("scope", ["share", "gateway"])
+
+
+@SCOPES
 def test_a_third_refresh_of_a_share_is_refused_while_two_are_in_progress(
-    gateway: StorageGateway, share: FileShare, client: "StorageGatewayClient"
+    gateway: StorageGateway, share: FileShare, client: "StorageGatewayClient", scope: Scope
 ) -> None:
-    gateway.refresh_seconds = 3600
-    other = gateway.add_share("bucket")
+    gateway.two_accepted_per, gateway.refresh_seconds = scope, DAY
 
     client.refresh_cache(FileShareARN=share.arn)
     client.refresh_cache(FileShareARN=share.arn)
     with pytest.raises(client.exceptions.InvalidGatewayRequestException, match="Too many requests"):
         client.refresh_cache(FileShareARN=share.arn)
-    client.refresh_cache(FileShareARN=other.arn)
+
+
+def test_a_gateway_accepts_no_third_refresh_whatever_the_share_and_another_gateway_does(
+    gateway: StorageGateway, share: FileShare, client: "StorageGatewayClient"
+) -> None:
+    gateway.refresh_seconds = DAY
+    second, third = (gateway.add_share("bucket") for _ in range(2))
+    elsewhere = [
+        gateway.add_share("bucket", gateway_id="sgw-FFFFFFFF"),
+        gateway.add_share("bucket", region="eu-west-1"),
+    ]
+
+    for accepted in (share, second, elsewhere[0]):
+        client.refresh_cache(FileShareARN=accepted.arn)
+    gateway.refresh_by_somebody_else(elsewhere[1])
+    with pytest.raises(client.exceptions.InvalidGatewayRequestException, match="Too many requests"):
+        client.refresh_cache(FileShareARN=third.arn)
+
+    gateway.finish(gateway.refreshes[0])
+    client.refresh_cache(FileShareARN=third.arn)
+
+
+def test_if_two_are_accepted_per_share_a_gateway_accepts_more(
+    gateway: StorageGateway, share: FileShare, client: "StorageGatewayClient"
+) -> None:
+    gateway.two_accepted_per, gateway.refresh_seconds = "share", DAY
+    other = gateway.add_share("bucket")
+
+    for accepted in (share, share, other, other):
+        client.refresh_cache(FileShareARN=accepted.arn)
+
+    assert len(gateway.refreshes) == 4
+
+
+def test_how_a_third_refresh_is_refused_is_not_documented_and_can_be_set(
+    gateway: StorageGateway, share: FileShare, client: "StorageGatewayClient"
+) -> None:
+    gateway.refresh_seconds, gateway.too_many = DAY, Refusal("Try later.", detail="GatewayInternalError")
+
+    client.refresh_cache(FileShareARN=share.arn)
+    client.refresh_cache(FileShareARN=share.arn)
+    with pytest.raises(client.exceptions.InvalidGatewayRequestException, match=r"Try later\."):
+        client.refresh_cache(FileShareARN=share.arn)
+
+
+@SCOPES
+def test_the_second_refresh_of_a_share_begins_after_the_first_has_ended(
+    gateway: StorageGateway, share: FileShare, client: "StorageGatewayClient", scope: Scope
+) -> None:
+    gateway.one_running_per = scope
+    completions = completions_of(gateway)
+
+    client.refresh_cache(FileShareARN=share.arn)
+    client.refresh_cache(FileShareARN=share.arn)
+    for _ in range(2):
+        completions.get(timeout=SECONDS)
+
+    first, second = gateway.refreshes
+    assert first.completed_at is not None
+    assert second.started_at is not None
+    assert first.completed_at <= second.started_at
+
+
+@pytest.mark.parametrize(("scope", "completed"), [("share", ["second"]), ("gateway", ["first", "second"])])
+def test_refreshes_of_two_shares_run_at_once_or_one_after_the_other_on_their_gateway(
+    gateway: StorageGateway, share: FileShare, scope: Scope, completed: list[str]
+) -> None:
+    gateway.one_running_per, gateway.refresh_seconds = scope, DAY
+    first = gateway.refresh_by_somebody_else(share)
+    second = gateway.refresh_by_somebody_else(gateway.add_share("bucket"))
+
+    gateway.finish(second)
+
+    refreshes = {"first": first, "second": second}
+    assert [name for name, refresh in refreshes.items() if refresh.completed_at] == completed
 
 
 def test_a_share_is_refreshed_again_once_its_refreshes_have_completed(
@@ -275,20 +376,147 @@ def test_a_share_is_refreshed_again_once_its_refreshes_have_completed(
     assert [call.outcome for call in gateway.calls] == ["accepted"] * 3
 
 
-def test_the_second_refresh_of_a_share_begins_after_the_first_has_ended(
+def test_a_refresh_of_a_day_can_be_finished_at_once(
+    gateway: StorageGateway, share: FileShare, client: "StorageGatewayClient", s3: Any
+) -> None:
+    time = START
+    gateway.clock, gateway.refresh_seconds = (lambda: time), DAY
+    completions = completions_of(gateway)
+    assert share.tree() == set()
+    s3.put_object(Bucket="bucket", Key="a.txt")
+
+    client.refresh_cache(FileShareARN=share.arn)
+    client.refresh_cache(FileShareARN=share.arn)
+    time += DAY * 1_000
+    gateway.finish(gateway.refreshes[0])
+
+    assert share.tree() == {"a.txt"}
+    event = completions.get_nowait()
+    assert event["detail"]["started"] == "2026-09-21T14:13:20Z"
+    assert event["detail"]["completed"] == event["time"] == "2026-09-22T14:13:20Z"
+    assert gateway.refreshes[1].completed_at is None
+
+
+def test_how_long_a_refresh_takes_is_said_for_all_for_a_share_and_for_one_of_somebody_else(
     gateway: StorageGateway, share: FileShare, client: "StorageGatewayClient"
 ) -> None:
+    gateway.one_running_per = gateway.two_accepted_per = "share"
+    completions = completions_of(gateway)
+    slow, slower = gateway.add_share("bucket"), gateway.add_share("bucket")
+    slow.refresh_seconds = HOUR
+
+    client.refresh_cache(FileShareARN=slow.arn)
+    gateway.refresh_by_somebody_else(slower, seconds=DAY)
+    client.refresh_cache(FileShareARN=share.arn)
+
+    assert completions.get(timeout=SECONDS)["resources"][0] == share.arn
+    assert [refresh.seconds for refresh in gateway.refreshes] == [HOUR, DAY, gateway.refresh_seconds]
+    assert [refresh.completed_at is None for refresh in gateway.refreshes] == [True, True, False]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_refresh_that_cannot_read_s3_frees_its_place_and_is_not_reported(
+    gateway: StorageGateway, share: FileShare
+) -> None:
+    completions = completions_of(gateway)
+    nowhere = gateway.add_share("no-such-bucket")
+
+    gateway.finish(failed := gateway.refresh_by_somebody_else(nowhere))
+    gateway.finish(gateway.refresh_by_somebody_else(share))
+
+    assert failed.completed_at is None
+    assert completions.get_nowait()["resources"][0] == share.arn
+    assert completions.empty()
+
+
+# ---- Refreshes of others, and those that change nothing
+
+
+def test_a_refresh_by_somebody_else_takes_a_place_and_is_reported_but_is_no_call_of_ours(
+    gateway: StorageGateway, share: FileShare, client: "StorageGatewayClient"
+) -> None:
+    gateway.refresh_seconds = DAY
     completions = completions_of(gateway)
 
-    client.refresh_cache(FileShareARN=share.arn)
-    client.refresh_cache(FileShareARN=share.arn)
-    for _ in range(2):
-        completions.get(timeout=SECONDS)
+    theirs = [gateway.refresh_by_somebody_else(share, ["/", "a"], recursive=False) for _ in range(2)]
+    with pytest.raises(client.exceptions.InvalidGatewayRequestException, match="Too many requests"):
+        client.refresh_cache(FileShareARN=share.arn)
+    gateway.finish(theirs[0])
+    ours = client.refresh_cache(FileShareARN=share.arn)["NotificationId"]
 
-    first, second = sorted(gateway.refreshes, key=lambda refresh: refresh.started_at or 0)
-    assert first.completed_at is not None
-    assert second.started_at is not None
-    assert first.completed_at <= second.started_at
+    event = completions.get_nowait()
+    assert event["resources"] == [share.arn, share.gateway_arn]
+    assert event["detail"]["notification-id"] == theirs[0].notification_id != ours
+    assert event["detail"]["folderList"] == ["/", "a"]
+    assert event["detail"]["started"] <= event["detail"]["completed"]
+    assert [call.outcome for call in gateway.calls] == ["InvalidGatewayRequestException", "accepted"]
+    assert [refresh.ours for refresh in gateway.refreshes] == [False, False, True]
+
+
+def test_somebody_else_is_refused_by_the_same_rules(gateway: StorageGateway, share: FileShare) -> None:
+    share.status = "UPDATING"
+
+    with pytest.raises(RefusedError, match="UPDATING"):
+        gateway.refresh_by_somebody_else(share)
+
+
+@pytest.mark.parametrize(("seconds_later", "seen"), [(59, {"a.txt"}), (60, {"a.txt", "b.txt"})])
+def test_a_refresh_less_than_a_minute_after_another_of_the_share_may_change_nothing(
+    gateway: StorageGateway, client: "StorageGatewayClient", s3: Any, seconds_later: int, seen: set[str]
+) -> None:
+    time = START
+    gateway.clock, gateway.void_within_seconds = (lambda: time), 60
+    share, other = gateway.add_share("bucket"), gateway.add_share("bucket")
+    completions = completions_of(gateway)
+    assert share.tree() == set()
+    s3.put_object(Bucket="bucket", Key="a.txt")
+    gateway.finish(gateway.refresh_by_somebody_else(share))
+    s3.put_object(Bucket="bucket", Key="b.txt")
+
+    time += seconds_later * 1_000
+    gateway.finish(gateway.refresh_by_somebody_else(other))
+    ours = client.refresh_cache(FileShareARN=share.arn)["NotificationId"]
+
+    events = [completions.get(timeout=SECONDS) for _ in range(3)]
+    assert events[-1]["detail"]["notification-id"] == ours
+    assert share.tree() == seen
+
+
+def test_a_refresh_that_changed_nothing_voids_the_next_one_too(gateway: StorageGateway, share: FileShare) -> None:
+    time = START
+    gateway.clock, gateway.void_within_seconds = (lambda: time), 60
+
+    for _ in range(3):
+        gateway.finish(gateway.refresh_by_somebody_else(share))
+        time += 40_000
+
+    assert [refresh.void for refresh in gateway.refreshes] == [False, True, True]
+
+
+# ---- Completion events
+
+
+@pytest.mark.parametrize("times", [0, 1, 2])
+def test_a_completion_event_can_be_lost_and_delivered_twice(
+    gateway: StorageGateway, share: FileShare, times: int
+) -> None:
+    completions = completions_of(gateway)
+    mine = gateway.add_share("bucket")
+
+    def deliveries(refresh: Refresh) -> int:
+        return times if refresh.share is mine else 1
+
+    gateway.deliveries = deliveries
+    gateway.finish(gateway.refresh_by_somebody_else(mine))
+    gateway.finish(gateway.refresh_by_somebody_else(share))
+
+    events = [completions.get_nowait() for _ in range(times + 1)]
+    assert completions.empty()
+    assert [event["resources"][0] for event in events] == [mine.arn] * times + [share.arn]
+    assert len({event["id"] for event in events[:times]}) == min(times, 1)
+
+
+# ---- Refusals
 
 
 def test_a_gateway_that_is_offline_refuses_and_another_does_not(
@@ -298,35 +526,116 @@ def test_a_gateway_that_is_offline_refuses_and_another_does_not(
     gateway.set_online("sgw-FFFFFFFF", False)
 
     client.refresh_cache(FileShareARN=share.arn)
-    with pytest.raises(client.exceptions.InvalidGatewayRequestException) as refused:
-        client.refresh_cache(FileShareARN=away.arn)
-    assert refused.value.response.get("error") == {"errorCode": "GatewayNotConnected", "errorDetails": {}}
+    for _ in range(2):
+        with pytest.raises(client.exceptions.InvalidGatewayRequestException) as refused:
+            client.refresh_cache(FileShareARN=away.arn)
+        assert refused.value.response.get("error") == {"errorCode": "GatewayNotConnected", "errorDetails": {}}
 
     gateway.set_online("sgw-FFFFFFFF", True)
     client.refresh_cache(FileShareARN=away.arn)
 
 
-def test_a_share_that_is_not_available_refuses(
+def test_a_gateway_of_another_region_and_account_can_be_offline(gateway: StorageGateway, share: FileShare) -> None:
+    place = Place("eu-west-1", "222222222222")
+    away = gateway.add_share("bucket", region=place.region, account=place.account)
+    gateway.set_online("sgw-12A3456B", False, place)
+
+    with pytest.raises(RefusedError, match="not connected"):
+        gateway.answer("RefreshCache", {"FileShareARN": away.arn}, place)
+    gateway.answer("RefreshCache", {"FileShareARN": share.arn}, share.place)
+
+
+def test_a_share_that_is_not_available_refuses_in_words_that_nobody_documents(
     gateway: StorageGateway, share: FileShare, client: "StorageGatewayClient"
 ) -> None:
     share.status = "UPDATING"
 
-    with pytest.raises(client.exceptions.InvalidGatewayRequestException, match="UPDATING"):
+    with pytest.raises(client.exceptions.InvalidGatewayRequestException, match="UPDATING") as refused:
         client.refresh_cache(FileShareARN=share.arn)
+    assert "error" not in refused.value.response
     assert gateway.refreshes == []
 
 
-def test_a_share_refuses_as_often_as_it_is_told_to(
+def test_a_share_refuses_what_it_is_told_to_in_that_order(
     gateway: StorageGateway, share: FileShare, client: "StorageGatewayClient"
 ) -> None:
-    share.refuse(2, "Not now.")
+    other = gateway.add_share("bucket")
+    gateway.refuse([TOO_MANY, Refusal("Not now.", code="ThrottlingException")], of=share)
 
-    for _ in range(2):
-        with pytest.raises(client.exceptions.InvalidGatewayRequestException, match=r"Not now\."):
+    for code in ("InvalidGatewayRequestException", "ThrottlingException"):
+        client.refresh_cache(FileShareARN=other.arn)
+        gateway.finish(gateway.refreshes[-1])
+        with pytest.raises(ClientError, match=code):
             client.refresh_cache(FileShareARN=share.arn)
     client.refresh_cache(FileShareARN=share.arn)
 
-    assert [call.outcome for call in gateway.calls] == ["InvalidGatewayRequestException"] * 2 + ["accepted"]
+    refused = [(call.outcome, call.message) for call in gateway.calls if call.outcome != "accepted"]
+    assert refused == [("InvalidGatewayRequestException", TOO_MANY.message), ("ThrottlingException", "Not now.")]
+
+
+MODEL = SESSION.client("storagegateway", region_name="us-east-1").meta.service_model
+
+
+@pytest.mark.parametrize("status", [400, 500])
+@pytest.mark.parametrize("code", [shape.name for shape in MODEL.error_shapes])
+def test_every_error_of_the_service_can_be_answered_with_every_error_code_inside(
+    gateway: StorageGateway, share: FileShare, client: "StorageGatewayClient", code: str, status: int
+) -> None:
+    details = MODEL.shape_for("ErrorCode").enum  # type: ignore[attr-defined]
+    gateway.refuse([Refusal("No.", code, detail, status) for detail in details], of=share)
+
+    answers = []
+    for _ in details:
+        with pytest.raises(getattr(client.exceptions, code), match=r"No\.") as refused:
+            client.refresh_cache(FileShareARN=share.arn)
+        answers.append(refused.value.response)
+    client.refresh_cache(FileShareARN=share.arn)
+
+    assert [answer["error"]["errorCode"] for answer in answers] == details
+    assert {answer["ResponseMetadata"]["HTTPStatusCode"] for answer in answers} == {status}
+
+
+def test_a_share_that_cannot_be_described_fails_the_call_for_the_others_until_it_can(
+    gateway: StorageGateway, share: FileShare, client: "StorageGatewayClient"
+) -> None:
+    other = gateway.add_share("bucket")
+    gateway.refuse(repeat(Refusal("No.", detail="StorageFailure")), of=share, operation="Describe")
+
+    for _ in range(3):
+        with pytest.raises(client.exceptions.InvalidGatewayRequestException, match=r"No\."):
+            client.describe_nfs_file_shares(FileShareARNList=[other.arn, share.arn])
+    client.describe_nfs_file_shares(FileShareARNList=[other.arn])
+    client.refresh_cache(FileShareARN=share.arn)
+
+    gateway.refuse((), of=share, operation="Describe")
+    client.describe_nfs_file_shares(FileShareARNList=[other.arn, share.arn])
+
+
+def test_a_gateway_refuses_for_all_its_shares(
+    gateway: StorageGateway, share: FileShare, client: "StorageGatewayClient"
+) -> None:
+    other = gateway.add_share("bucket")
+    elsewhere = gateway.add_share("bucket", gateway_id="sgw-FFFFFFFF")
+    gateway.refuse([TOO_MANY] * 2, of=share.gateway_arn)
+
+    client.refresh_cache(FileShareARN=elsewhere.arn)
+    for refused in (share, other):
+        with pytest.raises(client.exceptions.InvalidGatewayRequestException, match="Too many"):
+            client.refresh_cache(FileShareARN=refused.arn)
+    client.refresh_cache(FileShareARN=share.arn)
+
+
+@pytest.mark.parametrize("everywhere", [True, False])
+def test_the_list_of_a_place_or_of_all_can_be_refused(gateway: StorageGateway, everywhere: bool) -> None:
+    here, there = Place(), Place("eu-west-1")
+    denial = Refusal("You are not authorized.", code="AccessDeniedException")
+    gateway.refuse([denial], of=None if everywhere else there, operation="ListFileShares")
+
+    if not everywhere:
+        gateway.answer("ListFileShares", {}, here)
+    with pytest.raises(RefusedError, match="not authorized"):
+        gateway.answer("ListFileShares", {}, there)
+    gateway.answer("ListFileShares", {}, there)
 
 
 def test_shares_are_listed_page_by_page_and_by_gateway(gateway: StorageGateway, client: "StorageGatewayClient") -> None:
@@ -423,8 +732,9 @@ def test_in_an_outage_every_call_fails_and_is_noted(
 ) -> None:
     gateway.outage = True
 
-    with pytest.raises(client.exceptions.InternalServerError):
+    with pytest.raises(client.exceptions.InternalServerError) as failed:
         client.list_file_shares()
+    assert failed.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
     with pytest.raises(client.exceptions.InternalServerError):
         client.refresh_cache(FileShareARN=share.arn)
 

@@ -2,14 +2,13 @@
 
 from bisect import insort
 from functools import cache, partial
-from typing import Literal
 
 import pytest
 
 from event_aggregator.folders import folder_of, next_round, shown
-from local.gateway import Share, list_keys
+from local.gateway import NOT_CACHED, Refusal, Share, list_keys
 
-Uncached = Literal["ignore", "refuse"]
+Uncached = Refusal | None
 
 
 @cache
@@ -38,7 +37,7 @@ def cost_of_a_refresh(share: Share, *changed: str) -> tuple[int, int]:
     return share.lists - lists, share.heads - heads
 
 
-BOTH_KINDS = pytest.mark.parametrize("uncached", ["ignore", "refuse"])
+BOTH_KINDS = pytest.mark.parametrize("uncached", [None, NOT_CACHED], ids=["ignored", "refused"])
 BOTH_SIZES = pytest.mark.parametrize("size", [1, 10])
 
 

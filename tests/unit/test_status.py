@@ -1,6 +1,7 @@
 """What status.sh finds worth attention, and how it says so; what it reads from AWS is in the end-to-end tests."""
 
 import io
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -10,9 +11,14 @@ from botocore.stub import Stubber
 from moto import mock_aws
 from rich.console import Console
 
-from event_aggregator.table import Item
+from event_aggregator.file_shares import FileShare
+from event_aggregator.table import Item, Key
+from event_aggregator.turns import Accepted, Gateway, Rules
+from event_aggregator.turns import Share as Turn
+from event_aggregator.waiting import Waiting
 from operate import redrive
 from operate.stack import Stack
+from operate.standing import Cause, Line, Snapshot, Standing, Waits
 from operate.status import (
     Attached,
     Bucket,
@@ -20,18 +26,21 @@ from operate.status import (
     Report,
     Share,
     Window,
+    _window,
     attached,
     concerns_of_bucket,
     refreshed_lately,
     rules_that_do_not_run,
     screen,
+    shares_of,
     trigger_that_does_not_read,
 )
 from scripts import stack_files
 
 AT = 1_790_000_000_000
+ARN = "arn:aws:storagegateway:us-east-1:1:"
 MINUTE, HOUR = 60_000, 3_600_000
-SHARE = Share("share-1", "", "AVAILABLE", last_accepted=AT - MINUTE, in_progress_since=None, waiting=None)
+SHARE = Share("share-1", "", "AVAILABLE", Standing(last_accepted=AT - MINUTE))
 WELL = Bucket("my-bucket", attached=Attached.YES, window=None, refreshing_since=None, shares=[SHARE])
 SETTINGS = {
     "refresh_delay_seconds": 30,
@@ -53,6 +62,7 @@ REPORT = Report(
     prefix="",
     settings=SETTINGS,
     buckets=[WELL],
+    lines=[],
     requests={"delayed": 1, "ready": 0, "in_flight": 0},
     dead_letters=0,
     last_day={"my-bucket": {"ChangesAbsorbed": 990, "WindowsOpened": 10, "SecondsUntilVisible": 42}},
@@ -61,6 +71,14 @@ REPORT = Report(
 
 def window(since: int, due: int, reason: str | None = None) -> Window:
     return Window(since=since, latest=since, due=due, folders=["/a", "/b"], reason=reason)
+
+
+def waiting(since: int, cause: Cause, why: str = "", until: int | None = None, reason: str | None = None) -> Share:
+    return replace(SHARE, standing=Standing(waits=Waits(since, ["/a", "/b"], cause, why or cause, until, reason)))
+
+
+OFFLINE = "it could not be refreshed: it is offline"
+IN_LINE = "2nd in line at sgw-1, where 2 refreshes are in progress"
 
 
 @pytest.fixture
@@ -77,13 +95,16 @@ def stack() -> Stack:
         replace(WELL, window=window(AT - MINUTE, AT + MINUTE)),
         replace(WELL, window=window(AT - MINUTE, AT - 1_000)),
         replace(WELL, refreshing_since=AT - 1_000),
-        replace(WELL, shares=[replace(SHARE, waiting=window(AT - MINUTE, AT + MINUTE))]),
+        replace(WELL, shares=[waiting(AT - MINUTE, Cause.INTERVAL)]),
         replace(WELL, attached=Attached.NO),
         replace(WELL, attached=Attached.NO, shares=[]),
+        replace(WELL, others={"eu-west-1/": window(AT - MINUTE, AT + MINUTE, "throttled")}),
+        replace(WELL, others={"gateways:AROA/": window(AT - 2 * HOUR, AT + MINUTE)}),
     ],
     ids=[
         *("nothing to do", "a window is open", "it is due", "it is refreshed", "a share waits for its turn"),
         *("SNS tells of it", "it was detached, and has no shares any more"),
+        *("a region cannot be listed now, or is not named by these settings yet", "a long delay"),
     ],
 )
 def test_what_goes_its_way_is_no_concern(stack: Stack, bucket: Bucket) -> None:
@@ -105,13 +126,44 @@ def test_what_goes_its_way_is_no_concern(stack: Stack, bucket: Bucket) -> None:
             "the refresh of my-bucket began 20 min ago, and has not reached every share",
         ),
         (
-            replace(WELL, shares=[replace(SHARE, waiting=window(AT - 2 * HOUR, AT + MINUTE, "it is offline"))]),
-            "my-bucket/share-1 has waited for 2 h: it is offline",
+            replace(WELL, shares=[waiting(AT - 2 * HOUR, Cause.BACK_OFF, OFFLINE, AT + MINUTE, "it is offline")]),
+            "my-bucket/share-1 has waited for 2 h: it could not be refreshed: it is offline",
+        ),
+        (
+            replace(WELL, shares=[waiting(AT - 2 * HOUR, Cause.BEING_ASKED)]),
+            "my-bucket/share-1 has waited for 2 h: it is being asked",
+        ),
+        (
+            replace(WELL, shares=[waiting(AT - 2 * HOUR, Cause.IN_LINE, IN_LINE)]),
+            f"my-bucket/share-1 has waited for 2 h: {IN_LINE}",
+        ),
+        (
+            replace(WELL, shares=[waiting(AT - 2 * HOUR, Cause.IN_NO_LINE)]),
+            f"my-bucket/share-1 has waited for 2 h: {Cause.IN_NO_LINE}",
         ),
         (replace(WELL, shares=[replace(SHARE, status="UPDATING")]), "my-bucket/share-1 is UPDATING"),
         (
-            replace(WELL, others={"eu-west-1/": window(AT - 2 * HOUR, AT - MINUTE, "throttled")}),
-            "my-bucket/eu-west-1/ has waited for 2 h: throttled",
+            replace(WELL, others={"us-east-1/": window(AT - 2 * HOUR, AT + MINUTE, "throttled")}),
+            "my-bucket/us-east-1/ has waited for 2 h: throttled",
+        ),
+        (
+            replace(WELL, others={"us-east-1/": window(AT - 2 * HOUR, AT + MINUTE)}),
+            "my-bucket/us-east-1/ has waited for 2 h: its request is late",
+        ),
+        (
+            replace(WELL, others={"gateways:AROA/": window(AT - 2 * HOUR, AT - 20 * MINUTE)}),
+            "the refresh of my-bucket/gateways:AROA/ was due 20 min ago, and has not come to its end",
+        ),
+        (
+            replace(WELL, others={"eu-west-1/": window(AT - 20 * MINUTE, AT + MINUTE, "it is not named")}),
+            "my-bucket/eu-west-1/ has waited for 20 min, and the settings name no gateways in eu-west-1",
+        ),
+        (
+            replace(
+                WELL,
+                shares=[replace(waiting(AT - 2 * HOUR, Cause.BACK_OFF), share="eu-west-1/share-1", status="")],
+            ),
+            "my-bucket/eu-west-1/share-1 has waited for 2 h, and the settings name no gateways in eu-west-1",
         ),
     ],
 )
@@ -148,17 +200,81 @@ def test_a_bucket_may_have_all_its_shares_in_other_accounts(stack: Stack) -> Non
     assert concerns_of_bucket(stack, replace(WELL, shares=[]), AT) == []
 
 
+def table(
+    windows: dict[str, Item] | None = None,
+    waiting: dict[str, Waiting] | None = None,
+    turns: dict[str, Turn] | None = None,
+) -> Snapshot:
+    gateway = Gateway({Key.read(key): turn for key, turn in (turns or {}).items()})
+    return Snapshot(
+        AT,
+        Rules(2, MINUTE),
+        {Key.read(key): item for key, item in (windows or {}).items()},
+        {Key.read(key): item for key, item in (waiting or {}).items()},
+        {Key.read(f"{ARN}gateway/sgw-1"): gateway},
+    )
+
+
 def test_a_bucket_that_is_not_attached_is_looked_at_for_a_month_after_its_last_refresh() -> None:
     days = 24 * HOUR
-    items = {
-        "sns-bucket": Item(refresh_started_at=AT - 29 * days),
-        "sns-bucket/share-1": Item(last_accepted_at=AT - 29 * days),
-        "detached": Item(refresh_started_at=AT - 31 * days),
-        "detached/share-1": Item(last_accepted_at=AT - 31 * days),
-        "waiting": Item(refresh_started_at=AT - 31 * days),
-        "waiting/share-1": Item(window_id="w", opened_at=AT - 31 * days),
-    }
-    assert refreshed_lately(items, AT) == {"sns-bucket", "waiting"}
+    found = refreshed_lately(
+        table(
+            {
+                "sns-bucket": Item(refresh_started_at=AT - 29 * days),
+                "detached": Item(refresh_started_at=AT - 31 * days),
+                "listed/eu-west-1/": Item(refreshing_id="w", refresh_started_at=AT - 31 * days),
+                "opened": Item(window_id="w"),
+            },
+            {
+                "waiting/share-1": Waiting(window_id="w", folders=frozenset({"/"})),
+                "detached/share-1": Waiting(refreshed_folders=frozenset({"/"})),
+            },
+            {
+                "detached/share-1": Turn(asked_at=AT - 31 * days),
+                "asked/eu-west-1/share-1": Turn(asked_at=AT - 29 * days),
+            },
+        )
+    )
+    assert found == {"sns-bucket", "listed", "opened", "waiting", "asked"}
+
+
+def test_the_shares_of_a_bucket_are_those_that_are_listed_and_those_that_only_the_table_knows() -> None:
+    listed = [
+        FileShare(f"{ARN}share/share-1", "NFS", "", "AVAILABLE", "my-bucket", "a/"),
+        FileShare(f"{ARN}share/share-2", "NFS", "", "AVAILABLE", "my-bucket", unknown="it cannot be described"),
+        FileShare(f"{ARN}share/share-3", "NFS", "", "AVAILABLE", "my-bucket", unknown="it cannot be described"),
+    ]
+    accepted = Turn(asked_at=AT - HOUR, last=Accepted("n", AT - HOUR, AT - HOUR, "w", "NFS"))
+    waits = Waiting(window_id="w", opened_at=AT - MINUTE, folders=frozenset({"/"}))
+    known = table(
+        waiting={"my-bucket/share-2": waits, "my-bucket/share-4": waits, "another/share-5": waits},
+        turns={
+            "my-bucket/share-1": accepted,
+            "my-bucket/share-6": accepted,
+            "my-bucket/eu-west-1:2/share-7": accepted,
+        },
+    )
+    found = shares_of("my-bucket", listed, known, ["eu-west-1:2"])
+    assert [(share.share, share.prefix, share.status, share.unknown) for share in found] == [
+        ("share-1", "a/", "AVAILABLE", ""),
+        ("share-2", "", "AVAILABLE", "it cannot be described"),
+        ("eu-west-1:2/share-7", "", "", ""),
+        ("share-4", "", "", ""),
+    ]
+    assert found[0].standing.last_accepted == found[2].standing.last_accepted == AT - HOUR
+
+
+def test_what_is_being_handed_on_has_not_stopped_waiting() -> None:
+    opened = Item("w", opened_at=AT - 9, last_change_at=AT - 3, refresh_at=AT + 9, folders=frozenset({"/a"}))
+    being_listed = Item(
+        refreshing_id="v", refreshed_since=AT - 99, refresh_started_at=AT - 1, refreshed_folders=frozenset({"/b"})
+    )
+    assert _window(Item(refreshed_since=AT - 99)) is None
+    assert _window(opened) == Window(AT - 9, AT + 9, ["/a"], AT - 3)
+    assert _window(being_listed) == Window(AT - 99, AT - 1, ["/b"], reason="its file shares are being listed")
+    both = _window(replace(opened, refreshing_id="v", refreshed_since=AT - 99))
+    assert both
+    assert both.since == AT - 99
 
 
 def test_a_bucket_that_was_deleted_does_not_keep_the_others_from_being_seen(stack: Stack) -> None:
@@ -201,11 +317,15 @@ def drawn(report: Report) -> str:
 
 
 def test_the_screen_tells_of_windows_waits_and_the_last_day() -> None:
-    waiting = replace(SHARE, waiting=window(AT - 2 * MINUTE, AT + MINUTE, "try 1 was refused: too many requests"))
     bucket = replace(
         WELL,
         window=window(AT - 10_000, AT + 20_000),
-        shares=[waiting],
+        shares=[
+            waiting(AT - 2 * MINUTE, Cause.BACK_OFF, OFFLINE, AT + MINUTE, "it is offline"),
+            replace(waiting(AT - 3 * MINUTE, Cause.IN_LINE, IN_LINE), share="share-2", unknown="it is gone"),
+            replace(SHARE, share="share-3", standing=Standing(asked_since=AT - 1)),
+            replace(SHARE, share="share-4", standing=Standing(AT - 40_000, AT - 40_000)),
+        ],
         others={"eu-west-1/": window(AT - 10_000, AT + 20_000)},
     )
     report = replace(REPORT, buckets=[bucket])
@@ -217,7 +337,11 @@ def test_the_screen_tells_of_windows_waits_and_the_last_day() -> None:
     assert "Refreshes at one gateway at a time: 2 at most." in " ".join(text.split())
     assert "Gateways in us-east-1; what one wrote refreshes the others: auto. Log level INFO." in text
     assert "window open, changes since 10 s, due in 20 s" in text
-    assert "waits, next try in 60 s: try 1 was refused: too many requests" in text
+    words = " ".join(text.split())
+    assert "waits for 2 min, next try in 60 s: it could not be refreshed: it is offline" in words
+    assert "it is not known what it shows; waits for 3 min: 2nd in line at sgw-1" in words
+    assert "share-3 is being asked none known" in words
+    assert "share-4 in progress for 40 s 40 s ago" in words
     assert "2 folders" in text
     assert "eu-west-1/ waits, next try in 20 s" in " ".join(text.split())
     assert "1,000" in text
@@ -227,10 +351,31 @@ def test_the_screen_tells_of_windows_waits_and_the_last_day() -> None:
     assert "1 thing needs attention:" in drawn(sick)
     quiet = replace(report, settings={**SETTINGS, "refresh_quiet_seconds": 60})
     elsewhere = replace(report, settings={**SETTINGS, "gateway_role_arns": (ROLE,)})
-    assert f"Not shown here: the file shares that it reaches through {ROLE}." in drawn(elsewhere)
+    assert f"Of the file shares that it reaches through {ROLE} only those are shown that it has" in drawn(elsewhere)
     otherwise = replace(report, buckets=[replace(WELL, attached=Attached.NO)])
     assert "nothing to do (told of by a topic or a queue, or detached)" in " ".join(drawn(otherwise).split())
     assert "60 s after the last change, 15 min after the first at most" in drawn(quiet)
+
+
+def test_the_screen_has_one_line_for_each_gateway_with_something_to_do() -> None:
+    lines = [
+        Line("sgw-1", 2, 2, 14, "my-bucket/share-7", AT - 12 * MINUTE, AT - 20_000),
+        Line("sgw-2", 1, 2, 0, None, None, None),
+    ]
+    words = " ".join(drawn(replace(REPORT, lines=lines)).split())
+    assert "Gateway In progress In line First in line" in words
+    assert "sgw-1 2 of 2, refused as busy 20 s ago 14 shares my-bucket/share-7, for 12 min" in words
+    assert "sgw-2 1 of 2 0 shares" in words
+    assert "Gateway In progress" not in drawn(REPORT)
+
+
+def test_programs_get_the_same_facts() -> None:
+    bucket = replace(WELL, shares=[waiting(AT - MINUTE, Cause.IN_LINE, IN_LINE)])
+    report = replace(REPORT, buckets=[bucket], lines=[Line("sgw-1", 2, 2, 1, "my-bucket/share-1", AT, None)])
+    known = json.loads(json.dumps(report.as_json()))
+    waits = known["buckets"][0]["shares"][0]["standing"]["waits"]
+    assert (waits["cause"], waits["why"], waits["since"]) == ("in its gateway's line", IN_LINE, AT - MINUTE)
+    assert known["lines"][0]["waiting"] == 1
 
 
 @pytest.mark.parametrize("code", ["MessageNotInflight", "AWS.SimpleQueueService.MessageNotInflight"])
@@ -248,6 +393,27 @@ def test_a_message_that_is_seen_again_before_the_others_were_read_is_no_failure(
         stub.add_response("receive_message", {})
         stub.add_client_error("change_message_visibility", code)
         assert len(list(redrive.show(stack))) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ('{"bucket": "my-bucket", "folders": ["/b", "*/a"]}', "a request to refresh */a, /b in my-bucket"),
+        ('{"bucket": "my-bucket", "folders": ["*"]}', "a request to refresh everything in my-bucket"),
+        (
+            f'{{"version": 1, "gateway": "{ARN}gateway/sgw-1", "token": "t"}}',
+            f"a reminder that shares of {ARN}gateway/sgw-1 wait; the sweep sees to them as well: harmless",
+        ),
+    ],
+)
+def test_what_failed_for_good_is_told_in_words(stack: Stack, body: str, words: str) -> None:
+    stack.dead_letter_url = "https://dead"
+    message = {"MessageId": "1", "ReceiptHandle": "r", "Body": body, "Attributes": {"SentTimestamp": str(AT)}}
+    with Stubber(stack.client("sqs")) as stub:
+        stub.add_response("receive_message", {"Messages": [message]})
+        stub.add_response("receive_message", {})
+        stub.add_response("change_message_visibility", {})
+        assert list(redrive.show(stack)) == [f"2026-09-21 14:13:20 UTC  {words}"]
 
 
 class KilledError(BaseException):

@@ -1,0 +1,332 @@
+"""Taking turns, explored: in every state of these cases the promises hold, and without any one of the rules of the
+module turns, or with the handlers' steps in another order, some state breaks the promise which that rule keeps.
+
+SIMULATION_DEEPER=1 explores larger cases too: some three minutes on one core, instead of half a minute.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from event_aggregator import turns
+from tests.simulation.turns import (
+    COVERAGE,
+    FRESHNESS,
+    NO_LIMIT,
+    RESTRAINT,
+    TURNS,
+    UNIT,
+    BrokenError,
+    Case,
+    Explorer,
+    Order,
+)
+
+DEEPER = int(os.environ.get("SIMULATION_DEEPER", "0"))
+
+SHORT = (UNIT,)
+TWICE_ONE = ((0,), (0,))  # two changes of one share
+ALL_AND_ONE = ((0, 1), (0,))
+
+# Each with how many states there are at least: a change of the code that takes fewer steps may make these fewer.
+CASES = {
+    "one share, and whoever asks it dies or is slow": (Case(1, TWICE_ONE, lengths=SHORT, deaths=1, slow=1), 20_000),
+    "one share that is busy for long": (Case(1, TWICE_ONE, lengths=(6 * UNIT,), wakes=2), 100),
+    "one share, and calls without an answer": (Case(1, TWICE_ONE, lengths=(0,), unanswered=1), 1_000),
+    "two shares, deaths and lost completions": (Case(deaths=1, lost=1, lengths=SHORT), 2_500),
+    "two shares of one change, and deaths": (Case(changes=ALL_AND_ONE, deaths=1, lengths=SHORT), 8_000),
+    "a gateway that takes any number, and deaths": (
+        Case(changes=ALL_AND_ONE, takes=NO_LIMIT, deaths=1, lengths=SHORT),
+        5_000,
+    ),
+    "two places": (Case(3, ((0, 1, 2), (1,)), places=2, takes=2), 4_000),
+    "two places, a gateway that takes one": (Case(3, ((0, 1, 2),), places=2, takes=1, lost=1, lengths=SHORT), 100),
+    "two places, a gateway that takes any number": (Case(3, ((0, 1, 2), (1,)), places=2, takes=NO_LIMIT), 4_000),
+    "four shares": (Case(4, ((0, 1, 2, 3), (0,)), lost=1, lengths=SHORT), 5_000),
+    "completions that come early": (Case(lengths=(0, UNIT), slow=1), 1_000),
+    "shares that refuse": (Case(changes=ALL_AND_ONE, refused=1, lengths=SHORT), 1_500),
+    "messages that come twice": (Case(twice=1), 5_000),
+    "nobody tells of completions": (Case(told=False, changes=ALL_AND_ONE, deaths=1, lengths=SHORT), 3_000),
+    "somebody else takes the place": (Case(foreign=1, lost=1, lengths=SHORT), 1_500),
+    "somebody else makes a refresh void": (
+        Case(changes=((1,), (0,)), places=2, takes=2, foreign=1, voids=True, lengths=SHORT),
+        1_500,
+    ),
+    "somebody else makes the only share's refresh void": (
+        Case(1, TWICE_ONE, takes=2, foreign=1, voids=True, lengths=SHORT),
+        1_000,
+    ),
+}
+
+DEEPER_CASES = {
+    "one share, calls without an answer and deaths": (
+        Case(1, TWICE_ONE, lengths=(0,), unanswered=1, deaths=1),
+        30_000,
+    ),
+    "one share, three changes, deaths": (Case(1, (*TWICE_ONE, (0,)), lengths=SHORT, deaths=1, slow=1), 100_000),
+    "three shares, deaths and lost completions": (
+        Case(3, ((0, 1, 2), (0,)), lost=1, deaths=1, lengths=SHORT),
+        80_000,
+    ),
+    "two shares, three changes": (Case(changes=((0,), (1,), (0,)), deaths=1, lost=1, lengths=SHORT), 50_000),
+    "four shares, two places": (Case(4, ((0, 1, 2, 3), (1, 0)), places=2, takes=2), 100_000),
+    "shares that refuse, and deaths": (Case(changes=ALL_AND_ONE, deaths=1, refused=1, lengths=SHORT), 40_000),
+    "two deaths": (Case(deaths=2, lengths=SHORT), 15_000),
+    "somebody else takes the place, and deaths": (Case(foreign=1, deaths=1, lengths=SHORT), 60_000),
+    "messages that come twice, and deaths": (Case(twice=1, deaths=1, lengths=SHORT), 25_000),
+    "messages of several shares that come twice": (Case(changes=ALL_AND_ONE, twice=1), 50_000),
+}
+
+
+@cache
+def states_of(case: Case) -> int:
+    """How many there are. BrokenError if one breaks a promise."""
+    return Explorer(case, turns).run()
+
+
+@pytest.mark.parametrize("name", [*CASES, *(DEEPER_CASES if DEEPER else ())])
+def test_every_state_keeps_the_promises(name: str) -> None:
+    case, at_least = (CASES | DEEPER_CASES)[name]
+    states = states_of(case)
+    print(f"{name}: {states} states")
+    assert states >= at_least
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    name: str
+    promise: str
+    old: str  # in turns.py
+    new: str
+    case: Case
+
+
+LATE = Case(deaths=1, lengths=SHORT)
+TO_BE_PROBED = Case(3, ((0, 1, 2),), takes=NO_LIMIT, lengths=(6 * UNIT,))
+
+MUTANTS = (
+    Mutant(
+        "nobody queues a wake",
+        COVERAGE,
+        "gateway = _with_wake(gateway, visit.owner, token, now, rules)",
+        "pass",
+        Case(lost=1, lengths=SHORT),
+    ),
+    Mutant(
+        "a full gateway is not asked for more",
+        FRESHNESS,
+        "return next(eligible, None), True",
+        "return None, False",
+        TO_BE_PROBED,
+    ),
+    Mutant(
+        "a full gateway is asked by whoever wakes",
+        RESTRAINT,
+        "if woken and now >= probed_at + rules.interval:",
+        "if woken:",
+        Case(changes=((0, 1),), takes=NO_LIMIT, lengths=(6 * UNIT,), refused=1),
+    ),
+    Mutant(
+        "it is forgotten that a full gateway was asked",
+        RESTRAINT,
+        "replace(gateway, probed_at=now) if probe else gateway",
+        "gateway",
+        Case(changes=((0, 1),), takes=NO_LIMIT, lengths=(6 * UNIT,), refused=1),
+    ),
+    Mutant(
+        "a claim lasts for ever",
+        COVERAGE,
+        "if share.claim and share.claim.until <= now:",
+        "if share.claim and share.claim.until <= 0:",
+        LATE,
+    ),
+    Mutant(
+        "a share whose claimer died is not asked again",
+        COVERAGE,
+        "share = replace(_back(share), asked_at=asked_at)\n",
+        "share = replace(share, claim=None, asked_at=asked_at)\n",
+        LATE,
+    ),
+    Mutant(
+        "a share whose claimer died does not count as asked",
+        RESTRAINT,
+        "asked_at = max(share.asked_at, share.claim.until - CLAIM_MARGIN_MS)",
+        "asked_at = share.asked_at",
+        Case(1, TWICE_ONE, lengths=SHORT, deaths=1, slow=1),
+    ),
+    Mutant(
+        "a share whose claimer died counts as asked when it was claimed",
+        RESTRAINT,
+        "share.claim.until - CLAIM_MARGIN_MS)",
+        "share.claim.until - 2 * 30_000)",
+        Case(1, TWICE_ONE, lengths=SHORT, deaths=1, slow=1),
+    ),
+    Mutant(
+        "a call that may have had effect does not count as asked",
+        RESTRAINT,
+        "now if perhaps else share.asked_at",
+        "share.asked_at",
+        Case(1, TWICE_ONE, lengths=SHORT, unanswered=1),
+    ),
+    Mutant(
+        "a share that waits again while it is busy is forgotten",
+        COVERAGE,
+        "replace(share, since=share.since or now))",
+        "replace(share, since=share.since or (0 if share.busy_until() else now)))",
+        Case(1, TWICE_ONE, lengths=SHORT),
+    ),
+    Mutant(
+        "a share that is claimed and waits again is forgotten when it accepts",
+        COVERAGE,
+        "since=share.since or (now if asked.left else 0),",
+        "since=now if asked.left else 0,",
+        Case(1, TWICE_ONE, lengths=SHORT),
+    ),
+    Mutant(
+        "the newest comes first",
+        TURNS,
+        "return [key for _, _, key in sorted(waiting)]",
+        "return [key for _, _, key in sorted(waiting, reverse=True)]",
+        Case(4, ((0,), (1,), (2,), (3,), (0,)), lengths=SHORT, processes=1),
+    ),
+    Mutant(
+        "a share that waits loses its place by another change",
+        TURNS,
+        "since=share.since or now))",
+        "since=now))",
+        Case(3, ((0,), (2,), (1,), (2,)), lengths=SHORT, processes=1, overtaken=0),
+    ),
+    Mutant(
+        "a share that is refused since the gateway is busy goes to the end",
+        TURNS,
+        "share, gateway = _back(share), replace(gateway, refused_at=now)",
+        "share, gateway = replace(_back(share), since=now), replace(gateway, refused_at=now)",
+        Case(changes=((1,), (0,)), foreign=2, lengths=SHORT, processes=1, overtaken=0),
+    ),
+    Mutant(
+        "the interval is not kept",
+        RESTRAINT,
+        "passed = self.asked_at + interval if self.asked_at else 0",
+        "passed = 0",
+        Case(1, TWICE_ONE, lengths=SHORT),
+    ),
+    Mutant(
+        "a share is asked while its refresh is in progress",
+        RESTRAINT,
+        "return max(passed, self.not_before, self.busy_until())",
+        "return max(passed, self.not_before, self.claim.until if self.claim else 0)",
+        Case(1, TWICE_ONE, takes=NO_LIMIT, lengths=(3 * UNIT,)),
+    ),
+    Mutant(
+        "a completion that comes early is ignored",
+        FRESHNESS,
+        "in_progress_until=0 if complete else asked.until,",
+        "in_progress_until=asked.until,",
+        Case(1, TWICE_ONE, lengths=(0,)),
+    ),
+    Mutant(
+        "a completion changes nothing",
+        FRESHNESS,
+        "return gateway.with_share(key, replace(share, in_progress_until=0)), completed, None",
+        "return gateway, completed, None",
+        Case(1, TWICE_ONE, lengths=SHORT),
+    ),
+    Mutant(
+        "a completion takes no turn",
+        FRESHNESS,
+        "times += [now + rules.interval, *(",
+        "times += [*(",
+        TO_BE_PROBED,
+    ),
+    Mutant(
+        "a gateway that said that it is busy is asked again",
+        RESTRAINT,
+        "share, gateway = _back(share), replace(gateway, refused_at=now)",
+        "share = _back(share)",
+        Case(foreign=1, lengths=(3 * UNIT,)),
+    ),
+    Mutant(
+        "an earlier wake replaces no later one",
+        FRESHNESS,
+        "(wake and wake.at <= at and now < wake.at + _LOST_WAKE_MS)",
+        "(wake and now < wake.at + _LOST_WAKE_MS)",
+        Case(2, ((0,), (0,), (1,)), lengths=(6 * UNIT,), takes=NO_LIMIT),
+    ),
+    Mutant(
+        "a share is asked directly although somebody waits",
+        COVERAGE,
+        "direct = isinstance(happened, Enqueued) and nobody_waited and",
+        "direct = isinstance(happened, Enqueued) and",
+        Case(1, (*TWICE_ONE, (0,)), lengths=SHORT),
+    ),
+    Mutant(
+        "it is forgotten that somebody else refreshed a share that is claimed",
+        COVERAGE,
+        "share, gateway = _back(share), replace(gateway, refused_at=now)",
+        "share, gateway = replace(_back(share), early=()), replace(gateway, refused_at=now)",
+        Case(changes=((1,), (0,)), places=2, takes=2, foreign=1, voids=True, lengths=SHORT),
+    ),
+    Mutant(
+        "a refresh that may be void is not repeated",
+        COVERAGE,
+        "return not last.again and",
+        "return False and",
+        Case(1, TWICE_ONE, takes=2, foreign=1, voids=True, lengths=SHORT),
+    ),
+)
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_without_a_rule_its_promise_is_broken(mutant: Mutant) -> None:
+    assert states_of(mutant.case)
+    with _changed(mutant.old, mutant.new) as module, pytest.raises(BrokenError) as broken:
+        Explorer(mutant.case, module).run()
+    assert broken.value.promise == mutant.promise, broken.value
+
+
+ORDERS = {
+    "a share is put into the line before its window has the folders": (
+        Order(window_first=False),
+        Case(1, TWICE_ONE, lengths=SHORT),
+    ),
+    "a window is completed before the share has accepted": (Order(completes_late=False), LATE),
+    "what is handed over again is asked for directly": (Order(directly_again=True), LATE),
+    "a wake is queued before it is written down": (
+        Order(wake_after_document=False),
+        Case(slow=2, lengths=SHORT, lost=1),
+    ),
+    "a wake that its writer did not queue is not queued by the next delivery": (
+        Order(wake_again=False),
+        Case(changes=((0,), (1,), (0,)), told=False, deaths=1, lengths=SHORT),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ORDERS)
+def test_in_another_order_something_waits_for_ever(name: str) -> None:
+    order, case = ORDERS[name]
+    assert states_of(case)
+    with pytest.raises(BrokenError) as broken:
+        Explorer(case, turns, order).run()
+    assert broken.value.promise == COVERAGE, broken.value
+
+
+@contextmanager
+def _changed(old: str, new: str) -> Iterator[ModuleType]:
+    """The module turns with other text in one place."""
+    text = Path(str(turns.__file__)).read_text()
+    assert text.count(old) == 1, f"{old!r} is in turns.py {text.count(old)} times"
+    module = ModuleType("changed_turns")
+    sys.modules[module.__name__] = module  # where dataclasses look
+    try:
+        exec(compile(text.replace(old, new), turns.__file__, "exec"), module.__dict__)  # noqa: S102
+        yield module
+    finally:
+        del sys.modules[module.__name__]

@@ -1,0 +1,760 @@
+"""Every way in which turns at one gateway can be taken, explored with the function `turns.step` as it is.
+
+The guarantee: `Explorer.run` visits every state of a small case, whatever comes first: changes, messages, steps of the
+handlers, deaths, lost and early completions, refreshes that somebody else starts. In each it checks the promises, and
+at the end that from every state one can be reached in which nothing waits: the sweep is not needed.
+
+What `step` decides is the code's; what the handlers do around it is told here, in the order of the modules asking and
+gateways. A handler takes one of these steps at a time, and may die before each: it writes a window, writes the
+gateway's document, queues a wake, calls RefreshCache. The document is written on condition of the version that was
+read, and read again if somebody else was first. So whoever has nothing else to do between reading and writing reads and
+writes in one step here: a write that is refused changes nothing. Who puts folders into a window in between does that in
+a step of its own, and again if the document has changed since.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from event_aggregator.table import Key
+
+# Times are milliseconds. The clock always says NOW: when time goes on, everything else becomes older.
+NOW = 1_000_000_000
+UNIT = 30_000
+INTERVAL = 2 * UNIT
+MARK_TIMEOUT = 8 * UNIT
+TIME_LEFT = 50_000  # of an invocation: a claim ends ten seconds later
+TURN_TAKES, CALL_TAKES = 30_000, 24_000  # a turn is only taken, a share only asked if so much is left
+VISIBILITY_TIMEOUT = 12 * UNIT
+RETRY = UNIT  # after which a message that failed comes again
+VOID = 60_000  # a refresh so soon after another has no effect, by an older reference page
+OLD = 600_000  # ages beyond this are all the same
+NO_LIMIT = 99  # of what a gateway takes, if the limit is two a share
+
+COVERAGE, FRESHNESS, RESTRAINT, TURNS = "Coverage", "Freshness", "Restraint", "Turns"
+
+
+class BrokenError(AssertionError):
+    """A promise is broken; the text tells how it came to that."""
+
+    def __init__(self, promise: str, what: str) -> None:
+        super().__init__(f"{promise}: {what}")
+        self.promise = promise
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What may happen. Numbers say how often, at most."""
+
+    shares: int = 2
+    changes: tuple[tuple[int, ...], ...] = ((0,), (1,))  # the shares that show each
+    places: int = 1  # REFRESHES_PER_GATEWAY
+    takes: int = 1  # refreshes in progress that the gateway takes
+    lengths: tuple[int, ...] = (UNIT, 3 * UNIT)  # of refreshes; each may be any of these
+    told: bool = True  # events tell of completions
+    processes: int = 2  # at a time
+    deaths: int = 0
+    lost: int = 0  # completions
+    foreign: int = 0  # refreshes by somebody else, of the first share
+    twice: int = 0  # messages delivered twice at once, completions told twice
+    slow: int = 0  # the clock goes on although somebody is at work, or could be
+    refused: int = 0  # by a share for a reason of its own
+    unanswered: int = 0  # RefreshCache calls that have effect
+    voids: bool = False  # the older page's rule holds
+    overtaken: int | None = None  # how often a share may be, if it is not what the module turns promises
+    wakes: int = 0  # that are queued; 0: they are not counted
+
+    def may_be_late(self) -> bool:
+        """Whether something may go wrong that delays a refresh."""
+        return bool(self.deaths or self.slow or self.twice)
+
+
+class Message(NamedTuple):
+    name: str  # its id
+    kind: str  # change, wake, completion
+    share: int = -1
+    refresh: str = ""
+    began: int = 0
+    number: int = -1  # of the change
+    token: str = ""
+
+
+class Refresh(NamedTuple):
+    """One that runs at the gateway."""
+
+    share: int
+    name: str
+    began: int
+    end: int
+    ours: bool
+
+
+class Process(NamedTuple):
+    """A handler of a message, and where it is."""
+
+    message: Message
+    at: str
+    deadline: int
+    copy: int = 0
+    share: int = -1  # that it has claimed
+    asks: frozenset[int] = frozenset()  # changes
+    direct: bool = False
+    happened: Any = None
+    prepared: bool = False  # what must be in a window before the document is written, is there
+    wake: Any = None
+    put_back: int = -1  # share into whose window it has put folders again
+
+
+class Window(NamedTuple):
+    open: frozenset[int] = frozenset()  # changes that wait
+    closed: frozenset[int] = frozenset()  # that the share is being asked for
+
+
+class Truth(NamedTuple):
+    """What nobody of those at work knows, for the checks."""
+
+    accepted_at: int = 0  # the last RefreshCache call that the share accepted
+    shows: frozenset[int] = frozenset()  # changes
+    asked_for: frozenset[int] = frozenset()  # by the last refresh that the document knows
+    foreign_at: int = 0
+    waits_since: int = 0
+    overtaken: int = 0
+
+
+class Left(NamedTuple):
+    deaths: int
+    lost: int
+    foreign: int
+    twice: int
+    slow: int
+    refused: int
+    unanswered: int
+
+
+class State(NamedTuple):
+    document: int  # of those that the explorer knows
+    windows: tuple[Window, ...]
+    queue: frozenset[tuple[int, Message]]  # when each may be delivered
+    processes: frozenset[Process]
+    refreshes: frozenset[Refresh]
+    changed: int  # how many changes have come
+    left: Left
+    truth: tuple[Truth, ...]
+    probed_at: int = 0
+    refuses_until: int = 0  # the gateway is known to be full until then
+    could_since: int = NOW  # that a share might have been asked, and none was
+    wakes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """In which order the handlers do things; the code's, if nothing is said."""
+
+    directly_again: bool = False  # what a bucket's request hands over again may be asked for without a window
+    window_first: bool = True  # then the shares are put into the line
+    wake_after_document: bool = True
+    wake_again: bool = True  # if whoever wrote it down has died
+    completes_late: bool = True  # what is asked for stays in the window until the share has accepted
+
+
+class Explorer:
+    def __init__(self, case: Case, turns: Any, order: Order | None = None) -> None:
+        self.case = case
+        self.turns = turns
+        self.order = order or Order()
+        self._overtaken = case.places + 1 if case.overtaken is None else case.overtaken
+        self.rules = turns.Rules(case.places, INTERVAL)
+        self.keys = [Key.read(f"my-bucket/share-{number + 1}") for number in range(case.shares)]
+        self.share_of = {key: number for number, key in enumerate(self.keys)}
+        self._documents: list[Any] = []
+        self._numbers: dict[Any, int] = {}  # of documents
+        self._steps: dict[Any, Any] = {}
+        self._older: dict[tuple[int, int], int] = {}
+        self.states: dict[State, int] = {}
+        self._came: list[tuple[int, str]] = []  # from which state, and how
+        self._after: list[list[int]] = []
+
+    # The search
+
+    def run(self) -> int:
+        """The number of states. Raises BrokenError."""
+        case = self.case
+        left = Left(case.deaths, case.lost, case.foreign, case.twice, case.slow, case.refused, case.unanswered)
+        empty = (Window(),) * case.shares, frozenset[Any](), (Truth(),) * case.shares
+        start = State(self._number(self.turns.Gateway()), empty[0], empty[1], empty[1], empty[1], 0, left, empty[2])
+        self._add(start, -1, "start")
+        todo, good = deque([start]), []
+        while todo:
+            state = todo.popleft()
+            number = self.states[state]
+            self._here = number
+            if not state.queue and not state.processes and not state.refreshes:
+                self._check_rest(state)
+                good.append(number)
+            self._check_marks(state)
+            for how, after in self._moves(state):
+                if after not in self.states:
+                    self._add(after, number, how)
+                    todo.append(after)
+                self._after[number].append(self.states[after])
+        self._check_that_rest_is_near(good)
+        return len(self.states)
+
+    def _add(self, state: State, before: int, how: str) -> None:
+        self.states[state] = len(self._came)
+        self._came.append((before, how))
+        self._after.append([])
+
+    def _check_that_rest_is_near(self, good: list[int]) -> None:
+        before: list[list[int]] = [[] for _ in self._came]
+        for number, afters in enumerate(self._after):
+            for after in afters:
+                before[after].append(number)
+        near = set(good)
+        while good:
+            for number in before[good.pop()]:
+                if number not in near:
+                    near.add(number)
+                    good.append(number)
+        if far := [number for number in range(len(self._came)) if number not in near]:
+            self._here = far[0]
+            self._broken(COVERAGE, "from here on, something waits for ever")
+
+    def _broken(self, promise: str, what: str, how: str = "") -> None:
+        steps, number = [how] if how else [], self._here
+        while number >= 0:
+            number, step = self._came[number]
+            steps.append(step)
+        state = next(state for state, number in self.states.items() if number == self._here)
+        document = self._documents[state.document]
+        shown = "\n".join([*reversed(steps), str(state._replace(document=-1)), str(document)])
+        raise BrokenError(promise, f"{what}\n{self.case}\n{shown}")
+
+    # Documents
+
+    def _number(self, document: Any) -> int:
+        shares = tuple(sorted((str(key), share) for key, share in document.shares.items()))
+        others = tuple(sorted(document.others.items()))
+        bare = (shares, document.wake, document.refused_at, document.probed_at, others)
+        if bare not in self._numbers:
+            self._numbers[bare] = len(self._documents)
+            self._documents.append(self.turns.Gateway.from_json(document.to_json()))
+            assert self._documents[-1] == document
+        return self._numbers[bare]
+
+    def _step(self, document: int, happened: Any, visit: Any, token: str) -> Any:
+        """The number of the document after it, and what to do; or the StillClaimedError."""
+        question = document, happened, visit, token
+        if question not in self._steps:
+            try:
+                after, todo = self.turns.step(
+                    self._documents[document], happened, visit=visit, now=NOW, rules=self.rules, token=token
+                )
+                self._steps[question] = self._number(after), todo
+            except self.turns.StillClaimedError as error:
+                self._steps[question] = error
+        return self._steps[question]
+
+    def _aged(self, number: int, by: int) -> int:
+        """The document, when time has gone on; what makes no difference any more is left out."""
+        if (number, by) not in self._older:
+            self._older[number, by] = self._number(self._grown_older(self._documents[number], by))
+        return self._older[number, by]
+
+    def _grown_older(self, document: Any, by: int) -> Any:
+        shares = document.shares.values()
+        ranks = _ranks([*(share.since for share in shares), *(share.claim.since for share in shares if share.claim)])
+        wake = document.wake
+        return replace(
+            document,
+            shares={key: _older_share(share, by, ranks) for key, share in document.shares.items()},
+            wake=replace(wake, at=_older(wake.at, by, OLD + UNIT)) if wake else None,
+            refused_at=_older(document.refused_at, by, INTERVAL),
+            probed_at=_older(document.probed_at, by, INTERVAL),
+            others={name: max(began - by, NOW - OLD) for name, began in document.others.items()},
+        )
+
+    # Moves
+
+    def _moves(self, state: State) -> Iterator[tuple[str, State]]:
+        case = self.case
+        if state.changed < len(case.changes) and len(state.processes) < case.processes:
+            message = Message(f"change-{state.changed}", "change", number=state.changed)
+            queue = state.queue | {(NOW, message)}
+            yield (
+                f"change {state.changed}",
+                self._begun(state._replace(changed=state.changed + 1, queue=queue), NOW, message, first=True),
+            )
+        yield from self._elsewhere(state)
+        if len(state.processes) < case.processes:
+            at_work = {process.message for process in state.processes}
+            for due, message in state.queue:
+                if due <= NOW:
+                    yield f"{message.name} is delivered", self._begun(state, due, message)
+                elif message in at_work and state.left.twice and not any(p.copy for p in state.processes):
+                    again = state._replace(left=state.left._replace(twice=state.left.twice - 1))
+                    yield f"{message.name} is delivered again", self._begun(again, due, message, copy=1)
+        for process in state.processes:
+            for what, after in self._handled(state, process):
+                yield f"{process.message.name}{'*' * process.copy}: {what}", after
+            if state.left.deaths:
+                rest = state.processes - {process}
+                left = state.left._replace(deaths=state.left.deaths - 1)
+                dead = state._replace(processes=rest, left=left)
+                yield f"{process.message.name}{'*' * process.copy} dies before: {process.at}", dead
+        yield from self._later(state)
+
+    def _begun(self, state: State, due: int, message: Message, copy: int = 0, *, first: bool = False) -> State:
+        """A handler begins; its message is in flight until it is deleted or the visibility timeout ends."""
+        queue = (state.queue - {(due, message)}) | {(NOW + VISIBILITY_TIMEOUT, message)}
+        at, happened, turns = "note", None, self.turns
+        if message.kind == "change":
+            # If it comes again, an earlier delivery may have put the folders into the share's window.
+            is_alone = len(self.case.changes[message.number]) == 1
+            at = "directly" if is_alone and (first or self.order.directly_again) else "add"
+            happened = turns.Enqueued(tuple(self.keys[share] for share in self.case.changes[message.number]))
+            at = at if at == "directly" or self.order.window_first else "enqueue"
+        elif message.kind == "wake":
+            happened = turns.Woken(message.token)
+        else:
+            happened = turns.Completed(self.keys[message.share].share_id, message.refresh, message.began)
+        process = Process(message, at, NOW + TIME_LEFT, copy, happened=happened)
+        return state._replace(queue=queue, processes=state.processes | {process})
+
+    def _elsewhere(self, state: State) -> Iterator[tuple[str, State]]:
+        """What Storage Gateway does, and somebody else there."""
+        case, left = self.case, state.left
+        for refresh in state.refreshes:
+            if refresh.end > NOW:
+                continue
+            ended = state._replace(refreshes=state.refreshes - {refresh})
+            if not case.told:
+                yield f"{refresh.name} ends", ended
+                continue
+            message = Message(f"end-of-{refresh.name}", "completion", refresh.share, refresh.name, refresh.began)
+            told = ended._replace(queue=ended.queue | {(NOW, message)})
+            yield f"{refresh.name} ends", told
+            if left.lost and refresh.ours:
+                yield f"{refresh.name} ends, nobody is told", ended._replace(left=left._replace(lost=left.lost - 1))
+            if left.twice:
+                second = (NOW, message._replace(name=f"{message.name}-again"))
+                yield (
+                    f"{refresh.name} ends, told twice",
+                    told._replace(queue=told.queue | {second}, left=left._replace(twice=left.twice - 1)),
+                )
+        if left.foreign and len(state.refreshes) < case.takes:
+            for length in case.lengths:
+                began = Refresh(0, f"theirs-{left.foreign}", NOW, NOW + length, ours=False)
+                truth = _with(state.truth, 0, foreign_at=NOW)
+                yield (
+                    f"somebody else refreshes share 0 for {length // 1000} s",
+                    state._replace(
+                        refreshes=state.refreshes | {began}, left=left._replace(foreign=left.foreign - 1), truth=truth
+                    ),
+                )
+
+    def _later(self, state: State) -> Iterator[tuple[str, State]]:
+        """Time goes on to when something is due next; while somebody is at work or could be, only if it may be slow."""
+        times = [due for due, _ in state.queue] + [refresh.end for refresh in state.refreshes]
+        if state.changed < len(self.case.changes):
+            times += self._times_of_interest(self._documents[state.document])
+        left = state.left
+        if state.processes or any(time <= NOW for time in times):
+            if not left.slow:
+                return
+            left = left._replace(slow=left.slow - 1)
+            times.append(NOW + UNIT)
+        until = min((time for time in times if time > NOW), default=None)
+        if until is None or any(process.deadline < until for process in state.processes):
+            return
+        yield f"+{(until - NOW) / 1000:g} s", self._at(state._replace(left=left), until - NOW)
+
+    def _times_of_interest(self, document: Any) -> list[int]:
+        """When a change may find something else than before."""
+        times = []
+        for share in document.shares.values():
+            times += [share.busy_until(), share.ready_at(INTERVAL)]
+        return [time for time in times if time > NOW]
+
+    def _at(self, state: State, by: int) -> State:
+        queue = frozenset((max(due - by, NOW - 1), _older_message(message, by)) for due, message in state.queue)
+        ranks = _ranks(one.waits_since for one in state.truth)
+        refreshes = frozenset(
+            refresh._replace(began=max(refresh.began - by, NOW - OLD), end=max(refresh.end - by, NOW - 1))
+            for refresh in state.refreshes
+        )
+        truth = tuple(
+            one._replace(
+                accepted_at=_older(one.accepted_at, by, INTERVAL),
+                foreign_at=_older(one.foreign_at, by, VOID),
+                waits_since=ranks[one.waits_since],
+            )
+            for one in state.truth
+        )
+        return state._replace(
+            document=self._aged(state.document, by),
+            queue=queue,
+            processes=frozenset(_older_process(process, by) for process in state.processes),
+            refreshes=refreshes,
+            truth=truth,
+            probed_at=_older(state.probed_at, by, INTERVAL),
+            refuses_until=max(state.refuses_until - by, 0) if state.refuses_until > NOW else 0,
+            could_since=self._could_since(state, by),
+        )
+
+    def _could_since(self, state: State, by: int) -> int:
+        """Since when nobody was asked although somebody could be, when time has gone on."""
+        if self.case.may_be_late() or not any(
+            share.since and share.ready_at(INTERVAL) <= NOW for share in self._documents[state.document].shares.values()
+        ):
+            return NOW
+        if state.could_since - by < NOW - INTERVAL - 1000:
+            self._broken(FRESHNESS, "for more than an interval nobody is asked, and somebody could be", f"+{by} ms")
+        return state.could_since - by
+
+    # What a handler does
+
+    def _handled(self, state: State, process: Process) -> Iterator[tuple[str, State]]:
+        match process.at:
+            case "directly":
+                yield from self._directly(state, process)
+            case "add":
+                yield "adds folders", self._added(state, process)
+            case "note" | "enqueue" | "line":
+                yield from self._notes(state, process)
+            case "look":
+                yield from self._looks(state, process)
+            case "call":
+                yield from self._calls(state, process)
+            case "refused":  # what was asked for directly must be put into the share's window
+                windows = _with(state.windows, process.share, open=state.windows[process.share].open | process.asks)
+                yield "adds folders", _moved(state._replace(windows=windows), process, at="note")
+            case "send":
+                yield from self._sends(state, process)
+            case "done":
+                yield "is done", _done(state, process)
+
+    def _visit(self, process: Process, *, takes: bool = True, leaves: bool = True) -> Any:
+        takes = takes and process.deadline - TURN_TAKES >= NOW
+        # Which lapsed deadline a claim has makes no difference.
+        return self.turns.Visit(process.message.name, process.deadline, takes, leaves)
+
+    def _directly(self, state: State, process: Process) -> Iterator[tuple[str, State]]:
+        """The only share that a change is for is asked at once, if nobody waits at its gateway."""
+        change = process.message.number
+        (share,) = self.case.changes[change]
+        happened = self.turns.Enqueued((self.keys[share],))
+        found = self._step(state.document, happened, self._visit(process), self._token(state))
+        if isinstance(found, self.turns.StillClaimedError):
+            yield "still claimed", _failed(state, process)
+            return
+        document, todo = found
+        if process.deadline - TURN_TAKES >= NOW and todo.direct:
+            state = self._written(state, document, todo, happened)
+            yield (
+                "claims directly",
+                _moved(state, process, at="call", share=share, asks=frozenset({change}), direct=True),
+            )
+        else:
+            yield "does not ask directly", _moved(state, process, at="add")
+
+    def _added(self, state: State, process: Process) -> State:
+        """Folders are put into each share's window, then the shares into the line."""
+        change = process.message.number
+        for share in self.case.changes[change]:
+            windows = _with(state.windows, share, open=state.windows[share].open | {change})
+            state = state._replace(windows=windows)
+        if not self.order.window_first:
+            return _moved(state, process, at="note", happened=self.turns.Looked())
+        return _moved(state, process, at="enqueue" if len(self.case.changes[change]) > 1 else "note")
+
+    def _looks(self, state: State, process: Process) -> Iterator[tuple[str, State]]:
+        """Reads and closes the window of the share that is claimed."""
+        turns, key, window = self.turns, self.keys[process.share], state.windows[process.share]
+        changes = window.open | window.closed
+        if not changes:
+            yield "finds nothing to ask for", _moved(state, process, at="note", happened=turns.Nothing(key))
+            return
+        if process.deadline - CALL_TAKES < NOW:
+            yield "has no time to ask", _moved(state, process, at="note", happened=turns.Refused(key))
+            return
+        closed = changes if self.order.completes_late else frozenset[int]()
+        windows = _with(state.windows, process.share, open=frozenset(), closed=closed)
+        yield "closes the window", _moved(state._replace(windows=windows), process, at="call", asks=changes)
+
+    def _calls(self, state: State, process: Process) -> Iterator[tuple[str, State]]:
+        """Calls RefreshCache."""
+        turns, share, left = self.turns, process.share, state.left
+        key, refused = self.keys[share], "refused" if process.direct else "note"
+        self._check_restraint(state, share)
+        if len(state.refreshes) >= self.case.takes:
+            yield f"share {share} is busy", _moved(state, process, at=refused, happened=turns.Busy(key))
+        else:
+            for length in self.case.lengths:
+                name = self._name(state, share)
+                refresh = Refresh(share, name, NOW, NOW + length, ours=True)
+                accepted = self._accepted(state, process, refresh)
+                until = NOW + (MARK_TIMEOUT if self.case.told else INTERVAL)
+                asked = turns.Asked(key, name, until, 1, "w", "NFS")
+                text = f"share {share} accepts {name} of {length // 1000} s"
+                yield text, _moved(accepted, process, at="note", happened=asked)
+                if left.unanswered:
+                    unknown = accepted._replace(left=left._replace(unanswered=left.unanswered - 1))
+                    yield (
+                        f"{text}, unanswered",
+                        _moved(unknown, process, at=refused, happened=turns.Refused(key, perhaps=True)),
+                    )
+        if left.refused:
+            offline = state._replace(left=left._replace(refused=left.refused - 1))
+            yield f"share {share} refuses", _moved(offline, process, at=refused, happened=turns.Refused(key))
+
+    def _accepted(self, state: State, process: Process, refresh: Refresh) -> State:
+        """The truth after the share accepted a refresh."""
+        document, share = self._documents[state.document], process.share
+        truth = list(state.truth)
+        mine = truth[share].waits_since or NOW
+        for number, key in enumerate(self.keys):
+            other = document.shares.get(key)
+            if other and other.since and other.ready_at(INTERVAL) <= NOW and truth[number].waits_since < mine:
+                truth[number] = truth[number]._replace(overtaken=truth[number].overtaken + 1)
+                if truth[number].overtaken > self._overtaken:
+                    self._broken(TURNS, f"share {number} is overtaken too often", f"share {share} accepts")
+        waits_since = NOW if document.shares[self.keys[share]].since else 0
+        is_void = self.case.voids and truth[share].foreign_at > NOW - VOID
+        shows = truth[share].shows if is_void else truth[share].shows | process.asks
+        truth[share] = truth[share]._replace(accepted_at=NOW, shows=shows, waits_since=waits_since, overtaken=0)
+        return state._replace(truth=tuple(truth), refreshes=state.refreshes | {refresh})
+
+    def _notes(self, state: State, process: Process) -> Iterator[tuple[str, State]]:
+        """Writes the gateway's document, as it follows from what happened; first what must be in a window before."""
+        turns, happened, at = self.turns, process.happened, process.at
+        visit = self._visit(process, takes=at == "note", leaves=at != "enqueue")
+        token = process.wake.token if process.wake else self._token(state)
+        found = self._step(state.document, happened, visit, token)
+        if isinstance(found, turns.StillClaimedError):
+            yield "still claimed", _failed(state, process)
+            return
+        document, todo = found
+        if not process.prepared and (prepared := self._prepared(state, process, todo)):
+            yield "writes a window first", prepared
+            return
+        wake = todo.wake if todo.wake and todo.wake.by == process.message.name else None
+        wake = wake if wake and (self.order.wake_again or wake.token == token) else None
+        if wake and not process.wake and not self.order.wake_after_document:
+            yield from self._sends(state, process._replace(wake=wake), process)
+            return
+        state = self._written(state, document, todo, happened)
+        old = process if process in state.processes else process._replace(prepared=False)
+        if isinstance(happened, turns.Asked):
+            truth = _with(state.truth, process.share, asked_for=process.asks)
+            state = state._replace(truth=truth)
+        process = old._replace(share=-1, asks=frozenset(), direct=False, prepared=False, happened=None, wake=None)
+        if todo.again or at == "line":
+            process = process._replace(put_back=-1)
+        what = f"notes {type(happened).__name__}"
+        if at == "enqueue":
+            later = "note" if self.order.window_first else "add"
+            yield what, _became(state, old, process._replace(at=later, happened=turns.Looked()))
+        elif todo.take:
+            share = self.share_of[todo.take]
+            yield f"{what}, takes share {share}", _became(state, old, process._replace(at="look", share=share))
+        elif wake and self.order.wake_after_document:
+            yield f"{what}, needs a wake", _became(state, old, process._replace(at="send", wake=wake))
+        else:
+            yield what, self._ended(state, old, process)
+
+    def _prepared(self, state: State, process: Process, todo: Any) -> State | None:
+        """With windows as they must be before the document may be written; None if they are."""
+        turns, windows = self.turns, state.windows
+        if isinstance(process.happened, turns.Asked):
+            again = process.asks if todo.again else frozenset()
+            window = windows[process.share]
+            closed = window.closed if process.direct else frozenset()
+            windows = _with(windows, process.share, open=window.open | again, closed=closed)
+        elif todo.again:
+            share = self.share_of[todo.again]
+            windows = _with(windows, share, open=windows[share].open | state.truth[share].asked_for)
+        if windows == state.windows:
+            return None
+        put_back = self.share_of[todo.again] if isinstance(process.happened, turns.Completed) else -1
+        return _moved(state._replace(windows=windows), process, prepared=True, put_back=put_back)
+
+    def _written(self, state: State, document: int, todo: Any, happened: Any) -> State:
+        """The document is written; who has read it before must read it again."""
+        turns = self.turns
+        if document != state.document:
+            processes = frozenset(process._replace(prepared=False) for process in state.processes)
+            state = state._replace(document=document, processes=processes)
+            state = state._replace(truth=tuple(self._in_line(state)))
+        if isinstance(happened, turns.Asked | turns.Completed):
+            state = state._replace(refuses_until=0)
+        elif isinstance(happened, turns.Busy):
+            state = state._replace(refuses_until=NOW + INTERVAL)
+        if todo.take:
+            state = self._check_take(state, todo.take)
+        return state
+
+    def _in_line(self, state: State) -> Iterator[Truth]:
+        """Since when each share waits, whatever the document says of that."""
+        shares = self._documents[state.document].shares
+        for key, one in zip(self.keys, state.truth, strict=True):
+            share = shares.get(key)
+            if not share or not (share.since or share.claim):
+                yield one._replace(waits_since=0)
+            else:
+                yield one._replace(waits_since=one.waits_since or (NOW if share.since else 0))
+
+    def _sends(self, state: State, process: Process, old: Process | None = None) -> Iterator[tuple[str, State]]:
+        """Queues the wake that it has written down; or, in another order, that it is going to."""
+        names = {message.name for _, message in state.queue}
+        name = f"wake-{process.wake.token}"
+        while name in names:
+            name += "+"
+        due = max(process.wake.at, NOW + 1000)
+        message = Message(name, "wake", token=process.wake.token)
+        if self.case.wakes and state.wakes == self.case.wakes:
+            self._broken(RESTRAINT, "too many wakes are queued", f"{process.message.name}: queues a wake")
+        wakes = state.wakes + 1 if self.case.wakes else 0
+        state = state._replace(queue=state.queue | {(due, message)}, wakes=wakes)
+        what = f"queues {name} for +{(due - NOW) / 1000:g} s"
+        yield what, _became(state, old, process) if old else self._ended(state, process, process)
+
+    def _ended(self, state: State, old: Process, process: Process) -> State:
+        """Nothing but the message is left; if nobody can die any more, that is deleted at once."""
+        if process.put_back >= 0:  # somebody has asked the share before its turn was written
+            happened = self.turns.Enqueued((self.keys[process.put_back],))
+            return _became(state, old, process._replace(at="line", happened=happened, wake=None))
+        if state.left.deaths:
+            return _became(state, old, process._replace(at="done", happened=None, wake=None))
+        return _done(state, old)
+
+    def _token(self, state: State) -> str:
+        """One that nobody knows."""
+        wake = self._documents[state.document].wake
+        known = {wake.token} if wake else set()
+        known |= {message.token for _, message in state.queue if message.token}
+        known |= {process.message.token for process in state.processes}
+        known |= {process.wake.token for process in state.processes if process.wake}
+        return next(token for number in range(99) if (token := f"w{number}") not in known)
+
+    def _name(self, state: State, share: int) -> str:
+        """Of a refresh that begins."""
+        document = self._documents[state.document]
+        known = {one.last.refresh for one in document.shares.values() if one.last}
+        known |= {name for one in document.shares.values() for name, _ in (*one.early, *one.earlier)}
+        known |= {refresh.name for refresh in state.refreshes}
+        known |= {message.refresh for _, message in state.queue}
+        known |= {p.happened.refresh for p in state.processes if isinstance(p.happened, self.turns.Asked)}
+        return next(name for number in range(99) if (name := f"r{share}{number}") not in known)
+
+    # Checks
+
+    def _check_rest(self, state: State) -> None:
+        for share in range(self.case.shares):
+            window, shows = state.windows[share], state.truth[share].shows
+            # Two deliveries at once may leave what one of them has asked for: the sweep's.
+            if window.closed or (window.open - shows if self.case.twice else window.open):
+                self._broken(COVERAGE, f"share {share} waits for ever")
+            for number, shares in enumerate(self.case.changes[: state.changed]):
+                if share in shares and number not in shows:
+                    self._broken(COVERAGE, f"share {share} does not show change {number}")
+
+    def _check_marks(self, state: State) -> None:
+        """A share whose completion was told is not taken to be busy any more."""
+        told = self.case.told and not self.case.lost
+        if not told or state.processes or any(message.kind == "completion" for _, message in state.queue):
+            return
+        running = {refresh.share for refresh in state.refreshes}
+        for share, key in enumerate(self.keys):
+            known = self._documents[state.document].shares.get(key)
+            if known and known.in_progress_until > NOW and share not in running:
+                self._broken(FRESHNESS, f"share {share} is taken to be busy after its completion")
+
+    def _check_restraint(self, state: State, share: int) -> None:
+        if state.truth[share].accepted_at > NOW - INTERVAL:
+            self._broken(RESTRAINT, f"share {share} is asked within the interval", f"share {share} is asked")
+        known = self._documents[state.document].shares.get(self.keys[share])
+        if known and known.in_progress_until > NOW:
+            self._broken(RESTRAINT, f"share {share} is asked while it is busy", f"share {share} is asked")
+
+    def _check_take(self, state: State, key: Key) -> State:
+        """A gateway that is full, by what is known or by what it said, is asked once an interval."""
+        document, state = self._documents[state.document], state._replace(could_since=NOW)
+        if state.refuses_until > NOW:
+            self._broken(RESTRAINT, "the gateway has just said that it is busy", f"share {key} is taken")
+        busy = sum(other != key and share.busy_until() > NOW for other, share in document.shares.items())
+        if busy < self.case.places:
+            return state
+        if state.probed_at > NOW - INTERVAL:
+            self._broken(RESTRAINT, "a full gateway is asked twice within an interval", f"share {key} is taken")
+        return state._replace(probed_at=NOW)
+
+
+def _ranks(times: Iterable[int]) -> dict[int, int]:
+    """Times of which only the order matters, each with its place in it; 0 stays 0."""
+    return {0: 0} | {time: rank for rank, time in enumerate(sorted(set(times) - {0}), 1)}
+
+
+def _older(time: int, by: int, matters: int) -> int:
+    """A time, when time has gone on; 0 if it is so long ago that it does not matter."""
+    return time - by if time and time - by > NOW - matters else 0
+
+
+def _older_share(share: Any, by: int, ranks: dict[int, int]) -> Any:
+    claim, last = share.claim, share.last
+    if claim:
+        claim = replace(claim, until=max(claim.until - by, NOW - OLD), since=ranks[claim.since])
+    if last:
+        last = replace(last, at=max(last.at - by, NOW - OLD))
+    until = share.in_progress_until
+    return replace(
+        share,
+        since=ranks[share.since],
+        not_before=_older(share.not_before, by, 0),
+        asked_at=_older(share.asked_at, by, INTERVAL),
+        claim=claim,
+        last=last,
+        in_progress_until=max(until - by, NOW - 1) if until else 0,
+        early=tuple((name, max(began - by, NOW - OLD)) for name, began in share.early),
+    )
+
+
+def _older_message(message: Message, by: int) -> Message:
+    return message._replace(began=max(message.began - by, NOW - OLD)) if message.began else message
+
+
+def _older_process(process: Process, by: int) -> Process:
+    happened, wake = process.happened, process.wake
+    if name := {"Asked": "until", "Completed": "began"}.get(type(happened).__name__):
+        happened = replace(happened, **{name: getattr(happened, name) - by})
+    if wake:
+        wake = replace(wake, at=wake.at - by)
+    return process._replace(
+        message=_older_message(process.message, by), deadline=process.deadline - by, happened=happened, wake=wake
+    )
+
+
+def _with(values: tuple[Any, ...], number: int, **changed: Any) -> Any:
+    return (*values[:number], values[number]._replace(**changed), *values[number + 1 :])
+
+
+def _became(state: State, old: Process, process: Process) -> State:
+    return state._replace(processes=(state.processes - {old}) | {process})
+
+
+def _moved(state: State, process: Process, **changed: Any) -> State:
+    return _became(state, process, process._replace(**changed))
+
+
+def _failed(state: State, process: Process) -> State:
+    """Its message comes again, unless another delivery has deleted it."""
+    queue = frozenset(
+        (NOW + RETRY, message) if message == process.message else (due, message) for due, message in state.queue
+    )
+    return state._replace(queue=queue, processes=state.processes - {process})
+
+
+def _done(state: State, process: Process) -> State:
+    queue = frozenset(one for one in state.queue if one[1] != process.message)
+    return state._replace(queue=queue, processes=state.processes - {process})
