@@ -87,7 +87,10 @@ class Gateway(FileShares):
             in_progress = [arn for arn in in_progress if arn == share.arn]
         if len(in_progress) >= 2:
             self.refused += 1
-            busy = {"Code": "InvalidGatewayRequestException", "Message": "Too many requests have been sent to server."}
+            busy: Any = {
+                "Code": "InvalidGatewayRequestException",
+                "Message": "Too many requests have been sent to server.",
+            }
             raise ClientError({"Error": busy}, "RefreshCache")
         self.story.append((now, share.arn))
         world.refresh(round_.folder_list, recursive=round_.recursive)

@@ -1,6 +1,6 @@
 """How long the file shares of one gateway wait for a refresh, against perfect turns."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from bench.systems import Gateway, Ours, Scope
