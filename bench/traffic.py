@@ -67,7 +67,7 @@ def upload(**settings: int) -> tuple[Times, Times]:
     times = [0]
     for _ in range(24):
         times.append(times[-1] + chance.randrange(2, 19) * _SECOND)
-    with simulated(lambda world: Ours(world, **settings)) as world:
+    with simulated(lambda world: Ours(world, 1, None, **settings)) as world:
         for number, at in enumerate(times):
             world.advance(START + at)
             world.put(f"upload/{number}")

@@ -36,7 +36,7 @@ class System(Protocol):
     def change(self, event: dict[str, Any], container: int) -> None:
         """S3 invokes the first function with an event, in one of its containers."""
 
-    def request(self, body: str) -> None:
+    def request(self, body: str, message_id: str) -> None:
         """The queue invokes the second one with a message."""
 
 
@@ -102,9 +102,9 @@ class World:
     def advance(self, to: int) -> None:
         """Let time pass; messages are delivered when they are due."""
         while self._messages and self._messages[0][0] <= to:
-            self.now, _, body = heapq.heappop(self._messages)
+            self.now, number, body = heapq.heappop(self._messages)
             self.meter.deliveries += 1
-            self.system.request(body)
+            self.system.request(body, str(number))
         self.now = max(self.now, to)
 
     def settle(self) -> None:

@@ -1,0 +1,92 @@
+"""How long the file shares of one gateway wait for a refresh, against perfect turns."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from bench.systems import Gateway, Ours, Scope
+from bench.traffic import arrivals
+from bench.world import START, Meter, World, simulated
+
+PLACES = 2  # REFRESHES_PER_GATEWAY, as it is by default
+CHANGES_A_REFRESH = 4  # while they go on, on average
+ROUNDS = 3  # for so many turns of every share they go on,
+AT_LEAST = 20  # and for so many lengths of a refresh
+
+
+@dataclass(frozen=True)
+class Line:
+    """What happened at a gateway. Times are milliseconds."""
+
+    two_accepted_per: Scope
+    takes: int  # a refresh
+    shares: int
+    refreshes: int
+    refused: int
+    meter: Meter
+    longest: int  # wait of a share, from being handed a change to the end of the refresh that shows it
+    perfect: int  # the same with perfect turns
+
+
+def lines(takes: Sequence[int], shares: Sequence[int], *, goes_on: bool) -> Iterator[Line]:
+    scopes: tuple[Scope, ...] = ("gateway", "share")
+    for scope in scopes:
+        for milliseconds in takes:
+            for number in shares:
+                yield run(scope, milliseconds, number, goes_on=goes_on)
+
+
+def run(scope: Scope, takes: int, shares: int, *, goes_on: bool) -> Line:
+    """One change, or changes that go on; the window's delay and the interval are as long as a refresh."""
+    made: list[Gateway] = []
+
+    def system(world: World) -> Ours:
+        made.append(Gateway(world, shares=shares, takes=takes, two_accepted_per=scope))
+        seconds = takes // 1000
+        return Ours(world, gateway=made[0], refresh_delay_seconds=seconds, min_refresh_interval_seconds=seconds)
+
+    length = max(AT_LEAST, ROUNDS * -(-shares // PLACES)) * takes
+    with simulated(system) as world:
+        for number, at in enumerate(arrivals(takes / CHANGES_A_REFRESH, length) if goes_on else [0]):
+            world.advance(START + at)
+            world.put(f"folder/{number}")
+        world.settle()
+        meter, [gateway] = world.meter, made
+    handed = [at for at, share in gateway.story if not share]
+    return Line(
+        scope,
+        takes,
+        shares,
+        refreshes=len(gateway.story) - len(handed),
+        refused=gateway.refused,
+        meter=meter,
+        longest=max(_waits(gateway)) + takes,
+        perfect=max(perfect_waits(handed, shares, takes)) + takes,
+    )
+
+
+def _waits(gateway: Gateway) -> Iterator[int]:
+    """How long each refresh was waited for by its share."""
+    since: dict[str, int] = {}
+    for at, share in gateway.story:
+        if share:
+            yield at - since.pop(share)  # fails for a refresh that nothing waited for
+        else:
+            since = dict.fromkeys(gateway.shares, at) | since
+    if since:
+        raise AssertionError(f"Never refreshed: {sorted(since)}")
+
+
+def perfect_waits(handed: Sequence[int], shares: int, takes: int) -> Iterator[int]:
+    """The same if each place that is free is taken at once, by the share that has waited longest and may be asked.
+
+    That is one whose last refresh is complete: the interval is as long as a refresh.
+    """
+    places = [0] * PLACES  # when each is free
+    since, ready = dict.fromkeys(range(shares), handed[0]), dict.fromkeys(range(shares), 0)
+    while since:
+        now = max(min(places), min(max(since[share], ready[share]) for share in since))
+        share = min((share for share in since if max(since[share], ready[share]) <= now), key=since.__getitem__)
+        yield now - since.pop(share)
+        places[places.index(min(places))] = ready[share] = now + takes
+        if later := next((at for at in handed if at > now), 0):
+            since[share] = later
