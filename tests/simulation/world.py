@@ -38,7 +38,6 @@ from tests.simulation.functions import (
     Answer,
     Call,
     End,
-    Machine,
     Memory,
     Node,
     Program,

@@ -5,12 +5,12 @@ from typing import Any
 
 import botocore.session
 import pytest
-from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
+from botocore.exceptions import ClientError, EndpointConnectionError
 from botocore.stub import Stubber
 
 from event_aggregator import aws
 from event_aggregator.access_points import AccessPoints
-from event_aggregator.file_shares import FileShares, location, may_concern_folders
+from event_aggregator.file_shares import FileShares, location
 from event_aggregator.folders import Round
 from local.gateway import StorageGateway
 from tests.unit.conftest import fail
@@ -55,7 +55,7 @@ def test_every_share_of_a_bucket_is_found_on_all_pages_and_of_both_kinds(
     found = file_shares.showing("mine")
     assert [share.arn for share in found] == [share.arn for share in wanted]
     assert [share.prefix for share in found] == ["", "a/b/", ""]
-    assert found[0].key == f"mine/{wanted[0].share_id}"
+    assert str(found[0].key) == f"mine/{wanted[0].share_id}"
     assert found[0].role == "arn:aws:iam::000000000000:role/StorageGatewayBucketAccessRole"
 
 
@@ -71,9 +71,9 @@ def test_eleven_shares_are_described_in_two_calls_and_only_once(
 
 def test_the_status_is_read_afresh(gateway: StorageGateway, file_shares: FileShares) -> None:
     share = gateway.add_share("mine", status="UPDATING")
-    assert [found.available for found in file_shares.showing("mine")] == [False]
+    assert [found.unavailable for found in file_shares.showing("mine")] == ["it is UPDATING"]
     share.status = "AVAILABLE"
-    assert [found.available for found in file_shares.showing("mine")] == [True]
+    assert [found.unavailable for found in file_shares.showing("mine")] == [""]
 
 
 @pytest.mark.parametrize("status", ["DELETING", "FORCE_DELETING"])
@@ -82,7 +82,7 @@ def test_a_share_that_is_being_deleted_is_left_alone_and_gone(
 ) -> None:
     share = gateway.add_share("mine", status=status)
     assert file_shares.showing("mine") == []
-    assert file_shares.is_gone(share.share_id)
+    assert file_shares.look(share.arn, "NFS", share.gateway_arn, "mine") is None
 
 
 def test_a_share_that_cannot_be_described_keeps_no_other_from_being_found(
@@ -95,9 +95,11 @@ def test_a_share_that_cannot_be_described_keeps_no_other_from_being_found(
         **answer(*call),
         "FileShareInfoList": [{**share, "FileShareType": "NFS"} for share in answer(*call)["FileShareInfoList"]],
     }  # as a share that was deleted between the two calls: its description is refused
-    assert [share.arn for share in file_shares.showing("mine")] == [good.arn]
-    assert f"{bad.arn} cannot be described" in " ".join(warnings)
-    assert not file_shares.is_gone(bad.share_id)
+    known, unknown = file_shares.showing("mine")
+    assert (known.arn, known.unknown) == (good.arn, "")
+    assert unknown.arn == bad.arn
+    assert "The specified file share was not found" in unknown.unavailable
+    assert f"It is not known what {bad.arn} shows" in " ".join(warnings)
 
 
 def test_an_outage_is_raised_and_not_taken_for_no_shares(gateway: StorageGateway, file_shares: FileShares) -> None:
@@ -114,9 +116,10 @@ def test_a_region_has_its_own_shares_and_their_keys_name_it_if_it_is_away(gatewa
         return FileShares(client, client, AccessPoints(pytest.fail), pytest.fail, away)
 
     home, away = gateway.add_share("mine"), gateway.add_share("mine", region="eu-west-1")
-    assert [share.key for share in at("us-east-1", "").showing("mine")] == [f"mine/{home.share_id}"]
-    assert [share.key for share in at("eu-west-1", "eu-west-1").showing("mine")] == [f"mine/eu-west-1/{away.share_id}"]
-    assert at("eu-west-1", "eu-west-1").key_of(away.arn) == f"mine/eu-west-1/{away.share_id}"
+    assert [str(share.key) for share in at("us-east-1", "").showing("mine")] == [f"mine/{home.share_id}"]
+    assert [str(share.key) for share in at("eu-west-1", "eu-west-1").showing("mine")] == [
+        f"mine/eu-west-1/{away.share_id}"
+    ]
 
 
 POINT = "arn:aws:s3:us-east-1:123456789012:accesspoint/point"
@@ -134,7 +137,6 @@ def test_a_share_on_an_access_point_of_any_account_shows_the_bucket_behind_it_wh
         (shares[0].arn, "a/"),
         (shares[1].arn, ""),
     ]
-    assert file_shares.key_of(shares[0].arn) == f"mine/{shares[0].share_id}"
 
 
 def test_an_access_point_is_looked_up_by_the_client_for_the_account_that_owns_it(
@@ -172,31 +174,30 @@ def test_a_share_on_an_alias_shows_the_bucket_of_the_access_point_of_its_account
     assert len(file_shares.showing("others")) == 1, "the list had it already"
 
 
-def test_an_alias_that_nobody_has_is_named_in_a_warning_and_looked_for_once(
+def test_an_alias_that_nobody_has_is_unknown_named_in_one_warning_and_looked_for_again(
     gateway: StorageGateway, file_shares: FileShares, s3_control: Stubber, warnings: list[str]
 ) -> None:
     gateway.add_share("mine", location_arn=ALIAS)
-    s3_control.add_response("list_access_points", {})
-    assert file_shares.showing("mine") == file_shares.showing("mine") == []
+    for _ in range(2):
+        s3_control.add_response("list_access_points", {})
+        assert ["has no such access point" in share.unavailable for share in file_shares.showing("mine")] == [True]
     assert len(warnings) == 1
-    gateway.add_share("mine", location_arn="another-s3alias")
-    s3_control.add_response("list_access_points", {})
-    assert file_shares.showing("mine") == []
-    assert "the account 000000000000 has no such access point" in warnings[1]
 
 
-@pytest.mark.parametrize("code", ["AccessDenied", "NoSuchAccessPoint"])
-def test_an_access_point_that_cannot_be_looked_up_is_named_in_a_warning_and_keeps_no_other_share_from_being_found(
+@pytest.mark.parametrize("code", ["AccessDenied", "NoSuchAccessPoint", "SlowDown"])
+def test_an_access_point_that_cannot_be_looked_up_keeps_no_other_share_from_being_found_and_is_looked_up_again(
     gateway: StorageGateway, file_shares: FileShares, s3_control: Stubber, warnings: list[str], code: str
 ) -> None:
-    gateway.add_share("mine", location_arn=POINT)
-    good = gateway.add_share("mine")
-    s3_control.add_client_error("get_access_point", code)
+    unknown, good = gateway.add_share("mine", location_arn=POINT), gateway.add_share("mine")
     for _ in range(2):
-        assert [share.arn for share in file_shares.showing("mine")] == [good.arn]
+        s3_control.add_client_error("get_access_point", code)
+        found = {share.arn: share.unavailable for share in file_shares.showing("mine")}
+        assert found[good.arn] == ""
+        assert code in found[unknown.arn]
     [warning] = warnings
     assert POINT in warning
-    assert code in warning
+    s3_control.add_response("get_access_point", POINT_OF_MINE)
+    assert [share.unavailable for share in file_shares.showing("mine")] == ["", ""]
 
 
 def test_an_access_point_of_another_region_is_not_looked_up_since_its_bucket_is_there_too(
@@ -207,19 +208,22 @@ def test_an_access_point_of_another_region_is_not_looked_up_since_its_bucket_is_
     assert "it is in eu-west-1, and so is its bucket, which is not watched from us-east-1" in warnings[0]
 
 
-def test_a_failure_to_look_an_access_point_up_that_passes_is_raised_and_the_next_try_finds_it(
-    gateway: StorageGateway, file_shares: FileShares, s3_control: Stubber, warnings: list[str]
+def test_a_share_is_looked_at_by_one_call_and_its_access_point_only_until_it_is_known(
+    gateway: StorageGateway, file_shares: FileShares, s3_control: Stubber
 ) -> None:
-    gateway.add_share("mine", location_arn=POINT)
-    s3_control.add_client_error("get_access_point", "SlowDown", http_status_code=503)
-    with pytest.raises(ClientError, match="SlowDown"):
-        file_shares.showing("mine")
+    share = gateway.add_share("mine", location_arn=POINT)
     fail(s3_control.client, "GetAccessPoint")
-    with pytest.raises(EndpointConnectionError):
-        file_shares.showing("mine")
+    found = file_shares.look(share.arn, "NFS", share.gateway_arn, "mine")
+    assert found
+    assert "Could not connect" in found.unavailable
     s3_control.add_response("get_access_point", POINT_OF_MINE)
-    assert len(file_shares.showing("mine")) == 1
-    assert warnings == []
+    for _ in range(2):
+        found = file_shares.look(share.arn, "NFS", share.gateway_arn, "mine")
+        assert found
+        assert (found.bucket, found.unavailable) == ("mine", "")
+    assert operations(gateway) == ["DescribeNFSFileShares"] * 3
+    del gateway.shares[share.arn]
+    assert file_shares.look(share.arn, "NFS", share.gateway_arn, "mine") is None
 
 
 def test_without_access_points_no_client_is_made_for_them(gateway: StorageGateway) -> None:
@@ -233,7 +237,7 @@ def test_without_access_points_no_client_is_made_for_them(gateway: StorageGatewa
     [
         ("arn:aws:s3:::my-bucket", ("my-bucket", "")),
         ("arn:aws:s3:::my-bucket/", ("my-bucket", "")),
-        ("arn:aws-cn:s3:::my-bucket/a/b/", ("my-bucket", "a/b/")),
+        ("arn:aws-cn:s3:::my-bucket/a/b", ("my-bucket", "a/b/")),
         ("arn:aws-us-gov:s3:::my.bucket/a b/ü/", ("my.bucket", "a b/ü/")),
         (POINT, (POINT, "")),
         (f"{POINT}/", (POINT, "")),
@@ -257,35 +261,3 @@ def test_a_refresh_names_its_folders_and_whether_what_is_beneath_them(
     notification = file_shares.refresh(share, Round(["/", "a b"], recursive=False))
     assert notification == gateway.refreshes[0].notification_id
     assert (gateway.calls[-1].folders, gateway.calls[-1].recursive) == (("/", "a b"), False)
-
-
-def test_the_key_of_a_share_is_found_by_its_arn(gateway: StorageGateway, file_shares: FileShares) -> None:
-    share = gateway.add_share("mine")
-    assert file_shares.key_of(share.arn) == f"mine/{share.share_id}"
-    assert file_shares.key_of(f"{share.arn}X") is None
-    listings = operations(gateway).count("ListFileShares")
-    file_shares.key_of(share.arn)
-    assert operations(gateway).count("ListFileShares") == listings, "what is known is not looked up again"
-
-
-def refusal(code: str, message: str = "no", error_code: str = "") -> ClientError:
-    answer: Any = {"Error": {"Code": code, "Message": message}, "error": {"errorCode": error_code}}
-    return ClientError(answer, "RefreshCache")
-
-
-@pytest.mark.parametrize(
-    ("error", "may"),
-    [
-        (refusal("InvalidGatewayRequestException", "Too many requests have been sent to server."), False),
-        (refusal("InvalidGatewayRequestException", error_code="GatewayNotConnected"), False),
-        (refusal("ThrottlingException"), False),
-        (refusal("AccessDeniedException"), False),
-        (ReadTimeoutError(endpoint_url="x"), False),
-        (refusal("InvalidGatewayRequestException", error_code="InvalidParameters"), True),
-        (refusal("InvalidGatewayRequestException", "something new"), True),
-        (refusal("InternalServerError"), True),
-        (refusal("ValidationException"), True),
-    ],
-)
-def test_only_a_refusal_that_is_known_to_have_another_cause_does_not_widen(error: Exception, may: bool) -> None:
-    assert may_concern_folders(error) == may
