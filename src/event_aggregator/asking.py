@@ -270,11 +270,11 @@ class Asker:
         )
 
     def _tell_who_waits(self, gateway: Key, handed: Sequence[Handed]) -> None:
-        """One line and a metric for each share that was handed changes, and could not be asked yet."""
+        """One line and a metric for each share that was handed changes, and waits for others or for its interval."""
         shares = self.gateways.known[gateway][0].shares
         for one in handed:
             key = one.share.key
-            if key in shares and shares[key].since:
+            if key in shares and shares[key].since and shares[key].not_before <= self.now():
                 window = one.changes.correlation
                 logger.info(f"{key} waits for its turn", bucket=key.bucket, share=str(key), correlation_id=window)
                 measure(key.bucket, RefreshesDeferred=1)
