@@ -524,8 +524,8 @@ MUTANTS = (
         "the folders of a refresh that is to be repeated are not put back",
         COVERAGE,
         "asking.py",
-        "                self._put_back(key, last, event, is_earlier=earlier_may_be_void(after.shares[key], event.began or 0))\n",
-        "                pass\n",
+        "if (key := todo.again) and (last := after.shares[key].last):",
+        "if (key := todo.again) and (last := after.shares[key].last) and not last:",
         "REFRESHED_BY_OTHERS_OLDER_RULE",
     ),
     Mutant(

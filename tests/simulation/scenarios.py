@@ -240,7 +240,7 @@ COMPLETE_WHEN_NEXT_IS_DUE = scenario(
     shares=(Share("share-1", refresh_takes=84 * SECOND),),
 )
 # A hand-over to a waiting share dies, and the next window takes its folders over.
-HAND_OVER_DIES = scenario(at(0, "a/1"), at(25, "b/1"), at(50, "c/1"), aggregators=(0,), refreshers=(0, 0))
+HAND_OVER_DIES = scenario(at(0, "a/1"), at(25, "b/1"), at(50, "c/1"), aggregators=(0,))
 # Refreshes that take longer than the interval.
 LONG_REFRESH = scenario(at(0, "a/1"), at(70, "b/1"), shares=(Share("share-1", refresh_takes=200 * SECOND),))
 # ... that take longer than anybody waits for their end.

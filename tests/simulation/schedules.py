@@ -242,9 +242,9 @@ def _random_step(
     if world.next_time() is not None and len(world.outlived()) <= faults and (not others or preemptions):
         others.append(("time", current, len(world.outlived())))
         others += [(step, current, 0) for step in world.environment() if step.endswith("answers")]
-    if faults and choose(16) == 15:
-        if disturbed := [*world.losses(), *(step for step in world.environment() if step.endswith("denies"))]:
-            return disturbed[choose(len(disturbed))], current, 1, 0
+    disturbed = [*world.losses(), *(step for step in world.environment() if step.endswith("denies"))] if faults else []
+    if disturbed and choose(16) == 15:
+        others = [(disturbed[choose(len(disturbed))], current, 1)]
     if not others:
         assert current
         return current, current, 0, 0

@@ -33,4 +33,4 @@ def test_a_mutant_breaks_its_promise(results: dict[str, dict[str, Any]], mutant:
 
 
 def test_every_promise_has_mutants() -> None:
-    assert {mutant.promise for mutant in MUTANTS} == {"Coverage", "Aggregation", "Freshness", "Restraint"}
+    assert {mutant.promise for mutant in MUTANTS} == {"Coverage", "Aggregation", "Freshness", "Restraint", "Turns"}

@@ -1,6 +1,6 @@
 """Random scenarios under random schedules: several changes an event, buckets, gateways, shares, containers; both
-readings of how much a gateway takes, somebody else's refreshes, refreshes of seconds to hours; clocks that differ, calls
-that fail or take effect without an answer, deaths, duplicates, late deliveries, lost completions, quiet windows.
+readings of how much a gateway takes, somebody else's refreshes, refreshes of seconds to hours; clocks that differ,
+calls that fail or take effect without an answer, deaths, duplicates, late deliveries, lost completions, quiet windows.
 
 Derandomized, so that every run makes the same schedules. SIMULATION_EXAMPLES=100000 makes so many of each kind, and
 SIMULATION_SEED=n others than usual.
@@ -19,7 +19,7 @@ from tests.simulation import scenarios
 from tests.simulation.scenarios import HOME, HOUR, OTHER_ROLE, REGIONS, SECOND, Event, Other, Scenario, Share
 from tests.simulation.schedules import run_at_random
 
-EXAMPLES = int(os.environ.get("SIMULATION_EXAMPLES", "50"))
+EXAMPLES = int(os.environ.get("SIMULATION_EXAMPLES", "25"))
 SEED = os.environ.get("SIMULATION_SEED")
 
 Choose = Callable[[int], int]

@@ -25,6 +25,7 @@ from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache, lru_cache
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from event_aggregator.observability import timestamp
@@ -496,7 +497,8 @@ class World:
 
     def _is_complete(self, notification: str) -> None:
         """The event arrives that says so."""
-        made = next(made for made in (*self.refreshes, *self.others) if made.notification == notification)
+        every: list[Refresh | Others] = [*self.refreshes, *self.others]
+        made = next(made for made in every if made.notification == notification)
         self.completed.setdefault(notification, self.time)
         document = self.table.get(self.scenario.by_key[made.share].gateway_arn)
         self.is_strange = self.is_strange or not document or f'"{notification}' not in document.text.replace("\\", "")
@@ -686,8 +688,9 @@ class World:
             return Answer("refused", refusal)
         self.notifications += 1
         notification = f"n{self.notifications}"
-        before = [call for call in (*self.refreshes, *self.others) if call.share == share.key and call.notification]
-        is_void = self.scenario.older_rule and any(self.time - call.at < _VOID for call in before)
+        every: list[Refresh | Others] = [*self.refreshes, *self.others]
+        is_soon = any(one.share == share.key and one.notification and self.time - one.at < _VOID for one in every)
+        is_void = self.scenario.older_rule and is_soon
         self.refreshes += (made._replace(notification=notification, has_effect=not is_void),)
         self._in_progress(share, notification, share.refresh_takes)
         self.signs += (Sign(share.gateway_arn, self.order, self.time, busy=False),)
@@ -728,9 +731,8 @@ class World:
             self.refreshes += (made,)
 
     def _may_be_asked_for_everything(self, share: Share) -> bool:
-        """Only if it refused for the folders; or there are too many; or a refresh is repeated whose folders nobody knows.
-
-        That is one that somebody else's may have made void, or one of ours that was never noted to be accepted.
+        """Only if it refused for the folders, or there are too many; or if a refresh is repeated whose folders nobody
+        knows: one that somebody else's may have made void, or one of ours that was never noted to be accepted.
         """
         many = sum(len(event.keys) for event in self.scenario.events) > 50
         return many or self.is_strange or self.unclear.get(share.key, 0) >= _ABOUT_THE_REQUEST
@@ -818,10 +820,15 @@ class World:
         """Who waits at the same gateway for longer than `key`, and may be asked now."""
         began, _ = self.waits[key]
         for other, share in after.items():
-            may_wait = other != key and other in self.scenario.by_key  # or it is not known what it shows
-            if may_wait and share.get("since") and not share.get("claim") and self.waits[other][0] < began:
-                if all(self.time >= until for at, until in self._own_waits(other)):
-                    yield other
+            if (
+                other != key
+                and other in self.scenario.by_key  # otherwise it was not known what it shows
+                and share.get("since")
+                and not share.get("claim")
+                and self.waits[other][0] < began
+                and all(self.time >= until for _, until in self._own_waits(other))
+            ):
+                yield other
 
     def _overtakes(self, claim: Claim | None) -> None:
         """Promise: nobody who may be asked is overtaken by more than so many that began to wait later."""
@@ -833,8 +840,8 @@ class World:
                     raise BrokenPromiseError("Turns", f"{other} is overtaken {self.overtaken[other]} times")
         if claim:
             self.overtaken.pop(claim.key, None)
-            began, again = self.waits.get(claim.key, (0, 0))
-            self.waits[claim.key] = (again, 0) if again else (self.order, 0)
+            _, again = self.waits.get(claim.key, (0, 0))
+            self.waits[claim.key] = (again or self.order, 0)
 
     # The promises
 
@@ -868,7 +875,7 @@ class World:
         ]
         times = sorted({time for begin_and_end in taken for time in begin_and_end})
         places = self.scenario.read_settings.refreshes_per_gateway
-        for begin, end in zip(times, times[1:], strict=False):
+        for begin, end in pairwise(times):
             if sum(at <= begin and until >= end for at, until in taken) >= places:
                 yield begin, end
 
@@ -905,8 +912,9 @@ class World:
     def line_is_left(self) -> bool:
         """Whether shares wait for their turn, no message will come, and the sweep may have to find them.
 
-        A hand-over failed or died after it had been at a gateway. When it is repeated, it has nothing for a share there:
-        the one that it had is deleted; or it is known now that it shows another bucket, or that it was written through.
+        A hand-over failed or died after it had been at a gateway. When it is repeated, it has nothing for a share
+        there: the one that it had is deleted; or it is known now to show another bucket, or to be the one that was
+        written through.
         """
         may_be = any(share.undescribed[1] or share.deleted_at <= self.time for share in self.scenario.shares)
         may_be = may_be or any(change.through for change in self.written)
