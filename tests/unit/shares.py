@@ -218,7 +218,7 @@ class Function:
 
     def handle(self, body: str | dict[str, Any], bucket: str | None = None, message_id: str = "") -> None:
         """Have the function handle a message, as a delivery of one that is not in `queue`, or is and stays there."""
-        places = Places(HOME, {name: partial(_same, region) for name, region in self.regions.items()}, {"": self.roles})
+        places = Places(HOME, {name: partial(same, region) for name, region in self.regions.items()}, {"": self.roles})
         logger.clear_state()
         text = body if isinstance(body, str) else json.dumps(body)
         refresher = self.world.refresher(places, self.gateways)
@@ -312,7 +312,7 @@ class Function:
         return [request for request in self.world.requests() if str(request.key) == key][-1]
 
 
-def _same(region: Region) -> Region:
+def same(region: Region) -> Region:
     return region
 
 

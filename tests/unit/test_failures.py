@@ -64,7 +64,8 @@ def test_what_a_failure_means(error: Exception, means: Failure) -> None:
 
 def test_no_code_inside_that_storage_gateway_models_passes_for_another_unless_the_design_names_it() -> None:
     model = botocore.session.get_session().get_service_model("storagegateway")
-    codes = {code.strip() for code in model.shape_for("ErrorCode").enum}
+    shape: Any = model.shape_for("ErrorCode")
+    codes = {code.strip() for code in shape.enum}
     told = {code for code in codes if meaning(refusal(GATEWAYS, inside=code)) is not UNCLEAR}
     assert "GatewayInternalError" in codes - told
     assert {"GatewayNotConnected", "InvalidParameters", "UnauthorizedOperation", "InternalError"} <= told

@@ -5,7 +5,7 @@ from typing import Any
 
 import botocore.session
 import pytest
-from botocore.exceptions import ClientError, EndpointConnectionError
+from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
 from event_aggregator import aws

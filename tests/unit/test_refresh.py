@@ -1,5 +1,7 @@
 """What the refresh function does with each message: requests, early and late, places, the sweep, what is not known."""
 
+from functools import partial
+
 import pytest
 
 from event_aggregator.aggregate import NotFinishedError
@@ -13,7 +15,7 @@ from event_aggregator.waiting import Changes
 from event_aggregator.window import Due
 from event_aggregator.writers import Roles
 from tests.unit.conftest import START, World, fail, s3_event, s3_record
-from tests.unit.shares import AWAY, DENIED, DOWN, HOME, TIME_LEFT, Function, Region, change, share
+from tests.unit.shares import AWAY, DENIED, DOWN, HOME, TIME_LEFT, Function, Region, change, same, share
 
 BUCKET = Key.read("my-bucket")
 DUE = START + 30_000
@@ -235,7 +237,7 @@ class Ids(Roles):
 def writer(world: World, shares: list[FileShare], *, lone: bool = True, away: Region | None = None, **ids: str) -> str:
     """The id of the share through which AROAX wrote; empty if nobody is left out."""
     regions = {HOME: Region(world, shares)} | ({AWAY: away} if away else {})
-    places = Places(HOME, {name: (lambda region=region: region) for name, region in regions.items()}, {"": Ids(**ids)})
+    places = Places(HOME, {name: partial(same, region) for name, region in regions.items()}, {"": Ids(**ids)})
     found = places.writer(shares, HOME, "AROAX", lone=lone)
     return found.share_id if found else ""
 
