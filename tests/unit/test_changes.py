@@ -8,6 +8,7 @@ from event_aggregator.aggregate import NotFinishedError
 from event_aggregator.changes import Change, read_event
 from event_aggregator.messages import FailedEvent, read_message
 from event_aggregator.observability import timestamp
+from event_aggregator.table import Key
 from tests.unit.conftest import START, World, fail, s3_event, s3_record
 
 # As AWS's documentation shows them: one change of one key by each path.
