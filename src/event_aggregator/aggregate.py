@@ -24,6 +24,9 @@ from event_aggregator.window import Due, Windows
 # Changes of a bucket that share one write; DynamoDB allows 100 operands to IN and 4 KB to an expression.
 _CHANGES_A_WRITE = 50
 
+# An event that Lambda cannot hand over waits no longer (Lambda guide, invocation-async-error-handling).
+_LONGEST_WAIT_MS = 6 * 3_600_000
+
 # A window whose opener has not confirmed its request may be taken over this long after the opener must have ended.
 _SEND_LEASE_MARGIN_MS = 10_000
 
@@ -97,7 +100,7 @@ class Aggregator:
             key,
             folders,
             owners=[change.identity for change in changes],
-            newest_event=max(change.time for change in changes),
+            newest_event=_newest(changes, now),
             since=now,
             due=due,
             deadline=deadline,
@@ -175,3 +178,14 @@ class Aggregator:
         """Queue a window's request, and only then note that it is queued."""
         self.queue.send(request, now=self.now(), due=due)
         return self.windows.confirm(request.key, request.window, due + LIFETIME_MS, opened)
+
+
+def _newest(changes: Iterable[Change], now: int) -> int:
+    """When the last of the changes was made, as far as their times can be true; epoch milliseconds.
+
+    S3 tells of a change within seconds, and Lambda may keep the event for six hours. So a time from before that proves
+    nothing, be it of a test event (1970), of a clock that is wrong, or of an event that lay in a queue for days: it
+    counts as now, and no earlier refresh is taken to cover the change. That costs one refresh at most. A time to come
+    needs no rule: no refresh began after it.
+    """
+    return max(change.time if change.time >= now - _LONGEST_WAIT_MS else now for change in changes)

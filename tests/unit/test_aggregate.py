@@ -177,6 +177,53 @@ def test_what_dynamodb_refuses_is_raised(world: World) -> None:
     assert isinstance(raised.value.__cause__, ClientError)
 
 
+# Changes from before a refresh
+
+HOUR = 3_600_000
+BEGAN = START + 10 * HOUR  # the refresh of /photos
+
+
+def refreshed(world: World) -> None:
+    """/photos has been refreshed at BEGAN, and another hour has passed."""
+    aggregate(world, s3_record("photos/a.jpg"))
+    item = world.item()
+    assert world.windows.close(Key.read("my-bucket"), item, BEGAN, BEGAN + 1)
+    world.windows.complete(Key.read("my-bucket"), item.window_id or "")
+    world.time = BEGAN + HOUR
+
+
+@pytest.mark.parametrize("made_at", [BEGAN - 5_001, BEGAN - HOUR, BEGAN - 5 * HOUR])
+def test_a_change_that_comes_up_to_six_hours_late_opens_no_window_if_a_refresh_has_covered_it(
+    world: World, made_at: int
+) -> None:
+    refreshed(world)
+    aggregate(world, s3_record("photos/b.jpg", at=made_at))
+    assert world.item().window_id is None
+    assert len(world.sent) == 1
+
+
+@pytest.mark.parametrize("made_at", [0, START, BEGAN - 5 * HOUR - 1, BEGAN + 1_000 * HOUR])
+def test_a_time_that_cannot_be_true_is_not_taken_for_one_from_before_a_refresh(world: World, made_at: int) -> None:
+    refreshed(world)
+    aggregate(world, s3_record("photos/b.jpg", at=made_at))
+    assert world.item().folders == {"/photos"}
+    assert len(world.sent) == 2
+
+
+def test_a_time_that_cannot_be_true_is_not_hidden_by_a_late_one_beside_it(world: World) -> None:
+    refreshed(world)
+    aggregate(world, s3_record("photos/b.jpg", at=0), s3_record("photos/c.jpg", at=BEGAN - HOUR))
+    assert world.item().folders == {"/photos"}
+
+
+def test_a_time_that_cannot_be_true_takes_no_window_from_its_opener(world: World) -> None:
+    fail(world.sqs, "SendMessage")
+    with pytest.raises(NotFinishedError):
+        aggregate(world, s3_record("photos/a.jpg"))
+    aggregate(world, s3_record("photos/b.jpg", at=0))
+    assert world.sent == []
+
+
 # Quiet windows
 
 
