@@ -10,8 +10,8 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import unquote_plus
 
-# What S3 reports to EventBridge beside these is that an object was created or deleted.
-_CHANGES_NO_LISTING = frozenset(
+# What S3 reports beside these is that an object was created or deleted: to EventBridge by the event's type, ...
+_TYPES_THAT_CHANGE_NO_LISTING = frozenset(
     {
         "Object Restore Initiated",
         "Object Restore Completed",
@@ -22,6 +22,12 @@ _CHANGES_NO_LISTING = frozenset(
         "Object Tags Added",
         "Object Tags Deleted",
     }
+)
+
+# ... and in a notification by the first part of its event's name, ObjectTagging:Put (S3 user guide,
+# notification-how-to-event-types-and-destinations).
+_NAMES_THAT_CHANGE_NO_LISTING = frozenset(
+    {"IntelligentTiering", "LifecycleTransition", "ObjectAcl", "ObjectRestore", "ObjectTagging", "Replication"}
 )
 
 # What reading something that is none of S3's raises.
@@ -51,8 +57,8 @@ class Change:
 def read_event(event: Any) -> tuple[list[Change], list[NotAnS3RecordError]]:
     """The changes that `event` tells of, and a problem for each record that is none of S3's.
 
-    A test event, which S3 sends when a notification is set up, tells of nothing, and so does an event of EventBridge's
-    about what no listing shows.
+    A test event, which S3 sends when a notification is set up, tells of nothing, and so does an event about what no
+    listing shows: a restore, tags, an ACL, another storage class, how a replication went.
     """
     records = event.get("Records") if isinstance(event, dict) else None
     if not isinstance(records, list):
@@ -62,7 +68,8 @@ def read_event(event: Any) -> tuple[list[Change], list[NotAnS3RecordError]]:
     for number, record in enumerate(records):
         try:
             if (message := _message_in(record)) is None:
-                changes.append(_read_record(record))
+                if change := _read_record(record):
+                    changes.append(change)
                 continue
             inner_changes, inner_problems = read_event(json.loads(message))
         except _UNREADABLE as error:
@@ -88,7 +95,7 @@ def _read_without_records(event: Any) -> tuple[list[Change], list[NotAnS3RecordE
         match event:
             case {"Event": "s3:TestEvent"}:
                 return [], []
-            case {"source": "aws.s3", "detail-type": str(detail_type)} if detail_type in _CHANGES_NO_LISTING:
+            case {"source": "aws.s3", "detail-type": str(detail_type)} if detail_type in _TYPES_THAT_CHANGE_NO_LISTING:
                 return [], []
             case {"source": "aws.s3"}:
                 return [_read_eventbridge_event(event)], []
@@ -106,11 +113,14 @@ def epoch_ms_of(iso_time: str) -> int:
     return round(datetime.fromisoformat(iso_time).timestamp() * 1000)
 
 
-def _read_record(record: Any) -> Change:
+def _read_record(record: Any) -> Change | None:
+    """The change; None for what changes no listing."""
     if record["eventSource"] != "aws:s3":
         raise ValueError(f"eventSource is {record['eventSource']!r}")
     if not record["eventVersion"].startswith("2."):
         raise ValueError(f"eventVersion is {record['eventVersion']!r}, and only 2.x is known")
+    if str(record.get("eventName")).removeprefix("s3:").partition(":")[0] in _NAMES_THAT_CHANGE_NO_LISTING:
+        return None
     s3, time = record["s3"], record["eventTime"]
     # What tells this change of a key from every other: its sequencer, or, as only PUTs and DELETEs have one, the
     # request that made it.

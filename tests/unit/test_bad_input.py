@@ -60,10 +60,9 @@ UNDERSTOOD = {
     "an object in a versioned bucket": with_object(s3_record(), versionId="096fKKXTRTtl3on89fVO.nfljtsv6qko"),
     "a multipart upload": s3_record(eventName="ObjectCreated:CompleteMultipartUpload"),
     "a delete marker": with_object(s3_record(eventName="ObjectRemoved:DeleteMarkerCreated"), eTag="d41d8cd98f00b204"),
-    "a restored object": s3_record(
-        eventName="ObjectRestore:Completed",
-        glacierEventData={"restoreEventData": {"lifecycleRestorationExpiryTime": "1970-01-01T00:00:00.000Z"}},
-    ),
+    "a name that nobody knows": s3_record(eventName="ObjectShrunk:Twice"),
+    "a name of the wrong type": s3_record(eventName=7),
+    "no name": without(s3_record(), "eventName"),
     "an expiry by lifecycle": s3_record(
         eventName="LifecycleExpiration:Delete", userIdentity={"principalId": "s3.amazonaws.com"}
     ),

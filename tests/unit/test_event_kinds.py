@@ -185,6 +185,23 @@ CHANGES: dict[str, tuple[Any, Any]] = {
     ),
 }
 
+NO_CHANGES: dict[str, tuple[list[str], list[str]]] = {
+    "a restore": (
+        ["ObjectRestore:Post", "ObjectRestore:Completed", "ObjectRestore:Delete"],
+        ["Object Restore Initiated", "Object Restore Completed", "Object Restore Expired"],
+    ),
+    "tags": (["ObjectTagging:Put", "ObjectTagging:Delete"], ["Object Tags Added", "Object Tags Deleted"]),
+    "an ACL": (["ObjectAcl:Put"], ["Object ACL Updated"]),
+    "another storage class": (
+        ["LifecycleTransition", "IntelligentTiering"],
+        ["Object Storage Class Changed", "Object Access Tier Changed"],
+    ),
+    "how a replication went": (
+        ["Replication:OperationFailedReplication", "Replication:OperationReplicatedAfterThreshold"],
+        [],
+    ),
+}
+
 
 def by_every_path(notifications: list[Any], events: list[Any]) -> list[Any]:
     of_notifications = [path(notification(one)) for path in PATHS_OF_NOTIFICATIONS.values() for one in notifications]
@@ -210,6 +227,16 @@ def test_the_same_change_is_read_from_an_event_of_eventbridges(kind: str, path: 
     event = PATHS_OF_EVENTBRIDGE[path](told)
 
     assert read_event(event) == ([Change(BUCKET, KEY, START + 999, "", f"00{START:X} {KEY}")], [])
+
+
+@pytest.mark.parametrize("kind", NO_CHANGES)
+def test_what_changes_no_listing_tells_of_nothing_by_whatever_path(kind: str) -> None:
+    names, detail_types = NO_CHANGES[kind]
+    notifications = [record(f"{start}{name}", sequencer=None) for name in names for start in ("", "s3:")]
+    events = [eventbridge(detail_type, about={"sequencer": None}) for detail_type in detail_types]
+
+    for event in by_every_path(notifications, events):
+        assert read_event(event) == ([], [])
 
 
 @pytest.mark.parametrize("name", ["ObjectCreated:Put", "ObjectRemoved:Delete", "LifecycleExpiration:Delete"])
