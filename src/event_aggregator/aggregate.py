@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
-from event_aggregator.changes import Change, read_event
+from event_aggregator.changes import Change, NoChangeError, read_event
 from event_aggregator.failures import AWS_ERRORS, in_words
 from event_aggregator.folders import folder_of
 from event_aggregator.memo import Memo, is_open
@@ -43,15 +43,22 @@ class Aggregator:
     now: Callable[[], int]  # epoch milliseconds
     memo: Memo = field(default_factory=Memo)
     tally: Tally = field(default_factory=Tally)
+    _told: set[str] = field(default_factory=set)
 
     def aggregate_event(self, event: Any, time_left: int) -> None:
         """Put every change of an S3 event into its bucket's window. `time_left`: milliseconds until Lambda ends this.
 
-        A bucket that fails, or a record that is none of S3's, stops no other; then NotFinishedError is raised.
+        A bucket that fails, or a record that is none of S3's, stops no other; then NotFinishedError is raised. A record
+        that is known to be no change is told as a warning, once in a container, and let go.
         """
         deadline = self.now() + time_left
         changes, problems = read_event(event)
-        failures: list[Exception] = list(problems)
+        failures: list[Exception] = []
+        for problem in problems:
+            if isinstance(problem, NoChangeError):
+                self._tell_once(str(problem))
+            else:
+                failures.append(problem)
         for key, of_key in self._by_window(changes):
             try:
                 self._absorb(key, of_key, deadline)
@@ -60,6 +67,11 @@ class Aggregator:
                 failures.append(error)
         if failures:
             raise NotFinishedError(in_words(failures)) from failures[0]
+
+    def _tell_once(self, text: str) -> None:
+        if text not in self._told:
+            self._told.add(text)
+            logger.warning(text)
 
     def _by_window(self, changes: list[Change]) -> Iterator[tuple[Key, list[Change]]]:
         """The keys whose windows the changes belong in, and the changes, in their order, as many as share a write."""

@@ -1,7 +1,8 @@
 """What S3 says has changed. Every record of an event becomes a change, or a problem that names it: none is passed over.
 
-A record is S3's event notification message (S3 user guide, notification-content-structure), any 2.x, or its event on
-EventBridge (S3 user guide, ev-events). Either may come inside what SNS and SQS make of it, however deep.
+A record is S3's event notification message (S3 user guide, notification-content-structure), any 2.x, its event on
+EventBridge (S3 user guide, ev-events), or CloudTrail's report of a call to S3 there. Each may come inside what SNS and
+SQS make of it, however deep.
 """
 
 import json
@@ -30,12 +31,36 @@ _NAMES_THAT_CHANGE_NO_LISTING = frozenset(
     {"IntelligentTiering", "LifecycleTransition", "ObjectAcl", "ObjectRestore", "ObjectTagging", "Replication"}
 )
 
+# Calls about an object that CloudTrail reports as writes (S3 user guide, cloudtrail-logging-s3-info).
+_CALLS_THAT_CHANGE_NO_LISTING = frozenset(
+    {
+        "AbortMultipartUpload",
+        "CreateMultipartUpload",
+        "DeleteObjectTagging",
+        "PutObjectAcl",
+        "PutObjectLegalHold",
+        "PutObjectRetention",
+        "PutObjectTagging",
+        "RestoreObject",
+        "UploadPart",
+        "UploadPartCopy",
+    }
+)
+_BETTER_RULE = (
+    "let the rule match S3's own events instead, source aws.s3 and detail-type Object Created, Object Deleted"
+)
+
 # What reading something that is none of S3's raises.
 _UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, RecursionError)
 
 
 class NotAnS3RecordError(ValueError):
     """A record, or a whole event, that cannot be read as S3's; the message says which and why."""
+
+
+class NoChangeError(NotAnS3RecordError):
+    """What is known to change no listing, and need not have been sent. The message, the same for each of its kind, says
+    what it is and what to do: it is to be told once, and the event need not come again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +101,12 @@ def read_event(event: Any) -> tuple[list[Change], list[NotAnS3RecordError]]:
             problems.append(NotAnS3RecordError(f"Record {number} is not S3's ({error!r:.300}): {_shortened(record)}"))
         else:
             changes += inner_changes
-            problems += [NotAnS3RecordError(f"In record {number}: {problem}") for problem in inner_problems]
+            problems += [_in_record(number, problem) for problem in inner_problems]
     return changes, problems
+
+
+def _in_record(number: int, problem: NotAnS3RecordError) -> NotAnS3RecordError:
+    return problem if isinstance(problem, NoChangeError) else NotAnS3RecordError(f"In record {number}: {problem}")
 
 
 def _message_in(record: Any) -> Any:
@@ -97,6 +126,8 @@ def _read_without_records(event: Any) -> tuple[list[Change], list[NotAnS3RecordE
                 return [], []
             case {"source": "aws.s3", "detail-type": str(detail_type)} if detail_type in _TYPES_THAT_CHANGE_NO_LISTING:
                 return [], []
+            case {"source": "aws.s3", "detail-type": str(detail_type)} if detail_type.endswith(" via CloudTrail"):
+                return _read_cloudtrail_report(event["detail"])
             case {"source": "aws.s3"}:
                 return [_read_eventbridge_event(event)], []
             case {"Type": "Notification", "Message": message}:  # as SNS sends it to a queue
@@ -136,6 +167,27 @@ def _read_eventbridge_event(event: Any) -> Change:
     detail, time = event["detail"], event["time"]
     occurrence = detail["object"].get("sequencer") or f"{detail.get('request-id', '')}@{time}"
     return _change(detail["bucket"]["name"], detail["object"]["key"], time, "", occurrence)
+
+
+def _read_cloudtrail_report(detail: Any) -> tuple[list[Change], list[NotAnS3RecordError]]:
+    """What `read_event` answers for a call to S3 that CloudTrail reports (CloudTrail user guide, record contents).
+
+    Its time is when the request was completed. The key is taken as it is. A call that failed tells of nothing.
+    """
+    name, asked = detail["eventName"], detail.get("requestParameters") or {}
+    bucket, key = asked.get("bucketName", ""), asked.get("key")
+    if "errorCode" in detail:
+        return [], []
+    if detail.get("readOnly") or detail.get("managementEvent") or name in _CALLS_THAT_CHANGE_NO_LISTING:
+        called = f"{name} of the bucket {bucket}" if bucket else name
+        return [], [NoChangeError(f"CloudTrail reports {called}, which changes no listing; {_BETTER_RULE}")]
+    if not bucket or ":" in bucket or bucket.endswith("-s3alias"):
+        return [], [NotAnS3RecordError(f"CloudTrail reports {name}, and not of which bucket; {_BETTER_RULE}")]
+    if not key:  # DeleteObjects, which the S3 console uses, names none
+        reason = f"CloudTrail reports {name} of the bucket {bucket}, and not of which keys; {_BETTER_RULE}"
+        return [], [NotAnS3RecordError(reason)]
+    time, principal = detail["eventTime"], detail.get("userIdentity", {}).get("principalId") or ""
+    return [_change(bucket, key, time, principal, f"{detail.get('requestID', '')}@{time}")], []
 
 
 def _change(bucket: Any, key: Any, time: str, principal: Any, occurrence: Any) -> Change:

@@ -18,6 +18,7 @@ from event_aggregator.changes import NotAnS3RecordError, read_event
 from event_aggregator.messages import NotUnderstoodError, read_message
 from event_aggregator.settings import SettingError, Settings
 from tests.unit.conftest import s3_event, s3_record
+from tests.unit.test_event_kinds import call
 
 SAMPLES = Path(__file__).parent / "samples"
 EXAMPLES = int(os.environ.get("BAD_INPUT_EXAMPLES", "300"))
@@ -73,11 +74,17 @@ UNDERSTOOD = {
 }
 
 REFUSED: dict[str, Any] = {
-    "an API call, which CloudTrail reports": {
+    "an API call, which CloudTrail reports without a time": {
         "detail-type": "AWS API Call via CloudTrail",
         "source": "aws.s3",
         "detail": {"eventName": "PutObject", "requestParameters": {"bucketName": "b", "key": "k"}},
     },
+    "an API call, which CloudTrail reports about no bucket": {
+        "detail-type": "AWS API Call via CloudTrail",
+        "source": "aws.s3",
+        "detail": {"eventName": ["PutObject"], "requestParameters": {"bucketName": 7, "key": "k"}},
+    },
+    "a report of CloudTrail's without anything": {"detail-type": "AWS API Call via CloudTrail", "source": "aws.s3"},
     "an event of EventBridge without a key": {
         "detail-type": "Object Created",
         "source": "aws.s3",
@@ -183,6 +190,18 @@ def test_an_event_of_eventbridge_of_which_any_part_is_anything_is_a_change_or_a_
     place = data.draw(st.sampled_from([event, detail, detail["bucket"], detail["object"]]))
     place[data.draw(st.sampled_from(sorted(place)))] = data.draw(json_values)
     changes, problems = read_event(data.draw(st.sampled_from([in_sns, in_sqs]))(json.dumps(event)))
+    assert len(changes) + len(problems) == 1
+    assert all(isinstance(problem, NotAnS3RecordError) for problem in problems)
+
+
+@settings(max_examples=EXAMPLES, derandomize="BAD_INPUT_EXAMPLES" not in os.environ, database=None, deadline=None)
+@given(st.data())
+def test_a_report_of_cloudtrails_of_which_any_part_is_anything_is_a_change_or_a_problem(data: st.DataObject) -> None:
+    event = call()
+    detail = event["detail"]
+    place = data.draw(st.sampled_from([event, detail, detail["requestParameters"], detail["userIdentity"]]))
+    place[data.draw(st.sampled_from(sorted(place)))] = data.draw(json_values)
+    changes, problems = read_event(event)
     assert len(changes) + len(problems) == 1
     assert all(isinstance(problem, NotAnS3RecordError) for problem in problems)
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from event_aggregator.changes import Change, read_event
+from event_aggregator.aggregate import NotFinishedError
+from event_aggregator.changes import Change, NoChangeError, read_event
 from event_aggregator.observability import timestamp
 from tests.unit.conftest import START, World
 
@@ -48,7 +49,7 @@ def record(name: str, at: int = START, principal: str = "AWS:AIDAEXAMPLE", **cha
     }
 
 
-def eventbridge(detail_type: str, at: int = START, *, about: dict[str, Any] | None = None, **detail: Any) -> Any:
+def eventbridge(detail_type: str, at: int = START, /, *, about: Any = None, **detail: Any) -> Any:
     """An event of EventBridge's. `about`: other fields of its object, None for one that is not there."""
     thing = {"key": KEY, "size": 1024, "etag": ETAG, "sequencer": f"00{at:X}"} | (about or {})
     return {
@@ -258,3 +259,131 @@ def test_the_three_events_of_one_upload_open_one_window_by_whatever_path(world: 
 
     assert len(world.sent) == 1
     assert world.item(BUCKET).folders == {FOLDER}
+
+
+# ---- What CloudTrail reports to EventBridge
+
+
+def call(name: str = "PutObject", **changed: Any) -> Any:
+    """As CloudTrail reports a call about an object (CloudTrail user guide, cloudtrail-event-reference-record-contents).
+
+    `changed`: other fields of the record.
+    """
+    report = {
+        "eventVersion": "1.08",
+        "userIdentity": {"type": "AssumedRole", "principalId": "AROAEXAMPLE:StorageGateway"},
+        "eventTime": timestamp(START).replace(".000Z", "Z"),
+        "eventSource": "s3.amazonaws.com",
+        "eventName": name,
+        "requestParameters": {"bucketName": BUCKET, "Host": f"{BUCKET}.s3.us-west-2.amazonaws.com", "key": KEY},
+        "responseElements": None,
+        "requestID": "FNQMP9GW6T92Y09S",
+        "readOnly": False,
+        "eventType": "AwsApiCall",
+        "managementEvent": False,
+        "eventCategory": "Data",
+    }
+    return {
+        "version": "0",
+        "detail-type": "AWS API Call via CloudTrail",
+        "source": "aws.s3",
+        "time": report["eventTime"],
+        "resources": [],
+        "detail": report | changed,
+    }
+
+
+OF_SERVICE = {"detail-type": "AWS Service Event via CloudTrail"}
+ON_ACCESS_POINT = {"bucketName": "arn:aws:s3:us-west-2:123456789012:accesspoint/point", "key": KEY}
+ON_ALIAS = {"bucketName": "point-1a-s3alias", "key": KEY}
+
+NO_CHANGES_OF_CLOUDTRAIL: dict[str, Any] = {
+    "a read": call("GetObject", readOnly=True),
+    "a part of an upload": call("UploadPart"),
+    "tags": call("PutObjectTagging"),
+    "a bucket's policy": call("PutBucketPolicy", managementEvent=True, requestParameters={"bucketName": BUCKET}),
+    "a list of buckets": call("ListBuckets", readOnly=True, requestParameters=None),
+    "what a service did by itself": call("PutBucketPolicy", managementEvent=True, requestParameters=None) | OF_SERVICE,
+}
+CHANGES_OF_NOBODY_KNOWS_WHAT: dict[str, tuple[Any, str]] = {
+    "many deletions": (call("DeleteObjects", requestParameters={"bucketName": BUCKET, "delete": ""}), "which keys"),
+    "no parameters": (call(requestParameters=None), "which bucket"),
+    "an access point": (call(requestParameters=ON_ACCESS_POINT), "which bucket"),
+    "an alias of an access point": (call(requestParameters=ON_ALIAS), "which bucket"),
+}
+
+
+@pytest.mark.parametrize("path", PATHS_OF_EVENTBRIDGE)
+@pytest.mark.parametrize("name", ["PutObject", "CopyObject", "CompleteMultipartUpload", "DeleteObject", "ShrinkObject"])
+def test_a_write_that_cloudtrail_reports_is_a_change_by_whoever_wrote(name: str, path: str) -> None:
+    changes, problems = read_event(PATHS_OF_EVENTBRIDGE[path](call(name)))
+
+    assert problems == []
+    assert [(change.bucket, change.key, change.time) for change in changes] == [(BUCKET, KEY, START + 999)]
+    assert [change.role_id for change in changes] == ["AROAEXAMPLE"]
+
+
+def test_two_calls_about_a_key_are_two_changes_and_a_report_that_comes_twice_is_one() -> None:
+    reports = [call(), call(), call(requestID="another")]
+
+    (first,), (again,), (other,) = (read_event(report)[0] for report in reports)
+
+    assert first.identity == again.identity != other.identity
+
+
+def test_a_call_by_nobody_known_is_a_change() -> None:
+    [change], _ = read_event(call(userIdentity={"type": "AWSService", "invokedBy": "s3.amazonaws.com"}))
+
+    assert change.principal == ""
+
+
+@pytest.mark.parametrize("path", PATHS_OF_EVENTBRIDGE)
+def test_a_call_that_failed_tells_of_nothing(path: str) -> None:
+    assert read_event(PATHS_OF_EVENTBRIDGE[path](call(errorCode="AccessDenied"))) == ([], [])
+
+
+@pytest.mark.parametrize("path", PATHS_OF_EVENTBRIDGE)
+@pytest.mark.parametrize("kind", NO_CHANGES_OF_CLOUDTRAIL)
+def test_a_call_that_changes_no_listing_is_named_with_the_rule_to_use(kind: str, path: str) -> None:
+    report = NO_CHANGES_OF_CLOUDTRAIL[kind]
+
+    changes, [problem] = read_event(PATHS_OF_EVENTBRIDGE[path](report))
+
+    assert changes == []
+    assert isinstance(problem, NoChangeError)
+    assert str(problem).startswith(f"CloudTrail reports {report['detail']['eventName']}")
+    assert "detail-type Object Created, Object Deleted" in str(problem)
+
+
+def test_a_call_that_changes_no_listing_is_told_once_in_a_container_and_let_go(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    container = world.aggregator
+
+    for key in ("a", "b", "c"):
+        read = call("GetObject", readOnly=True, requestParameters={"bucketName": BUCKET, "key": key})
+        container.aggregate_event(read, 30_000)
+        container.aggregate_event(by_sqs(read), 30_000)
+
+    [warning] = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert warning.startswith(f"CloudTrail reports GetObject of the bucket {BUCKET}, which changes no listing; ")
+    assert world.sent == []
+
+
+def test_a_call_that_changes_no_listing_does_not_hide_the_change_beside_it(world: World) -> None:
+    both = {"Records": [by_sqs(event)["Records"][0] for event in (call("GetObject", readOnly=True), call())]}
+    world.settings["IGNORE_PRINCIPALS_CONTAINING"] = ""
+
+    world.aggregator.aggregate_event(both, 30_000)
+
+    assert world.item(BUCKET).folders == {FOLDER}
+
+
+@pytest.mark.parametrize("kind", CHANGES_OF_NOBODY_KNOWS_WHAT)
+def test_a_call_that_does_not_say_what_it_changed_fails_in_a_sentence_with_the_rule_to_use(
+    world: World, kind: str
+) -> None:
+    report, missing = CHANGES_OF_NOBODY_KNOWS_WHAT[kind]
+
+    with pytest.raises(NotFinishedError, match=rf"^CloudTrail reports \w+.*, and not of {missing}; let the rule match"):
+        world.aggregator.aggregate_event(report, 30_000)
