@@ -29,6 +29,7 @@ REGION, ACCOUNT = "us-east-1", "000000000000"
 LIST_PAGE = 1000
 MAX_FOLDERS = 50
 MAX_FOLDER_LENGTH = 1024
+MAX_NAME_BYTES = 255
 MAX_ARNS = 10
 MAX_IN_PROGRESS = 2
 
@@ -105,8 +106,8 @@ class Share:
     """Shows a bucket, or what lies under a prefix of it, and asks S3 only for folders that it has not cached.
 
     A folder is "a/b", the root "". What a cached folder shows is what S3 held when it was listed last, and a client
-    reaches a folder only through its parents: a new one is invisible until its parent is listed again. Objects with an
-    empty name in their path ("a//b", "/a") have no place in a file system and are never shown.
+    reaches a folder only through its parents: a new one is invisible until its parent is listed again. Objects with a
+    name in their path that no file system has ("a//b", "/a", "a/../b", one of more than 255 bytes) are never shown.
 
     `lists` and `heads` count what the refreshes have cost: a LIST for each 1,000 entries, a HEAD for each object.
     """
@@ -196,11 +197,17 @@ class Share:
         return self.list_objects(f"{self.prefix}{folder}/" if folder else self.prefix)
 
     def _names(self, folder: str, keys: Sequence[str], prefixes: Sequence[str]) -> Listing:
-        """Drops empty names: of the object that marks the folder itself, and what follows a doubled slash."""
+        """Drops what cannot be shown, and the empty name of the object that marks the folder itself."""
         start = len(self.prefix) + (len(folder) + 1 if folder else 0)
         return Listing(
-            frozenset(key[start:] for key in keys) - {""}, frozenset(prefix[start:-1] for prefix in prefixes) - {""}
+            frozenset(key[start:] for key in keys if can_be_shown(key[start:])),
+            frozenset(prefix[start:-1] for prefix in prefixes if can_be_shown(prefix[start:-1])),
         )
+
+
+def can_be_shown(name: str) -> bool:
+    """Whether a file or a folder in a file system can have this name."""
+    return name not in ("", ".", "..") and len(name.encode()) <= MAX_NAME_BYTES
 
 
 def _path(folder: str, name: str) -> str:

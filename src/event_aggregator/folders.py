@@ -12,8 +12,14 @@ EVERYTHING = "*"
 _ALONE = "="
 _ALL_IN = "*"
 
-# RefreshCache takes 1 to 50 folders (API reference, RefreshCache).
+# RefreshCache takes 1 to 50 folders, of 1 to 1,024 characters each (API reference, RefreshCache).
 MAX_FOLDERS_A_CALL = 50
+_MAX_FOLDER_LENGTH = 1_024
+
+# What no file system has as a name, and so no share shows; nor a name of more bytes.
+_NO_NAMES = ("", ".", "..")
+_MAX_NAME_BYTES = 255
+
 # More folders than four calls can take are refreshed by sub-trees instead.
 _MAX_FOLDERS_ONE_BY_ONE = 200
 # What up to 200 single folders leave for later rounds, and so what a window has to keep; more become everything.
@@ -100,9 +106,18 @@ def _without_mark(folder: str) -> str:
 
 
 def _path(folder: str, prefix: str) -> _Path:
-    """Down to the first empty name: a key such as `a//b` shows in `a` only, for no folder can have an empty name."""
+    """Down to the first name that no share shows, and no further than RefreshCache takes: a key such as `a//b` or
+    `a/../b` changes in a share what `a` lists, if anything.
+
+    Promise: whatever somebody uploads, no gateway refuses a refresh for it, which would then be one of everything.
+    """
     names = folder[1 + len(prefix) :].split("/")
-    return tuple(names[: names.index("")] if "" in names else names)
+    length = -1
+    for depth, name in enumerate(names):
+        length += 1 + len(name)
+        if name in _NO_NAMES or len(name.encode()) > _MAX_NAME_BYTES or length > _MAX_FOLDER_LENGTH:
+            return tuple(names[:depth])
+    return tuple(names)
 
 
 def _folder(path: _Path, prefix: str) -> str:

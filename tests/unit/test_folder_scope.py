@@ -43,9 +43,10 @@ MOST_CALLS = 6
 
 A_DAY_MS = 86_400_000
 
-# Few names, so that keys meet in folders. "a-" sorts before "a/"; "*" and "=" are marks elsewhere; and an empty one
-# makes a leading slash, a doubled one, or, at the end, a folder marker.
-NAMES = st.sampled_from(["a", "b", "c", "a", "b", "", "a-", "*", "="])
+# Few names, so that keys meet in folders. "a-" sorts before "a/"; "*" and "=" are marks elsewhere; an empty one makes a
+# leading slash, a doubled one, or, at the end, a folder marker. No share shows that one, nor those of UNSHOWN.
+UNSHOWN = [".", "..", "ü" * 128]
+NAMES = st.sampled_from(["a", "b", "c", "a", "b", "", "a-", "*", "=", "ü" * 127, *UNSHOWN])
 KEYS = st.lists(NAMES, min_size=1, max_size=4).map("/".join).filter(bool)
 TOP_FOLDERS = st.sampled_from(["", "a/", "a/b/", "c/"])
 # Folders, and their parents: more than 50 one by one, and more than 200 as sub-trees and as everything.
@@ -71,15 +72,15 @@ def run(machine: Callable[[], "Bucket"], settings: settings) -> None:
 def held(keys: Iterable[str], prefix: str) -> set[str]:
     """What a share on `prefix` has to show: the paths of files, and of folders with a slash at the end.
 
-    A path ends before its first empty name: what follows has no place in a file system.
+    A path ends before its first name that has no place in a file system.
     """
     paths = set()
     for key in keys:
         if key.startswith(prefix):
             *above, name = key.removeprefix(prefix).split("/")
-            depth = above.index("") if "" in above else len(above)
+            depth = next((depth for depth, name in enumerate(above) if name in ["", *UNSHOWN]), len(above))
             paths |= {"/".join(above[:end]) + "/" for end in range(1, depth + 1)}
-            if name and depth == len(above):
+            if depth == len(above) and name not in ["", *UNSHOWN]:
                 paths.add("/".join([*above, name]))
     return paths
 
@@ -123,7 +124,7 @@ class Bucket(RuleBasedStateMachine):
         # A gateway would refuse these, too, but then everything is refreshed and hides the mistake.
         assert 1 <= len(names) <= MAX_FOLDERS_A_CALL
         assert len(set(names)) == len(names)
-        assert not [name for name in names if name != "/" and (name.strip("/") != name or not name)]
+        assert not [name for name in names if name != "/" and {*name.split("/")} & {"", *UNSHOWN}]
         self.asked[number].append(round_)
         return self.shares[number].accept(names)
 

@@ -57,6 +57,27 @@ def test_a_folder_is_listed_again_with_all_its_ancestors(
     assert next_round(folders, prefix) == Round(folder_list, recursive=False)
 
 
+@pytest.mark.parametrize("name", ["", ".", "..", "n" * 256, "ü" * 128], ids=["empty", ".", "..", "256", "256 in 128"])
+def test_a_folder_is_cut_at_a_name_that_no_share_shows(name: str) -> None:
+    assert next_round({f"/p/a/{name}/b"}, "p/") == Round(["/", "a"], recursive=False)
+    assert next_round({f"/p/a/{name}", f"/p/{name}/a"}, "p/") == Round(["/", "a"], recursive=False)
+    assert next_round({f"*/p/a/{name}/b"}, "p/") == Round(["a"], recursive=True)
+
+
+@pytest.mark.parametrize("name", ["...", ".a", "a.", " ", "n" * 255, "ü" * 127, "\r\n", "\\"])
+def test_a_folder_is_not_cut_at_a_name_that_is_only_odd(name: str) -> None:
+    assert next_round({f"/{name}/b"}, "") == Round(["/", name, f"{name}/b"], recursive=False)
+
+
+def test_a_folder_is_cut_where_it_is_longer_than_refreshcache_takes() -> None:
+    whole = "/".join(["n" * 204] * 5)  # 5 names and 4 slashes
+    assert len(whole) == 1_024
+    last = "/".join(["n" * 204] * 4)
+    for folder, deepest in ((f"/{whole}", whole), (f"/{whole}n", last), (f"/{whole}/b", whole)):
+        assert next_round({folder}, "").folder_list[-1] == deepest
+    assert next_round({f"/prefix/{whole}"}, "prefix/").folder_list[-1] == whole
+
+
 def test_everything_is_the_whole_share() -> None:
     assert next_round({"/a", EVERYTHING}, "p/") == WHOLE_SHARE
 

@@ -159,6 +159,13 @@ def test_an_object_with_an_empty_name_in_its_path_is_never_shown() -> None:
     assert share.tree() == {"b/d.txt"}
 
 
+@pytest.mark.parametrize("name", [".", "..", "n" * 256, "ü" * 128], ids=[".", "..", "256", "256 in 128"])
+def test_an_object_with_a_name_in_its_path_that_no_file_system_has_is_never_shown(name: str) -> None:
+    share = share_of(in_memory(f"{name}/a.txt", f"b/{name}/c.txt", f"b/{name}", "b/d.txt", "b/" + "ü" * 127))
+
+    assert share.tree() == {"b/d.txt", "b/" + "ü" * 127}
+
+
 def test_a_refresh_costs_a_list_for_a_thousand_entries_and_a_head_for_each_object_in_the_listed_folders() -> None:
     share = share_of([f"a/{number:04}" for number in range(2001)] + ["b/one", "top"])
     share.tree()
