@@ -473,14 +473,15 @@ def access_points(region: str, described: Iterable[Json]) -> list[str]:
 
 
 def locations(described: Iterable[Json]) -> Iterator[tuple[str, str]]:
-    """The bucket or access point that each share is on, and its prefix: as the functions read it, who need botocore."""
+    """The bucket or access point that each share is on, and its prefix, empty or with a slash at its end: as the
+    functions read them, who need botocore."""
     for answer in described:
         for share in [*answer.get("NFSFileShareInfoList", []), *answer.get("SMBFileShareInfoList", [])]:
             start, access_point, rest = share["LocationARN"].partition(":accesspoint/")
             if not access_point:
                 start, rest = "", share["LocationARN"].rpartition(":s3:::")[2]
             name, _, prefix = rest.partition("/")
-            yield f"{start}{access_point}{name}", prefix
+            yield f"{start}{access_point}{name}", f"{prefix.rstrip('/')}/" if prefix else ""
 
 
 def tens(listed: Json, kind: str) -> Iterator[str]:

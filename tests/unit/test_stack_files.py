@@ -118,10 +118,15 @@ def test_joined_policies_hold_the_statements_of_all_in_order() -> None:
     "location",
     [
         "arn:aws:s3:::my-bucket",
+        "arn:aws:s3:::my-bucket/",
         "arn:aws-cn:s3:::my-bucket/a b/c/",
+        "arn:aws:s3:::my-bucket/a b/c",
+        "arn:aws:s3:::my-bucket//",
         "arn:aws:s3:us-east-1:123456789012:accesspoint/point",
         "arn:aws:s3:us-east-1:123456789012:accesspoint/point/a/",
+        "arn:aws:s3:us-east-1:123456789012:accesspoint/point/a",
         "point-1a-s3alias/a/",
+        "point-1a-s3alias/a",
         "arn:aws:s3:::point-1a-s3alias/",
     ],
 )
@@ -129,6 +134,12 @@ def test_a_share_is_where_the_refresh_function_takes_it_to_be(location: str) -> 
     described = [{"SMBFileShareInfoList": [{"LocationARN": location}]}]
 
     assert list(stack_files.locations(described)) == [file_shares.location(location)]
+
+
+def test_a_prefix_without_a_slash_at_its_end_lets_no_neighbours_changes_through() -> None:
+    described = [{"NFSFileShareInfoList": [{"LocationARN": "arn:aws:s3:::my-bucket/p"}]}]
+
+    assert stack_files.prefixes_of_shares("us-east-1", ["my-bucket"], described) == ["p/"]
 
 
 # Changes
