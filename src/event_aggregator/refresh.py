@@ -194,8 +194,9 @@ class Refresher:
 
     def _look_for_request(self, key: Key, item: Item, now: int) -> None:
         """Send the request of a window again that must be lost."""
-        window = overdue(item, now)
-        if window and not self._is_given_up(key, item.since, now):
+        if item.since and self._is_given_up(key, item.since, now):
+            return
+        if window := overdue(item, now):
             logger.warning(f"The request of {key} was lost; sending it again", correlation_id=window)
             self.aggregator.queue.send(Request(key, window, correlation=window), now=now, due=now)
             self.aggregator.windows.confirm(key, window, now + LIFETIME_MS)
