@@ -224,3 +224,108 @@ def test_what_is_handed_to_a_share_is_never_taken_for_covered(world: World) -> N
 def test_an_error_that_is_no_failed_condition_is_raised(world: World) -> None:
     with pytest.raises(world.dynamodb.exceptions.ResourceNotFoundException):
         Windows(world.dynamodb, "no-such-table").complete(KEY, "w1")
+
+
+# An item stays small: writes are charged by what it holds
+
+
+def many(number: int, start: str = "") -> frozenset[str]:
+    return frozenset(f"/{start}{n}" for n in range(number))
+
+
+def test_a_window_that_is_opened_with_too_many_folders_holds_everything(world: World) -> None:
+    assert open_window(world.windows, folders=many(151)).folders == {EVERYTHING}
+    assert world.item().folders == {EVERYTHING}
+
+
+def test_a_window_of_as_many_folders_as_are_kept_holds_them(world: World) -> None:
+    assert open_window(world.windows, folders=many(150)).folders == many(150)
+
+
+def test_a_window_that_is_taken_over_with_more_folders_than_are_kept_holds_everything(world: World) -> None:
+    open_window(world.windows, "w1", folders=many(100))
+    assert open_window(world.windows, "w2", folders=many(100, "b")).folders == {EVERYTHING}
+    assert world.item().folders == {EVERYTHING}
+    assert world.item().window_id == "w2"
+
+
+def test_joining_by_a_container_that_knows_less_than_is_there_leaves_no_more_than_is_kept(world: World) -> None:
+    known = open_window(world.windows, folders=many(10))
+    assert world.windows.join(KEY, known, many(100, "b"), START, FIXED)
+    joined = world.windows.join(KEY, known, many(100, "c"), START, FIXED)
+    assert joined
+    assert joined.folders == {EVERYTHING}
+    assert world.item() == joined
+
+
+def test_a_window_that_is_closed_while_it_is_cut_leaves_the_next_window_alone(world: World) -> None:
+    known = open_window(world.windows, folders=many(10))
+    assert world.windows.join(KEY, known, many(100, "b"), START, FIXED)
+    writes = 0
+
+    def close_before_the_cut(**_: Any) -> None:
+        nonlocal writes
+        writes += 1
+        if writes == 2:
+            world.windows.close(KEY, world.item(), DUE, LEASE)
+            open_window(world.windows, "w2", folders=frozenset({"/next"}), newest_event=DUE)
+
+    world.dynamodb.meta.events.register("provide-client-params.dynamodb.UpdateItem", close_before_the_cut)
+    assert world.windows.join(KEY, known, many(100, "c"), START, FIXED)
+    assert world.item().folders == {"/next"}
+    assert world.item().refreshed_folders == {EVERYTHING}
+
+
+def test_a_window_that_was_never_cut_is_refreshed_as_everything(world: World) -> None:
+    """Whoever joined it died before the cut."""
+    open_window(world.windows, folders=many(100))
+    values = {":more": {"SS": sorted(many(100, "b"))}}
+    world.dynamodb.update_item(
+        TableName=world.table,
+        Key={"BucketName": {"S": str(KEY)}},
+        UpdateExpression="ADD Folders :more",
+        ExpressionAttributeValues=values,
+    )
+    item = world.windows.close(KEY, world.item(), DUE, LEASE)
+    assert item
+    assert item.refreshed_folders == {EVERYTHING}
+    assert world.item() == item
+
+
+def test_what_an_earlier_refresh_covered_is_forgotten_once_the_next_window_has_its_request(world: World) -> None:
+    closed(world.windows)
+    opened = open_window(world.windows, "w1", newest_event=DUE)
+    assert opened.refreshed_folders == {"/a"}
+    confirmed = world.windows.confirm(KEY, "w1", LEASE, opened)
+    assert confirmed == world.item()
+    assert (confirmed.confirmed, confirmed.lease_until) == (True, LEASE)
+    assert confirmed.refreshed_folders == frozenset()
+
+
+def test_the_folders_of_a_refresh_that_is_not_finished_are_kept_through_the_next_window(world: World) -> None:
+    world.windows.close(KEY, open_window(world.windows, "w0"), DUE, LEASE)
+    opened = open_window(world.windows, "w1", newest_event=DUE, folders=frozenset({"/b"}))
+    confirmed = world.windows.confirm(KEY, "w1", LEASE, opened)
+    assert (confirmed.confirmed, confirmed.refreshing_id) == (True, "w0")
+    assert confirmed.refreshed_folders == {"/a"}
+    closed_both = world.windows.close(KEY, world.item(), DUE + 30_000, LEASE)
+    assert closed_both
+    assert closed_both.refreshed_folders == {"/a", "/b"}
+
+
+def test_a_refresh_that_begins_while_the_next_window_is_confirmed_keeps_its_folders(world: World) -> None:
+    """A confirmation that is late: its window is due and closed already."""
+    closed(world.windows, now=DUE)
+    opened = open_window(world.windows, "w1", newest_event=DUE, refresh_at=DUE + 1, folders=frozenset({"/b"}))
+    closing = [True]
+
+    def close_first(**_: Any) -> None:
+        if closing:
+            closing.clear()
+            world.windows.close(KEY, world.item(), DUE + 1, LEASE)
+
+    world.dynamodb.meta.events.register("provide-client-params.dynamodb.UpdateItem", close_first)
+    confirmed = world.windows.confirm(KEY, "w1", LEASE + 9, opened)
+    assert (confirmed.refreshing_id, confirmed.window_id) == ("w1", None)
+    assert confirmed.refreshed_folders == {"/b"}
+    assert confirmed.lease_until == LEASE + 9
