@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from bench import charts, cold_start, document, events, money, scope, traffic
+from bench import charts, cold_start, document, events, money, scope, traffic, turns
 from bench.report import wrapped
 from bench.systems import Ours, Plain
 
@@ -53,6 +53,10 @@ def _sections(quick: bool) -> Iterator[str]:
         fixed, quiet = traffic.upload(), traffic.upload(refresh_quiet_seconds=30)
         charts.draw_upload({"fixed delay of 30 s": fixed, "quiet time of 30 s": quiet}, _DOCS / document.UPLOAD_CHART)
     yield document.traffic(shapes, chart=not quick)
+
+    shares = [1, 2, 5] if quick else [1, 2, 5, 10, 20, 50]
+    one_change, going_on = (list(turns.lines([4_000, 60_000], shares, goes_on=goes_on)) for goes_on in (False, True))
+    yield document.turns(one_change, going_on)
 
     example = money.worked_example(ours, objects, sweeps=True)
     yield document.money(windows, plain, example, money.worked_example(Plain, objects, sweeps=False), objects)

@@ -7,10 +7,9 @@ from bench.systems import Gateway, Ours, Scope
 from bench.traffic import arrivals
 from bench.world import START, Meter, World, simulated
 
-PLACES = 2  # REFRESHES_PER_GATEWAY, as it is by default
-CHANGES_A_REFRESH = 4  # while they go on, on average
-ROUNDS = 3  # for so many turns of every share they go on,
-AT_LEAST = 20  # and for so many lengths of a refresh
+_PLACES = 2  # REFRESHES_PER_GATEWAY, as it is by default
+# Changes go on for so many turns of every share, and so many lengths of a refresh.
+_ROUNDS, _AT_LEAST = 2, 20
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,10 @@ def lines(takes: Sequence[int], shares: Sequence[int], *, goes_on: bool) -> Iter
 
 
 def run(scope: Scope, takes: int, shares: int, *, goes_on: bool) -> Line:
-    """One change, or changes that go on; the window's delay and the interval are as long as a refresh."""
+    """One change; or changes at random times, one for each length of a refresh on average.
+
+    The window's delay and the interval are as long as a refresh, so that neither hides how long shares wait in line.
+    """
     made: list[Gateway] = []
 
     def system(world: World) -> Ours:
@@ -44,9 +46,9 @@ def run(scope: Scope, takes: int, shares: int, *, goes_on: bool) -> Line:
         seconds = takes // 1000
         return Ours(world, gateway=made[0], refresh_delay_seconds=seconds, min_refresh_interval_seconds=seconds)
 
-    length = max(AT_LEAST, ROUNDS * -(-shares // PLACES)) * takes
+    length = max(_AT_LEAST, _ROUNDS * -(-shares // _PLACES)) * takes
     with simulated(system) as world:
-        for number, at in enumerate(arrivals(takes / CHANGES_A_REFRESH, length) if goes_on else [0]):
+        for number, at in enumerate(arrivals(takes, length) if goes_on else [0]):
             world.advance(START + at)
             world.put(f"folder/{number}")
         world.settle()
@@ -81,7 +83,7 @@ def perfect_waits(handed: Sequence[int], shares: int, takes: int) -> Iterator[in
 
     That is one whose last refresh is complete: the interval is as long as a refresh.
     """
-    places = [0] * PLACES  # when each is free
+    places = [0] * _PLACES  # when each is free
     since, ready = dict.fromkeys(range(shares), handed[0]), dict.fromkeys(range(shares), 0)
     while since:
         now = max(min(places), min(max(since[share], ready[share]) for share in since))
