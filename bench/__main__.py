@@ -55,7 +55,7 @@ def _sections(quick: bool) -> Iterator[str]:
     yield document.traffic(shapes, chart=not quick)
 
     shares = [1, 2, 5] if quick else [1, 2, 5, 10, 20, 50]
-    one_change, going_on = (list(turns.lines([4_000, 60_000], shares, goes_on=goes_on)) for goes_on in (False, True))
+    one_change, going_on = (turns.lines([4_000, 60_000], shares, goes_on=goes_on) for goes_on in (False, True))
     yield document.turns(one_change, going_on)
 
     example = money.worked_example(ours, objects, sweeps=True)

@@ -211,11 +211,11 @@ AWS documents that two refreshes are in progress at a time, and says it of a gat
 another. Here are both. All shares show the bucket. This project has two of them refreshed at a time
 (`REFRESHES_PER_GATEWAY`), and asks one more once an interval: a gateway that is full refuses it.
 
-With **perfect turns**, each of the two places that is free is taken at once, by the share that has waited longest. After
-one change the last share is done after shares ÷ 2, rounded up, times the length of a refresh. While changes go on, one
-may come just after a share's refresh began: then it waits for one more turn of all, or for the interval if that is
-longer. The longest wait is that of a share, from the end of the window's delay to the end of the refresh that shows the
-change. A gateway that takes more than two is faster: its ratio is below 1.
+With **perfect turns**, each of the two places that is free is taken at once, by the share that has waited longest.
+After one change the last share is done after shares ÷ 2, rounded up, times the length of a refresh. While changes go
+on, one may come just after a share's refresh began: then it waits for one more turn of all, or for the interval if that
+is longer. The longest wait is that of a share, from the end of the window's delay to the end of the refresh that shows
+the change. A gateway that takes more than two is faster: its ratio is below 1.
 
 `REFRESH_DELAY_SECONDS` and `MIN_REFRESH_INTERVAL_SECONDS` are as long as a refresh takes. (With an interval of 60 s and
 refreshes of 4 s, up to 30 shares would wait for the interval alone.) Calls take no time, and messages come when they

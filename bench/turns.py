@@ -1,15 +1,19 @@
 """How long the file shares of one gateway wait for a refresh, against perfect turns."""
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from itertools import product
 
 from bench.systems import Gateway, Ours, Scope
 from bench.traffic import arrivals
 from bench.world import START, Meter, World, simulated
 
 _PLACES = 2  # REFRESHES_PER_GATEWAY, as it is by default
-# Changes go on for so many turns of every share, and so many lengths of a refresh.
-_ROUNDS, _AT_LEAST = 2, 20
+# Changes go on for so many turns of all shares, at random times, on average so many of them in one.
+_TURNS, _CHANGES_A_TURN = 2, 4
+_AT_LEAST = 20  # lengths of a refresh; and a change comes no more often than one in such a length
 
 
 @dataclass(frozen=True)
@@ -26,16 +30,15 @@ class Line:
     perfect: int  # the same with perfect turns
 
 
-def lines(takes: Sequence[int], shares: Sequence[int], *, goes_on: bool) -> Iterator[Line]:
+def lines(takes: Sequence[int], shares: Sequence[int], *, goes_on: bool) -> list[Line]:
+    """Each with a process of its own, as many at a time as there are processors."""
     scopes: tuple[Scope, ...] = ("gateway", "share")
-    for scope in scopes:
-        for milliseconds in takes:
-            for number in shares:
-                yield run(scope, milliseconds, number, goes_on=goes_on)
+    with ProcessPoolExecutor() as processes:
+        return list(processes.map(partial(run, goes_on=goes_on), *zip(*product(scopes, takes, shares), strict=True)))
 
 
 def run(scope: Scope, takes: int, shares: int, *, goes_on: bool) -> Line:
-    """One change; or changes at random times, one for each length of a refresh on average.
+    """One change, or changes that go on.
 
     The window's delay and the interval are as long as a refresh, so that neither hides how long shares wait in line.
     """
@@ -46,9 +49,10 @@ def run(scope: Scope, takes: int, shares: int, *, goes_on: bool) -> Line:
         seconds = takes // 1000
         return Ours(world, gateway=made[0], refresh_delay_seconds=seconds, min_refresh_interval_seconds=seconds)
 
-    length = max(_AT_LEAST, _ROUNDS * -(-shares // _PLACES)) * takes
+    turn = -(-shares // _PLACES) * takes
+    times = arrivals(max(turn / _CHANGES_A_TURN, takes), max(_TURNS * turn, _AT_LEAST * takes)) if goes_on else [0]
     with simulated(system) as world:
-        for number, at in enumerate(arrivals(takes, length) if goes_on else [0]):
+        for number, at in enumerate(times):
             world.advance(START + at)
             world.put(f"folder/{number}")
         world.settle()
