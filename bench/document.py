@@ -225,7 +225,7 @@ One change:
 
 {rows(one_change)}
 
-Changes that go on, at random times:
+Changes that go on at random times, for two turns of all or longer:
 
 {rows(going_on)}"""
 

@@ -66,7 +66,7 @@ def run(scope: Scope, takes: int, shares: int, *, goes_on: bool) -> Line:
         refused=gateway.refused,
         meter=meter,
         longest=max(_waits(gateway)) + takes,
-        perfect=max(perfect_waits(handed, shares, takes)) + takes,
+        perfect=max(_perfect_waits(handed, shares, takes)) + takes,
     )
 
 
@@ -82,7 +82,7 @@ def _waits(gateway: Gateway) -> Iterator[int]:
         raise AssertionError(f"Never refreshed: {sorted(since)}")
 
 
-def perfect_waits(handed: Sequence[int], shares: int, takes: int) -> Iterator[int]:
+def _perfect_waits(handed: Sequence[int], shares: int, takes: int) -> Iterator[int]:
     """The same if each place that is free is taken at once, by the share that has waited longest and may be asked.
 
     That is one whose last refresh is complete: the interval is as long as a refresh.
