@@ -474,8 +474,8 @@ MUTANTS = (
         "asking.py",
         "happened = Refused(key, perhaps=True)",
         "happened = Refused(key)",
-        "ONE_SHARE",
-        deaths=2,
+        "INTERNAL_ERRORS",
+        deaths=1,
         faults=True,
     ),
     Mutant(

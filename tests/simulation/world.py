@@ -48,7 +48,7 @@ from tests.simulation.scenarios import HOUR, MINUTE, SECOND, Refusal, Scenario, 
 
 START = 1_790_000_000_000  # epoch milliseconds
 
-_MAX_STEPS = 3_000
+_MAX_STEPS = 4_000
 
 # What a schedule may have RefreshCache answer.
 REFUSALS = {
@@ -290,8 +290,6 @@ class World:
         orders: list[int] = []
         for process in processes:
             orders += [process.number, *(claim.order for claim in process.claims)]
-        for _, began_and_again in sorted(self.waits.items()):
-            orders += began_and_again
         orders += [mark.order for _, mark in sorted(self.marks.items())]
         ranks = {order: rank for rank, order in enumerate(sorted({0, *orders}))}
         yield tuple(ranks[order] for order in orders)
@@ -301,7 +299,7 @@ class World:
                 yield container._replace(process=container.process._replace(number=0, claims=claims))
             else:
                 yield container
-        yield tuple(sorted(self.waits)), tuple(mark._replace(order=0) for _, mark in sorted(self.marks.items()))
+        yield tuple(sorted(self.waits.items())), tuple(mark._replace(order=0) for _, mark in sorted(self.marks.items()))
 
     # What can be done next
 
@@ -810,9 +808,9 @@ class World:
             self.waits.pop(key, None)
             self.overtaken.pop(key, None)
         elif not was_there:
-            self.waits[key] = (self.order, 0)
+            self.waits[key] = (START + self.time, 0)
         elif was.get("claim") and now.get("claim"):
-            self.waits[key] = (began, again or (self.order if now.get("since") else 0))
+            self.waits[key] = (began, again or (START + self.time if now.get("since") else 0))
         elif was.get("claim"):  # nothing was asked, or it was refused and waits as before
             self.waits[key] = (again if again and claim and not claim.asked else began, 0)
 
@@ -825,7 +823,7 @@ class World:
                 and other in self.scenario.by_key  # otherwise it was not known what it shows
                 and share.get("since")
                 and not share.get("claim")
-                and self.waits[other][0] < began
+                and self.waits[other][0] < began - self.scenario.max_skew
                 and all(self.time >= until for _, until in self._own_waits(other))
             ):
                 yield other
@@ -841,7 +839,7 @@ class World:
         if claim:
             self.overtaken.pop(claim.key, None)
             _, again = self.waits.get(claim.key, (0, 0))
-            self.waits[claim.key] = (again or self.order, 0)
+            self.waits[claim.key] = (again or START + self.time, 0)
 
     # The promises
 
