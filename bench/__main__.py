@@ -54,9 +54,8 @@ def _sections(quick: bool) -> Iterator[str]:
         charts.draw_upload({"fixed delay of 30 s": fixed, "quiet time of 30 s": quiet}, _DOCS / document.UPLOAD_CHART)
     yield document.traffic(shapes, chart=not quick)
 
-    shares = [1, 2, 5] if quick else [1, 2, 5, 10, 20, 50]
-    one_change, going_on = (turns.lines([4_000, 60_000], shares, goes_on=goes_on) for goes_on in (False, True))
-    yield document.turns(one_change, going_on)
+    one_change = turns.lines([1, 2, 5] if quick else [1, 2, 5, 10, 20, 50], goes_on=False)
+    yield document.turns(one_change, turns.lines([1, 5] if quick else [1, 10], goes_on=True))
 
     example = money.worked_example(ours, objects, sweeps=True)
     yield document.money(windows, plain, example, money.worked_example(Plain, objects, sweeps=False), objects)

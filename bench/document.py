@@ -9,7 +9,7 @@ from bench.money import ASSUMPTIONS, IDLE_POLLS, PRICES, PRICES_AS_OF, Bill, mil
 from bench.report import dollars, machine, number, ratio, table, today
 from bench.scope import DEPTH, OBJECTS_A_FOLDER, Cost, Scope, Spread
 from bench.traffic import Outcome
-from bench.turns import Line
+from bench.turns import TAKES, Line
 
 SCOPE_CHART, TRAFFIC_CHART, UPLOAD_CHART = "refresh-cost.png", "refreshes.png", "quiet-window.png"
 
@@ -189,12 +189,12 @@ def turns(one_change: Sequence[Line], going_on: Sequence[Line]) -> str:
     def rows(lines: Sequence[Line]) -> str:
         return table(
             [
-                *("two at a time", "a refresh takes", "shares", "refreshes", "refused calls", "SendMessage"),
+                *("two at a time", "shares", "refreshes", "refused calls", "SendMessage"),
                 *("writes", "write units", "longest wait", "perfect turns", "ratio"),
             ],
             [
                 [
-                    *(f"a {line.two_accepted_per}", f"{line.takes // 1000} s", str(line.shares)),
+                    *(f"a {line.two_accepted_per}", str(line.shares)),
                     *(number(line.refreshes), number(line.refused), number(line.meter.calls["SendMessage"])),
                     *(number(line.meter.calls["UpdateItem"]), number(line.meter.write_units)),
                     *(f"{number(line.longest / 1000)} s", f"{number(line.perfect / 1000)} s"),
@@ -217,9 +217,9 @@ on, one may come just after a share's refresh began: then it waits for one more 
 is longer. The longest wait is that of a share, from the end of the window's delay to the end of the refresh that shows
 the change. A gateway that takes more than two is faster: its ratio is below 1.
 
-`REFRESH_DELAY_SECONDS` and `MIN_REFRESH_INTERVAL_SECONDS` are as long as a refresh takes. (With an interval of 60 s and
-refreshes of 4 s, up to 30 shares would wait for the interval alone.) Calls take no time, and messages come when they
-are due. Write units grow faster than the number of shares, since a gateway's item holds all of them.
+A refresh takes {TAKES // 1000} s; `REFRESH_DELAY_SECONDS` and `MIN_REFRESH_INTERVAL_SECONDS` are as long. Calls take no
+time, and messages come when they are due. Write units grow faster than the number of shares, since a gateway's item
+holds all of them.
 
 One change:
 

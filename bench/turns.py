@@ -10,6 +10,7 @@ from bench.systems import Gateway, Ours, Scope
 from bench.traffic import arrivals
 from bench.world import START, Meter, World, simulated
 
+TAKES = 60_000  # a refresh, in milliseconds
 _PLACES = 2  # REFRESHES_PER_GATEWAY, as it is by default
 # Changes go on for so many turns of all shares, at random times, on average so many of them in one.
 _TURNS, _CHANGES_A_TURN = 2, 4
@@ -21,7 +22,6 @@ class Line:
     """What happened at a gateway. Times are milliseconds."""
 
     two_accepted_per: Scope
-    takes: int  # a refresh
     shares: int
     refreshes: int
     refused: int
@@ -30,14 +30,14 @@ class Line:
     perfect: int  # the same with perfect turns
 
 
-def lines(takes: Sequence[int], shares: Sequence[int], *, goes_on: bool) -> list[Line]:
+def lines(shares: Sequence[int], *, goes_on: bool) -> list[Line]:
     """Each with a process of its own, as many at a time as there are processors."""
     scopes: tuple[Scope, ...] = ("gateway", "share")
     with ProcessPoolExecutor() as processes:
-        return list(processes.map(partial(run, goes_on=goes_on), *zip(*product(scopes, takes, shares), strict=True)))
+        return list(processes.map(partial(run, goes_on=goes_on), *zip(*product(scopes, shares), strict=True)))
 
 
-def run(scope: Scope, takes: int, shares: int, *, goes_on: bool) -> Line:
+def run(scope: Scope, shares: int, *, goes_on: bool) -> Line:
     """One change, or changes that go on.
 
     The window's delay and the interval are as long as a refresh, so that neither hides how long shares wait in line.
@@ -45,12 +45,12 @@ def run(scope: Scope, takes: int, shares: int, *, goes_on: bool) -> Line:
     made: list[Gateway] = []
 
     def system(world: World) -> Ours:
-        made.append(Gateway(world, shares=shares, takes=takes, two_accepted_per=scope))
-        seconds = takes // 1000
+        made.append(Gateway(world, shares=shares, takes=TAKES, two_accepted_per=scope))
+        seconds = TAKES // 1000
         return Ours(world, gateway=made[0], refresh_delay_seconds=seconds, min_refresh_interval_seconds=seconds)
 
-    turn = -(-shares // _PLACES) * takes
-    times = arrivals(max(turn / _CHANGES_A_TURN, takes), max(_TURNS * turn, _AT_LEAST * takes)) if goes_on else [0]
+    turn = -(-shares // _PLACES) * TAKES
+    times = arrivals(max(turn / _CHANGES_A_TURN, TAKES), max(_TURNS * turn, _AT_LEAST * TAKES)) if goes_on else [0]
     with simulated(system) as world:
         for number, at in enumerate(times):
             world.advance(START + at)
@@ -60,13 +60,12 @@ def run(scope: Scope, takes: int, shares: int, *, goes_on: bool) -> Line:
     handed = [at for at, share in gateway.story if not share]
     return Line(
         scope,
-        takes,
         shares,
         refreshes=len(gateway.story) - len(handed),
         refused=gateway.refused,
         meter=meter,
-        longest=max(_waits(gateway)) + takes,
-        perfect=max(_perfect_waits(handed, shares, takes)) + takes,
+        longest=max(_waits(gateway)) + TAKES,
+        perfect=max(_perfect_waits(handed, shares)) + TAKES,
     )
 
 
@@ -82,7 +81,7 @@ def _waits(gateway: Gateway) -> Iterator[int]:
         raise AssertionError(f"Never refreshed: {sorted(since)}")
 
 
-def _perfect_waits(handed: Sequence[int], shares: int, takes: int) -> Iterator[int]:
+def _perfect_waits(handed: Sequence[int], shares: int) -> Iterator[int]:
     """The same if each place that is free is taken at once, by the share that has waited longest and may be asked.
 
     That is one whose last refresh is complete: the interval is as long as a refresh.
@@ -93,6 +92,6 @@ def _perfect_waits(handed: Sequence[int], shares: int, takes: int) -> Iterator[i
         now = max(min(places), min(max(since[share], ready[share]) for share in since))
         share = min((share for share in since if max(since[share], ready[share]) <= now), key=since.__getitem__)
         yield now - since.pop(share)
-        places[places.index(min(places))] = ready[share] = now + takes
+        places[places.index(min(places))] = ready[share] = now + TAKES
         if later := next((at for at in handed if at > now), 0):
             since[share] = later
