@@ -213,6 +213,22 @@ def test_a_share_is_asked_as_soon_as_its_refresh_is_complete_and_its_interval_ha
     assert region.asked == ["share-1", "share-1"]
 
 
+def test_a_share_is_asked_directly_by_a_container_that_does_not_know_of_its_completion_yet(
+    world: World, region: Region, function: Function
+) -> None:
+    function.deliver_request()
+    first = function.gateways
+    function.restart()
+    function.complete(region.refreshes[0])
+    function.gateways = first
+    world.time = DUE + MINUTE
+    change(world)
+    function.deliver_request()
+    assert region.asked == ["share-1", "share-1"]
+    assert region.looked == []
+    assert world.wakes() == []
+
+
 def test_a_completion_that_is_lost_is_waited_for_until_the_mark_lapses(
     world: World, region: Region, function: Function
 ) -> None:
