@@ -3,11 +3,12 @@
 from typing import Any
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
 from event_aggregator.folders import EVERYTHING
 from event_aggregator.table import Item, Key
 from event_aggregator.window import Due, Windows
-from tests.unit.conftest import START, World
+from tests.unit.conftest import START, World, fail
 
 KEY = Key.read("my-bucket")
 DUE = START + 30_000
@@ -98,6 +99,106 @@ def test_a_window_of_too_many_folders_or_bytes_holds_everything_instead(world: W
     assert world.windows.join(KEY, item, frozenset(folders), START, FIXED)
     assert world.item().folders == {EVERYTHING}
     assert world.item().holds(frozenset({"/anything"}))
+
+
+# Each is as much as a window keeps, and one folder more is too much.
+FULL = [
+    pytest.param([f"/{n}" for n in range(150)], id="150 folders"),
+    pytest.param([f"/{n:02}{'x' * 1021}" for n in range(16)], id="16,384 bytes"),
+]
+
+
+@pytest.mark.parametrize("folders", FULL)
+def test_a_window_keeps_as_many_folders_and_bytes_as_it_may(world: World, folders: list[str]) -> None:
+    open_window(world.windows, folders=frozenset(folders))
+    assert world.item().folders == frozenset(folders)
+
+
+@pytest.mark.parametrize("folders", FULL)
+def test_a_container_that_knows_less_than_is_there_cannot_make_a_window_too_large(
+    world: World, folders: list[str]
+) -> None:
+    seen = open_window(world.windows, folders=frozenset(folders[:1]))
+    assert world.windows.join(KEY, seen, frozenset(folders), START, FIXED)
+    joined = world.windows.join(KEY, seen, frozenset({"/more"}), START, FIXED)
+    assert joined == world.item()
+    assert world.item().folders == {EVERYTHING}
+    assert world.item().window_id == "w1"
+
+
+@pytest.mark.parametrize("folders", FULL)
+def test_a_window_that_is_taken_over_with_more_than_it_may_keep_holds_everything(
+    world: World, folders: list[str]
+) -> None:
+    open_window(world.windows, "w1", folders=frozenset(folders))
+    item = open_window(world.windows, "w2", folders=frozenset({"/more"}))
+    assert item == world.item()
+    assert item.folders == {EVERYTHING}
+    assert item.window_id == "w2"
+    assert not item.confirmed
+
+
+@pytest.mark.parametrize("folders", FULL)
+def test_a_refresh_that_takes_over_more_than_an_item_may_keep_is_of_everything(
+    world: World, folders: list[str]
+) -> None:
+    open_window(world.windows, "w1", folders=frozenset(folders))
+    world.windows.close(KEY, world.item(), DUE, LEASE)
+    open_window(world.windows, "w2", folders=frozenset({"/more"}), newest_event=DUE)
+    item = world.windows.close(KEY, world.item(), DUE, LEASE)
+    assert item == world.item()
+    assert item.refreshed_folders == {EVERYTHING}
+    assert item.refreshing_id == "w2"
+
+
+def test_a_window_whose_last_writer_died_before_it_was_cut_is_closed_as_everything(world: World) -> None:
+    seen = open_window(world.windows)
+    assert world.windows.join(KEY, seen, frozenset(f"/{n}" for n in range(149)), START, FIXED)
+    fail(world.dynamodb, "UpdateItem", after=1)
+    with pytest.raises(EndpointConnectionError):
+        world.windows.join(KEY, seen, frozenset({"/more"}), START, FIXED)
+    assert len(world.item().folders) == 151
+    item = world.windows.close(KEY, world.item(), DUE, LEASE)
+    assert item == world.item()
+    assert item.refreshed_folders == {EVERYTHING}
+
+
+def test_what_an_earlier_refresh_covered_is_forgotten_when_the_next_window_is_confirmed(world: World) -> None:
+    closed(world.windows)
+    opened = open_window(world.windows, "w1", folders=frozenset({"/b"}), newest_event=DUE)
+    assert opened.refreshed_folders == {"/a"}
+    item = world.windows.confirm(KEY, "w1", LEASE, opened)
+    assert item == world.item()
+    assert (item.confirmed, item.lease_until) == (True, LEASE)
+    assert (item.folders, item.refreshed_folders) == (frozenset({"/b"}), frozenset())
+
+
+def test_the_folders_of_an_unfinished_refresh_are_kept_when_the_next_window_is_confirmed(world: World) -> None:
+    world.windows.close(KEY, open_window(world.windows, "w0"), DUE, LEASE)
+    opened = open_window(world.windows, "w1", folders=frozenset({"/b"}), newest_event=DUE)
+    item = world.windows.confirm(KEY, "w1", LEASE + 1, opened)
+    assert item == world.item()
+    assert (item.confirmed, item.lease_until) == (True, LEASE + 1)
+    assert (item.refreshing_id, item.refreshed_folders) == ("w0", frozenset({"/a"}))
+
+
+def test_a_window_whose_refresh_began_before_it_was_confirmed_keeps_its_folders(world: World) -> None:
+    closed(world.windows)
+    opened = open_window(world.windows, "w1", folders=frozenset({"/b"}), newest_event=DUE)
+    world.windows.close(KEY, opened, DUE, LEASE)
+    item = world.windows.confirm(KEY, "w1", LEASE + 1, opened)
+    assert item == world.item()
+    assert (item.refreshing_id, item.refreshed_folders, item.lease_until) == ("w1", frozenset({"/b"}), LEASE + 1)
+
+
+def test_the_opener_of_a_window_that_was_taken_over_and_is_refreshed_forgets_nothing(world: World) -> None:
+    closed(world.windows)
+    opened = open_window(world.windows, "w1", folders=frozenset({"/b"}), newest_event=DUE)
+    world.windows.close(KEY, open_window(world.windows, "w2", newest_event=DUE), DUE, LEASE)
+    before = world.item()
+    world.windows.confirm(KEY, "w1", LEASE + 1, opened)
+    assert world.item() == before
+    assert before.refreshed_folders == {"/a", "/b"}
 
 
 def test_closing_moves_the_folders_to_the_refresh(world: World) -> None:
