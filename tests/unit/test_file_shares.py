@@ -302,6 +302,16 @@ def test_a_share_of_which_nobody_may_know_what_it_shows_stops_no_other_though_no
     assert "it is not known what it shows" in share.unavailable
 
 
+def test_a_share_that_is_left_out_of_its_description_after_a_refusal_is_unknown(
+    gateway: StorageGateway, file_shares: FileShares, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway.add_share("mine")
+    gateway.refuse([DENIED], operation="Describe")
+    monkeypatch.setattr(gateway, "_describe", lambda *_: {"NFSFileShareInfoList": []})
+    [found] = file_shares.showing("mine")
+    assert "Storage Gateway does not describe it" in found.unavailable
+
+
 @pytest.mark.parametrize("status", ["CREATING", "UPDATING", "UNAVAILABLE"])
 def test_a_share_is_looked_at_as_it_is_now(gateway: StorageGateway, file_shares: FileShares, status: str) -> None:
     share = gateway.add_share("mine", "a/b", kind="SMB")
