@@ -205,6 +205,19 @@ def test_an_access_point_that_cannot_be_looked_up_keeps_no_other_share_from_bein
     assert [share.unavailable for share in file_shares.showing("mine")] == ["", ""]
 
 
+def test_an_access_point_that_leads_to_no_bucket_is_looked_up_again(
+    gateway: StorageGateway, file_shares: FileShares, s3_control: Stubber, warnings: list[str]
+) -> None:
+    gateway.add_share("mine", location_arn=POINT)
+    for _ in range(2):
+        s3_control.add_response("get_access_point", {"Name": "point"})
+        [found] = file_shares.showing("mine")
+        assert "it leads to no bucket" in found.unavailable
+    assert len(warnings) == 1
+    s3_control.add_response("get_access_point", POINT_OF_MINE)
+    assert [share.unavailable for share in file_shares.showing("mine")] == [""]
+
+
 def test_an_access_point_of_another_region_is_not_looked_up_since_its_bucket_is_there_too(
     gateway: StorageGateway, file_shares: FileShares, warnings: list[str]
 ) -> None:
@@ -287,6 +300,16 @@ def test_a_share_of_which_nobody_may_know_what_it_shows_stops_no_other_though_no
     gateway.refuse(repeat(DENIED), operation="Describe")
     [share] = file_shares.showing("mine")
     assert "it is not known what it shows" in share.unavailable
+
+
+def test_a_share_that_is_left_out_of_its_description_after_a_refusal_is_unknown(
+    gateway: StorageGateway, file_shares: FileShares, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway.add_share("mine")
+    gateway.refuse([DENIED], operation="Describe")
+    monkeypatch.setattr(gateway, "_describe", lambda *_: {"NFSFileShareInfoList": []})
+    [found] = file_shares.showing("mine")
+    assert "Storage Gateway does not describe it" in found.unavailable
 
 
 @pytest.mark.parametrize("status", ["CREATING", "UPDATING", "UNAVAILABLE"])
