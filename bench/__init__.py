@@ -5,6 +5,7 @@ systems      what runs in it: this project's two functions, or the plain baselin
 events       what an absorbed event costs, and a window of many
 cold_start   how long the aggregator takes to start, against boto3 alone
 scope        what a refresh makes the gateway do, over the bucket's size
+turns        how long the shares of one gateway wait, against perfect turns
 traffic      how many refreshes there are, against the fewest possible
 money        all of it in US dollars
 document     all of it as Markdown, with report's tables and charts' two curves

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from bench import charts, cold_start, document, events, money, scope, traffic
+from bench import charts, cold_start, document, events, money, scope, traffic, turns
 from bench.report import wrapped
 from bench.systems import Ours, Plain
 
@@ -53,6 +53,9 @@ def _sections(quick: bool) -> Iterator[str]:
         fixed, quiet = traffic.upload(), traffic.upload(refresh_quiet_seconds=30)
         charts.draw_upload({"fixed delay of 30 s": fixed, "quiet time of 30 s": quiet}, _DOCS / document.UPLOAD_CHART)
     yield document.traffic(shapes, chart=not quick)
+
+    one_change = turns.lines([1, 2, 5] if quick else [1, 2, 5, 10, 20, 50], goes_on=False)
+    yield document.turns(one_change, turns.lines([1, 5] if quick else [1, 10], goes_on=True))
 
     example = money.worked_example(ours, objects, sweeps=True)
     yield document.money(windows, plain, example, money.worked_example(Plain, objects, sweeps=False), objects)

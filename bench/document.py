@@ -9,6 +9,7 @@ from bench.money import ASSUMPTIONS, IDLE_POLLS, PRICES, PRICES_AS_OF, Bill, mil
 from bench.report import dollars, machine, number, ratio, table, today
 from bench.scope import DEPTH, OBJECTS_A_FOLDER, Cost, Scope, Spread
 from bench.traffic import Outcome
+from bench.turns import TAKES, Line
 
 SCOPE_CHART, TRAFFIC_CHART, UPLOAD_CHART = "refresh-cost.png", "refreshes.png", "quiet-window.png"
 
@@ -77,9 +78,9 @@ answer, which is made in the same process.)
 A window costs a write for each folder and for each container and {more} more, however many events it takes: _until due_
 is the aggregator's part, _in all_ is with the refresh of one share and the report of its completion, and with the next
 rounds where the folders are more than one RefreshCache call takes. Write units grow with the names of the folders, here
-of {FOLDER_BYTES} bytes each: those of this window and those of the one before. The baseline writes once
-for each event and once to close: counted {number(plain.meter.calls["UpdateItem"])} times for {number(plain.events)}
-events.
+of {FOLDER_BYTES} bytes each: those of this window, and in its first two writes those of the one before. The baseline
+writes once for each event and once to close: counted {number(plain.meter.calls["UpdateItem"])} times for
+{number(plain.events)} events.
 
 {many}"""
 
@@ -182,6 +183,51 @@ which waits with each refresh as long as its first change may wait: 30 s (_any t
 after the refresh before. The longest wait is from a change to the start of the refresh that shows it.
 
 {rows}{picture}"""
+
+
+def turns(one_change: Sequence[Line], going_on: Sequence[Line]) -> str:
+    def rows(lines: Sequence[Line]) -> str:
+        return table(
+            [
+                *("two at a time", "shares", "refreshes", "refused calls", "SendMessage"),
+                *("writes", "write units", "longest wait", "perfect turns", "ratio"),
+            ],
+            [
+                [
+                    *(f"a {line.two_accepted_per}", str(line.shares)),
+                    *(number(line.refreshes), number(line.refused), number(line.meter.calls["SendMessage"])),
+                    *(number(line.meter.calls["UpdateItem"]), number(line.meter.write_units)),
+                    *(f"{number(line.longest / 1000)} s", f"{number(line.perfect / 1000)} s"),
+                    ratio(line.longest / line.perfect),
+                ]
+                for line in lines
+            ],
+        )
+
+    return f"""\
+## Shares on one gateway, against taking turns
+
+AWS documents that two refreshes are in progress at a time, and says it of a gateway in one place and of a file share in
+another. Here are both. All shares show the bucket. This project has two of them refreshed at a time
+(`REFRESHES_PER_GATEWAY`), and asks one more once an interval: a gateway that is full refuses it.
+
+With **perfect turns**, each of the two places that is free is taken at once, by the share that has waited longest.
+After one change the last share is done after shares ÷ 2, rounded up, times the length of a refresh. While changes go
+on, one may come just after a share's refresh began: then it waits for one more turn of all, or for the interval if that
+is longer. The longest wait is that of a share, from the end of the window's delay to the end of the refresh that shows
+the change. A gateway that takes more than two is faster: its ratio is below 1.
+
+A refresh takes {TAKES // 1000} s; `REFRESH_DELAY_SECONDS` and `MIN_REFRESH_INTERVAL_SECONDS` are as long. Calls take no
+time, and messages come when they are due. Write units grow faster than the number of shares, since a gateway's item
+holds all of them.
+
+One change:
+
+{rows(one_change)}
+
+Changes that go on at random times, for two turns of all or longer:
+
+{rows(going_on)}"""
 
 
 def money(windows: Sequence[Window], plain: Sequence[Window], ours: Bill, baseline: Bill, objects: int) -> str:

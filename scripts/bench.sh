@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Usage: scripts/bench.sh [--quick]
 #
-# Measures what an S3 event, a refresh window and a refresh cost, beside plain baselines, without an AWS account: prints
-# the results, and writes them with two charts to docs/performance.md. Takes two to three minutes; --quick takes half a
-# minute, with fewer events and repetitions, and writes nothing. Sets up what it needs in this checkout first.
+# Measures what an S3 event, a refresh window and a refresh cost, beside plain baselines, and how long shares wait for
+# their turn, without an AWS account: prints the results, and writes them with charts to docs/performance.md. Takes four
+# to five minutes; --quick takes one, with fewer events and repetitions, and writes nothing. Sets up what it needs in
+# this checkout first.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 ./scripts/setup.sh

@@ -52,7 +52,8 @@ class AccessPoints:
         if region != here:  # and S3 notifies functions in its own region only
             raise ElsewhereError(f"it is in {region}, and so is its bucket, which is not watched from {here}")
         answer = client.get_access_point(AccountId=owner, Name=access_point.rpartition("/")[2])
-        self._found[owner, access_point] = answer.get("Bucket", "")
+        if bucket := answer.get("Bucket"):
+            self._found[owner, access_point] = bucket
 
     def _aliases(self, account: str) -> Iterator[tuple[str, str]]:
         """The aliases of all access points of the account in this region, each with its bucket."""

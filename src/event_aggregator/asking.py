@@ -99,17 +99,17 @@ class Asker:
                 gateway, Enqueued((key,)), delivery, before_writing=lambda _, __, todo: todo.direct
             )
         if todo:
-            self._take_turns(gateway, todo, delivery, _Ask(handed.share, handed.changes))
+            taken = self._take_turns(gateway, todo, delivery, _Ask(handed.share, handed.changes))
         else:
             todo = self.enqueue(gateway, [handed], delivery, takes=self._has_time(delivery), leaves=True)
-            self._take_turns(gateway, todo, delivery)
-        self._tell_who_waits(gateway, [handed])
+            taken = self._take_turns(gateway, todo, delivery)
+        self._tell_who_waits(gateway, [handed], taken)
 
     def take_turns(self, gateway: Key, delivery: Delivery, handed: Sequence[Handed] = ()) -> None:
         """Ask whose turn it is, one after the other, while there is time."""
         todo = self.gateways.happened(gateway, Looked(), delivery, takes=self._has_time(delivery))
-        self._take_turns(gateway, todo, delivery)
-        self._tell_who_waits(gateway, handed)
+        taken = self._take_turns(gateway, todo, delivery)
+        self._tell_who_waits(gateway, handed, taken)
 
     def look_for_turns(self, gateway: Key, keys: Sequence[Key], delivery: Delivery) -> None:
         """Put those of `keys` into the line that are not in it; queue a wake if one is needed and none comes."""
@@ -153,9 +153,11 @@ class Asker:
     def _has_time(self, delivery: Delivery) -> bool:
         return self.now() <= delivery.deadline - _ASK_MS
 
-    def _take_turns(self, gateway: Key, todo: Todo | None, delivery: Delivery, direct: _Ask | None = None) -> None:
-        """Ask the share that was claimed, and whose turn it is then, and so on."""
+    def _take_turns(self, gateway: Key, todo: Todo | None, delivery: Delivery, direct: _Ask | None = None) -> set[Key]:
+        """Ask the share that was claimed, and whose turn it is then, and so on: all that had a turn."""
+        taken: set[Key] = set()
         while todo and (key := todo.take):
+            taken.add(key)
             happened: Happened = Refused(key)
             finish: _Finish | None = None
             try:
@@ -172,6 +174,7 @@ class Asker:
                 raise
             takes, direct = self._has_time(delivery), None
             todo = self.gateways.happened(gateway, happened, delivery, takes=takes, before_writing=finish)
+        return taken
 
     def _look(self, key: Key) -> _Ask | Nothing | Refused:
         """What to ask the share for; or why it is not asked."""
@@ -269,14 +272,18 @@ class Asker:
             correlation_id=last.window,
         )
 
-    def _tell_who_waits(self, gateway: Key, handed: Sequence[Handed]) -> None:
-        """One line and a metric for each share that was handed changes, and waits for others or for its interval."""
+    def _tell_who_waits(self, gateway: Key, handed: Sequence[Handed], taken: set[Key]) -> None:
+        """One line and a metric for each share that was handed changes, and had no turn yet."""
         shares = self.gateways.known[gateway][0].shares
         for one in handed:
             key = one.share.key
-            if key in shares and shares[key].since and shares[key].not_before <= self.now():
-                window = one.changes.correlation
-                logger.info(f"{key} waits for its turn", bucket=key.bucket, share=str(key), correlation_id=window)
+            if key in taken or key not in shares or not shares[key].since:
+                continue
+            logger.set_correlation_id(one.changes.correlation)
+            if one.share.unavailable:
+                self._tell_of_refusal(key, one.share.unavailable)
+            else:
+                logger.info(f"{key} waits for its turn", bucket=key.bucket, share=str(key))
                 measure(key.bucket, RefreshesDeferred=1)
 
     def _tell_of_refusal(self, key: Key, reason: str) -> None:

@@ -132,7 +132,7 @@ def meaning(error: Exception) -> Failure:
     for codes, failure in ((_PASSES, Failure.PASSES), (_DENIED, Failure.DENIED), (_REQUEST, Failure.REQUEST)):
         if code in codes:
             return failure
-    if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500:
+    if _is_servers(error):
         return Failure.PASSES
     return _meaning_inside(inside, said(error).lower())
 
@@ -150,8 +150,13 @@ def may_have_begun(error: Exception) -> bool:
     """Whether a call that failed with one of AWS_ERRORS may have taken effect all the same."""
     if not isinstance(error, ClientError):
         return not isinstance(error, _NOT_SENT)
-    code, _ = _codes(error)
-    return code in _PASSES - _THROTTLED
+    code, inside = _codes(error)
+    return code not in _THROTTLED and (_is_servers(error) or not {code, inside}.isdisjoint(_PASSES))
+
+
+def _is_servers(error: ClientError) -> bool:
+    """Whether AWS, or what is between, says that the fault is its own: HTTP 5xx, with whatever code."""
+    return error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500
 
 
 def in_words(failures: Iterable[Exception]) -> str:

@@ -166,12 +166,13 @@ class FileShares:
         If none can be, and no share of this place ever could, it is not the share: the failure is raised.
         """
         described: list[Any] = []
+        last: ClientError | None = None
         for arn in arns:
             try:
                 described += self._described([arn], kind)
             except ClientError as error:
                 last, unknown[arn] = error, self._told_of(arn, error)
-        if not described and not self._locations and meaning(last) is Failure.PASSES:
+        if last and not described and not self._locations and meaning(last) is Failure.PASSES:
             raise last
         return described, unknown
 

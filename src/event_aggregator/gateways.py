@@ -81,7 +81,9 @@ class Gateways(Table):
             if after == before and not is_fresh:
                 self.read(key)  # Promise: what was remembered may be old, and is no reason to write nothing
             elif before_writing and not before_writing(before, after, todo):
-                return None
+                if is_fresh:
+                    return None
+                self.read(key)  # the same promise
             elif after == before and not isinstance(what, Woken):
                 break
             else:

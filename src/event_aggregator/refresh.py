@@ -179,14 +179,13 @@ class Refresher:
             if key.kind is Kind.GATEWAY:
                 self.asker.gateways.remember(key, attributes)
                 lines.setdefault(key, [])
-            elif key.kind is Kind.SHARE:
-                item = Waiting.of(attributes)
+            elif key.kind is Kind.SHARE and (item := Waiting.of(attributes)).gateway:
                 if item.changes and not self._is_given_up(key, item.changes.since, now):
                     measure(key.bucket, SecondsWaiting=(now - item.changes.since) / 1000)
                     lines.setdefault(Key.read(item.gateway), []).append(key)
-            else:
+            else:  # a window; a share's is one of an earlier release, which has a request of its own
                 window = Item.of(attributes)
-                if key.kind is Kind.PLACE and window.since:
+                if key.kind in (Kind.PLACE, Kind.SHARE) and window.since:
                     measure(key.bucket, SecondsWaiting=(now - window.since) / 1000)
                 self._look_for_request(key, window, now)
         for gateway, keys in lines.items():
@@ -194,8 +193,9 @@ class Refresher:
 
     def _look_for_request(self, key: Key, item: Item, now: int) -> None:
         """Send the request of a window again that must be lost."""
-        window = overdue(item, now)
-        if window and not self._is_given_up(key, item.since, now):
+        if item.since and self._is_given_up(key, item.since, now):
+            return
+        if window := overdue(item, now):
             logger.warning(f"The request of {key} was lost; sending it again", correlation_id=window)
             self.aggregator.queue.send(Request(key, window, correlation=window), now=now, due=now)
             self.aggregator.windows.confirm(key, window, now + LIFETIME_MS)

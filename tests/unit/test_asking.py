@@ -170,22 +170,22 @@ def test_a_share_that_took_long_to_describe_is_not_asked_when_the_call_might_out
     assert region.asked[-1] == "share-3"
 
 
-def test_a_share_whose_listing_took_long_is_not_asked_when_the_call_might_outlive_the_invocation(
+def test_a_share_that_was_claimed_at_the_last_moment_waits_in_its_window_and_is_asked_by_a_wake(
     world: World, region: Region, function: Function
 ) -> None:
+    def be_slow(params: dict[str, Any], **_: Any) -> None:
+        if ":turns" in params["ExpressionAttributeValues"]:
+            world.time += 8_000
+
     region.slowness = 29_000
-
-    def be_slow(**_: Any) -> None:
-        world.time += 1_000
-
-    world.dynamodb.meta.events.register("before-call.dynamodb.UpdateItem", be_slow)
-    world.dynamodb.meta.events.register("before-call.dynamodb.GetItem", be_slow)
-    for _ in range(8):
-        if region.asked:
-            break
-        function.deliver_next()
-        assert not function.queue or function.next.due > world.time or not region.asked
-    assert world.time - DUE < 600_000
+    world.dynamodb.meta.events.register("provide-client-params.dynamodb.UpdateItem", be_slow)
+    function.deliver_next()
+    assert region.asked == []
+    assert waits(world).folders == {"/photos"}
+    assert world.item().refreshing_id is None
+    region.slowness = 0
+    function.deliver_next()
+    assert region.rounds == [PHOTOS]
 
 
 # The interval, and what is in progress
@@ -211,6 +211,22 @@ def test_a_share_is_asked_as_soon_as_its_refresh_is_complete_and_its_interval_ha
     world.time = DUE + 75_000
     function.complete(region.refreshes[0])
     assert region.asked == ["share-1", "share-1"]
+
+
+def test_a_share_is_asked_directly_by_a_container_that_does_not_know_of_its_completion_yet(
+    world: World, region: Region, function: Function
+) -> None:
+    function.deliver_request()
+    first = function.gateways
+    function.restart()
+    function.complete(region.refreshes[0])
+    function.gateways = first
+    world.time = DUE + MINUTE
+    change(world)
+    function.deliver_request()
+    assert region.asked == ["share-1", "share-1"]
+    assert region.looked == []
+    assert world.wakes() == []
 
 
 def test_a_completion_that_is_lost_is_waited_for_until_the_mark_lapses(
@@ -717,7 +733,7 @@ def test_a_refresh_soon_after_somebody_elses_is_repeated_once_a_minute_after_the
     assert waits(world).folders == {"/photos"}, "ours, which it was asked for"
     function.run()
     assert region.rounds == [PHOTOS, PHOTOS]
-    assert region.refreshes[-1].at == theirs.at + 61_000 if theirs.at + 61_000 > DUE + 60_000 else DUE + 60_000
+    assert region.refreshes[-1].at == DUE + 61_000
     assert waits(world).changes is None
 
 
@@ -849,7 +865,7 @@ def test_shares_that_wait_for_different_windows_are_told_of_by_theirs(
     function.deliver_request()
     change(world)
     second = function.last_request().window
-    region.shares = [share("share-3"), share("share-4"), share("share-5", "sgw-2")]
+    region.shares = [share("share-3"), share("share-5", "sgw-2")]
     for refresh in region.refreshes:
         refresh.is_complete = True
     world.time = max(world.time, DUE + AN_HOUR)  # the marks have lapsed: turns are taken by the bucket's request
@@ -858,7 +874,6 @@ def test_shares_that_wait_for_different_windows_are_told_of_by_theirs(
     assert waits(world, "share-3").changes is None
     assert lines(log) == [
         ("Refreshed my-bucket/share-3:", first),
-        ("Refreshed my-bucket/share-4:", second),
         ("Refreshed my-bucket/share-5:", second),
     ]
 
@@ -936,9 +951,29 @@ def test_a_share_that_is_not_available_is_counted_as_one_that_refused(
     region: Region, function: Function, capsys: pytest.CaptureFixture[str]
 ) -> None:
     region.shares = [share(status="UPDATING")]
-    function.deliver_request()
+    for _ in range(2):
+        capsys.readouterr()
+        function.deliver_next()
+        assert metrics(capsys.readouterr().out) == {"RefreshesRefused": 1}
+
+
+def test_a_share_whose_turn_comes_later_is_counted_as_deferred_and_not_as_refused(
+    region: Region, function: Function, capsys: pytest.CaptureFixture[str]
+) -> None:
+    region.shares = shares(3)
     capsys.readouterr()
-    function.deliver_next()
+    function.deliver_request()
+    found = metrics(capsys.readouterr().out)
+    assert found["RefreshesDeferred"] == 1
+    assert "RefreshesRefused" not in found
+
+
+def test_a_share_that_a_busy_gateway_refused_is_counted_as_refused_and_not_as_deferred(
+    region: Region, function: Function, capsys: pytest.CaptureFixture[str]
+) -> None:
+    region.refuse("share-1", [BUSY])
+    capsys.readouterr()
+    function.deliver_request()
     assert metrics(capsys.readouterr().out) == {"RefreshesRefused": 1}
 
 

@@ -1,6 +1,8 @@
 """Finding and asking file shares, through the SDK, of a simulated Storage Gateway."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import repeat
 from typing import Any
 
 import botocore.session
@@ -10,10 +12,13 @@ from botocore.stub import Stubber
 
 from event_aggregator import aws
 from event_aggregator.access_points import AccessPoints
+from event_aggregator.failures import UnreadableAnswerError
 from event_aggregator.file_shares import FileShares, location
 from event_aggregator.folders import Round
-from local.gateway import StorageGateway
+from local.gateway import DOWN, NOT_FOUND, Refusal, StorageGateway
 from tests.unit.conftest import fail
+
+DENIED = Refusal("You may not do this.", code="AccessDeniedException")
 
 
 @pytest.fixture
@@ -200,6 +205,19 @@ def test_an_access_point_that_cannot_be_looked_up_keeps_no_other_share_from_bein
     assert [share.unavailable for share in file_shares.showing("mine")] == ["", ""]
 
 
+def test_an_access_point_that_leads_to_no_bucket_is_looked_up_again(
+    gateway: StorageGateway, file_shares: FileShares, s3_control: Stubber, warnings: list[str]
+) -> None:
+    gateway.add_share("mine", location_arn=POINT)
+    for _ in range(2):
+        s3_control.add_response("get_access_point", {"Name": "point"})
+        [found] = file_shares.showing("mine")
+        assert "it leads to no bucket" in found.unavailable
+    assert len(warnings) == 1
+    s3_control.add_response("get_access_point", POINT_OF_MINE)
+    assert [share.unavailable for share in file_shares.showing("mine")] == [""]
+
+
 def test_an_access_point_of_another_region_is_not_looked_up_since_its_bucket_is_there_too(
     gateway: StorageGateway, file_shares: FileShares, warnings: list[str]
 ) -> None:
@@ -232,6 +250,88 @@ def test_without_access_points_no_client_is_made_for_them(gateway: StorageGatewa
     assert FileShares(client, client, AccessPoints(pytest.fail), pytest.fail).showing("mine")
 
 
+def test_a_share_that_is_unknown_may_show_any_bucket_and_is_told_of_once(
+    gateway: StorageGateway, file_shares: FileShares, s3_control: Stubber, warnings: list[str]
+) -> None:
+    share = gateway.add_share("mine", location_arn=POINT)
+    for bucket in ("mine", "others"):
+        s3_control.add_client_error("get_access_point", "AccessDenied")
+        [found] = file_shares.showing(bucket)
+        assert (found.arn, found.bucket, found.prefix) == (share.arn, bucket, "")
+        assert found.unknown
+    assert len(warnings) == 1
+    s3_control.add_response("get_access_point", POINT_OF_MINE)
+    assert file_shares.showing("others") == []
+    assert [found.unknown for found in file_shares.showing("mine")] == [""]
+
+
+@pytest.mark.parametrize("refusal", [NOT_FOUND, DENIED], ids=["gone", "denied"])
+def test_shares_are_described_one_by_one_if_they_cannot_be_described_together(
+    gateway: StorageGateway, file_shares: FileShares, refusal: Refusal
+) -> None:
+    shares = [gateway.add_share("mine") for _ in range(4)]
+    gateway.refuse(repeat(refusal), of=shares[1], operation="Describe")
+    found = {share.arn: bool(share.unknown) for share in file_shares.showing("mine")}
+    assert found == {share.arn: share is shares[1] for share in shares}
+    assert operations(gateway).count("DescribeNFSFileShares") == 1 + 4
+    gateway.refuse((), of=shares[1], operation="Describe")
+    assert [share.unknown for share in file_shares.showing("mine")] == [""] * 4
+    assert operations(gateway).count("DescribeNFSFileShares") == 1 + 4 + 1
+
+
+def test_an_outage_of_describing_alone_is_raised_if_nothing_is_known_yet_and_delays_only_what_is_unknown_later(
+    gateway: StorageGateway, file_shares: FileShares
+) -> None:
+    gateway.add_share("mine")
+    gateway.refuse(repeat(DOWN), operation="Describe")
+    with pytest.raises(ClientError, match="InternalServerError"):
+        file_shares.showing("mine")
+    gateway.refuse((), operation="Describe")
+    assert [share.unknown for share in file_shares.showing("mine")] == [""]
+    gateway.add_share("mine")
+    gateway.refuse(repeat(DOWN), operation="Describe")
+    assert [bool(share.unknown) for share in file_shares.showing("mine")] == [False, True]
+
+
+def test_a_share_of_which_nobody_may_know_what_it_shows_stops_no_other_though_none_is_known(
+    gateway: StorageGateway, file_shares: FileShares
+) -> None:
+    gateway.add_share("mine")
+    gateway.refuse(repeat(DENIED), operation="Describe")
+    [share] = file_shares.showing("mine")
+    assert "it is not known what it shows" in share.unavailable
+
+
+def test_a_share_that_is_left_out_of_its_description_after_a_refusal_is_unknown(
+    gateway: StorageGateway, file_shares: FileShares, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway.add_share("mine")
+    gateway.refuse([DENIED], operation="Describe")
+    monkeypatch.setattr(gateway, "_describe", lambda *_: {"NFSFileShareInfoList": []})
+    [found] = file_shares.showing("mine")
+    assert "Storage Gateway does not describe it" in found.unavailable
+
+
+@pytest.mark.parametrize("status", ["CREATING", "UPDATING", "UNAVAILABLE"])
+def test_a_share_is_looked_at_as_it_is_now(gateway: StorageGateway, file_shares: FileShares, status: str) -> None:
+    share = gateway.add_share("mine", "a/b", kind="SMB")
+    [listed] = file_shares.showing("mine")
+    share.status = status
+    found = file_shares.look(share.arn, "SMB", share.gateway_arn, "mine")
+    assert found == replace(listed, status=status)
+    assert found.unavailable == f"it is {status}"
+
+
+def test_a_share_whose_look_fails_is_not_taken_for_gone(gateway: StorageGateway, file_shares: FileShares) -> None:
+    share = gateway.add_share("mine")
+    gateway.refuse([DOWN] * 3, operation="Describe")
+    with pytest.raises(ClientError, match="InternalServerError"):
+        file_shares.look(share.arn, "NFS", share.gateway_arn, "mine")
+    gateway.refuse([DENIED], operation="Describe")
+    with pytest.raises(ClientError, match="AccessDenied"):
+        file_shares.look(share.arn, "NFS", share.gateway_arn, "mine")
+
+
 @pytest.mark.parametrize(
     ("arn", "bucket_and_prefix"),
     [
@@ -261,3 +361,13 @@ def test_a_refresh_names_its_folders_and_whether_what_is_beneath_them(
     notification = file_shares.refresh(share, Round(["/", "a b"], recursive=False))
     assert notification == gateway.refreshes[0].notification_id
     assert (gateway.calls[-1].folders, gateway.calls[-1].recursive) == (("/", "a b"), False)
+
+
+def test_a_refresh_that_was_accepted_under_no_id_is_an_answer_that_cannot_be_read(
+    gateway: StorageGateway, file_shares: FileShares, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway.add_share("mine")
+    [share] = file_shares.showing("mine")
+    monkeypatch.setattr(gateway, "answer", lambda *_: {})
+    with pytest.raises(UnreadableAnswerError, match=share.arn):
+        file_shares.refresh(share, Round(["/"], recursive=False))

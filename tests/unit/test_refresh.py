@@ -1,5 +1,6 @@
 """What the refresh function does with each message: requests, early and late, places, the sweep, what is not known."""
 
+import json
 from functools import partial
 
 import pytest
@@ -15,7 +16,7 @@ from event_aggregator.waiting import Changes
 from event_aggregator.window import Due
 from event_aggregator.writers import Roles
 from tests.unit.conftest import START, World, fail, s3_event, s3_record
-from tests.unit.shares import AWAY, DENIED, DOWN, HOME, TIME_LEFT, Function, Region, change, same, share
+from tests.unit.shares import AWAY, DENIED, DOWN, HOME, OFFLINE, TIME_LEFT, Function, Region, change, same, share
 
 BUCKET = Key.read("my-bucket")
 DUE = START + 30_000
@@ -81,6 +82,51 @@ def test_a_window_that_was_moved_later_is_deferred(world: World, region: Region,
     assert world.item().window_id
 
 
+def test_a_deferred_window_cannot_be_taken_over_while_its_request_may_be_delivered(
+    world: World, function: Function
+) -> None:
+    deliver_early(function)
+    world.time = DUE + LIFETIME_MS
+    change(world, "photos/b.jpg")
+    assert len(world.sent) == 2
+    world.time += 1
+    change(world, "photos/b.jpg")
+    assert len(world.sent) == 3
+
+
+def test_two_deliveries_at_once_close_the_window_once(world: World, region: Region, function: Function) -> None:
+    world.time = DUE
+    body, between = function.next.body, [True]
+
+    def deliver_meanwhile(**_: object) -> None:
+        if between:
+            between.clear()
+            function.handle(body, message_id="the-other")
+
+    world.dynamodb.meta.events.register("provide-client-params.dynamodb.UpdateItem", deliver_meanwhile)
+    function.handle(body, message_id="the-one")
+    assert region.asked == ["share-1"]
+    assert world.item().refreshing_id is None
+
+
+def test_a_delay_of_12_hours_takes_48_rounds_and_one_refresh(world: World, region: Region) -> None:
+    world.settings["REFRESH_DELAY_SECONDS"] = "43200"
+    function = Function(world, {HOME: region})
+    change(world)
+    rounds = 0
+    while not region.asked:
+        function.deliver_next()
+        rounds += 1
+    assert world.time == START + 43_200_000
+    assert rounds == 48
+
+
+def test_only_shares_that_show_a_changed_folder_are_asked(region: Region, function: Function) -> None:
+    region.shares = [share("share-1", prefix="photos/"), share("share-2", prefix="videos/"), share("share-3")]
+    function.run()
+    assert region.asked == ["share-1", "share-3"]
+
+
 def test_a_bucket_without_a_share_is_done_with_a_warning(
     world: World, region: Region, function: Function, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -121,6 +167,47 @@ def test_an_event_that_is_none_of_s3s_fails_again(function: Function) -> None:
 def test_a_message_of_2018_refreshes_its_bucket(region: Region, function: Function) -> None:
     function.handle("{}", "my-bucket")
     assert [round_.recursive for round_ in region.rounds] == [True]
+
+
+def test_a_message_of_2018_that_comes_too_soon_makes_the_share_wait(
+    world: World, region: Region, function: Function
+) -> None:
+    for _ in range(2):
+        function.handle("{}", "my-bucket")
+    assert region.asked == ["share-1"]
+    assert world.waits().folders == {"*"}
+
+
+def test_a_message_from_outside_is_told_of_by_its_own_id(world: World, region: Region, function: Function) -> None:
+    region.shares = [share(status="UPDATING")]
+    function.handle({"bucket": "my-bucket", "folders": ["/a"]}, message_id="from-outside")
+    assert world.waits().correlation == "from-outside"
+    assert world.waits().changes == Changes(frozenset({"/a"}), START, "from-outside")
+
+
+def test_a_message_from_outside_fails_with_the_table_and_is_delivered_again(
+    world: World, region: Region, function: Function
+) -> None:
+    function.queue.clear()
+    function.put({"bucket": "my-bucket", "folders": ["/a"]}, START)
+    fail(world.dynamodb, "UpdateItem")
+    function.run()
+    assert len(function.failures) == 1
+    assert [refresh.round_.folder_list for refresh in region.refreshes] == [["/", "a"]]
+    assert world.waits().changes is None
+
+
+@pytest.mark.parametrize("folder", ["/a", "*/a", "/", "*"])
+def test_a_message_may_name_folders_as_windows_do(region: Region, function: Function, folder: str) -> None:
+    function.handle({"bucket": "my-bucket", "folders": [folder]})
+    assert len(region.rounds) == 1
+
+
+@pytest.mark.parametrize("folders", [[], ["a/b"], [3], "/a", ["/a", None], {"/a": 1}, [""]], ids=str)
+def test_a_message_with_folders_that_are_none_is_refused(region: Region, function: Function, folders: object) -> None:
+    with pytest.raises(NotUnderstoodError):
+        function.handle({"bucket": "my-bucket", "folders": folders})
+    assert region.listings == 0
 
 
 def test_a_message_may_ask_for_folders(region: Region, function: Function) -> None:
@@ -208,6 +295,160 @@ def test_a_lost_wake_is_queued_again_by_the_sweep(world: World, region: Region, 
     function.sweep()
     function.run()
     assert region.asked[-1] == "share-3"
+
+
+def test_a_request_lost_after_its_window_was_closed_is_sent_again_by_the_sweep(
+    world: World, region: Region, function: Function
+) -> None:
+    world.time = DUE
+    world.windows.close(BUCKET, world.item(), world.time, world.time + LIFETIME_MS)
+    function.queue.clear()
+    world.time += LIFETIME_MS + 1
+    function.sweep()
+    function.run()
+    assert region.asked == ["share-1"]
+
+
+def test_a_window_whose_opener_died_before_it_sent_the_request_is_found_by_the_sweep(
+    world: World, function: Function
+) -> None:
+    fail(world.sqs, "SendMessage")
+    with pytest.raises(NotFinishedError):
+        world.aggregator.aggregate_event(s3_event(s3_record(bucket="other")), TIME_LEFT)
+    world.time += TIME_LEFT + 10_001
+    function.sweep()
+    window = world.item("other").window_id or ""
+    assert world.requests()[-1] == Request(Key.read("other"), window, window)
+
+
+def test_the_sweep_does_not_breed_messages(world: World, region: Region, function: Function) -> None:
+    region.shares = [share("share-1"), share("share-2"), share("share-3", status="UPDATING")]
+    function.deliver_next()
+    sent = len(world.sent)
+    for _ in range(3):
+        world.time += 1_000
+        function.sweep()
+    assert len(world.sent) == sent
+
+
+def test_a_share_in_no_line_is_put_into_it_by_the_sweep_though_its_gateway_is_known(
+    world: World, region: Region, function: Function
+) -> None:
+    function.run()
+    world.time += 60_000
+    world.waiting.add(share().key, share(), Changes(frozenset({"/videos"}), world.time, "w"), "an-addition")
+    function.sweep()
+    function.run()
+    assert region.rounds[1].folder_list == ["/", "videos"]
+    assert function.in_line() == []
+
+
+def seconds_waiting(printed: str) -> list[float]:
+    found = [json.loads(line) for line in printed.splitlines() if "SecondsWaiting" in line]
+    return [value for line in found for value in line["SecondsWaiting"]]
+
+
+def test_the_sweep_measures_how_long_shares_and_places_have_waited_and_no_window(
+    world: World, region: Region, capsys: pytest.CaptureFixture[str]
+) -> None:
+    away = Region(world, [share(place=AWAY)], listing=DENIED)
+    function = Function(world, {HOME: region, AWAY: away})
+    region.shares = [share(status="UPDATING")]
+    change(world)
+    function.run(until=DUE + 1_000)
+    change(world, "videos/b.mp4")
+    record = s3_record("photos/b.jpg", userIdentity={"principalId": "AWS:AROAX:StorageGateway"})
+    world.aggregator.aggregate_event(s3_event(record), TIME_LEFT)
+    capsys.readouterr()
+    function.sweep()
+    assert seconds_waiting(capsys.readouterr().out) == [31, 31]
+
+
+def test_the_sweep_measures_a_share_that_is_being_retried_just_then(
+    region: Region, function: Function, capsys: pytest.CaptureFixture[str]
+) -> None:
+    region.refuse("share-1", [OFFLINE, OFFLINE])
+    function.deliver_next()
+
+    def sweep_meanwhile(_: FileShare) -> None:
+        function.restart()
+        capsys.readouterr()
+        function.sweep()
+
+    region.meanwhile = sweep_meanwhile
+    function.deliver_next()
+    assert seconds_waiting(capsys.readouterr().out) == [35]
+
+
+def test_the_sweep_measures_nothing_once_a_share_was_asked(
+    function: Function, capsys: pytest.CaptureFixture[str]
+) -> None:
+    function.run()
+    function.sweep()
+    assert seconds_waiting(capsys.readouterr().out) == []
+
+
+# What an earlier release has left in the table and on the queue: a share's window had a request of its own
+
+
+@pytest.fixture
+def of_an_earlier_release(world: World, function: Function) -> str:
+    """Folders wait for a share in a window of an earlier release; its request."""
+    key = Key.read("my-bucket/share-1")
+    world.windows.open(
+        key,
+        "w-old",
+        folders=frozenset({"/videos"}),
+        owners=["message-0"],
+        newest_event=None,
+        now=START,
+        since=START,
+        refresh_at=START + 60_000,
+        lease_until=START,
+        reason="try 1 was refused: busy",
+    )
+    world.windows.confirm(key, "w-old", START + 60_000 + LIFETIME_MS)
+    function.queue.clear()
+    return json.dumps({"version": 1, **Request(key, "w-old", "w-older", attempt=2).content()})
+
+
+def test_a_shares_request_of_an_earlier_release_hands_its_folders_over(
+    world: World, region: Region, function: Function, of_an_earlier_release: str
+) -> None:
+    world.time += 60_000
+    function.handle(of_an_earlier_release)
+    function.run()
+    assert [round_.folder_list for round_ in region.rounds] == [["/", "videos"]]
+    function.sweep()
+    function.run()
+    assert len(region.rounds) == 1
+
+
+@pytest.mark.usefixtures("of_an_earlier_release")
+def test_the_sweep_gets_past_a_shares_window_of_an_earlier_release_and_finds_its_request_lost_in_the_end(
+    world: World, region: Region, function: Function
+) -> None:
+    function.sweep()
+    assert region.asked == []
+    world.time += 60_000 + LIFETIME_MS + 1
+    function.sweep()
+    function.run()
+    assert ["/", "videos"] in [round_.folder_list for round_ in region.rounds]
+    assert world.waits().changes is None
+
+
+def test_what_is_handed_to_a_share_with_a_window_of_an_earlier_release_takes_that_along(
+    world: World, region: Region, function: Function, of_an_earlier_release: str
+) -> None:
+    region.shares = [share("share-1"), share("share-2")]
+    change(world, "photos/b.jpg")
+    change(world, "music/c.mp3")
+    function.put({"bucket": "my-bucket", "folders": ["/music"]}, START + 1_000)
+    function.put(of_an_earlier_release, START + 60_000)
+    function.run()
+    asked = {folder for refresh in region.refreshes for folder in refresh.round_.folder_list}
+    assert {"music", "videos"} <= asked
+    assert world.waits().changes is None
 
 
 def test_a_share_whose_folders_wait_and_that_is_in_no_line_is_put_into_it_by_the_sweep(

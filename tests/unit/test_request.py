@@ -96,15 +96,18 @@ def test_a_completion_event_without_a_readable_time_counts_all_the_same(complete
     assert read_message(json.dumps(event), None) == expected
 
 
-def test_a_message_may_ask_for_folders_of_a_bucket() -> None:
-    body = '{"bucket": "b", "folders": ["/a/b", "*/c"]}'
-    assert read_message(body, None) == BucketRequest("b", frozenset({"/a/b", "*/c"}))
+@pytest.mark.parametrize("folders", [["/"], ["*"], ["/a/b"], ["*/c"], ["*/"], ["/a/b", "*/c", "/a/b"]])
+def test_a_message_may_ask_for_folders_of_a_bucket(folders: list[str]) -> None:
+    body = json.dumps({"bucket": "b", "folders": folders})
+    assert read_message(body, "another-bucket") == BucketRequest("b", frozenset(folders))
 
 
-def test_a_wake_can_be_read_back(world: World) -> None:
+def test_a_wake_can_be_read_back_and_is_about_no_bucket(world: World) -> None:
     wake = WakeRequest(GATEWAY, "t1")
-    ActionQueue(lambda: world.sqs, world.queue_url).send(wake, now=START, due=START)
-    assert read_message(world.sent[0]["MessageBody"], None) == wake
+    ActionQueue(lambda: world.sqs, world.queue_url).send(wake, now=START, due=START + 5_000)
+    assert read_message(world.sent[0]["MessageBody"], "-") == wake
+    assert world.sent[0]["MessageAttributes"]["bucket-name"] == {"DataType": "String", "StringValue": "-"}
+    assert world.sent[0]["DelaySeconds"] == 5
 
 
 def test_the_scheduled_message_asks_for_a_sweep() -> None:
@@ -126,8 +129,24 @@ def test_a_failure_record_carries_the_event() -> None:
         "{}",
         '{"version": 2, "key": "b", "window": "w", "attempt": 1}',
         '{"bucket": "b", "folders": []}',
-        '{"bucket": "b", "folders": ["a/b", 3]}',
+        '{"bucket": "b", "folders": ["/a", 3]}',
+        '{"bucket": "b", "folders": ["/a", "a/b"]}',
+        '{"bucket": "b", "folders": ["/a", ""]}',
+        '{"bucket": "b", "folders": ["=/a"]}',
+        '{"bucket": "b", "folders": ["**/a"]}',
+        '{"bucket": "b", "folders": ["*a"]}',
+        '{"bucket": "b", "folders": "/a"}',
+        '{"bucket": "b", "folders": {"/a": 1}}',
+        '{"bucket": "b", "folders": null}',
+        '{"bucket": "", "folders": ["/a"]}',
+        '{"bucket": 3, "folders": ["/a"]}',
+        '{"bucket": "b"}',
+        '{"folders": ["/a"]}',
         '{"version": 2, "gateway": "g", "token": "t"}',
+        '{"version": 1, "gateway": 3, "token": "t"}',
+        '{"version": 1, "gateway": "g", "token": null}',
+        '{"version": 1, "gateway": "g"}',
+        '{"gateway": "g", "token": "t"}',
         '{"version": 1, "key": 3, "window": "w", "attempt": 1}',
         '{"version": 1, "key": "b", "window": "w", "attempt": 0}',
         '{"hello": "world"}',
@@ -139,6 +158,7 @@ def test_anything_else_is_refused_and_quoted(body: str) -> None:
     assert body in str(raised.value)
 
 
-def test_a_request_of_a_later_version_says_so() -> None:
+@pytest.mark.parametrize("names", ['"key": "b", "window": "w", "attempt": 1', '"gateway": "g", "token": "t"'])
+def test_a_request_or_a_wake_of_a_later_version_says_so(names: str) -> None:
     with pytest.raises(NotUnderstoodError, match="version 2, and this function knows version 1"):
-        read_message('{"version": 2, "key": "b", "window": "w", "attempt": 1}', None)
+        read_message(f'{{"version": 2, {names}}}', None)

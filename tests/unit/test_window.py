@@ -3,11 +3,12 @@
 from typing import Any
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
 from event_aggregator.folders import EVERYTHING
 from event_aggregator.table import Item, Key
 from event_aggregator.window import Due, Windows
-from tests.unit.conftest import START, World
+from tests.unit.conftest import START, World, fail
 
 KEY = Key.read("my-bucket")
 DUE = START + 30_000
@@ -98,6 +99,106 @@ def test_a_window_of_too_many_folders_or_bytes_holds_everything_instead(world: W
     assert world.windows.join(KEY, item, frozenset(folders), START, FIXED)
     assert world.item().folders == {EVERYTHING}
     assert world.item().holds(frozenset({"/anything"}))
+
+
+# Each is as much as a window keeps, and one folder more is too much.
+FULL = [
+    pytest.param([f"/{n}" for n in range(150)], id="150 folders"),
+    pytest.param([f"/{n:02}{'x' * 1021}" for n in range(16)], id="16,384 bytes"),
+]
+
+
+@pytest.mark.parametrize("folders", FULL)
+def test_a_window_keeps_as_many_folders_and_bytes_as_it_may(world: World, folders: list[str]) -> None:
+    open_window(world.windows, folders=frozenset(folders))
+    assert world.item().folders == frozenset(folders)
+
+
+@pytest.mark.parametrize("folders", FULL)
+def test_a_container_that_knows_less_than_is_there_cannot_make_a_window_too_large(
+    world: World, folders: list[str]
+) -> None:
+    seen = open_window(world.windows, folders=frozenset(folders[:1]))
+    assert world.windows.join(KEY, seen, frozenset(folders), START, FIXED)
+    joined = world.windows.join(KEY, seen, frozenset({"/more"}), START, FIXED)
+    assert joined == world.item()
+    assert world.item().folders == {EVERYTHING}
+    assert world.item().window_id == "w1"
+
+
+@pytest.mark.parametrize("folders", FULL)
+def test_a_window_that_is_taken_over_with_more_than_it_may_keep_holds_everything(
+    world: World, folders: list[str]
+) -> None:
+    open_window(world.windows, "w1", folders=frozenset(folders))
+    item = open_window(world.windows, "w2", folders=frozenset({"/more"}))
+    assert item == world.item()
+    assert item.folders == {EVERYTHING}
+    assert item.window_id == "w2"
+    assert not item.confirmed
+
+
+@pytest.mark.parametrize("folders", FULL)
+def test_a_refresh_that_takes_over_more_than_an_item_may_keep_is_of_everything(
+    world: World, folders: list[str]
+) -> None:
+    open_window(world.windows, "w1", folders=frozenset(folders))
+    world.windows.close(KEY, world.item(), DUE, LEASE)
+    open_window(world.windows, "w2", folders=frozenset({"/more"}), newest_event=DUE)
+    item = world.windows.close(KEY, world.item(), DUE, LEASE)
+    assert item == world.item()
+    assert item.refreshed_folders == {EVERYTHING}
+    assert item.refreshing_id == "w2"
+
+
+def test_a_window_whose_last_writer_died_before_it_was_cut_is_closed_as_everything(world: World) -> None:
+    seen = open_window(world.windows)
+    assert world.windows.join(KEY, seen, frozenset(f"/{n}" for n in range(149)), START, FIXED)
+    fail(world.dynamodb, "UpdateItem", after=1)
+    with pytest.raises(EndpointConnectionError):
+        world.windows.join(KEY, seen, frozenset({"/more"}), START, FIXED)
+    assert len(world.item().folders) == 151
+    item = world.windows.close(KEY, world.item(), DUE, LEASE)
+    assert item == world.item()
+    assert item.refreshed_folders == {EVERYTHING}
+
+
+def test_what_an_earlier_refresh_covered_is_forgotten_when_the_next_window_is_confirmed(world: World) -> None:
+    closed(world.windows)
+    opened = open_window(world.windows, "w1", folders=frozenset({"/b"}), newest_event=DUE)
+    assert opened.refreshed_folders == {"/a"}
+    item = world.windows.confirm(KEY, "w1", LEASE, opened)
+    assert item == world.item()
+    assert (item.confirmed, item.lease_until) == (True, LEASE)
+    assert (item.folders, item.refreshed_folders) == (frozenset({"/b"}), frozenset())
+
+
+def test_the_folders_of_an_unfinished_refresh_are_kept_when_the_next_window_is_confirmed(world: World) -> None:
+    world.windows.close(KEY, open_window(world.windows, "w0"), DUE, LEASE)
+    opened = open_window(world.windows, "w1", folders=frozenset({"/b"}), newest_event=DUE)
+    item = world.windows.confirm(KEY, "w1", LEASE + 1, opened)
+    assert item == world.item()
+    assert (item.confirmed, item.lease_until) == (True, LEASE + 1)
+    assert (item.refreshing_id, item.refreshed_folders) == ("w0", frozenset({"/a"}))
+
+
+def test_a_window_whose_refresh_began_before_it_was_confirmed_keeps_its_folders(world: World) -> None:
+    closed(world.windows)
+    opened = open_window(world.windows, "w1", folders=frozenset({"/b"}), newest_event=DUE)
+    world.windows.close(KEY, opened, DUE, LEASE)
+    item = world.windows.confirm(KEY, "w1", LEASE + 1, opened)
+    assert item == world.item()
+    assert (item.refreshing_id, item.refreshed_folders, item.lease_until) == ("w1", frozenset({"/b"}), LEASE + 1)
+
+
+def test_the_opener_of_a_window_that_was_taken_over_and_is_refreshed_forgets_nothing(world: World) -> None:
+    closed(world.windows)
+    opened = open_window(world.windows, "w1", folders=frozenset({"/b"}), newest_event=DUE)
+    world.windows.close(KEY, open_window(world.windows, "w2", newest_event=DUE), DUE, LEASE)
+    before = world.item()
+    world.windows.confirm(KEY, "w1", LEASE + 1, opened)
+    assert world.item() == before
+    assert before.refreshed_folders == {"/a", "/b"}
 
 
 def test_closing_moves_the_folders_to_the_refresh(world: World) -> None:
@@ -224,3 +325,108 @@ def test_what_is_handed_to_a_share_is_never_taken_for_covered(world: World) -> N
 def test_an_error_that_is_no_failed_condition_is_raised(world: World) -> None:
     with pytest.raises(world.dynamodb.exceptions.ResourceNotFoundException):
         Windows(world.dynamodb, "no-such-table").complete(KEY, "w1")
+
+
+# An item stays small: writes are charged by what it holds
+
+
+def many(number: int, start: str = "") -> frozenset[str]:
+    return frozenset(f"/{start}{n}" for n in range(number))
+
+
+def test_a_window_that_is_opened_with_too_many_folders_holds_everything(world: World) -> None:
+    assert open_window(world.windows, folders=many(151)).folders == {EVERYTHING}
+    assert world.item().folders == {EVERYTHING}
+
+
+def test_a_window_of_as_many_folders_as_are_kept_holds_them(world: World) -> None:
+    assert open_window(world.windows, folders=many(150)).folders == many(150)
+
+
+def test_a_window_that_is_taken_over_with_more_folders_than_are_kept_holds_everything(world: World) -> None:
+    open_window(world.windows, "w1", folders=many(100))
+    assert open_window(world.windows, "w2", folders=many(100, "b")).folders == {EVERYTHING}
+    assert world.item().folders == {EVERYTHING}
+    assert world.item().window_id == "w2"
+
+
+def test_joining_by_a_container_that_knows_less_than_is_there_leaves_no_more_than_is_kept(world: World) -> None:
+    known = open_window(world.windows, folders=many(10))
+    assert world.windows.join(KEY, known, many(100, "b"), START, FIXED)
+    joined = world.windows.join(KEY, known, many(100, "c"), START, FIXED)
+    assert joined
+    assert joined.folders == {EVERYTHING}
+    assert world.item() == joined
+
+
+def test_a_window_that_is_closed_while_it_is_cut_leaves_the_next_window_alone(world: World) -> None:
+    known = open_window(world.windows, folders=many(10))
+    assert world.windows.join(KEY, known, many(100, "b"), START, FIXED)
+    writes = 0
+
+    def close_before_the_cut(**_: Any) -> None:
+        nonlocal writes
+        writes += 1
+        if writes == 2:
+            world.windows.close(KEY, world.item(), DUE, LEASE)
+            open_window(world.windows, "w2", folders=frozenset({"/next"}), newest_event=DUE)
+
+    world.dynamodb.meta.events.register("provide-client-params.dynamodb.UpdateItem", close_before_the_cut)
+    assert world.windows.join(KEY, known, many(100, "c"), START, FIXED)
+    assert world.item().folders == {"/next"}
+    assert world.item().refreshed_folders == {EVERYTHING}
+
+
+def test_a_window_that_was_never_cut_is_refreshed_as_everything(world: World) -> None:
+    """Whoever joined it died before the cut."""
+    open_window(world.windows, folders=many(100))
+    values = {":more": {"SS": sorted(many(100, "b"))}}
+    world.dynamodb.update_item(
+        TableName=world.table,
+        Key={"BucketName": {"S": str(KEY)}},
+        UpdateExpression="ADD Folders :more",
+        ExpressionAttributeValues=values,
+    )
+    item = world.windows.close(KEY, world.item(), DUE, LEASE)
+    assert item
+    assert item.refreshed_folders == {EVERYTHING}
+    assert world.item() == item
+
+
+def test_what_an_earlier_refresh_covered_is_forgotten_once_the_next_window_has_its_request(world: World) -> None:
+    closed(world.windows)
+    opened = open_window(world.windows, "w1", newest_event=DUE)
+    assert opened.refreshed_folders == {"/a"}
+    confirmed = world.windows.confirm(KEY, "w1", LEASE, opened)
+    assert confirmed == world.item()
+    assert (confirmed.confirmed, confirmed.lease_until) == (True, LEASE)
+    assert confirmed.refreshed_folders == frozenset()
+
+
+def test_the_folders_of_a_refresh_that_is_not_finished_are_kept_through_the_next_window(world: World) -> None:
+    world.windows.close(KEY, open_window(world.windows, "w0"), DUE, LEASE)
+    opened = open_window(world.windows, "w1", newest_event=DUE, folders=frozenset({"/b"}))
+    confirmed = world.windows.confirm(KEY, "w1", LEASE, opened)
+    assert (confirmed.confirmed, confirmed.refreshing_id) == (True, "w0")
+    assert confirmed.refreshed_folders == {"/a"}
+    closed_both = world.windows.close(KEY, world.item(), DUE + 30_000, LEASE)
+    assert closed_both
+    assert closed_both.refreshed_folders == {"/a", "/b"}
+
+
+def test_a_refresh_that_begins_while_the_next_window_is_confirmed_keeps_its_folders(world: World) -> None:
+    """A confirmation that is late: its window is due and closed already."""
+    closed(world.windows, now=DUE)
+    opened = open_window(world.windows, "w1", newest_event=DUE, refresh_at=DUE + 1, folders=frozenset({"/b"}))
+    closing = [True]
+
+    def close_first(**_: Any) -> None:
+        if closing:
+            closing.clear()
+            world.windows.close(KEY, world.item(), DUE + 1, LEASE)
+
+    world.dynamodb.meta.events.register("provide-client-params.dynamodb.UpdateItem", close_first)
+    confirmed = world.windows.confirm(KEY, "w1", LEASE + 9, opened)
+    assert (confirmed.refreshing_id, confirmed.window_id) == ("w1", None)
+    assert confirmed.refreshed_folders == {"/b"}
+    assert confirmed.lease_until == LEASE + 9
