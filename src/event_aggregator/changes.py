@@ -195,7 +195,9 @@ def _change(bucket: Any, key: Any, time: str, principal: Any, occurrence: Any) -
         raise ValueError("the bucket's name or the key is empty")
     if not (isinstance(bucket, str) and isinstance(key, str) and isinstance(principal, str)):
         raise TypeError("the bucket's name, the key or the principal's id is no text")
-    return Change(bucket, key, _latest_ms_of(time), principal, f"{occurrence} {key}")
+    identity = f"{occurrence} {key}"
+    f"{bucket}{principal}{identity}".encode()  # JSON may hold half of a pair of characters, which no table takes
+    return Change(bucket, key, _latest_ms_of(time), principal, identity)
 
 
 def _latest_ms_of(iso_time: str) -> int:

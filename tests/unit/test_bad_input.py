@@ -99,6 +99,12 @@ REFUSED: dict[str, Any] = {
     "a notification of SNS's that is no JSON": {"Type": "Notification", "Message": "hello"},
     "no key": s3_event(s3_record("")),
     "no bucket": s3_event(s3_record(bucket="")),
+    "a key that is half of a pair of characters": {
+        "detail-type": "Object Created",
+        "source": "aws.s3",
+        "time": "2021-11-12T00:00:00Z",
+        "detail": {"bucket": {"name": "b"}, "object": {"key": "a/\ud800/b"}},
+    },
     "a key of the wrong type": s3_event(with_object(s3_record(), key=3)),
     "a bucket of the wrong type": s3_event(s3_record(bucket=["my-bucket"])),  # type: ignore[arg-type]
     "a principal of the wrong type": s3_event(s3_record(userIdentity={"principalId": 7})),
