@@ -38,10 +38,11 @@ class Outcome(StrEnum):
     MISSED = "no event"
     NO_SHARE = "no share"
     IMPOSSIBLE = "cannot be shown"
+    IGNORED = "ignored"
     UNSURE = "not known"
 
 
-_DONE = (Outcome.VISIBLE, Outcome.NOT_SHOWN, Outcome.ABSENT)
+_DONE = (Outcome.VISIBLE, Outcome.NOT_SHOWN, Outcome.ABSENT, Outcome.IGNORED)
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def _answer(facts: Facts, share: Share) -> Answer:
         if refresh := _covering(after, share.way):
             return _refreshed(facts, share, refresh)
     if (coming := _coming(facts, share)) is None:
-        return _nothing_comes(facts, share)
+        return _on_purpose(facts, share) or _nothing_comes(facts, share)
     if facts.object.exists is False and changed is None:
         return replace(coming, text=f"There is no such object; if it was deleted a moment ago: {coming.text}")
     return coming
@@ -209,6 +210,28 @@ def _nothing_comes(facts: Facts, share: Share) -> Answer:
     return Answer(name, Outcome.MISSED, text, [*late, *_what_to_check(facts)])
 
 
+def _on_purpose(facts: Facts, share: Share) -> Answer | None:
+    """Why no refresh is to come, if that is known: who wrote it, or what the key is like."""
+    name, changed = share.share, facts.object.changed
+    if changed is None:
+        return None
+    if left_out := [one for one in share.left_out if one.at >= changed]:
+        then = _when(facts.at, left_out[-1].at)
+        if left_out[-1].knows_it:
+            text = f"What changed was written through this share, which knows it: left out of the refresh at {then}."
+            return Answer(name, Outcome.VISIBLE, text, ["if a client sees it otherwise, its own cache may be old"])
+        text = f"What changed was written through a gateway, and such refreshes no share: left out at {then}."
+        step = "--refresh-other-gateways auto has the other shares refreshed"
+        return Answer(name, Outcome.IGNORED, text, [step, f"to see it now: {facts.refresh}"])
+    if facts.ignored_by:
+        text = (
+            f"Its changes refresh nothing, as its key matches {facts.ignored_by} of IGNORE_KEYS: it is seen when"
+            f" something else has {facts.folder} refreshed."
+        )
+        return Answer(name, Outcome.IGNORED, text, [f"to see it now: {facts.refresh}"])
+    return None
+
+
 def _without_a_time(facts: Facts, share: Share) -> Answer:
     if facts.object.is_folder:
         text = "Not known: it is a folder without an object of its own, and so has no time; ask for a file in it."
@@ -226,13 +249,10 @@ def _what_to_check(facts: Facts) -> list[str]:
         return [f"the bucket does not notify this stack: {facts.mend}"]
     if facts.excluded_by:
         return [f"the notification's filter leaves it out: {', '.join(facts.excluded_by)}"]
-    checks = [f"whether the aggregator opened a window then, or failed: {facts.aggregator_log}"]
-    if facts.ignored:
-        checks.append(
-            f"who wrote it: changes by principals whose id contains {facts.ignored!r} are not counted, for the gateway"
-            " that uploads knows what it uploads (--refresh-other-gateways is off)"
-        )
-    return [*checks, "whether the notification is newer than the change"]
+    return [
+        f"whether the aggregator opened a window then, or failed: {facts.aggregator_log}",
+        "whether the notification is newer than the change",
+    ]
 
 
 # The evidence
@@ -298,7 +318,10 @@ def _of_notification(facts: Facts) -> list[str]:
         return [
             f"{facts.bucket} notifies this stack, but not of this key: its filter is {', '.join(facts.excluded_by)}."
         ]
-    return [f"{facts.bucket} notifies this stack of changes of this key (its notification configuration)."]
+    lines = [f"{facts.bucket} notifies this stack of changes of this key (its notification configuration)."]
+    if facts.ignored_by:
+        lines.append(f"Changes of keys like {facts.ignored_by} are ignored (IGNORE_KEYS).")
+    return lines
 
 
 def _of_windows(facts: Facts) -> list[str]:
@@ -352,6 +375,8 @@ def _of_refreshes(facts: Facts, share: Share) -> list[str]:
         shortened = "the first and the last " if len(readers) > 2 else ""
         times = f"{plural(len(readers), 'time')} {since}"
         lines.append(f"{name} accepted {times} to read {facts.folder}: {shortened}{each} (the log).")
+    for one in share.left_out:
+        lines.append(f"{name} was left out at {_when(at, one.at)}, as a gateway wrote what changed (the log).")
     return [*lines, share.log_lacks] if share.log_lacks else lines
 
 

@@ -32,7 +32,7 @@ _MONTH_MS = 30 * 24 * 3_600_000
 # What to do about what waits.
 _BY_ITSELF = "When the cause is removed, it is refreshed by itself"
 
-_OF_THE_AGGREGATOR = ("ChangesAbsorbed", "WindowsOpened")
+_OF_THE_AGGREGATOR = ("ChangesAbsorbed", "ChangesIgnored", "WindowsOpened")
 _LONGEST = tuple(name for name in METRICS if name.startswith("Seconds"))
 
 # The rules without which nothing is lost, but found late; that of changes is seen at its buckets.
@@ -414,6 +414,8 @@ def _settings(report: Report) -> Text:
     regions = ", ".join(settings["gateway_regions"]) or report.region
     text += f"\nGateways in {regions}; what one wrote refreshes the others: {settings['refresh_other_gateways']}."
     text += f" Log level {settings['log_level']}."
+    if patterns := settings["ignore_keys"]:
+        text += f"\nChanges of keys like these refresh nothing: {', '.join(patterns)}."
     if roles := settings["gateway_role_arns"]:
         text += (
             f"\nOf the file shares that it reaches through {', '.join(roles)} only those are shown that it has asked."
@@ -488,13 +490,15 @@ def _held(folders: list[str]) -> str:
 
 
 def _day(report: Report) -> Table:
-    table = _table("Last 24 hours", "Changes", "Windows", "Refreshes", "Refused", "Deferred", "Longest until visible")
+    columns = ("Changes", "Ignored", "Windows", "Refreshes", "Left out", "Refused", "Deferred", "Longest until visible")
+    table = _table("Last 24 hours", *columns)
     for bucket, day in report.last_day.items():
         count = Counter(day)
         visible = span(day["SecondsUntilVisible"]) if "SecondsUntilVisible" in day else "not known"
-        changes = count["ChangesAbsorbed"] + count["WindowsOpened"]
-        others = ("WindowsOpened", "RefreshesAccepted", "RefreshesRefused", "RefreshesDeferred")
-        table.add_row(bucket, f"{changes:,.0f}", *(f"{count[name]:,.0f}" for name in others), visible)
+        count["Changes"] = count["ChangesAbsorbed"] + count["ChangesIgnored"] + count["WindowsOpened"]
+        refreshes = ("RefreshesAccepted", "SharesLeftOut", "RefreshesRefused", "RefreshesDeferred")
+        shown = ("Changes", "ChangesIgnored", "WindowsOpened", *refreshes)
+        table.add_row(bucket, *(f"{count[name]:,.0f}" for name in shown), visible)
     return table
 
 

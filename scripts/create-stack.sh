@@ -25,6 +25,8 @@
 #   --refreshes-per-gateway N         started at one gateway at a time, 1 to 50 (default: 2)
 #   --in-progress-timeout-seconds N   how long a share's refresh is waited for, 0 to 86400 (default: 3600)
 #   --refresh-scope S                 folders: those that changed; share: all of the share (default: folders)
+#   --ignore-keys P1,P2               changes of keys like these refresh nothing: *.tmp,.DS_Store,*/_temporary/*
+#                                     (default: none, "" for that again)
 #   --refresh-other-gateways M        what a gateway writes refreshes, off: no share; auto: every share that shows it but
 #                                     the writer's own; on: also a bucket's only share, if it is not known to be
 #                                     the writer's (default: auto)
@@ -56,7 +58,8 @@ settings="" # those given now
 of_refresh="" # the same of the refresh function, which has one more
 defaults="REFRESH_DELAY_SECONDS=30 REFRESH_QUIET_SECONDS=0 REFRESH_MAX_DELAY_SECONDS=900
   IN_PROGRESS_TIMEOUT_SECONDS=3600 MIN_REFRESH_INTERVAL_SECONDS=60 REFRESHES_PER_GATEWAY=2
-  REFRESH_SCOPE=folders REFRESH_OTHER_GATEWAYS=auto GATEWAY_REGIONS= GATEWAY_ROLE_ARNS= LOG_LEVEL=INFO"
+  REFRESH_SCOPE=folders IGNORE_KEYS= REFRESH_OTHER_GATEWAYS=auto GATEWAY_REGIONS= GATEWAY_ROLE_ARNS= LOG_LEVEL=INFO"
+a_pattern='[^,[:space:]]*[^*/,[:space:]][^,[:space:]]*' # not of all keys, as * is
 a_role='arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9+=.@_/-]+'
 interval="" # between two refreshes of a share, the one given now or in force
 retention=""
@@ -130,6 +133,7 @@ read_flags() {
     --min-refresh-interval-seconds) in_range "$1" "$2" 1 3600 && set_to MIN_REFRESH_INTERVAL_SECONDS "$2" ;;
     --refreshes-per-gateway) in_range "$1" "$2" 1 50 && set_to REFRESHES_PER_GATEWAY "$2" ;;
     --refresh-scope) one_of "$1" "$2" "folders share" && set_to REFRESH_SCOPE "$2" ;;
+    --ignore-keys) list_of "$1" "$2" "$a_pattern" "patterns of some keys" && set_to IGNORE_KEYS "$2" ;;
     --refresh-other-gateways) one_of "$1" "$2" "auto on off" && set_to REFRESH_OTHER_GATEWAYS "$2" ;;
     --gateway-regions) list_of "$1" "$2" '[a-z]+(-[a-z0-9]+)+' regions && set_to GATEWAY_REGIONS "$2" ;;
     --gateway-role-arns) list_of "$1" "$2" "$a_role" "ARNs of roles" && set_to GATEWAY_ROLE_ARNS "$2" ;;

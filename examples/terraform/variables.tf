@@ -47,10 +47,16 @@ variable "storage_gateway_endpoint_url" {
   description = "Where Storage Gateway is called, if gateways are in one region, of this endpoint; optional"
 }
 
-variable "ignore_principals_containing" {
+variable "gateway_session_name" {
   type        = string
   default     = "StorageGateway"
-  description = "Whoever has this in the principal's id wrote through a gateway; empty: nobody did"
+  description = "Only a role's session of this name may be a gateway that writes; empty: none is"
+}
+
+variable "ignore_keys" {
+  type        = string
+  default     = ""
+  description = "Patterns of keys whose changes refresh nothing, such as *.tmp, with commas; optional"
 }
 
 variable "log_retention_days" {

@@ -17,6 +17,8 @@ LEAST_ADVISED_INTERVAL_SECONDS = 60
 _HALF_A_DAY = 43_200
 
 _REGION = re.compile(r"[a-z]+(-[a-z0-9]+)+")
+# No blank at an end, which would match nothing, and more than stars and slashes, which would match every key.
+_KEYS = re.compile(r"(?=.*[^*/])\S(.*\S)?")
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9+=.@_/-]+")
 
 
@@ -37,7 +39,8 @@ class Settings:
     min_refresh_interval_seconds: int
     refreshes_per_gateway: int  # started at one gateway at a time
     refresh_scope: str
-    ignore_principals_containing: str
+    ignore_keys: tuple[str, ...]  # patterns of keys whose changes refresh nothing
+    gateway_session_name: str  # of the role session by which a gateway writes; empty: nobody is a gateway
     refresh_other_gateways: str
     gateway_regions: tuple[str, ...]  # empty: the function's own
     gateway_role_arns: tuple[str, ...]  # of other accounts, one each
@@ -71,8 +74,9 @@ class Settings:
                 environment, "REFRESHES_PER_GATEWAY", default=2, low=1, high=50, of="refreshes"
             ),
             refresh_scope=_one_of(environment, "REFRESH_SCOPE", ("folders", "share"), default="folders"),
+            ignore_keys=_listed(environment, "IGNORE_KEYS", _KEYS, "patterns of some keys, such as *.tmp"),
             # Set but empty means: nobody is a gateway.
-            ignore_principals_containing=environment.get("IGNORE_PRINCIPALS_CONTAINING", "StorageGateway"),
+            gateway_session_name=environment.get("GATEWAY_SESSION_NAME", "StorageGateway"),
             refresh_other_gateways=_one_of(
                 environment, "REFRESH_OTHER_GATEWAYS", ("auto", "on", "off"), default="auto"
             ),

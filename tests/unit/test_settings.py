@@ -17,7 +17,8 @@ def test_only_table_and_queue_are_needed_and_the_rest_has_defaults() -> None:
         min_refresh_interval_seconds=60,
         refreshes_per_gateway=2,
         refresh_scope="folders",
-        ignore_principals_containing="StorageGateway",
+        ignore_keys=(),
+        gateway_session_name="StorageGateway",
         refresh_other_gateways="auto",
         gateway_regions=(),
         gateway_role_arns=(),
@@ -25,8 +26,19 @@ def test_only_table_and_queue_are_needed_and_the_rest_has_defaults() -> None:
     )
 
 
-def test_an_empty_ignored_principal_ignores_nobody() -> None:
-    assert Settings.read(NEEDED | {"IGNORE_PRINCIPALS_CONTAINING": ""}).ignore_principals_containing == ""
+def test_nobody_is_a_gateway_if_the_sessions_name_is_empty() -> None:
+    assert Settings.read(NEEDED | {"GATEWAY_SESSION_NAME": ""}).gateway_session_name == ""
+
+
+def test_patterns_of_keys_are_read_with_commas_between_them() -> None:
+    read = Settings.read(NEEDED | {"IGNORE_KEYS": "*.tmp,*/_temporary/*,~$ *"})
+    assert read.ignore_keys == ("*.tmp", "*/_temporary/*", "~$ *")
+
+
+@pytest.mark.parametrize("value", ["*.tmp, *.bak", "*.tmp ", "*", "*.tmp,*/*", "/**", "/"])
+def test_a_pattern_that_matches_every_key_or_by_a_blank_none_is_named(value: str) -> None:
+    with pytest.raises(SettingError, match=r"IGNORE_KEYS holds .*: set it to patterns of some keys, such as \*\.tmp"):
+        Settings.read(NEEDED | {"IGNORE_KEYS": value})
 
 
 def test_regions_are_read_with_commas_between_them_and_each_once() -> None:

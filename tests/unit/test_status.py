@@ -50,6 +50,7 @@ SETTINGS = {
     "refreshes_per_gateway": 2,
     "in_progress_timeout_seconds": 3600,
     "refresh_scope": "folders",
+    "ignore_keys": ("*.tmp", ".DS_Store"),
     "refresh_other_gateways": "auto",
     "gateway_regions": (),
     "gateway_role_arns": (),
@@ -65,7 +66,12 @@ REPORT = Report(
     lines=[],
     requests={"delayed": 1, "ready": 0, "in_flight": 0},
     dead_letters=0,
-    last_day={"my-bucket": {"ChangesAbsorbed": 990, "WindowsOpened": 10, "SecondsUntilVisible": 42}},
+    last_day={
+        "my-bucket": {
+            **{"ChangesAbsorbed": 990, "ChangesIgnored": 234, "WindowsOpened": 10},
+            **{"SharesLeftOut": 7, "SecondsUntilVisible": 42},
+        }
+    },
 )
 
 
@@ -344,7 +350,8 @@ def test_the_screen_tells_of_windows_waits_and_the_last_day() -> None:
     assert "share-4 in progress for 40 s 40 s ago" in words
     assert "2 folders" in text
     assert "eu-west-1/ waits, next try in 20 s" in " ".join(text.split())
-    assert "1,000" in text
+    assert "Changes of keys like these refresh nothing: *.tmp, .DS_Store." in text
+    assert "my-bucket 1,234 234 10 0 7 0 0 42 s" in words
     assert "1 request delayed" in text
     assert "Dead-letter queue: empty." in text
     sick = replace(report, concerns=[Concern("it is broken", "mend it")])

@@ -310,19 +310,19 @@ def test_gateways_in_other_regions_and_accounts_are_asked_with_these_regions_and
     assert "RefreshFileSharesOfOtherAccounts" not in statements
 
 
-def test_an_endpoint_and_the_principals_to_ignore_are_variables_of_the_functions_if_they_are_given() -> None:
-    endpoint, principals = "AWS_ENDPOINT_URL_STORAGE_GATEWAY", "IGNORE_PRINCIPALS_CONTAINING"
+def test_an_endpoint_and_the_name_of_gateways_sessions_are_variables_of_the_functions_if_they_are_given() -> None:
+    endpoint, session = "AWS_ENDPOINT_URL_STORAGE_GATEWAY", "GATEWAY_SESSION_NAME"
 
     def variables(**given: str) -> list[dict[str, str]]:
         made = resources("AWS::Lambda::Function", **given)
         every = [function["Environment"]["Variables"] for function in made]
-        return [{name: of[name] for name in (endpoint, principals) if name in of} for of in every]
+        return [{name: of[name] for name in (endpoint, session) if name in of} for of in every]
 
     assert variables() == [{}, {}]
     settings = Settings.read({"TABLE_NAME": "t", "QUEUE_URL": "q"})
-    assert PARAMETERS["IgnorePrincipalsContaining"]["Default"] == settings.ignore_principals_containing
-    given = {"StorageGatewayEndpointUrl": "https://vpce", "IgnorePrincipalsContaining": ""}
-    assert variables(**given) == [{principals: ""}, {principals: "", endpoint: "https://vpce"}]
+    assert PARAMETERS["GatewaySessionName"]["Default"] == settings.gateway_session_name
+    given = {"StorageGatewayEndpointUrl": "https://vpce", "GatewaySessionName": ""}
+    assert variables(**given) == [{session: ""}, {session: "", endpoint: "https://vpce"}]
 
 
 def test_only_the_refresh_function_runs_in_subnets_and_only_its_role_may_connect_to_them() -> None:
