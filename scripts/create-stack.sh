@@ -32,6 +32,7 @@
 #                                     the writer's (default: auto)
 #   --gateway-regions R1,R2           where the gateways are; all of their regions (default: --region, "" for that again)
 #   --gateway-role-arns A1,A2         roles that let this see to the gateways of other accounts (docs/other-accounts.md)
+#   --gateway-external-ids N=I,M=J    the external ids that the roles of these accounts ask for (default: none)
 #   --log-level L                     DEBUG, INFO, WARNING or ERROR (default: INFO)
 #   --log-retention-days N            how long the functions' logs are kept, as CloudWatch allows (default: 30)
 #   --alarm-topic-arn ARN             an SNS topic that is told of alarms and of their end, or none (default: none)
@@ -58,7 +59,9 @@ settings="" # those given now
 of_refresh="" # the same of the refresh function, which has one more
 defaults="REFRESH_DELAY_SECONDS=30 REFRESH_QUIET_SECONDS=0 REFRESH_MAX_DELAY_SECONDS=900
   IN_PROGRESS_TIMEOUT_SECONDS=3600 MIN_REFRESH_INTERVAL_SECONDS=60 REFRESHES_PER_GATEWAY=2
-  REFRESH_SCOPE=folders IGNORE_KEYS= REFRESH_OTHER_GATEWAYS=auto GATEWAY_REGIONS= GATEWAY_ROLE_ARNS= LOG_LEVEL=INFO"
+  REFRESH_SCOPE=folders IGNORE_KEYS= REFRESH_OTHER_GATEWAYS=auto GATEWAY_REGIONS= GATEWAY_ROLE_ARNS=
+  GATEWAY_EXTERNAL_IDS= LOG_LEVEL=INFO"
+an_external_id='[0-9]{12}=[A-Za-z0-9_+=.@:/-]{2,}'
 a_pattern='[^,[:space:]]*[^*/,[:space:]][^,[:space:]]*' # not of all keys, as * is
 a_role='arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9+=.@_/-]+'
 interval="" # between two refreshes of a share, the one given now or in force
@@ -137,6 +140,9 @@ read_flags() {
     --refresh-other-gateways) one_of "$1" "$2" "auto on off" && set_to REFRESH_OTHER_GATEWAYS "$2" ;;
     --gateway-regions) list_of "$1" "$2" '[a-z]+(-[a-z0-9]+)+' regions && set_to GATEWAY_REGIONS "$2" ;;
     --gateway-role-arns) list_of "$1" "$2" "$a_role" "ARNs of roles" && set_to GATEWAY_ROLE_ARNS "$2" ;;
+    --gateway-external-ids)
+      list_of "$1" "$2" "$an_external_id" "ACCOUNT=ID" && set_to GATEWAY_EXTERNAL_IDS "$2"
+      ;;
     --log-level) one_of "$1" "$2" "DEBUG INFO WARNING ERROR" && set_to LOG_LEVEL "$2" ;;
     --log-retention-days)
       one_of "$1" "$2" "1 3 5 7 14 30 60 90 120 150 180 365 400 545 731 1096 1827 2192 2557 2922 3288 3653"

@@ -65,6 +65,8 @@ SETTINGS = {
     "LogLevel": ("String", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR"), "DEBUG also tells of each absorbed change"),
 }
 
+LISTS = ("GatewayRegions", "GatewayRoleArns", "GatewayExternalIds")
+
 # What CloudWatch allows.
 RETENTION_DAYS = [
     *(1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731),
@@ -128,6 +130,11 @@ def _parameters() -> Json:
             "Type": "CommaDelimitedList",
             "Default": "",
             "Description": "Roles through which the file shares of other accounts are refreshed, one of each; optional",
+        },
+        "GatewayExternalIds": {
+            "Type": "CommaDelimitedList",
+            "Default": "",
+            "Description": "The external ids that these roles ask for, each as ACCOUNT=ID; optional",
         },
         "StorageGatewayEndpointUrl": {
             "Type": "String",
@@ -306,7 +313,7 @@ def _function(name: str, module: str, timeout: int, **more: Any) -> Json:
         "POWERTOOLS_SERVICE_NAME": _name(name),
         "POWERTOOLS_METRICS_NAMESPACE": "S3EventAggregator",
         **{_variable(parameter): {"Ref": parameter} for parameter in SETTINGS},
-        **{_variable(name): {"Fn::Join": [",", {"Ref": name}]} for name in ("GatewayRegions", "GatewayRoleArns")},
+        **{_variable(name): {"Fn::Join": [",", {"Ref": name}]} for name in LISTS},
         "IGNORE_KEYS": {"Ref": "IgnoreKeys"},
         "GATEWAY_SESSION_NAME": _if("HasSessionName", {"Ref": "GatewaySessionName"}),
     }

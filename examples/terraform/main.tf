@@ -22,6 +22,7 @@ resource "aws_cloudformation_stack" "this" {
     EventBridgeBuckets        = join(",", var.event_bridge_buckets)
     GatewayRegions            = join(",", var.gateway_regions)
     GatewayRoleArns           = join(",", var.gateway_role_arns)
+    GatewayExternalIds        = join(",", var.gateway_external_ids)
     StorageGatewayEndpointUrl = var.storage_gateway_endpoint_url
     GatewaySessionName        = var.gateway_session_name
     IgnoreKeys                = var.ignore_keys

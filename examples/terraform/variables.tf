@@ -41,6 +41,12 @@ variable "gateway_role_arns" {
   description = "Roles through which the file shares of other accounts are refreshed, one of each; optional"
 }
 
+variable "gateway_external_ids" {
+  type        = list(string)
+  default     = []
+  description = "The external ids that these roles ask for, each as ACCOUNT=ID; optional"
+}
+
 variable "storage_gateway_endpoint_url" {
   type        = string
   default     = ""

@@ -19,6 +19,8 @@ _HALF_A_DAY = 43_200
 _REGION = re.compile(r"[a-z]+(-[a-z0-9]+)+")
 # No blank at an end, which would match nothing, and more than stars and slashes, which would match every key.
 _KEYS = re.compile(r"(?=.*[^*/])\S(.*\S)?")
+# What IAM allows in an external id (API reference, AssumeRole) but the comma, which stands between two.
+_EXTERNAL_ID = re.compile(r"[0-9]{12}=[A-Za-z0-9_+=.@:/-]{2,1224}")
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9+=.@_/-]+")
 
 
@@ -44,6 +46,7 @@ class Settings:
     refresh_other_gateways: str
     gateway_regions: tuple[str, ...]  # empty: the function's own
     gateway_role_arns: tuple[str, ...]  # of other accounts, one each
+    gateway_external_ids: Mapping[str, str]  # by account, where the role's trust policy asks for one
     log_level: str
 
     @classmethod
@@ -82,6 +85,7 @@ class Settings:
             ),
             gateway_regions=_listed(environment, "GATEWAY_REGIONS", _REGION, "regions, such as eu-west-1"),
             gateway_role_arns=tuple(arn for arn in roles if arn.split(":")[4] != own_account),
+            gateway_external_ids=_external_ids(environment),
             log_level=_one_of(environment, "LOG_LEVEL", LOG_LEVELS, default="INFO"),
         )
         accounts = [arn.split(":")[4] for arn in settings.gateway_role_arns]
@@ -125,3 +129,12 @@ def _listed(environment: Mapping[str, str], name: str, pattern: re.Pattern[str],
         if not pattern.fullmatch(value):
             raise SettingError(f"{name} holds {value!r}: set it to {what}, with commas between them.")
     return tuple(dict.fromkeys(values))
+
+
+def _external_ids(environment: Mapping[str, str]) -> dict[str, str]:
+    what = "ACCOUNT=ID, of accounts whose roles ask for an external id"
+    listed = _listed(environment, "GATEWAY_EXTERNAL_IDS", _EXTERNAL_ID, what)
+    ids = {account: external_id for account, _, external_id in (entry.partition("=") for entry in listed)}
+    if len(ids) < len(listed):
+        raise SettingError("GATEWAY_EXTERNAL_IDS holds two external ids of one account: keep one.")
+    return ids

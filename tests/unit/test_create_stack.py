@@ -182,6 +182,7 @@ def test_a_quiet_time_above_the_maximum_is_refused_before_anything_is_made(check
         ("--gateway-regions", "us-east-1, eu-west-1", "it must be regions"),
         ("--gateway-regions", "us-east-1,", "it must be regions"),
         ("--gateway-role-arns", "gateways", "it must be ARNs of roles"),
+        ("--gateway-external-ids", "secret", "it must be ACCOUNT=ID"),
         ("--ignore-keys", "*.tmp, *.bak", "it must be patterns of some keys"),
         ("--ignore-keys", "*.tmp,*/*", "it must be patterns of some keys"),
         ("--log-retention-days", "31", "14 30 60"),

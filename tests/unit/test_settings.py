@@ -22,6 +22,7 @@ def test_only_table_and_queue_are_needed_and_the_rest_has_defaults() -> None:
         refresh_other_gateways="auto",
         gateway_regions=(),
         gateway_role_arns=(),
+        gateway_external_ids={},
         log_level="INFO",
     )
 
@@ -66,6 +67,22 @@ def test_roles_are_read_with_commas_between_them() -> None:
 def test_a_bad_role_is_named(value: str) -> None:
     with pytest.raises(SettingError, match="GATEWAY_ROLE_ARNS holds "):
         Settings.read(NEEDED | {"GATEWAY_ROLE_ARNS": value})
+
+
+def test_external_ids_are_read_by_account_with_commas_between_them() -> None:
+    read = Settings.read(NEEDED | {"GATEWAY_EXTERNAL_IDS": "123456789012=a=b/c:d,210987654321=@e"})
+    assert read.gateway_external_ids == {"123456789012": "a=b/c:d", "210987654321": "@e"}
+
+
+@pytest.mark.parametrize("value", ["secret", "123456789012=", "123456789012=x", "123456789012=a b", "12=secret"])
+def test_a_bad_external_id_is_named(value: str) -> None:
+    with pytest.raises(SettingError, match=r"GATEWAY_EXTERNAL_IDS holds .*: set it to ACCOUNT=ID, of accounts whose"):
+        Settings.read(NEEDED | {"GATEWAY_EXTERNAL_IDS": value})
+
+
+def test_two_external_ids_of_one_account_are_refused() -> None:
+    with pytest.raises(SettingError, match="two external ids of one account"):
+        Settings.read(NEEDED | {"GATEWAY_EXTERNAL_IDS": "123456789012=ab,123456789012=cd"})
 
 
 def test_two_roles_of_one_account_are_refused_since_each_share_would_be_asked_twice() -> None:

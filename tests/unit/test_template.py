@@ -293,10 +293,16 @@ def test_a_permissions_boundary_is_on_both_roles_if_one_is_given() -> None:
 
 def test_gateways_in_other_regions_and_accounts_are_asked_with_these_regions_and_roles_alone() -> None:
     roles = ["arn:aws:iam::210987654321:role/gateways"]
-    given = {"GatewayRegions": ["us-east-1", "eu-west-1"], "GatewayRoleArns": roles}
+    external_id = "210987654321=secret"
+    given = {
+        "GatewayRegions": ["us-east-1", "eu-west-1"],
+        "GatewayRoleArns": roles,
+        "GatewayExternalIds": [external_id],
+    }
     for function in resources("AWS::Lambda::Function", **given):
         variables = function["Environment"]["Variables"]
         assert (variables["GATEWAY_REGIONS"], variables["GATEWAY_ROLE_ARNS"]) == ("us-east-1,eu-west-1", *roles)
+        assert variables["GATEWAY_EXTERNAL_IDS"] == external_id
     _, role = resources("AWS::IAM::Role", **given)
     statements = {s["Sid"]: s for s in role["Policies"][0]["PolicyDocument"]["Statement"]}
     shares = statements["RefreshFileShares"]
