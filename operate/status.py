@@ -277,6 +277,7 @@ def _concerns(stack: Stack, report: Report) -> list[Concern]:
                 f"enable it in the Lambda console; so does {stack.command('create-stack.sh')}",
             )
         )
+    found += loop_that_is_cut_off(stack)
     found += rules_that_do_not_run(stack)
     found += [Concern(f"alarm {name}", description) for name, description in _alarms(stack)]
     for bucket in report.buckets:
@@ -293,6 +294,18 @@ def trigger_that_does_not_read(stack: Stack) -> str | None:
     states = [mapping["State"] for mapping in answer["EventSourceMappings"]]
     reading = ("Enabled", "Enabling", "Creating", "Updating")
     return None if any(state in reading for state in states) else ", ".join(states) or "gone"
+
+
+def loop_that_is_cut_off(stack: Stack) -> Iterator[Concern]:
+    """Lambda takes a request that is sent again and again for a runaway loop, unless it is told not to."""
+    answer = stack.client("lambda").get_function_recursion_config(FunctionName=stack.refresh)
+    if (found := answer["RecursiveLoop"]) != "Allow":
+        what = (
+            f"the recursive loop of {stack.refresh} is {found}: a request that waits long ends in the dead-letter queue"
+        )
+        allow = f"aws lambda put-function-recursion-config --function-name {stack.refresh} --recursive-loop Allow"
+        mend = f"{allow} --region {stack.region}; so does {stack.command('create-stack.sh')}"
+        yield Concern(what, mend)
 
 
 def rules_that_do_not_run(stack: Stack) -> Iterator[Concern]:

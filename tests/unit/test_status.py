@@ -29,6 +29,7 @@ from operate.status import (
     _window,
     attached,
     concerns_of_bucket,
+    loop_that_is_cut_off,
     refreshed_lately,
     rules_that_do_not_run,
     screen,
@@ -194,6 +195,20 @@ def test_a_queue_that_nobody_reads_is_found(
 
     monkeypatch.setitem(stack._clients, "lambda", Lambda())
     assert trigger_that_does_not_read(stack) == found
+
+
+@pytest.mark.parametrize("found", ["Allow", "Terminate"])
+def test_a_recursive_loop_that_somebody_has_set_back_is_found_with_the_command_that_mends_it(
+    stack: Stack, found: str
+) -> None:
+    with Stubber(stack.client("lambda")) as stub:
+        asked = {"FunctionName": "p-S3StorageGatewayRefresh"}
+        stub.add_response("get_function_recursion_config", {"RecursiveLoop": found}, asked)
+        concerns = list(loop_that_is_cut_off(stack))
+    assert bool(concerns) == (found == "Terminate")
+    for concern in concerns:
+        assert concern.what.startswith("the recursive loop of p-S3StorageGatewayRefresh is Terminate")
+        assert "--function-name p-S3StorageGatewayRefresh --recursive-loop Allow --region us-east-1" in concern.then
 
 
 def test_a_bucket_is_not_said_to_be_without_shares_if_some_are_not_known(stack: Stack) -> None:
