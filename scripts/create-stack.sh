@@ -694,6 +694,7 @@ say_what_is_there() {
   local watched console
   case $partition in
   aws-cn) console=console.amazonaws.cn ;;
+  aws-eusc) console=$region.console.amazonaws-eusc.eu ;;
   aws-us-gov) console=console.amazonaws-us-gov.com ;;
   *) console=$region.console.aws.amazon.com ;;
   esac

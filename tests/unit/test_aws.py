@@ -55,7 +55,16 @@ def plain() -> Session:
 
 @pytest.mark.parametrize(
     "region",
-    ["us-east-1", "eu-central-1", "ap-southeast-5", "cn-north-1", "us-gov-west-1", "us-iso-east-1", "xx-new-1"],
+    [
+        "us-east-1",
+        "eu-central-1",
+        "ap-southeast-5",
+        "cn-north-1",
+        "us-gov-west-1",
+        "eusc-de-east-1",
+        "us-iso-east-1",
+        "xx-new-1",
+    ],
 )
 def test_every_service_is_called_where_botocore_would_call_it(region: str) -> None:
     assert endpoints(fast(), region) == endpoints(plain(), region) != []

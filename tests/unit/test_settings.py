@@ -43,8 +43,8 @@ def test_a_pattern_that_matches_every_key_or_by_a_blank_none_is_named(value: str
 
 
 def test_regions_are_read_with_commas_between_them_and_each_once() -> None:
-    environment = NEEDED | {"GATEWAY_REGIONS": "us-east-1,us-gov-west-1,us-east-1"}
-    assert Settings.read(environment).gateway_regions == ("us-east-1", "us-gov-west-1")
+    environment = NEEDED | {"GATEWAY_REGIONS": "us-east-1,us-gov-west-1,us-east-1,eusc-de-east-1"}
+    assert Settings.read(environment).gateway_regions == ("us-east-1", "us-gov-west-1", "eusc-de-east-1")
 
 
 @pytest.mark.parametrize("value", ["us-east-1, eu-west-1", "us-east-1;eu-west-1", "US-EAST-1", "share-1/x"])
