@@ -71,16 +71,17 @@ class Judge:
         self._limit("collecting the tests", 60)
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
-        self._limit(nodeid, 10 + round(5 * self._durations.get(nodeid, 30)))
+        self._limit(nodeid, 10 + round(5 * self._durations.get(nodeid, 20)))
 
     def _limit(self, what: str, seconds: int) -> None:
         def end(*_: Any) -> None:
-            self._noticed = self._noticed or f"{what}: it took longer than {seconds} s"
-            self.tell()
+            self.tell(f"{what}: it took longer than {seconds} s")
             os._exit(1)
 
+        signal.signal(signal.SIGPROF, end)
+        signal.setitimer(signal.ITIMER_PROF, seconds)  # of CPU: the machine may be busy with something else
         signal.signal(signal.SIGALRM, end)
-        signal.alarm(seconds)
+        signal.alarm(10 * seconds)  # and for what waits for ever
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self._took[report.nodeid] += report.duration
@@ -95,8 +96,8 @@ class Judge:
             said = crash.message if crash else report.longreprtext.strip().rpartition("\n")[2]
             self._noticed = f"{report.nodeid}: {said.partition(chr(10))[0][:120]}"
 
-    def tell(self) -> None:
-        self._answer.send((self._noticed, dict(self._took)))
+    def tell(self, otherwise: str | None) -> None:
+        self._answer.send((self._noticed or otherwise, dict(self._took)))
 
 
 def judged(mutant: Mutant | None, durations: Durations, *, aloud: bool) -> tuple[str | None, Durations]:
@@ -131,9 +132,7 @@ def _run_tests(mutant: Mutant | None, source: Path, durations: Durations, aloud:
         os.dup2(nowhere, sys.stdout.fileno())
         os.dup2(nowhere, sys.stderr.fileno())
     code = pytest.main([*options, str(_ROOT / "tests/unit"), str(_ROOT / "tests/simulation")], plugins=[judge])
-    if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED):
-        sys.exit(code)
-    judge.tell()
+    judge.tell(None if code == pytest.ExitCode.OK else f"pytest, which could not run the tests (exit code {code:d})")
 
 
 def all_mutants() -> list[Mutant]:
