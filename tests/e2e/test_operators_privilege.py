@@ -50,6 +50,7 @@ EXPLAIN, EXPLAIN_DELETED, EXPLAIN_ABSENT = (
 SHOW, SEND = ("redrive.sh",), ("redrive.sh", "--send")
 NEEDS = {
     "lambda:GetFunctionConfiguration": STATUS,
+    "lambda:GetFunctionRecursionConfig": STATUS,
     "lambda:GetPolicy": STATUS,
     "lambda:ListEventSourceMappings": STATUS,
     "events:DescribeRule": STATUS,
