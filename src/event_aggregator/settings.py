@@ -120,6 +120,16 @@ class Settings:
             return self.refresh_max_delay_seconds.of(bucket)
         return self.refresh_delay_seconds.of(bucket)
 
+    def longest_delay_of_all(self) -> int:
+        """The same of the bucket for which it is the longest."""
+        return max(map(self.longest_delay, ("", *self.buckets())))
+
+    def buckets(self) -> tuple[str, ...]:
+        """The buckets that are exceptions in anything."""
+        settings = (self.refresh_delay_seconds, self.refresh_quiet_seconds, self.refresh_max_delay_seconds)
+        named = (*(each.exceptions for each in settings), self.refresh_scope.exceptions)
+        return tuple(sorted({bucket for each in named for bucket in each}))
+
     def _contradictions(self) -> Iterator[str]:
         """What cannot be kept, of all buckets and of those that are exceptions; each with what to change."""
         delay, quiet, longest = self.refresh_delay_seconds, self.refresh_quiet_seconds, self.refresh_max_delay_seconds
