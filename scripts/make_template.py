@@ -195,7 +195,8 @@ def _parameters() -> Json:
         "VisibleThreshold": {
             "Type": "Number",
             "Default": 180,
-            "Description": "An alarm, when a change is visible later than this; three times the longest delay or interval",
+            "Description": "An alarm, when a change becomes visible later than this; three times the longest delay or"
+            " interval, say",
         },
         "WaitThreshold": {
             "Type": "Number",

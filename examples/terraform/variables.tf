@@ -92,7 +92,7 @@ variable "security_group_ids" {
 variable "visible_threshold" {
   type        = number
   default     = 180
-  description = "An alarm, when a change is visible later than this; three times the longest delay or interval"
+  description = "An alarm, when a change becomes visible later than this; three times the longest delay or interval, say"
 }
 
 variable "wait_threshold" {
