@@ -30,6 +30,7 @@ WITH_EXCEPTIONS = {
     "REFRESH_SCOPE": ("share", "my.bucket-1", "renders"),
     "MIN_REFRESH_INTERVAL_SECONDS": ("60", "share-1234ABCD", "share-4CD"),
 }
+TEXT_OF_SETTINGS = (ROOT / "docs/settings.md").read_text()
 TOPIC = "arn:aws:sns:us-east-1:123456789012:operators"
 NAMES = {
     "Partition": "aws",
@@ -158,6 +159,23 @@ def test_the_pattern_of_a_parameter_with_exceptions_takes_what_the_functions_tak
     for text in bad:
         with pytest.raises(SettingError, match=variable):
             Settings.read(environment | {variable: text})
+
+
+@pytest.mark.parametrize(
+    ("variable", "exceptions"),
+    [
+        ("REFRESH_DELAY_SECONDS", [f"bucket-of-20-char{number}=3600" for number in range(100, 220)]),
+        ("MIN_REFRESH_INTERVAL_SECONDS", [f"share-12345{number}=3600" for number in range(100, 260)]),
+    ],
+)
+def test_lambda_takes_as_many_exceptions_as_the_documentation_says(variable: str, exceptions: list[str]) -> None:
+    assert f"about {len(exceptions)} with" in TEXT_OF_SETTINGS or f"or {len(exceptions)} of file" in TEXT_OF_SETTINGS
+    for function in resources("AWS::Lambda::Function", **{parameter_of(variable): ",".join(["30", *exceptions])}):
+        variables = {name: str(value) for name, value in function["Environment"]["Variables"].items()}
+        queue = f"https://sqs.us-east-1.amazonaws.com/123456789012/{NAMES['Queue']}"
+        variables |= {"TABLE_NAME": NAMES["Table"], "QUEUE_URL": queue}
+        assert sum(len(name) + len(value) for name, value in variables.items()) <= 4096
+        assert len(getattr(Settings.read(variables), variable.lower()).exceptions) == len(exceptions)
 
 
 @pytest.mark.parametrize("variable", [name for name in DEFAULTS if name not in WITH_EXCEPTIONS])
