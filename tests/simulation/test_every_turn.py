@@ -51,12 +51,12 @@ CASES = {
     "two places, a gateway that takes one": (Case(3, ((0, 1, 2),), places=2, takes=1, lost=1, lengths=SHORT), 100),
     "two places, a gateway that takes any number": (Case(3, ((0, 1, 2), (1,)), places=2, takes=NO_LIMIT), 14_000),
     "two shares with intervals of their own, and lost completions": (
-        Case(changes=((0, 1), (1, 0)), lost=1, lengths=SHORT, intervals=(2 * INTERVAL, INTERVAL)),
-        3_900,
+        Case(changes=((0, 1), (1,), (0,)), lost=1, lengths=SHORT, intervals=(INTERVAL, 2 * INTERVAL)),
+        18_000,
     ),
     "a full gateway, and intervals of the shares' own": (
         Case(3, ((0, 1, 2),), takes=NO_LIMIT, lengths=(6 * UNIT,), intervals=(3 * INTERVAL, INTERVAL, 2 * INTERVAL)),
-        35,
+        30,
     ),
     "four shares": (Case(4, ((0, 1, 2, 3), (0,)), lost=1, lengths=SHORT), 30_000),
     "completions that come early": (Case(lengths=(0, UNIT), slow=1), 16_000),
