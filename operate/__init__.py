@@ -8,4 +8,5 @@ explain     why a file is not there, in sentences
 facts       what is known about one key of a bucket
 refresh_log the refreshes that the log tells of
 words       times and counts as people read them
+terminal    what is written, with what does not print escaped
 """

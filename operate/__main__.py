@@ -5,18 +5,19 @@ standard error.
 """
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Callable
 
 import boto3
-from botocore.exceptions import BotoCoreError, ClientError
-from rich.console import Console, RenderableType
+from botocore.exceptions import ClientError
+from rich.console import RenderableType
 from rich.live import Live
 
+from event_aggregator.failures import AWS_ERRORS
 from operate import explain, facts, redrive, refresh_now, status
 from operate.stack import DENIED, Stack, StackError, now_ms
+from operate.terminal import Parser, console, one_line, tell, tell_program
 from operate.words import clock
 
 _WATCH_SECONDS = 5
@@ -30,10 +31,10 @@ def main(arguments: list[str]) -> int:
         if not session.region_name:
             raise StackError("Which region? Give --region, or set AWS_REGION, or run: aws configure")
         return run(Stack(session, options.name_prefix), options)
-    except (StackError, ClientError, BotoCoreError) as error:
-        print(error, file=sys.stderr)
+    except (StackError, *AWS_ERRORS) as error:
+        tell(error, sys.stderr)
         if isinstance(error, ClientError) and error.response["Error"]["Code"] in DENIED:
-            print("What this needs is in iam/operator.json: docs/house-rules.md, Who operates it", file=sys.stderr)
+            tell("What this needs is in iam/operator.json: docs/house-rules.md, Who operates it", sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
@@ -41,7 +42,7 @@ def main(arguments: list[str]) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """All commands; docs/commands.md is made of their help."""
-    top = argparse.ArgumentParser(prog="operate")
+    top = Parser(prog="operate")
     commands = top.add_subparsers(required=True)
     command = _command(
         commands,
@@ -93,7 +94,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _command(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    commands: "argparse._SubParsersAction[Parser]",
     script: str,
     run: Callable[[Stack, argparse.Namespace], int],
     description: str,
@@ -114,16 +115,16 @@ def _command(
 
 def _status(stack: Stack, options: argparse.Namespace) -> int:
     report = status.look(stack)
-    console = Console()
+    terminal = console(wraps=True)
     if options.json:
-        print(json.dumps(report.as_json(), indent=2))
+        tell_program(report.as_json())
     elif options.watch:
-        with Live(status.screen(report), console=console, screen=console.is_terminal, auto_refresh=False) as live:
+        with Live(status.screen(report), console=terminal, screen=terminal.is_terminal, auto_refresh=False) as live:
             while True:
                 time.sleep(_WATCH_SECONDS)
                 live.update(look_again(Stack(stack.session, stack.prefix)), refresh=True)
     else:
-        console.print(status.screen(report))
+        terminal.print(status.screen(report))
     return report.exit_status
 
 
@@ -131,38 +132,38 @@ def look_again(stack: Stack) -> RenderableType:
     """The screen, or why there is none: who watches goes on."""
     try:
         return status.screen(status.look(stack))
-    except (StackError, ClientError, BotoCoreError) as error:
-        return f"It could not be told at {clock(now_ms())}, and is tried again: {error}"
+    except (StackError, *AWS_ERRORS) as error:
+        return one_line(f"It could not be told at {clock(now_ms())}, and is tried again: {error}")
 
 
 def _refresh_now(stack: Stack, options: argparse.Namespace) -> int:
     folders = refresh_now.folders(options.folder, recursive=options.recursive)
     asked = refresh_now.ask(stack, options.bucket, folders)
     for note in stack.notes:
-        print(note, file=sys.stderr)
-    for line in refresh_now.follow(stack, asked):
-        print(line, flush=True)
+        tell(note, sys.stderr)
+    for change in refresh_now.follow(stack, asked):
+        tell(change)
     return 2 if stack.notes else 0
 
 
 def _redrive(stack: Stack, options: argparse.Namespace) -> int:
     number = 0
-    for line in redrive.send_back(stack) if options.send else redrive.show(stack):
+    for message in redrive.send_back(stack) if options.send else redrive.show(stack):
         number += 1
-        print(line, flush=True)
+        tell(message)
     if not number:
-        print("The dead-letter queue is empty.")
+        tell("The dead-letter queue is empty.")
     elif not options.send:
-        print("When the cause is mended, send them back: " + stack.command("redrive.sh", "--send"))
+        tell("When the cause is mended, send them back: " + stack.command("redrive.sh", "--send"))
     return 0 if options.send or not number else 1
 
 
 def _explain(stack: Stack, options: argparse.Namespace) -> int:
     found = facts.look(stack, options.bucket, options.key)
     if options.json:
-        print(json.dumps(explain.as_json(found), indent=2))
+        tell_program(explain.as_json(found))
     else:
-        Console(highlight=False, soft_wrap=True).print(explain.screen(found))
+        console(wraps=False).print(explain.screen(found))
     return explain.exit_status(explain.conclude(found))
 
 

@@ -12,11 +12,11 @@ from typing import Any
 from urllib.parse import unquote_plus
 
 from rich.console import Group, RenderableType
-from rich.text import Text
 
 from operate.facts import SURELY_MS, Facts, Share
 from operate.refresh_log import Refresh
 from operate.standing import Cause, Waits
+from operate.terminal import one_line
 from operate.words import ago, clock, plural
 
 # An event normally arrives within seconds.
@@ -374,9 +374,9 @@ def as_json(facts: Facts) -> dict[str, Any]:
 
 def screen(facts: Facts) -> RenderableType:
     """The conclusion, in bold, and what it rests on."""
-    lines = [Text(f"{facts.bucket}/{facts.key}")]
+    lines = [one_line(f"{facts.bucket}/{facts.key}")]
     for answer in conclude(facts):
         share = f"{answer.share}: " if answer.share else ""
-        lines.append(Text(f"{share}{answer.text}", style="bold"))
-        lines += [Text(f"    {step}", style="dim") for step in answer.then]
-    return Group(*lines, Text(), *(Text(f"- {line}") for line in evidence(facts)))
+        lines.append(one_line(f"{share}{answer.text}", "bold"))
+        lines += [one_line(f"    {step}", "dim") for step in answer.then]
+    return Group(*lines, one_line(""), *(one_line(f"- {fact}") for fact in evidence(facts)))

@@ -1,6 +1,5 @@
 """What is known about one key of a bucket: in S3, on its file shares, in the table and in the log."""
 
-import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -15,6 +14,7 @@ from event_aggregator.table import Item, Key, Kind
 from operate.refresh_log import Refresh, refreshes_of
 from operate.stack import DENIED, Stack, now_ms
 from operate.standing import Snapshot, Standing
+from operate.terminal import quoted
 from scripts.stack_files import filter_of
 
 # A refresh came after a change only if it is later by this: LastModified has whole seconds, clocks differ by less than
@@ -140,7 +140,7 @@ def look(stack: Stack, bucket: str, key: str) -> Facts:
         unseen=stack.unseen_places,
         log_since=log_since,
         mend=stack.command("attach-bucket.sh", "--bucket", bucket),
-        refresh=stack.command("refresh-now.sh", "--bucket", bucket, "--folder", shlex.quote(folder)),
+        refresh=stack.command("refresh-now.sh", "--bucket", bucket, "--folder", quoted(folder)),
         aggregator_log=_tail(stack, stack.aggregator, at, log_since),
         refresh_log=_tail(stack, stack.refresh, at, log_since),
         at=now_ms(),

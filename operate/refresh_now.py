@@ -53,8 +53,8 @@ def ask(stack: Stack, bucket: str, wanted: frozenset[str]) -> Asked:
     known = [share for share in listed if not share.unknown]
     unlisted = {*stack.unlisted, *stack.unseen_places}
     if not listed and not unlisted:
-        nobody = f"No file share of this account in {stack.region} is known to show the bucket {bucket}."
-        raise StackError("\n".join([nobody, *stack.notes]))
+        nobody = f"No file share of this account in {stack.region} is known to show the bucket {bucket}"
+        raise StackError("; ".join([nobody, *stack.notes]))
     shares = {share.key: held for share in known if (held := shown(wanted, share.prefix))}
     if not shares and not unlisted and len(known) == len(listed):
         raise StackError(f"No file share of {bucket} shows {', '.join(sorted(wanted))}: their prefixes are others.")
