@@ -17,7 +17,7 @@ from rich.live import Live
 from event_aggregator.failures import AWS_ERRORS
 from operate import explain, facts, redrive, refresh_now, status
 from operate.stack import DENIED, Stack, StackError, now_ms
-from operate.terminal import Parser, console, one_line, tell, tell_program
+from operate.terminal import Parser, console, one_line, tell, tell_program, utf8
 from operate.words import clock
 
 _WATCH_SECONDS = 5
@@ -64,8 +64,10 @@ def parser() -> argparse.ArgumentParser:
         "Exit status: 0 every share that shows the key was refreshed since it changed, or there is nothing to show;"
         " 1 something is still to come or wrong; 2 it could not tell.",
     )
-    command.add_argument("--bucket", metavar="B", required=True, help="the bucket")
-    command.add_argument("--key", metavar="K", required=True, help="as S3 has it: not encoded, no slash at the front")
+    command.add_argument("--bucket", metavar="B", type=utf8, required=True, help="the bucket")
+    command.add_argument(
+        "--key", metavar="K", type=utf8, required=True, help="as S3 has it: not encoded, no slash at the front"
+    )
     command.add_argument("--json", action="store_true", help="for programs: times in milliseconds since 1970")
     command = _command(
         commands,
@@ -76,11 +78,18 @@ def parser() -> argparse.ArgumentParser:
         " complete, and says why one waits; Ctrl-C ends only the following. The shares of other accounts only the"
         " refresh function can list; of shares outside the stack's region and account nobody reports when they are"
         " complete.",
-        "Exit status: 0 it has come to its end, 2 it could not be asked for, or it is not known what some shares show.",
+        "Exit status: 0 it has come to its end, 2 it could not be asked for, as when there is no such folder,"
+        " or it is not known what some shares show.",
     )
-    command.add_argument("--bucket", metavar="B", required=True, help="the bucket whose shares are to be refreshed")
-    command.add_argument("--folder", metavar="F", help="this folder of the bucket, such as a/b (default: everything)")
-    command.add_argument("--recursive", action="store_true", help="and everything below that folder")
+    command.add_argument(
+        "--bucket", metavar="B", type=utf8, required=True, help="the bucket whose shares are to be refreshed"
+    )
+    command.add_argument(
+        "--folder", metavar="F", type=utf8, help="this folder of the bucket, such as a/b (default: everything)"
+    )
+    command.add_argument(
+        "--recursive", action="store_true", help="and everything below that folder, with all of a share that lies there"
+    )
     command = _command(
         commands,
         "redrive.sh",
@@ -138,6 +147,7 @@ def look_again(stack: Stack) -> RenderableType:
 
 def _refresh_now(stack: Stack, options: argparse.Namespace) -> int:
     folders = refresh_now.folders(options.folder, recursive=options.recursive)
+    refresh_now.look_for(stack, options.bucket, options.folder)
     asked = refresh_now.ask(stack, options.bucket, folders)
     for note in stack.notes:
         tell(note, sys.stderr)

@@ -17,7 +17,7 @@ from operate.facts import SURELY_MS, Facts, Share
 from operate.refresh_log import Refresh
 from operate.standing import Cause, Waits
 from operate.terminal import one_line
-from operate.words import ago, clock, plural
+from operate.words import ago, clock, never_shown, plural
 
 # An event normally arrives within seconds.
 _RECENT_MS = 60_000
@@ -95,9 +95,9 @@ def _of_place(facts: Facts, place: str, name: str | None) -> Answer:
 
 def _answer(facts: Facts, share: Share) -> Answer:
     changed = facts.object.changed
-    if "" in share.path.rstrip("/").split("/")[1:] and share.path != "/":
-        text = "It cannot be shown: a name between its slashes is empty, and no folder has an empty name."
-        return Answer(share.share, Outcome.IMPOSSIBLE, text, ["copy the object to a key without the empty name"])
+    if (path := share.path[1:].removesuffix("/")) and (why := never_shown(path)):
+        text = f"It cannot be shown: {why}."
+        return Answer(share.share, Outcome.IMPOSSIBLE, text, ["copy the object to another key"])
     if changed is not None and not facts.object.in_parts:
         after = [refresh for refresh in share.refreshes if refresh.accepted >= changed + SURELY_MS]
         if refresh := _covering(after, share.way):

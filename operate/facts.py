@@ -9,7 +9,7 @@ from urllib.parse import unquote_plus
 from botocore.exceptions import ClientError
 
 from event_aggregator.file_shares import FileShare
-from event_aggregator.folders import EVERYTHING, folder_of, shown
+from event_aggregator.folders import EVERYTHING, folder_of, path_below, shown
 from event_aggregator.table import Item, Key, Kind
 from operate.refresh_log import Refresh, refreshes_of
 from operate.stack import DENIED, Stack, now_ms
@@ -287,6 +287,5 @@ def share_facts(  # noqa: PLR0913 - what there is to know of it
 
 def way_to(folder: str, prefix: str) -> list[str]:
     """The folders from a share's root to `folder`, as FolderList takes them: /, a, a/b."""
-    names = folder[1 + len(prefix) :].split("/")
-    names = names[: names.index("")] if "" in names else names
+    names = path_below(folder, prefix)
     return ["/", *("/".join(names[:depth]) for depth in range(1, len(names) + 1))]

@@ -10,7 +10,6 @@ from typing import Any, assert_never
 from botocore.exceptions import ClientError
 
 from event_aggregator.changes import read_event
-from event_aggregator.folders import EVERYTHING
 from event_aggregator.messages import (
     BucketRequest,
     FailedEvent,
@@ -21,7 +20,7 @@ from event_aggregator.messages import (
 )
 from event_aggregator.request import Request, WakeRequest
 from operate.stack import Stack
-from operate.words import clock, plural
+from operate.words import clock, extent, plural
 
 # Nobody else sees a message for so long after it was received here.
 _HIDDEN_SECONDS = 60
@@ -96,8 +95,7 @@ def _in_words(stack: Stack, message: dict[str, Any]) -> str:
         case WakeRequest(gateway):
             what = f"a reminder that shares of {gateway} wait; the sweep sees to them as well: harmless"
         case BucketRequest(bucket, folders):
-            extent = "everything" if EVERYTHING in folders else ", ".join(sorted(folders))
-            what = f"a request to refresh {extent} in {bucket}"
+            what = f"a request to refresh {extent(folders)} in {bucket}"
         case FailedEvent(event):
             what = f"an S3 event that failed: {_of_event(event)}"
         case RefreshCompleted(arn):

@@ -60,6 +60,12 @@ def tell_program(value: Any) -> None:
     print(json.dumps(value, indent=2))
 
 
+def utf8(argument: str) -> str:
+    """For argparse: AWS takes no other text."""
+    argument.encode()
+    return argument
+
+
 class Parser(argparse.ArgumentParser):
     """Says what is wrong with the arguments, which it quotes, in one line."""
 

@@ -365,9 +365,25 @@ def test_a_share_of_which_it_is_not_known_what_it_shows_may_be_the_one() -> None
     assert status(known) == 2
 
 
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("/2024/../a.jpg", "a name in it is .."),
+        ("/./a.jpg", "a name in it is ."),
+        ("/2024/..", "a name in it is .."),
+        (f"/{'ü' * 128}", "a name in it is longer than 255 bytes"),
+    ],
+)
+def test_a_key_with_a_name_that_no_file_system_has_cannot_be_shown_and_says_why(path: str, why: str) -> None:
+    known = facts(share(path=path, refreshes=[refresh(CHANGED + 32_000)]))
+    assert the_answer(known).text == f"It cannot be shown: {why}."
+    assert status(known) == 1
+
+
 def test_a_key_with_an_empty_name_cannot_be_shown() -> None:
     assert the_answer(facts(share(path="/2024//a.jpg"))).outcome is Outcome.IMPOSSIBLE
     assert the_answer(facts(share(path="//a.jpg"))).outcome is Outcome.IMPOSSIBLE
+    assert the_answer(facts(share(path="/2024//"))).outcome is Outcome.IMPOSSIBLE
     assert the_answer(facts(share(path="/2024/"))).outcome is Outcome.MISSED, "a folder's marker"
     assert the_answer(facts(share(path="/"))).outcome is Outcome.MISSED, "the marker of the share's own root"
 
@@ -481,6 +497,7 @@ def test_the_way_to_a_folder_ends_at_an_empty_name() -> None:
     assert way_to("/a", "a/") == ["/"]
     assert way_to("/", "") == ["/"]
     assert way_to("/a//b", "") == ["/", "a"]
+    assert way_to("/a/../b", "") == ["/", "a"]
 
 
 def test_a_notification_filter_may_be_encoded() -> None:

@@ -398,7 +398,7 @@ def test_a_message_that_is_seen_again_before_the_others_were_read_is_no_failure(
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        ('{"bucket": "my-bucket", "folders": ["/b", "*/a"]}', "a request to refresh */a, /b in my-bucket"),
+        ('{"bucket": "my-bucket", "folders": ["/b", "*/a"]}', "a request to refresh all below /a, /b in my-bucket"),
         ('{"bucket": "my-bucket", "folders": ["*"]}', "a request to refresh everything in my-bucket"),
         (
             f'{{"version": 1, "gateway": "{ARN}gateway/sgw-1", "token": "t"}}',

@@ -87,7 +87,15 @@ REPORT = replace(
     settings=SETTINGS | {"gateway_regions": (HOSTILE,), "gateway_role_arns": (HOSTILE,)},
     requests={"delayed": 0, "ready": 0, "in_flight": 0},
 )
-FACTS: Facts = hostile(Facts)
+KEY = HOSTILE.replace("\ud800", "")  # no key and no argument has half of a pair
+KEY_IN_WORDS = IN_WORDS.replace(r"\ud800", "")
+
+
+def facts_about(known: Facts) -> Facts:
+    return replace(known, key=KEY, shares=[replace(share, path=f"/{KEY}") for share in known.shares])
+
+
+FACTS = facts_about(hostile(Facts))
 
 
 def shares_less(known: Facts, **changed: Any) -> Facts:
@@ -166,10 +174,10 @@ def test_explain_shows_every_text_escaped(
     monkeypatch: pytest.MonkeyPatch, shows: Callable[..., str], known: Facts
 ) -> None:
     monkeypatch.setattr(facts, "look", lambda *_: known)
-    told = shows("explain.sh", "--bucket", "b", "--key", HOSTILE)
-    assert told.startswith(f"{IN_WORDS}/{IN_WORDS}\n")
+    told = shows("explain.sh", "--bucket", "b", "--key", KEY)
+    assert told.startswith(f"{IN_WORDS}/{KEY_IN_WORDS}\n")
     assert told.count(IN_WORDS) >= 5
-    assert json.loads(shows("explain.sh", "--bucket", "b", "--key", HOSTILE, "--json"))["facts"]["key"] == HOSTILE
+    assert json.loads(shows("explain.sh", "--bucket", "b", "--key", KEY, "--json"))["facts"]["key"] == KEY
 
 
 def test_refresh_now_shows_every_text_escaped(monkeypatch: pytest.MonkeyPatch, shows: Callable[..., str]) -> None:
@@ -178,7 +186,8 @@ def test_refresh_now_shows_every_text_escaped(monkeypatch: pytest.MonkeyPatch, s
 
     monkeypatch.setattr(refresh_now, "ask", ask)
     monkeypatch.setattr(refresh_now, "follow", lambda *_: [f"a share {HOSTILE}", f"a place {HOSTILE}"])
-    told = shows("refresh-now.sh", "--bucket", "b", "--folder", HOSTILE)
+    monkeypatch.setattr(refresh_now, "look_for", lambda *_: None)
+    told = shows("refresh-now.sh", "--bucket", "b", "--folder", KEY)
     assert told.splitlines() == [f"a share {IN_WORDS}", f"a place {IN_WORDS}", f"a note: {IN_WORDS}"]
 
 
@@ -261,3 +270,5 @@ def test_what_went_wrong_is_shown_escaped(
 
 def test_an_argument_that_is_refused_is_quoted_escaped(shows: Callable[..., str]) -> None:
     assert IN_WORDS in shows("status.sh", HOSTILE)
+    assert "invalid utf8 value" in shows("explain.sh", "--bucket", "b", "--key", "\udc80")
+    assert KEY_IN_WORDS in shows("refresh-now.sh", "--bucket", "b", "--folder", f"../{KEY}")
