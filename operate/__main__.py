@@ -62,7 +62,11 @@ def parser() -> argparse.ArgumentParser:
         "Why is my file not there? Says what became of the last change of one key, for each file share that shows it,"
         " and what that rests on: S3, the shares, the notification, the windows, the refresh function's log.",
         "Exit status: 0 every share that shows the key was refreshed since it changed, or there is nothing to show;"
-        " 1 something is still to come or wrong; 2 it could not tell.",
+        " 1 something is still to come or wrong; 2 it could not tell. In a bucket with versioning 2 is the best answer"
+        " for what was refreshed: S3 does not tell when a version was brought back by deleting a later one, or a delete"
+        " marker, for good. An NFS or SMB client may show its own old listing for up to a minute after a refresh. A"
+        " share with an automated refresh (CacheStaleTimeoutInSeconds) also reads a folder again by itself, when"
+        " somebody opens it so long after its last refresh, of either kind.",
     )
     command.add_argument("--bucket", metavar="B", type=utf8, required=True, help="the bucket")
     command.add_argument(

@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 from event_aggregator.file_shares import FileShare
 from event_aggregator.folders import EVERYTHING, folder_of, path_below, shown
 from event_aggregator.table import Item, Key, Kind
+from operate import nearby
 from operate.refresh_log import Refresh, refreshes_of
 from operate.stack import DENIED, Stack, now_ms
 from operate.standing import Snapshot, Standing
@@ -36,6 +37,10 @@ class S3Object:
     size: int | None = None
     in_parts: bool = False  # then `changed` is when its upload began
     is_folder: bool = False  # it does not exist, but objects below it do
+    versioned: bool = False  # then `changed` is when this version was written; it may be the current one since later
+    is_replica: bool = False
+    alike: list[str] = field(default_factory=list)  # it does not exist, but these do, which people take for the same
+    all_compared: bool = True  # False: there may be more that are alike
     not_told: list[str] = field(default_factory=list)  # what could not be asked, and why
 
 
@@ -74,6 +79,7 @@ class Share:
     handed_over: int | None = None  # a refresh of its folder began then, and has not asked this share yet
     in_window: bool = False  # the bucket's window will have it read the folder
     refreshes: list[Refresh] = field(default_factory=list)  # oldest first
+    stale_seconds: int = 0  # so long after a folder was read, it reads it again if somebody opens it; 0: it does not
     log_lacks: str | None = None  # why there may be others
 
 
@@ -183,11 +189,19 @@ def s3_object(stack: Stack, bucket: str, key: str) -> S3Object:
             raise
         return _absent(stack, bucket, key)
     in_parts = "-" in head["ETag"]  # S3 user guide, mpuoverview: the ETag of an upload in parts ends in their number
-    return S3Object(True, _epoch_ms(head["LastModified"]), head["ContentLength"], in_parts)
+    return S3Object(
+        True,
+        _epoch_ms(head["LastModified"]),
+        head["ContentLength"],
+        in_parts,
+        versioned="VersionId" in head,
+        is_replica=head.get("ReplicationStatus") == "REPLICA",
+    )
 
 
 def _absent(stack: Stack, bucket: str, key: str) -> S3Object:
-    s3, not_told, changed, is_folder = stack.client("s3"), [], None, False
+    s3, not_told = stack.client("s3"), []
+    changed, is_folder, others, all_compared = None, False, [], True
     try:
         markers = s3.list_object_versions(Bucket=bucket, Prefix=key).get("DeleteMarkers", [])
         times = [marker["LastModified"] for marker in markers if marker["Key"] == key and marker["IsLatest"]]
@@ -195,11 +209,21 @@ def _absent(stack: Stack, bucket: str, key: str) -> S3Object:
     except ClientError as error:
         not_told.append(_unless_denied(error, "Whether it has a delete marker is not known"))
     try:
-        below = s3.list_objects_v2(Bucket=bucket, Prefix=f"{key.rstrip('/')}/", MaxKeys=1)
-        is_folder = bool(below.get("Contents"))
+        if not (is_folder := nearby.is_folder(s3, bucket, f"{key.removesuffix('/')}/")):
+            search = nearby.Search(s3, bucket)
+            others = [nearby.told(key, other) for other in search.alike(key)]
+            all_compared = search.read_all
     except ClientError as error:
-        not_told.append(_unless_denied(error, "Whether it is a folder is not known"))
-    return S3Object(False, changed, is_folder=is_folder, not_told=not_told)
+        not_told.append(_unless_denied(error, "Whether it is a folder, or another key is like it, is not known"))
+    return S3Object(
+        False,
+        changed,
+        is_folder=is_folder,
+        versioned=changed is not None,
+        alike=others,
+        all_compared=all_compared,
+        not_told=not_told,
+    )
 
 
 def _unless_denied(error: ClientError, what: str) -> str:
@@ -261,7 +285,7 @@ def _closed(item: Item, folder: str) -> Closed | None:
 
 def _with_log(stack: Stack, share: FileShare, known: Share, since: int) -> Share:
     refreshes, lacks = refreshes_of(stack, share, since, now_ms(), known.standing.last_accepted or 0)
-    return replace(known, refreshes=refreshes, log_lacks=lacks)
+    return replace(known, refreshes=refreshes, log_lacks=lacks, stale_seconds=stack.stale_seconds(share))
 
 
 def share_facts(  # noqa: PLR0913 - what there is to know of it

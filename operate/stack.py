@@ -153,6 +153,14 @@ class Stack:
                 self.unlisted.add(name)
         return sorted(found, key=lambda share: share.share_id)
 
+    def stale_seconds(self, share: FileShare) -> int:
+        """How long after a folder was read the share reads it again by itself, if somebody opens it; 0: it does not."""
+        make: Any = self.session.client
+        client = make("storagegateway", region_name=share.place or self.region, config=_CONFIG)
+        describe = client.describe_smb_file_shares if share.kind == "SMB" else client.describe_nfs_file_shares
+        described = describe(FileShareARNList=[share.arn])[f"{share.kind}FileShareInfoList"]
+        return sum(one.get("CacheAttributes", {}).get("CacheStaleTimeoutInSeconds", 0) for one in described)
+
     def buckets(self) -> list[str]:
         """The buckets that were attached: those that may invoke the aggregator, and those that the rule names."""
         answer = self._if_there("lambda", "get_policy", FunctionName=self.aggregator)
