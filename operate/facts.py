@@ -15,7 +15,6 @@ from operate import nearby
 from operate.refresh_log import Refresh, refreshes_of
 from operate.stack import DENIED, Stack, now_ms
 from operate.standing import Snapshot, Standing
-from operate.terminal import quoted
 from scripts.stack_files import filter_of
 
 # A refresh came after a change only if it is later by this: LastModified has whole seconds, clocks differ by less than
@@ -146,7 +145,7 @@ def look(stack: Stack, bucket: str, key: str) -> Facts:
         unseen=stack.unseen_places,
         log_since=log_since,
         mend=stack.command("attach-bucket.sh", "--bucket", bucket),
-        refresh=stack.command("refresh-now.sh", "--bucket", bucket, "--folder", quoted(folder)),
+        refresh=stack.command("refresh-now.sh", "--bucket", bucket, "--folder", folder),
         aggregator_log=_tail(stack, stack.aggregator, at, log_since),
         refresh_log=_tail(stack, stack.refresh, at, log_since),
         at=now_ms(),

@@ -19,7 +19,6 @@ from event_aggregator.waiting import Waiting
 from operate import nearby
 from operate.stack import DENIED, Stack, StackError
 from operate.standing import Snapshot
-from operate.terminal import quoted
 from operate.words import clock, extent, never_shown
 
 # A message is normally handled within seconds. Where that was not seen for so long, the next look may have come too
@@ -74,7 +73,7 @@ def _look_for(stack: Stack, bucket: str, path: str) -> None:
     if nearby.is_folder(s3, bucket, folder):
         return
     above = nearby.folder_above(s3, bucket, folder)
-    of_above = stack.command("refresh-now.sh", "--bucket", bucket, "--folder", quoted(f"/{above}".rstrip("/") or "/"))
+    of_above = stack.command("refresh-now.sh", "--bucket", bucket, "--folder", f"/{above.removesuffix('/')}")
     if nearby.is_key(s3, bucket, path):
         raise StackError(f"{path} is no folder of {bucket} but a file. Refresh the folder that it lies in: {of_above}")
     told = [f"There is no folder {path} in {bucket}."]

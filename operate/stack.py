@@ -25,6 +25,7 @@ from event_aggregator.settings import SettingError, Settings
 from event_aggregator.table import Key
 from event_aggregator.window import Windows
 from operate.standing import Snapshot, as_of, rules_of
+from operate.terminal import quoted
 from scripts.stack_files import matched, permitted_buckets
 
 _CONFIG = Config(connect_timeout=5, read_timeout=20, retries={"mode": "standard", "total_max_attempts": 4})
@@ -76,7 +77,7 @@ class Stack:
     def command(self, script: str, *arguments: str) -> str:
         """A command line for the user to run next, about this stack."""
         prefix = ("--name-prefix", self.prefix) if self.prefix else ()
-        return " ".join([f"scripts/{script}", *arguments, "--region", self.region, *prefix])
+        return " ".join([f"scripts/{script}", *map(quoted, (*arguments, "--region", self.region, *prefix))])
 
     @cached_property
     def variables(self) -> dict[str, str]:
