@@ -87,7 +87,7 @@ class Gateways(Table):
             elif after == before and not isinstance(what, Woken):
                 break
             else:
-                if todo.wake and todo.wake.token == new:
+                if todo.wake:
                     self.queue_wake(key, todo.wake)
                 if self._written(key, after, version, new):
                     break

@@ -574,12 +574,12 @@ MUTANTS = (
         "a wake is named before it is queued",
         COVERAGE,
         "gateways.py",
-        "                if todo.wake and todo.wake.token == new:\n"
+        "                if todo.wake:\n"
         "                    self.queue_wake(key, todo.wake)\n"
         "                if self._written(key, after, version, new):\n"
         "                    break\n",
         "                if self._written(key, after, version, new):\n"
-        "                    if todo.wake and todo.wake.token == new:\n"
+        "                    if todo.wake:\n"
         "                        self.queue_wake(key, todo.wake)\n"
         "                    break\n",
         "HAND_OVER_DIES",

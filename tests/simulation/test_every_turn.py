@@ -115,7 +115,7 @@ MUTANTS = (
     Mutant(
         "nobody queues a wake",
         COVERAGE,
-        "gateway = _with_wake(gateway, visit.owner, token, now, rules)",
+        "gateway, todo = replace(gateway, wake=wake), replace(todo, wake=wake)",
         "pass",
         Case(lost=1, lengths=SHORT),
     ),
@@ -145,7 +145,7 @@ MUTANTS = (
         COVERAGE,
         "if share.claim and share.claim.until <= now:",
         "if share.claim and share.claim.until <= 0:",
-        LATE,
+        Case(1, ((0,),), lengths=SHORT, processes=1, deaths=1),
     ),
     Mutant(
         "a share whose claimer died is not asked again",
@@ -234,8 +234,8 @@ MUTANTS = (
     Mutant(
         "a completion changes nothing",
         FRESHNESS,
-        "return gateway.with_share(key, replace(share, in_progress_until=0)), completed, None",
-        "return gateway, completed, None",
+        "return gateway.with_share(key, replace(share, in_progress_until=0)), Todo(completed=completed)",
+        "return gateway, Todo(completed=completed)",
         Case(1, TWICE_ONE, lengths=SHORT),
     ),
     Mutant(
@@ -298,13 +298,13 @@ ORDERS = {
     ),
     "a window is completed before the share has accepted": (Order(completes_late=False), LATE),
     "what is handed over again is asked for directly": (Order(directly_again=True), LATE),
-    "a wake is queued before it is written down": (
-        Order(wake_after_document=False),
-        Case(slow=2, lengths=SHORT, lost=1),
-    ),
-    "a wake that its writer did not queue is not queued by the next delivery": (
-        Order(wake_again=False),
+    "a wake is written down before it is queued": (
+        Order(wake_first=False),
         Case(changes=((0,), (1,), (0,)), told=False, deaths=1, lengths=SHORT),
+    ),
+    "a wake that comes before it is written down writes nothing": (
+        Order(wake_writes=False),
+        Case(slow=2, lengths=SHORT, lost=1),
     ),
 }
 

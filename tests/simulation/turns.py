@@ -153,8 +153,8 @@ class Order:
 
     directly_again: bool = False  # what a bucket's request hands over again may be asked for without a window
     window_first: bool = True  # then the shares are put into the line
-    wake_after_document: bool = True
-    wake_again: bool = True  # if whoever wrote it down has died
+    wake_first: bool = True  # it is queued, and then the document that names it is written
+    wake_writes: bool = True  # a wake that changes nothing writes the document all the same
     completes_late: bool = True  # what is asked for stays in the window until the share has accepted
 
 
@@ -539,13 +539,12 @@ class Explorer:
         if not process.prepared and (prepared := self._prepared(state, process, todo)):
             yield "writes a window first", prepared
             return
-        wake = todo.wake if todo.wake and todo.wake.by == process.message.name else None
-        wake = wake if wake and (self.order.wake_again or wake.token == token) else None
-        if wake and not process.wake and not self.order.wake_after_document:
+        wake = todo.wake
+        if wake and not process.wake and self.order.wake_first:
             yield from self._sends(state, process._replace(wake=wake), process)
             return
         state = self._written(state, document, todo, happened)
-        old = process if process in state.processes else process._replace(prepared=False)
+        old = process if process in state.processes else process._replace(prepared=False, wake=None)
         if isinstance(happened, turns.Asked):
             truth = _with(state.truth, process.share, asked_for=process.asks)
             state = state._replace(truth=truth)
@@ -559,7 +558,7 @@ class Explorer:
         elif todo.take:
             share = self.share_of[todo.take]
             yield f"{what}, takes share {share}", _became(state, old, process._replace(at="look", share=share))
-        elif wake and self.order.wake_after_document:
+        elif wake and not self.order.wake_first:
             yield f"{what}, needs a wake", _became(state, old, process._replace(at="send", wake=wake))
         else:
             yield what, self._ended(state, old, process)
@@ -583,10 +582,11 @@ class Explorer:
     def _written(self, state: State, document: int, todo: Any, happened: Any) -> State:
         """The document is written; who has read it before must read it again."""
         turns = self.turns
-        if document != state.document:
-            processes = frozenset(process._replace(prepared=False) for process in state.processes)
+        if document != state.document or (isinstance(happened, turns.Woken) and self.order.wake_writes):
+            reset: dict[str, Any] = {"prepared": False} | ({"wake": None} if self.order.wake_first else {})
+            processes = frozenset(process._replace(**reset) for process in state.processes)
             state = state._replace(document=document, processes=processes)
-            state = state._replace(truth=tuple(self._in_line(state)))
+            state = state._replace(truth=tuple(self._in_line(state)), queue=self._without_stale_wakes(state))
         if isinstance(happened, turns.Asked | turns.Completed):
             state = state._replace(refuses_until=0)
         elif isinstance(happened, turns.Busy):
@@ -594,6 +594,15 @@ class Explorer:
         if todo.take:
             state = self._check_take(state, todo.take)
         return state
+
+    def _without_stale_wakes(self, state: State) -> frozenset[tuple[int, Message]]:
+        """The queue with one wake at most that no document names, the earliest: more of them can only help."""
+        wake, at_work = self._documents[state.document].wake, {process.message for process in state.processes}
+        named = wake.token if wake else None
+        wakes = {one for one in state.queue if one[1].kind == "wake" and one[1] not in at_work}
+        stale = {one for one in wakes if one[1].token != named}
+        kept = {(due, Message("stale-wake", "wake")) for due, _ in sorted(stale)[:1]}
+        return (state.queue - stale) | kept
 
     def _in_line(self, state: State) -> Iterator[Truth]:
         """Since when each share waits, whatever the document says of that."""
@@ -606,7 +615,7 @@ class Explorer:
                 yield one._replace(waits_since=one.waits_since or (NOW if share.since else 0))
 
     def _sends(self, state: State, process: Process, old: Process | None = None) -> Iterator[tuple[str, State]]:
-        """Queues the wake that it has written down; or, in another order, that it is going to."""
+        """Queues the wake that it is going to write down; or, in another order, that it has."""
         names = {message.name for _, message in state.queue}
         name = f"wake-{process.wake.token}"
         while name in names:
