@@ -104,7 +104,8 @@ def _answer(facts: Facts, share: Share) -> Answer:
         text = f"It cannot be shown: {why}."
         return Answer(share.share, Outcome.IMPOSSIBLE, text, ["copy the object to another key"])
     coming, after = _coming(facts, share), _after_the_change(facts, share)
-    refresh = _covering(after, share.way)
+    # Of a version it counts when its folder was read last: it may have been brought back after the first time.
+    refresh = _covering(reversed(after) if facts.object.versioned else after, share.way)
     if coming and refresh:
         accepted = _when(facts.at, refresh.accepted)
         text = (
@@ -112,7 +113,7 @@ def _answer(facts: Facts, share: Share) -> Answer:
         )
         return replace(coming, text=f"{text} {coming.text}")
     if refresh:
-        return _refreshed(facts, share, refresh, _covering(reversed(after), share.way) or refresh)
+        return _refreshed(facts, share, refresh)
     if coming is None:
         return _nothing_comes(facts, share)
     if facts.object.exists is False and facts.object.changed is None:
@@ -129,7 +130,7 @@ def _after_the_change(facts: Facts, share: Share) -> list[Refresh]:
 
 
 def _covering(refreshes: Iterable[Refresh], way: list[str]) -> Refresh | None:
-    """The first refresh by which every folder on the way had been read: they may be read in several rounds."""
+    """The first of these by which every folder on the way had been read: they may be read in several rounds."""
     left = set(way)
     for refresh in refreshes:
         left = {folder for folder in left if not refresh.reads(folder)}
@@ -138,15 +139,14 @@ def _covering(refreshes: Iterable[Refresh], way: list[str]) -> Refresh | None:
     return None
 
 
-def _refreshed(facts: Facts, share: Share, refresh: Refresh, last: Refresh) -> Answer:
-    """Its folder was read by `refresh` first, and by `last` last."""
+def _refreshed(facts: Facts, share: Share, refresh: Refresh) -> Answer:
     at, accepted = facts.at, _when(facts.at, refresh.accepted)
     in_progress_since = share.standing.in_progress_since
     if in_progress_since and in_progress_since <= refresh.accepted and refresh.completed is None:
         text = f"It is being refreshed now: since {accepted}, which is after the change."
         return Answer(share.share, Outcome.REFRESHING, text, ["wait: a large folder takes minutes"])
     if facts.object.versioned:
-        return _unless_brought_back(facts, share, last)
+        return _unless_brought_back(facts, share, refresh)
     state = "Gone from the share" if facts.object.exists is False else "Visible"
     if refresh.completed is not None:
         end = f"complete at {_when(at, refresh.completed)}"

@@ -21,15 +21,7 @@ def is_key(s3: Any, bucket: str, key: str) -> bool:
     return [found["Key"] for found in first] == [key]
 
 
-def folder_above(s3: Any, bucket: str, folder: str) -> str:
-    """The deepest folder above this one that there is."""
-    while folder := _above(folder):
-        if is_folder(s3, bucket, folder):
-            break
-    return folder
-
-
-def _above(folder: str) -> str:
+def above(folder: str) -> str:
     return folder[: folder.rstrip("/").rfind("/") + 1]
 
 

@@ -72,7 +72,12 @@ def _look_for(stack: Stack, bucket: str, path: str) -> None:
     s3, folder = stack.client("s3"), f"{path}/"
     if nearby.is_folder(s3, bucket, folder):
         return
-    above = nearby.folder_above(s3, bucket, folder)
+    roots = {share.prefix for share in stack.shares(bucket)}
+    if folder in roots:  # a share shows that it is empty
+        return
+    above = nearby.above(folder)
+    while above and above not in roots and not nearby.is_folder(s3, bucket, above):
+        above = nearby.above(above)
     of_above = stack.command("refresh-now.sh", "--bucket", bucket, "--folder", f"/{above.removesuffix('/')}")
     if nearby.is_key(s3, bucket, path):
         raise StackError(f"{path} is no folder of {bucket} but a file. Refresh the folder that it lies in: {of_above}")

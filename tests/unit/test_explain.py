@@ -274,6 +274,9 @@ def test_a_version_may_have_been_brought_back_since_the_last_refresh_of_its_fold
     assert "it is gone from the share, unless the delete marker was brought back since" in the_answer(gone).text
     assert status(gone) == 2
     assert the_answer(replace(known, shares=[share()])).outcome is Outcome.MISSED, "it was not refreshed at all"
+    in_progress = Standing(again.accepted, again.accepted)
+    now = facts(share(in_progress, refreshes=[AFTER, again]), object=VERSION)
+    assert the_answer(now).outcome is Outcome.REFRESHING, "the last one has not read it yet"
 
 
 def test_what_is_refreshed_and_not_seen_may_be_hidden_by_a_clients_own_cache() -> None:

@@ -377,6 +377,13 @@ def test_a_folder_that_is_there_is_refreshed(bucket: Operator, folder: str | Non
     assert stack.notes == []
 
 
+def test_a_folder_in_which_nothing_is_left_is_there_if_it_is_a_shares_own(bucket: Operator) -> None:
+    bucket.gateways.shares = [file_share(prefix="gone/red/")]
+    refresh_now.look_for(bucket.stack, "my-bucket", "gone/red")
+    with pytest.raises(StackError, match=f"{REFRESH} /gone/red --region"):
+        refresh_now.look_for(bucket.stack, "my-bucket", "gone/red/x/y")
+
+
 @pytest.mark.parametrize(
     ("folder", "said"),
     [
