@@ -47,8 +47,8 @@ def folder_of(key: str) -> str:
 
 
 def shown(folders: Iterable[str], prefix: str) -> frozenset[str]:
-    """Those of `folders` that a file share on `prefix` (empty, or ending in a slash) shows; everything, if the share lies
-    in one of which all is meant."""
+    """Those of `folders` that a file share on `prefix` (empty, or ending in a slash) shows; everything, if the share
+    lies in one of which all is meant."""
     found = set()
     for folder in folders:
         path = f"{_without_mark(folder)[1:]}/"

@@ -377,6 +377,38 @@ def test_a_folder_that_is_there_is_refreshed(bucket: Operator, folder: str | Non
     assert stack.notes == []
 
 
+def test_a_hostile_folder_and_a_gateways_hostile_words_are_shown_on_one_line_each(
+    bucket: Operator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuses() -> None:
+        raise refused("not\nEVIL\x1b[2J[red]connected[/]", inside="GatewayNotConnected")
+
+    def handled(_: float) -> None:
+        bucket.handle(*bucket.sent())
+        bucket.monkeypatch.setattr("operate.refresh_now.time.sleep", seen)
+
+    def seen(_: float) -> None:
+        raise KeyboardInterrupt
+
+    hostile = "a/\n\x1b]0;title\x07\u202e[b]"
+    boto3.client("s3", region_name="us-east-1").put_object(Bucket="my-bucket", Key=f"{hostile}/c.txt")
+    bucket.gateways.when_asked = refuses
+    bucket.monkeypatch.setattr("operate.__main__.Stack", lambda *_: bucket.stack)
+    bucket.monkeypatch.setattr("operate.refresh_now.time.sleep", handled)
+    command = ["refresh-now.sh", "--region", "us-east-1", "--bucket", "my-bucket", "--folder"]
+    assert main([*command, hostile]) == 130
+    told = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("{")]  # the function's
+    assert len(told) == 2
+    assert told[1].endswith(r"it could not be refreshed: not\nEVIL\x1b[2J[red]connected[/]")
+    assert main([*command, f"{hostile}/d"]) == 2
+    assert capsys.readouterr().err == (
+        r"There is no folder a/\n\x1b]0;title\x07\u202e[b]/d in my-bucket. If it was deleted, refresh the folder above,"
+        rf" which may still show it: {REFRESH.replace(' --folder', ' --folder ')}"
+        r"$'/a/\x0a\x1b]0;title\x07\xe2\x80\xae[b]' --region us-east-1"
+        "\n"
+    )
+
+
 def test_a_folder_in_which_nothing_is_left_is_there_if_it_is_a_shares_own(bucket: Operator) -> None:
     bucket.gateways.shares = [file_share(prefix="gone/red/")]
     refresh_now.look_for(bucket.stack, "my-bucket", "gone/red")
