@@ -37,31 +37,31 @@ ALL_AND_ONE = ((0, 1), (0,))
 
 # Each with how many states there are at least: a change of the code that takes fewer steps may make these fewer.
 CASES = {
-    "one share, and whoever asks it dies or is slow": (Case(1, TWICE_ONE, lengths=SHORT, deaths=1, slow=1), 20_000),
+    "one share, and whoever asks it dies or is slow": (Case(1, TWICE_ONE, lengths=SHORT, deaths=1, slow=1), 50_000),
     "one share that is busy for long": (Case(1, TWICE_ONE, lengths=(6 * UNIT,), wakes=2), 100),
-    "one share, and calls without an answer": (Case(1, TWICE_ONE, lengths=(0,), unanswered=1), 1_000),
-    "two shares, deaths and lost completions": (Case(deaths=1, lost=1, lengths=SHORT), 2_500),
-    "two shares of one change, and deaths": (Case(changes=ALL_AND_ONE, deaths=1, lengths=SHORT), 8_000),
+    "one share, and calls without an answer": (Case(1, TWICE_ONE, lengths=(0,), unanswered=1), 15_000),
+    "two shares, deaths and lost completions": (Case(deaths=1, lost=1, lengths=SHORT), 6_000),
+    "two shares of one change, and deaths": (Case(changes=ALL_AND_ONE, deaths=1, lengths=SHORT), 40_000),
     "a gateway that takes any number, and deaths": (
         Case(changes=ALL_AND_ONE, takes=NO_LIMIT, deaths=1, lengths=SHORT),
-        5_000,
+        25_000,
     ),
-    "two places": (Case(3, ((0, 1, 2), (1,)), places=2, takes=2), 4_000),
+    "two places": (Case(3, ((0, 1, 2), (1,)), places=2, takes=2), 14_000),
     "two places, a gateway that takes one": (Case(3, ((0, 1, 2),), places=2, takes=1, lost=1, lengths=SHORT), 100),
-    "two places, a gateway that takes any number": (Case(3, ((0, 1, 2), (1,)), places=2, takes=NO_LIMIT), 4_000),
-    "four shares": (Case(4, ((0, 1, 2, 3), (0,)), lost=1, lengths=SHORT), 5_000),
-    "completions that come early": (Case(lengths=(0, UNIT), slow=1), 1_000),
-    "shares that refuse": (Case(changes=ALL_AND_ONE, refused=1, lengths=SHORT), 1_500),
-    "messages that come twice": (Case(twice=1), 5_000),
-    "nobody tells of completions": (Case(told=False, changes=ALL_AND_ONE, deaths=1, lengths=SHORT), 3_000),
-    "somebody else takes the place": (Case(foreign=1, lost=1, lengths=SHORT), 1_500),
+    "two places, a gateway that takes any number": (Case(3, ((0, 1, 2), (1,)), places=2, takes=NO_LIMIT), 14_000),
+    "four shares": (Case(4, ((0, 1, 2, 3), (0,)), lost=1, lengths=SHORT), 30_000),
+    "completions that come early": (Case(lengths=(0, UNIT), slow=1), 16_000),
+    "shares that refuse": (Case(changes=ALL_AND_ONE, refused=1, lengths=SHORT), 4_500),
+    "messages that come twice": (Case(twice=1), 13_000),
+    "nobody tells of completions": (Case(told=False, changes=ALL_AND_ONE, deaths=1, lengths=SHORT), 20_000),
+    "somebody else takes the place": (Case(foreign=1, lost=1, lengths=SHORT), 15_000),
     "somebody else makes a refresh void": (
         Case(changes=((1,), (0,)), places=2, takes=2, foreign=1, voids=True, lengths=SHORT),
-        1_500,
+        5_500,
     ),
     "somebody else makes the only share's refresh void": (
         Case(1, TWICE_ONE, takes=2, foreign=1, voids=True, lengths=SHORT),
-        1_000,
+        5_000,
     ),
 }
 
@@ -300,11 +300,11 @@ ORDERS = {
     "what is handed over again is asked for directly": (Order(directly_again=True), LATE),
     "a wake is written down before it is queued": (
         Order(wake_first=False),
-        Case(changes=((0,), (1,), (0,)), told=False, deaths=1, lengths=SHORT),
+        Case(1, ((0,), (0,), (0,)), told=False, deaths=1, lengths=SHORT, processes=1),
     ),
     "a wake that comes before it is written down writes nothing": (
         Order(wake_writes=False),
-        Case(slow=2, lengths=SHORT, lost=1),
+        Case(1, TWICE_ONE, slow=1, lengths=SHORT),
     ),
 }
 
