@@ -124,7 +124,7 @@ def _answer(facts: Facts, share: Share) -> Answer:
 def _after_the_change(facts: Facts, share: Share) -> list[Refresh]:
     """The refreshes that came surely after the change that S3 tells of."""
     changed = facts.object.changed
-    if changed is None or facts.object.in_parts:
+    if changed is None or facts.object.came_later:
         return []
     return [refresh for refresh in share.refreshes if refresh.accepted >= changed + SURELY_MS]
 
@@ -226,11 +226,11 @@ def _nothing_comes(facts: Facts, share: Share) -> Answer:
         return _without_a_time(facts, share)
     near = [refresh for refresh in share.refreshes if refresh.accepted >= changed - SURELY_MS]
     if refresh := _covering(near, share.way):
-        if facts.object.in_parts:
+        if why := facts.object.came_later:
             last = next(one for one in reversed(near) if one.reads(share.way[-1]))
             text = (
-                f"Not known: it was uploaded in parts, and S3 tells only when that began. Its folder was refreshed last"
-                f" at {_when(at, last.accepted)}: if the upload had ended by then, it is visible."
+                f"Not known: {why}. Its folder was refreshed last at {_when(at, last.accepted)}: if it had come by"
+                " then, it is visible."
             )
         else:
             text = (
@@ -246,7 +246,7 @@ def _nothing_comes(facts: Facts, share: Share) -> Answer:
         text = "Its event has not arrived yet; it normally takes seconds."
         return Answer(name, Outcome.EXPECTED, text, ["look again in a minute"])
     text = "No event of this change seems to have arrived: no window holds its folder, and no refresh read it since."
-    late = ["look again in a minute: an upload in parts may have ended just now"] if facts.object.in_parts else []
+    late = ["look again in a minute: it may have come just now"] if facts.object.came_later else []
     return Answer(name, Outcome.MISSED, text, [*late, *_what_to_check(facts)])
 
 
@@ -305,8 +305,8 @@ def _of_s3(facts: Facts) -> list[str]:
         lines.append("The bucket keeps versions: that time is when this one was written; it may be back since later.")
     if found.is_replica:
         lines.append(
-            "It is a replica. If it was deleted where it comes from, S3 has it here still: a deletion is replicated"
-            " only if the rule replicates delete markers, and never if it was of a version."
+            "It is a replica: that time is when its original was written. If that was deleted, S3 has the replica still: a"
+            " deletion is replicated only if the rule replicates delete markers, and never if it was of a version."
         )
     if found.is_folder:
         lines.append("There are objects below it: it is a folder.")

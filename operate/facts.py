@@ -37,10 +37,17 @@ class S3Object:
     in_parts: bool = False  # then `changed` is when its upload began
     is_folder: bool = False  # it does not exist, but objects below it do
     versioned: bool = False  # then `changed` is when this version was written; it may be the current one since later
-    is_replica: bool = False
+    is_replica: bool = False  # then `changed` is when the original was written (S3 user guide, replication)
     alike: list[str] = field(default_factory=list)  # it does not exist, but these do, which people take for the same
     all_compared: bool = True  # False: there may be more that are alike
     not_told: list[str] = field(default_factory=list)  # what could not be asked, and why
+
+    @property
+    def came_later(self) -> str:
+        """Why it may have come long after `changed`; empty if it has not."""
+        if self.is_replica:
+            return "it is a replica, and S3 tells only when its original was written"
+        return "it was uploaded in parts, and S3 tells only when that began" if self.in_parts else ""
 
 
 @dataclass(frozen=True)
