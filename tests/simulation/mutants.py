@@ -429,8 +429,8 @@ MUTANTS = (
         "a share that cannot be described fails the others",
         FRESHNESS,
         "file_shares.py",
-        "            except ClientError as error:\n                last,",
-        "            except UnreadableAnswerError as error:\n                last,",
+        "            except ClientError as error:\n                refused[arn]",
+        "            except UnreadableAnswerError as error:\n                refused[arn]",
         "ONE_IS_UNKNOWN",
     ),
     Mutant(
@@ -464,8 +464,8 @@ MUTANTS = (
         "an internal error does not count for the interval",
         RESTRAINT,
         "failures.py",
-        "return code in _PASSES - _THROTTLED",
-        "return code in ()",
+        "return code not in _THROTTLED and (",
+        "return False and (",
         "INTERNAL_ERRORS",
     ),
     Mutant(

@@ -458,7 +458,7 @@ SWEPT = replace(
     scenario(at(0, "a/1"), aggregators=(0,), refreshers=(0, 0), shares=shares_of(("sgw-1", 2))),
     sweeps=(20 * SECOND,),
 )
-# A container remembers that a share waits, which another has asked since, when it is to wait again.
+# A container remembers that two shares wait, which another has asked since, when they are to wait again.
 REMEMBERED_LINE = scenario(
     at(0, "a/1", "c/1"),
     at(55, "c/2"),
@@ -468,6 +468,7 @@ REMEMBERED_LINE = scenario(
         Share("share-1", "a/", refresh_takes=30 * SECOND),
         Share("share-2", "a/", refresh_takes=30 * SECOND),
         Share("share-3", "c/"),
+        Share("share-4", "c/"),
     ),
 )
 # The request of one bucket takes the turn of another's share, and dies; a later window takes its own folders over.
