@@ -305,8 +305,8 @@ def _of_s3(facts: Facts) -> list[str]:
         lines.append("The bucket keeps versions: that time is when this one was written; it may be back since later.")
     if found.is_replica:
         lines.append(
-            "It is a replica: that time is when its original was written. If that was deleted, S3 has the replica still: a"
-            " deletion is replicated only if the rule replicates delete markers, and never if it was of a version."
+            "It is a replica: that time is when its original was written. If that is deleted, the replica stays in S3."
+            " A deletion is replicated only if the rule replicates delete markers, and never if it was of a version."
         )
     if found.is_folder:
         lines.append("There are objects below it: it is a folder.")

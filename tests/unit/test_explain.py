@@ -391,7 +391,7 @@ def test_a_replica_may_come_long_after_its_original_was_written_and_outlive_it()
         "Not known: it is a replica, and S3 tells only when its original was written. Its folder was refreshed last at"
         " 2026-09-21 14:03:52 UTC (9 min ago): if it had come by then, it is visible."
     )
-    assert any("If that was deleted, S3 has the replica still" in line for line in evidence(known))
+    assert any("If that is deleted, the replica stays in S3" in line for line in evidence(known))
     assert not any("replica" in line for line in evidence(facts(share())))
 
 
