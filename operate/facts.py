@@ -120,7 +120,7 @@ class Facts:
 def look(stack: Stack, bucket: str, key: str) -> Facts:
     """Everything about the key as it is now. It is read in the order in which a change goes: none slips through."""
     at, folder, settings = now_ms(), folder_of(key), stack.settings
-    scope = settings.refresh_scope
+    scope = settings.refresh_scope.of(bucket)
     entries = stack.notifications(bucket)  # first: it raises if there is no such bucket
     found = s3_object(stack, bucket, key)
     item = stack.windows.read(Key.read(bucket))

@@ -23,8 +23,9 @@ from event_aggregator.places import Places, name_of_place
 from event_aggregator.request import ActionQueue
 from event_aggregator.settings import SettingError, Settings
 from event_aggregator.table import Key
+from event_aggregator.turns import Rules
 from event_aggregator.window import Windows
-from operate.standing import Snapshot, as_of, rules_of
+from operate.standing import Snapshot, as_of
 from operate.terminal import quoted
 from scripts.stack_files import matched, permitted_buckets
 
@@ -109,12 +110,12 @@ class Stack:
     def gateways(self) -> Gateways:
         """Their documents, to be read."""
         queue = ActionQueue(lambda: self.client("sqs"), self.settings.queue_url)
-        return Gateways(self.client("dynamodb"), self.settings.table_name, queue, rules_of(self.settings), now_ms)
+        return Gateways(self.client("dynamodb"), self.settings.table_name, queue, Rules.of(self.settings), now_ms)
 
     def snapshot(self) -> Snapshot:
         """All that the table holds now."""
         items = list(self.windows.everything())
-        return Snapshot.of(items, self.gateways, rules_of(self.settings), now_ms())
+        return Snapshot.of(items, self.gateways, Rules.of(self.settings), now_ms())
 
     def with_latest(self, table: Snapshot, gateways: Iterable[Key]) -> Snapshot:
         """`table` with the documents of these gateways as they are now."""

@@ -42,6 +42,10 @@ _RULES = {
 }
 
 
+# The settings with exceptions by bucket.
+_BY_BUCKET = ("refresh_delay_seconds", "refresh_quiet_seconds", "refresh_max_delay_seconds", "refresh_scope")
+
+
 class Attached(StrEnum):
     """Whether a bucket's changes are known to come here."""
 
@@ -312,8 +316,7 @@ def _alarms(stack: Stack) -> list[tuple[str, str]]:
 
 def concerns_of_bucket(stack: Stack, bucket: Bucket, at: int) -> list[Concern]:
     """What is wrong with a bucket and its shares, `at` epoch milliseconds."""
-    found = []
-    logs = f"aws logs tail /aws/lambda/{stack.refresh} --since 1h --region {stack.region}"
+    found, logs = [], _logs(stack)
     if bucket.attached is Attached.LOST:
         mend = stack.command("attach-bucket.sh", "--bucket", bucket.name)
         found.append(Concern(f"{bucket.name} does not notify this stack of its changes", mend))
@@ -328,45 +331,55 @@ def concerns_of_bucket(stack: Stack, bucket: Bucket, at: int) -> list[Concern]:
     if bucket.refreshing_since and bucket.refreshing_since < at - _LATE_MS:
         late = f"the refresh of {bucket.name} began {ago(at, bucket.refreshing_since)}, and has not reached every share"
         found.append(Concern(late, logs))
-    named = {*stack.places.names, *stack.unseen_places}
     for name, window in bucket.others.items():
-        found += _of_window(Key.read(f"{bucket.name}/{name}"), window, named, at, logs)
+        found += _of_window(stack, Key.read(f"{bucket.name}/{name}"), window, at)
     for share in bucket.shares:
-        found += _of_share(f"{bucket.name}/{share.share}", share, named, at, logs)
+        found += _of_share(stack, Key.read(f"{bucket.name}/{share.share}"), share, at)
     return found
 
 
-def _of_window(key: Key, window: Window, named: set[str], at: int, logs: str) -> Iterator[Concern]:
+def _logs(stack: Stack) -> str:
+    return f"aws logs tail /aws/lambda/{stack.refresh} --since 1h --region {stack.region}"
+
+
+def _long_wait(settings: Settings, key: Key) -> int:
+    """Milliseconds after a first change from which on its wait is a concern: as long as the alarms' for long delays."""
+    longest = max(settings.longest_delay(key.bucket), settings.min_refresh_interval_seconds.of(key.share_id))
+    return max(_LONG_WAIT_MS, 3 * longest * 1000)
+
+
+def _of_window(stack: Stack, key: Key, window: Window, at: int) -> Iterator[Concern]:
     """What is wrong with what waits for a place, or with a window of what gateways wrote."""
-    if concern := _unnamed(key, window.since, named, at):
+    logs = _logs(stack)
+    if concern := _unnamed(stack, key, window.since, at):
         yield concern
     elif key.kind is Kind.WRITER and window.due < at - _LATE_MS:
         yield Concern(f"the refresh of {key} was due {ago(at, window.due)}, and has not come to its end", logs)
-    elif key.kind is Kind.PLACE and window.since < at - _LONG_WAIT_MS:
+    elif key.kind is Kind.PLACE and window.since < at - _long_wait(stack.settings, key):
         waits = f"{key} has waited for {span((at - window.since) / 1000)}"
         yield Concern(f"{waits}: {window.reason or 'its request is late'}", f"{_BY_ITSELF}: {logs}")
 
 
-def _of_share(name: str, share: Share, named: set[str], at: int, logs: str) -> Iterator[Concern]:
+def _of_share(stack: Stack, key: Key, share: Share, at: int) -> Iterator[Concern]:
     waits = share.standing.waits
-    if waits and (concern := _unnamed(Key.read(name), waits.since, named, at)):
+    if waits and (concern := _unnamed(stack, key, waits.since, at)):
         yield concern
-    elif waits and waits.since < at - _LONG_WAIT_MS:
-        what = f"{name} has waited for {span((at - waits.since) / 1000)}: {waits.why}"
+    elif waits and waits.since < at - _long_wait(stack.settings, key):
+        what = f"{key} has waited for {span((at - waits.since) / 1000)}: {waits.why}"
         if waits.cause is Cause.IN_NO_LINE:
-            then = logs
+            then = _logs(stack)
         elif waits.reason:
             then = f"is its gateway online? {_BY_ITSELF}"
         else:
             then = "its gateway's shares take turns, and large folders take long: see README, When a share stays stale"
         yield Concern(what, then)
     elif share.status not in ("", "AVAILABLE"):
-        yield Concern(f"{name} is {share.status}", "look at it in the Storage Gateway console")
+        yield Concern(f"{key} is {share.status}", "look at it in the Storage Gateway console")
 
 
-def _unnamed(key: Key, since: int, named: set[str], at: int) -> Concern | None:
+def _unnamed(stack: Stack, key: Key, since: int, at: int) -> Concern | None:
     """Something waits for a place that the settings do not name. While settings are rolled out that is nothing."""
-    if not key.place or key.place in named or since > at - _LATE_MS:
+    if not key.place or key.place in (*stack.places.names, *stack.unseen_places) or since > at - _LATE_MS:
         return None
     what = f"{key} has waited for {span((at - since) / 1000)}, and the settings name no gateways in {key.place}"
     return Concern(what, "a day after its first change it is forgotten; if it should not be, name the place again")
@@ -399,17 +412,10 @@ def _verdict(report: Report) -> RenderableType:
 
 def _settings(report: Report) -> RenderableType:
     settings = report.settings
-    quiet = settings["refresh_quiet_seconds"]
-    delay = (
-        f"{span(quiet)} after the last change, {span(settings['refresh_max_delay_seconds'])} after the first at most"
-        if quiet
-        else f"{span(settings['refresh_delay_seconds'])} after the first change"
-    )
-    what = "the folders that changed" if settings["refresh_scope"] == "folders" else "the whole share"
-    interval = span(settings["min_refresh_interval_seconds"])
+    intervals = settings["min_refresh_interval_seconds"]
     timeout = settings["in_progress_timeout_seconds"]
     unless = f", and not while it still refreshes ({span(timeout)} at most)" if timeout else ""
-    asks = f"Refreshes {what}, {delay}. Asks a share at most every {interval}{unless}."
+    asks = f"Refreshes {_pace(settings)}. Asks a share at most every {span(intervals['default'])}{unless}."
     asks += f" Refreshes at one gateway at a time: {settings['refreshes_per_gateway']} at most."
     regions = ", ".join(settings["gateway_regions"]) or report.region
     gateways = f"Gateways in {regions}; what one wrote refreshes the others: {settings['refresh_other_gateways']}."
@@ -419,7 +425,25 @@ def _settings(report: Report) -> RenderableType:
         lines.append(
             f"Of the file shares that it reaches through {', '.join(roles)} only those are shown that it has asked."
         )
+    buckets = {name for each in _BY_BUCKET for name in settings[each]["exceptions"]}
+    exceptions = {name: _pace(settings, name) for name in sorted(buckets)}
+    exceptions |= {name: f"asked at most every {span(own)}" for name, own in sorted(intervals["exceptions"].items())}
+    seen = {bucket.name for bucket in report.buckets}
+    seen |= {share.share.rpartition("/")[2] for bucket in report.buckets for share in bucket.shares}
+    for name, what in exceptions.items():
+        lines.append(f"  {name}: {what}{'' if name in seen else ' (none of this name is seen here)'}")
     return Group(*map(one_line, lines))
+
+
+def _pace(settings: dict[str, Any], bucket: str = "") -> str:
+    """What is refreshed when of a bucket; if none is named, of all that are no exceptions."""
+    delay, quiet, longest, scope = (
+        settings[name]["exceptions"].get(bucket, settings[name]["default"]) for name in _BY_BUCKET
+    )
+    what = "the folders that changed" if scope == "folders" else "the whole share"
+    if quiet:
+        return f"{what}, {span(quiet)} after the last change, {span(longest)} after the first at most"
+    return f"{what}, {span(delay)} after the first change"
 
 
 def _buckets(report: Report) -> Table:

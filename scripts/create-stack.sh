@@ -44,6 +44,8 @@
 #   --dry-run                         says what would be created or changed, and changes nothing
 #   --help                            prints this
 #
+# The delay, the quiet time, its maximum and the scope may differ by bucket (--refresh-delay-seconds 30,renders=600), the
+# interval by file share (--min-refresh-interval-seconds 60,share-1234ABCD=3600): one value for all, then the exceptions.
 # The flags about a bucket's events are for the buckets named, or for all of the stack if none is.
 # If AWS_ENDPOINT_URL_STORAGE_GATEWAY is set (a VPC endpoint), the refresh function calls Storage Gateway there, now and
 # later; if it is set to nothing, no more.
@@ -58,7 +60,7 @@ defaults="REFRESH_DELAY_SECONDS=30 REFRESH_QUIET_SECONDS=0 REFRESH_MAX_DELAY_SEC
   IN_PROGRESS_TIMEOUT_SECONDS=3600 MIN_REFRESH_INTERVAL_SECONDS=60 REFRESHES_PER_GATEWAY=2
   REFRESH_SCOPE=folders REFRESH_OTHER_GATEWAYS=auto GATEWAY_REGIONS= GATEWAY_ROLE_ARNS= LOG_LEVEL=INFO"
 a_role='arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9+=.@_/-]+'
-interval="" # between two refreshes of a share, the one given now or in force
+interval="" # the least between two refreshes of a share, of those given now or in force
 retention=""
 topic="" # the one given now, or none
 boundary="" # the one given now, or none, or else the one in force on a role
@@ -123,13 +125,13 @@ read_flags() {
     case $1 in --*) value "$@" ;; esac
     case $1 in
     --region) region=$2 ;;
-    --refresh-delay-seconds) in_range "$1" "$2" 0 43200 && set_to REFRESH_DELAY_SECONDS "$2" ;;
-    --refresh-quiet-seconds) in_range "$1" "$2" 0 43200 && set_to REFRESH_QUIET_SECONDS "$2" ;;
-    --refresh-max-delay-seconds) in_range "$1" "$2" 1 43200 && set_to REFRESH_MAX_DELAY_SECONDS "$2" ;;
+    --refresh-delay-seconds) no_space "$1" "$2" && set_to REFRESH_DELAY_SECONDS "$2" ;;
+    --refresh-quiet-seconds) no_space "$1" "$2" && set_to REFRESH_QUIET_SECONDS "$2" ;;
+    --refresh-max-delay-seconds) no_space "$1" "$2" && set_to REFRESH_MAX_DELAY_SECONDS "$2" ;;
     --in-progress-timeout-seconds) in_range "$1" "$2" 0 86400 && set_to IN_PROGRESS_TIMEOUT_SECONDS "$2" ;;
-    --min-refresh-interval-seconds) in_range "$1" "$2" 1 3600 && set_to MIN_REFRESH_INTERVAL_SECONDS "$2" ;;
+    --min-refresh-interval-seconds) no_space "$1" "$2" && set_to MIN_REFRESH_INTERVAL_SECONDS "$2" ;;
     --refreshes-per-gateway) in_range "$1" "$2" 1 50 && set_to REFRESHES_PER_GATEWAY "$2" ;;
-    --refresh-scope) one_of "$1" "$2" "folders share" && set_to REFRESH_SCOPE "$2" ;;
+    --refresh-scope) no_space "$1" "$2" && set_to REFRESH_SCOPE "$2" ;;
     --refresh-other-gateways) one_of "$1" "$2" "auto on off" && set_to REFRESH_OTHER_GATEWAYS "$2" ;;
     --gateway-regions) list_of "$1" "$2" '[a-z]+(-[a-z0-9]+)+' regions && set_to GATEWAY_REGIONS "$2" ;;
     --gateway-role-arns) list_of "$1" "$2" "$a_role" "ARNs of roles" && set_to GATEWAY_ROLE_ARNS "$2" ;;
@@ -192,6 +194,11 @@ in_range() { # flag, value, minimum, maximum
   fi
 }
 
+# Settings with exceptions by bucket or file share are checked all together, by what the functions read them with.
+no_space() { # flag, value
+  [[ $2 != *[[:space:]]* ]] || fail "$1 $2: it must be without spaces, like 30,my-bucket=600."
+}
+
 list_of() { # flag, value, what each must match, what they are
   [[ -z $2 || $2 =~ ^$3(,$3)*$ ]] || fail "$1 $2: it must be $4, with commas between them and no spaces."
 }
@@ -228,7 +235,7 @@ check_settings() {
   files settings "$tmp/$aggregator" "$tmp/$refresh" "$settings" "$defaults" >"$tmp/settings" || exit
   of_refresh="$settings ${AWS_ENDPOINT_URL_STORAGE_GATEWAY+$endpoint=$AWS_ENDPOINT_URL_STORAGE_GATEWAY}"
   files settings "$tmp/$refresh" "$tmp/$aggregator" "$of_refresh" "$defaults $endpoint=" >"$tmp/settings" || exit
-  interval=$(files value "$tmp/settings" MIN_REFRESH_INTERVAL_SECONDS)
+  interval=$(files least-interval "$tmp/settings")
   find_gateways
   endpoint=$(files value "$tmp/settings" "$endpoint")
   [[ -z $endpoint || $gateway_regions != *,* ]] ||

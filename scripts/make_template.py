@@ -36,25 +36,46 @@ NAMES = {
     "GatewayRoles": "${GatewayRoleArns}",
 }
 
-# Parameter: the function's variable, its type, default, limits, and what it is.
+# A value for all, and exceptions by bucket or file share. A template compares no numbers: with those that are out of
+# their range, or contradict each other, no function starts.
+BY_BUCKET = "{0}(,[a-z0-9][a-z0-9.-]{{1,61}}[a-z0-9]={0})*"
+BY_SHARE = "{0}(,share-[0-9A-Za-z]+={0})*"
+
+# Parameter: the function's variable, its type, default, limits or pattern, and what it is.
 SETTINGS = {
-    "RefreshDelaySeconds": ("Number", 30, (0, 43200), "From a window's first change to its refresh"),
+    "RefreshDelaySeconds": (
+        "String",
+        "30",
+        BY_BUCKET.format("[0-9]{1,5}"),
+        "From a window's first change to its refresh, 0 to 43200; exceptions by bucket follow, 30,my-bucket=600",
+    ),
     "RefreshQuietSeconds": (
-        "Number",
-        0,
-        (0, 43200),  # and a template compares no numbers
+        "String",
+        "0",
+        BY_BUCKET.format("[0-9]{1,5}"),
         "Instead: from a window's last change to its refresh; 0: off; above RefreshMaxDelaySeconds no function starts",
     ),
-    "RefreshMaxDelaySeconds": ("Number", 900, (1, 43200), "Then at most this from its first change"),
+    "RefreshMaxDelaySeconds": (
+        "String",
+        "900",
+        BY_BUCKET.format("[0-9]{1,5}"),
+        "Then at most this from its first change, 1 to 43200",
+    ),
     "InProgressTimeoutSeconds": ("Number", 3600, (0, 86400), "How long a share's refresh is waited for; 0: not at all"),
     "MinRefreshIntervalSeconds": (
-        "Number",
-        60,
-        (1, 3600),
-        "The least time between two refreshes of a share; AWS asks for 60, and an earlier refresh may do nothing",
+        "String",
+        "60",
+        BY_SHARE.format("[0-9]{1,4}"),
+        "The least time between two refreshes of a share, 1 to 3600; exceptions follow, 60,share-1234ABCD=3600;"
+        " AWS asks for 60, and an earlier refresh may do nothing",
     ),
     "RefreshesPerGateway": ("Number", 2, (1, 50), "How many refreshes are started at one gateway at a time"),
-    "RefreshScope": ("String", "folders", ("folders", "share"), "What to refresh: what changed, or the whole share"),
+    "RefreshScope": (
+        "String",
+        "folders",
+        BY_BUCKET.format("(folders|share)"),
+        "What to refresh: what changed (folders), or the whole share (share)",
+    ),
     "RefreshOtherGateways": (
         "String",
         "auto",
@@ -174,18 +195,21 @@ def _parameters() -> Json:
         "VisibleThreshold": {
             "Type": "Number",
             "Default": 180,
-            "Description": "An alarm, when a change becomes visible later than this; three times the delay, say",
+            "Description": "An alarm, when a change becomes visible later than this; three times the longest delay or"
+            " interval, say",
         },
         "WaitThreshold": {
             "Type": "Number",
             "Default": 3600,
-            "Description": "An alarm, when a share has waited longer than this; more than three times the delay",
+            "Description": "An alarm, when a share has waited longer than this; more than three times that",
         },
     }
     for name, (kind, default, limits, description) in SETTINGS.items():
         parameter: Json = {"Type": kind, "Default": default, "Description": description}
         if kind == "Number":
             parameter["MinValue"], parameter["MaxValue"] = limits
+        elif isinstance(limits, str):
+            parameter["AllowedPattern"] = limits
         else:
             parameter["AllowedValues"] = list(limits)
         parameters[name] = parameter

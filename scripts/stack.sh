@@ -141,7 +141,7 @@ make_zip() {
 # AWS. Each call leaves its answer in $tmp/answer and AWS's message in $tmp/error.
 
 # As a module, because Python keeps that compiled.
-files() { PYTHONPATH="$here" python3 -P -m stack_files "$@"; }
+files() { PYTHONPATH="$here:$root/src" python3 -P -m stack_files "$@"; }
 
 # Version 1 of the CLI does not look at AWS_ENDPOINT_URL for every service.
 aws() {

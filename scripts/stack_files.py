@@ -16,6 +16,8 @@ from string import Template
 from typing import Any
 from urllib.parse import quote_plus, unquote_plus
 
+from event_aggregator.settings import SettingError, Settings
+
 Json = dict[str, Any]
 
 # Levels that the functions of 2018 took, as Python's logging does, and what they are called here.
@@ -123,7 +125,7 @@ def function_configuration(
 
 
 def settings(current: Json, sibling: Json, given: Mapping[str, str], defaults: Mapping[str, str]) -> dict[str, str]:
-    """The function's variables, but for the fixed ones. Raises ValueError for settings that contradict each other.
+    """The function's variables, but for the fixed ones. Raises ValueError for what the function would not start with.
 
     A setting is what was given now, or else what is in force on the function, or on its sibling (which was made just
     before it, if the script was killed between the two), or else the default.
@@ -132,16 +134,20 @@ def settings(current: Json, sibling: Json, given: Mapping[str, str], defaults: M
     merged = {**defaults, **of_sibling, **_variables(current), **given}
     if merged.get("LOG_LEVEL") in LEVELS_OF_2018:
         merged["LOG_LEVEL"] = LEVELS_OF_2018[merged["LOG_LEVEL"]]
-    quiet, longest = merged.get("REFRESH_QUIET_SECONDS", "0"), merged.get("REFRESH_MAX_DELAY_SECONDS", "0")
-    if int(quiet) > int(longest):
-        raise ValueError(
-            f"--refresh-quiet-seconds would be {quiet} and --refresh-max-delay-seconds {longest}: no window is open"
-            " long enough to be quiet for so long. Lower the quiet time or raise the maximum."
-        )
-    accounts = [role.split(":")[4] for role in set(merged.get("GATEWAY_ROLE_ARNS", "").split(",")) if role]
-    if len(accounts) != len(set(accounts)):
-        raise ValueError("--gateway-role-arns would hold two roles of one account: its shares would count twice.")
+    try:
+        as_read(merged)
+    except SettingError as error:
+        raise ValueError(re.sub(r"[A-Z]+(_[A-Z]+)+", lambda name: _flag(name[0], defaults), str(error))) from error
     return merged
+
+
+def as_read(variables: Mapping[str, str]) -> Settings:
+    """The settings as a function reads them that has these variables and those that are fixed."""
+    return Settings.read({"TABLE_NAME": "any", "QUEUE_URL": "any", **variables})
+
+
+def _flag(name: str, settings: Mapping[str, str]) -> str:
+    return f"--{name.lower().replace('_', '-')}" if name in settings else name
 
 
 def _variables(configuration: Json) -> dict[str, str]:
@@ -150,10 +156,9 @@ def _variables(configuration: Json) -> dict[str, str]:
 
 
 def window_seconds(variables: Mapping[str, str]) -> int:
-    """The longest that a window is open with nothing failing; a share is not asked more often than its interval."""
-    if variables["REFRESH_QUIET_SECONDS"] != "0":
-        return int(variables["REFRESH_MAX_DELAY_SECONDS"])
-    return max(int(variables["REFRESH_DELAY_SECONDS"]), int(variables["MIN_REFRESH_INTERVAL_SECONDS"]))
+    """The longest that a window of any bucket is open with nothing failing, or that a share is left alone."""
+    settings = as_read(variables)
+    return max(settings.longest_delay_of_all(), *settings.min_refresh_interval_seconds.values())
 
 
 def permitted_buckets(function_policy: Json) -> list[str]:
@@ -538,6 +543,8 @@ def main(command: str, *arguments: str) -> None:  # noqa: PLR0912, PLR0915 - a b
             _print({name: value for name, value in _read(file).items() if value != ""})
         case "value", [file, name]:
             print(_read(file)[name])
+        case "least-interval", [file]:
+            print(min(as_read(_read(file)).min_refresh_interval_seconds.values()))
         case "buckets", [policy]:
             print("\n".join(permitted_buckets(_read(policy))))
         case "permissions", [policy]:

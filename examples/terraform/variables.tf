@@ -92,31 +92,31 @@ variable "security_group_ids" {
 variable "visible_threshold" {
   type        = number
   default     = 180
-  description = "An alarm, when a change becomes visible later than this; three times the delay, say"
+  description = "An alarm, when a change becomes visible later than this; three times the longest delay or interval, say"
 }
 
 variable "wait_threshold" {
   type        = number
   default     = 3600
-  description = "An alarm, when a share has waited longer than this; more than three times the delay"
+  description = "An alarm, when a share has waited longer than this; more than three times that"
 }
 
 variable "refresh_delay_seconds" {
-  type        = number
-  default     = 30
-  description = "From a window's first change to its refresh"
+  type        = string
+  default     = "30"
+  description = "From a window's first change to its refresh, 0 to 43200; exceptions by bucket follow, 30,my-bucket=600"
 }
 
 variable "refresh_quiet_seconds" {
-  type        = number
-  default     = 0
+  type        = string
+  default     = "0"
   description = "Instead: from a window's last change to its refresh; 0: off; above RefreshMaxDelaySeconds no function starts"
 }
 
 variable "refresh_max_delay_seconds" {
-  type        = number
-  default     = 900
-  description = "Then at most this from its first change"
+  type        = string
+  default     = "900"
+  description = "Then at most this from its first change, 1 to 43200"
 }
 
 variable "in_progress_timeout_seconds" {
@@ -126,9 +126,9 @@ variable "in_progress_timeout_seconds" {
 }
 
 variable "min_refresh_interval_seconds" {
-  type        = number
-  default     = 60
-  description = "The least time between two refreshes of a share; AWS asks for 60, and an earlier refresh may do nothing"
+  type        = string
+  default     = "60"
+  description = "The least time between two refreshes of a share, 1 to 3600; exceptions follow, 60,share-1234ABCD=3600; AWS asks for 60, and an earlier refresh may do nothing"
 }
 
 variable "refreshes_per_gateway" {
@@ -140,7 +140,7 @@ variable "refreshes_per_gateway" {
 variable "refresh_scope" {
   type        = string
   default     = "folders"
-  description = "What to refresh: what changed, or the whole share"
+  description = "What to refresh: what changed (folders), or the whole share (share)"
 }
 
 variable "refresh_other_gateways" {

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from event_aggregator.settings import Settings
 from event_aggregator.table import Key
 
 # What somebody who runs a message may still do after Lambda must have ended it.
@@ -244,6 +245,21 @@ class StillClaimedError(Exception):
 class Rules:
     places: int  # REFRESHES_PER_GATEWAY
     interval: int  # MIN_REFRESH_INTERVAL_SECONDS, in milliseconds
+    exceptions: Mapping[str, int] = field(default_factory=dict)  # share id: its own interval
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Rules":
+        seconds = settings.min_refresh_interval_seconds
+        exceptions = {name: own * 1000 for name, own in seconds.exceptions.items()}
+        return cls(settings.refreshes_per_gateway, seconds.default * 1000, exceptions)
+
+    def interval_of(self, key: Key) -> int:
+        return self.exceptions.get(key.share_id, self.interval)
+
+    @property
+    def least_interval(self) -> int:
+        """How often a full gateway is asked: no share waits longer because another may be asked less often."""
+        return min(self.interval, *self.exceptions.values()) if self.exceptions else self.interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,15 +310,15 @@ def next_wake(gateway: Gateway, now: int, rules: Rules) -> int | None:
     """The earliest time at which a share that waits, or was claimed, may be asked, if nothing happens until then."""
     has_place, times = _has_place(gateway, now, rules), []
     for key in gateway.waiting():
-        ready = gateway.shares[key].ready_at(rules.interval)
+        ready = gateway.shares[key].ready_at(rules.interval_of(key))
         if ready > now:
             times.append(ready)
         elif has_place:
             times.append(now)
         elif gateway.busy() < rules.places:
-            times.append(gateway.refused_at + rules.interval)
+            times.append(gateway.refused_at + rules.least_interval)
         else:
-            times += [now + rules.interval, *(end for s in gateway.shares.values() if (end := s.busy_until()))]
+            times += [now + rules.least_interval, *(end for s in gateway.shares.values() if (end := s.busy_until()))]
     # Whoever has claimed a share may be dead, and the message have nothing to do when it comes again.
     times += [share.claim.until + 1 for share in gateway.shares.values() if share.claim]
     return min(times, default=None)
@@ -456,16 +472,16 @@ def _completed(gateway: Gateway, event: Completed, now: int) -> tuple[Gateway, T
 
 
 def _has_place(gateway: Gateway, now: int, rules: Rules) -> bool:
-    return gateway.busy() < rules.places and now >= gateway.refused_at + rules.interval * bool(gateway.refused_at)
+    return gateway.busy() < rules.places and now >= gateway.refused_at + rules.least_interval * bool(gateway.refused_at)
 
 
 def _next(gateway: Gateway, now: int, rules: Rules, *, woken: bool) -> tuple[Key | None, bool]:
     """The share whose turn it is, if it may be asked now; whether that is a probe."""
-    eligible = (key for key in gateway.waiting() if gateway.shares[key].ready_at(rules.interval) <= now)
+    eligible = (key for key in gateway.waiting() if gateway.shares[key].ready_at(rules.interval_of(key)) <= now)
     if _has_place(gateway, now, rules):
         return next(eligible, None), False
     probed_at = max(gateway.refused_at, gateway.probed_at)
-    if woken and now >= probed_at + rules.interval:
+    if woken and now >= probed_at + rules.least_interval:
         return next(eligible, None), True
     return None, False
 

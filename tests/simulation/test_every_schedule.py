@@ -93,6 +93,7 @@ SEARCHES = (
     ("PLACES_TAKEN_BY_OTHERS", 0, 0, "", 710),
     ("TWO_BUCKETS", 1, 0, "", 89),
     ("TWO_BUCKETS", 0, 1, "f", 360),
+    ("TWO_PACES", 0, 0, "", 140),
     ("CLAIMED_FOR_ANOTHER_BUCKET", 0, 1, "", 6_300),
     ("SWEPT", 1, 0, "", 1_000),
     ("REMEMBERED_LINE", 0, 0, "", 20_000),

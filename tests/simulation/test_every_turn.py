@@ -19,6 +19,7 @@ from event_aggregator import turns
 from tests.simulation.turns import (
     COVERAGE,
     FRESHNESS,
+    INTERVAL,
     NO_LIMIT,
     RESTRAINT,
     TURNS,
@@ -49,6 +50,14 @@ CASES = {
     "two places": (Case(3, ((0, 1, 2), (1,)), places=2, takes=2), 14_000),
     "two places, a gateway that takes one": (Case(3, ((0, 1, 2),), places=2, takes=1, lost=1, lengths=SHORT), 100),
     "two places, a gateway that takes any number": (Case(3, ((0, 1, 2), (1,)), places=2, takes=NO_LIMIT), 14_000),
+    "two shares with intervals of their own, and lost completions": (
+        Case(changes=((0, 1), (1,), (0,)), lost=1, lengths=SHORT, intervals=(INTERVAL, 2 * INTERVAL)),
+        18_000,
+    ),
+    "a full gateway, and intervals of the shares' own": (
+        Case(3, ((0, 1, 2),), takes=NO_LIMIT, lengths=(6 * UNIT,), intervals=(3 * INTERVAL, INTERVAL, 2 * INTERVAL)),
+        30,
+    ),
     "four shares": (Case(4, ((0, 1, 2, 3), (0,)), lost=1, lengths=SHORT), 30_000),
     "completions that come early": (Case(lengths=(0, UNIT), slow=1), 16_000),
     "shares that refuse": (Case(changes=ALL_AND_ONE, refused=1, lengths=SHORT), 4_500),
@@ -129,7 +138,7 @@ MUTANTS = (
     Mutant(
         "a full gateway is asked by whoever wakes",
         RESTRAINT,
-        "if woken and now >= probed_at + rules.interval:",
+        "if woken and now >= probed_at + rules.least_interval:",
         "if woken:",
         Case(changes=((0, 1),), takes=NO_LIMIT, lengths=(6 * UNIT,), refused=1),
     ),
@@ -218,6 +227,20 @@ MUTANTS = (
         Case(1, TWICE_ONE, lengths=SHORT),
     ),
     Mutant(
+        "a share has the interval of all others",
+        RESTRAINT,
+        "return self.exceptions.get(key.share_id, self.interval)",
+        "return self.least_interval",
+        Case(changes=((0,), (0,)), lengths=SHORT, intervals=(2 * INTERVAL, INTERVAL)),
+    ),
+    Mutant(
+        "a full gateway is asked as often as the shares without an interval of their own",
+        FRESHNESS,
+        "return min(self.interval, *self.exceptions.values()) if self.exceptions else self.interval",
+        "return self.interval",
+        Case(3, ((0, 1, 2),), takes=NO_LIMIT, lengths=(6 * UNIT,), intervals=(INTERVAL, 2 * INTERVAL, 2 * INTERVAL)),
+    ),
+    Mutant(
         "a share is asked while its refresh is in progress",
         RESTRAINT,
         "return max(passed, self.not_before, self.busy_until())",
@@ -241,7 +264,7 @@ MUTANTS = (
     Mutant(
         "a completion takes no turn",
         FRESHNESS,
-        "times += [now + rules.interval, *(",
+        "times += [now + rules.least_interval, *(",
         "times += [*(",
         TO_BE_PROBED,
     ),

@@ -64,6 +64,7 @@ class Case:
     voids: bool = False  # the older page's rule holds
     overtaken: int | None = None  # how often a share may be, if it is not what the module turns promises
     wakes: int = 0  # that are queued; 0: they are not counted
+    intervals: tuple[int, ...] = ()  # of the shares, if they are not all INTERVAL, the least
 
     def may_be_late(self) -> bool:
         """Whether something may go wrong that delays a refresh."""
@@ -164,8 +165,12 @@ class Explorer:
         self.turns = turns
         self.order = order or Order()
         self._overtaken = case.places + 1 if case.overtaken is None else case.overtaken
-        self.rules = turns.Rules(case.places, INTERVAL)
         self.keys = [Key.read(f"my-bucket/share-{number + 1}") for number in range(case.shares)]
+        intervals = case.intervals or (INTERVAL,) * case.shares
+        self._intervals = dict(zip(self.keys, intervals, strict=True))
+        self._longest = max(intervals)
+        exceptions = {key.share_id: own for key, own in self._intervals.items() if own != self._longest}
+        self.rules = turns.Rules(case.places, self._longest, exceptions)
         self.share_of = {key: number for number, key in enumerate(self.keys)}
         self._documents: list[Any] = []
         self._numbers: dict[Any, int] = {}  # of documents
@@ -268,7 +273,7 @@ class Explorer:
         wake = document.wake
         return replace(
             document,
-            shares={key: _older_share(share, by, ranks) for key, share in document.shares.items()},
+            shares={key: _older_share(share, by, ranks, self._longest) for key, share in document.shares.items()},
             wake=replace(wake, at=_older(wake.at, by, OLD + UNIT)) if wake else None,
             refused_at=_older(document.refused_at, by, INTERVAL),
             probed_at=_older(document.probed_at, by, INTERVAL),
@@ -373,8 +378,8 @@ class Explorer:
     def _times_of_interest(self, document: Any) -> list[int]:
         """When a change may find something else than before."""
         times = []
-        for share in document.shares.values():
-            times += [share.busy_until(), share.ready_at(INTERVAL)]
+        for key, share in document.shares.items():
+            times += [share.busy_until(), share.ready_at(self._intervals[key])]
         return [time for time in times if time > NOW]
 
     def _at(self, state: State, by: int) -> State:
@@ -386,7 +391,7 @@ class Explorer:
         )
         truth = tuple(
             one._replace(
-                accepted_at=_older(one.accepted_at, by, INTERVAL),
+                accepted_at=_older(one.accepted_at, by, self._longest),
                 foreign_at=_older(one.foreign_at, by, VOID),
                 waits_since=ranks[one.waits_since],
             )
@@ -406,7 +411,8 @@ class Explorer:
     def _could_since(self, state: State, by: int) -> int:
         """Since when nobody was asked although somebody could be, when time has gone on."""
         if self.case.may_be_late() or not any(
-            share.since and share.ready_at(INTERVAL) <= NOW for share in self._documents[state.document].shares.values()
+            share.since and share.ready_at(self._intervals[key]) <= NOW
+            for key, share in self._documents[state.document].shares.items()
         ):
             return NOW
         if state.could_since - by < NOW - INTERVAL - 1000:
@@ -516,7 +522,8 @@ class Explorer:
         mine = truth[share].waits_since or NOW
         for number, key in enumerate(self.keys):
             other = document.shares.get(key)
-            if other and other.since and other.ready_at(INTERVAL) <= NOW and truth[number].waits_since < mine:
+            may_be_asked = other and other.since and other.ready_at(self._intervals[key]) <= NOW
+            if may_be_asked and truth[number].waits_since < mine:
                 truth[number] = truth[number]._replace(overtaken=truth[number].overtaken + 1)
                 if truth[number].overtaken > self._overtaken:
                     self._broken(TURNS, f"share {number} is overtaken too often", f"share {share} accepts")
@@ -681,7 +688,7 @@ class Explorer:
                 self._broken(FRESHNESS, f"share {share} is taken to be busy after its completion")
 
     def _check_restraint(self, state: State, share: int) -> None:
-        if state.truth[share].accepted_at > NOW - INTERVAL:
+        if state.truth[share].accepted_at > NOW - self._intervals[self.keys[share]]:
             self._broken(RESTRAINT, f"share {share} is asked within the interval", f"share {share} is asked")
         known = self._documents[state.document].shares.get(self.keys[share])
         if known and known.in_progress_until > NOW:
@@ -710,7 +717,7 @@ def _older(time: int, by: int, matters: int) -> int:
     return time - by if time and time - by > NOW - matters else 0
 
 
-def _older_share(share: Any, by: int, ranks: dict[int, int]) -> Any:
+def _older_share(share: Any, by: int, ranks: dict[int, int], interval: int) -> Any:
     claim, last = share.claim, share.last
     if claim:
         claim = replace(claim, until=max(claim.until - by, NOW - OLD), since=ranks[claim.since])
@@ -721,7 +728,7 @@ def _older_share(share: Any, by: int, ranks: dict[int, int]) -> Any:
         share,
         since=ranks[share.since],
         not_before=_older(share.not_before, by, 0),
-        asked_at=_older(share.asked_at, by, INTERVAL),
+        asked_at=_older(share.asked_at, by, interval),
         claim=claim,
         last=last,
         in_progress_until=max(until - by, NOW - 1) if until else 0,

@@ -165,7 +165,7 @@ def test_a_quiet_time_above_the_maximum_is_refused_before_anything_is_made(check
     run = checkout.create_stack("--bucket", "my-bucket", "--refresh-quiet-seconds", "901")
 
     assert run.exit_code == 1
-    assert "--refresh-quiet-seconds would be 901 and --refresh-max-delay-seconds 900" in run.output
+    assert "--refresh-quiet-seconds is 901 and --refresh-max-delay-seconds is 900" in run.output
     assert "Lower the quiet time or raise the maximum." in run.output
     assert run.writes == []
 
@@ -173,10 +173,10 @@ def test_a_quiet_time_above_the_maximum_is_refused_before_anything_is_made(check
 @pytest.mark.parametrize(
     ("flag", "value", "allowed"),
     [
-        ("--refresh-delay-seconds", "43201", "from 0 to 43200"),
-        ("--refresh-delay-seconds", "-1", "from 0 to 43200"),
-        ("--refresh-delay-seconds", "1.5", "from 0 to 43200"),
-        ("--min-refresh-interval-seconds", "3601", "from 1 to 3600"),
+        ("--in-progress-timeout-seconds", "86401", "from 0 to 86400"),
+        ("--in-progress-timeout-seconds", "-1", "from 0 to 86400"),
+        ("--in-progress-timeout-seconds", "1.5", "from 0 to 86400"),
+        ("--refresh-delay-seconds", "30, renders=600", "without spaces, like 30,my-bucket=600"),
         ("--refreshes-per-gateway", "0", "from 1 to 50"),
         ("--log-level", "LOUD", "DEBUG INFO WARNING ERROR"),
         ("--gateway-regions", "us-east-1, eu-west-1", "it must be regions"),
@@ -204,6 +204,51 @@ def test_a_value_out_of_range_is_refused_with_its_flag_and_the_range(
     assert f"{flag} {value}: " in run.output
     assert allowed in run.output
     assert run.calls == []
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "bad", "allowed"),
+    [
+        ("--refresh-delay-seconds", "43201", "43201", "from 0 to 43200"),
+        ("--refresh-delay-seconds", "30,renders=soon,b=1", "renders=soon', 'b=1", "from 0 to 43200"),
+        ("--refresh-quiet-seconds", "-1", "-1", "from 0 to 43200"),
+        ("--refresh-max-delay-seconds", "900,renders=0", "renders=0", "from 1 to 43200"),
+        ("--min-refresh-interval-seconds", "60,share-1=3601", "share-1=3601", "from 1 to 3600"),
+        ("--refresh-scope", "folders,renders=all", "renders=all", "one of folders, share"),
+    ],
+)
+def test_every_bad_part_of_a_setting_with_exceptions_is_named_before_anything_is_made(
+    checkout: Checkout, flag: str, value: str, bad: str, allowed: str
+) -> None:
+    run = checkout.create_stack("--bucket", "my-bucket", flag, value)
+
+    assert run.exit_code == 1
+    assert f"{flag} holds '{bad}': set it to " in run.output
+    assert allowed in run.output
+    assert run.writes == []
+
+
+def test_a_contradiction_for_one_bucket_is_refused_before_anything_is_made(checkout: Checkout) -> None:
+    run = checkout.create_stack("--bucket", "my-bucket", "--refresh-quiet-seconds", "0,my-bucket=901")
+
+    assert run.exit_code == 1
+    assert "For my-bucket --refresh-quiet-seconds is 901 and --refresh-max-delay-seconds is 900" in run.output
+    assert run.writes == []
+
+
+def test_a_setting_with_exceptions_is_passed_to_both_functions_as_it_is_written(checkout: Checkout) -> None:
+    delays, intervals = "30,my-bucket=600", "60,share-1234ABCD=3600"
+
+    run = checkout.create_stack(
+        *("--bucket", "my-bucket", "--refresh-delay-seconds", delays, "--min-refresh-interval-seconds", intervals)
+    )
+
+    assert run.exit_code == 0, run.output
+    for function in map(json.loads, run.told("lambda create-function", "--cli-input-json")):
+        variables = function["Environment"]["Variables"]
+        assert (variables["REFRESH_DELAY_SECONDS"], variables["MIN_REFRESH_INTERVAL_SECONDS"]) == (delays, intervals)
+    alarms = map(json.loads, run.told("cloudwatch put-metric-alarm", "--cli-input-json"))
+    assert 3 * 3600 in {alarm["Threshold"] for alarm in alarms}, "the longest interval counts"
 
 
 def test_a_topic_in_another_region_is_refused_before_anything_is_made(checkout: Checkout) -> None:
@@ -299,7 +344,7 @@ def test_two_roles_of_one_account_are_refused_before_anything_is_made(checkout: 
     run = checkout.create_stack("--bucket", "my-bucket", "--gateway-role-arns", roles)
 
     assert run.exit_code == 1
-    assert "--gateway-role-arns would hold two roles of one account" in run.output
+    assert "--gateway-role-arns holds two roles of one account" in run.output
     assert run.writes == []
 
 

@@ -244,10 +244,13 @@ def test_lambdas_own_log_filter_lets_metrics_through_at_every_level(level: str, 
         ("30", "0", "900", "60", 60),
         ("120", "0", "900", "60", 120),
         ("120", "10", "900", "60", 900),
-        ("120", "10", "20", "60", 20),
+        ("120", "10", "20", "60", 60),
+        ("30,renders=600", "0", "900", "60", 600),
+        ("30", "0,renders=10", "900,renders=1200", "60", 1200),
+        ("600,renders=30", "0", "900", "60,share-1=3600", 3600),
     ],
 )
-def test_a_window_is_open_for_its_maximum_or_its_delay_but_no_shorter_than_the_interval(
+def test_a_change_waits_for_the_longest_delay_or_maximum_of_any_bucket_or_for_the_longest_interval(
     delay: str, quiet: str, longest: str, interval: str, window: int
 ) -> None:
     variables = {

@@ -22,6 +22,15 @@ PARAMETERS: dict[str, dict[str, Any]] = TEMPLATE["Parameters"]
 # Each setting's flag, what it allows, and its variable, as the script checks them.
 CHECKS = re.findall(r"(--[a-z-]+)\) (?:in_range|one_of) .*? \"\$2\" (.*) && set_to ([A-Z_]+)", SCRIPT)
 DEFAULTS = dict(re.findall(r"\b([A-Z_]+)=(\S+?)\"?\s", SCRIPT[SCRIPT.index('defaults="') : SCRIPT.index("retention=")]))
+# For each setting with exceptions: a value, and two names.
+WITH_EXCEPTIONS = {
+    "REFRESH_DELAY_SECONDS": ("30", "my.bucket-1", "renders"),
+    "REFRESH_QUIET_SECONDS": ("30", "my.bucket-1", "renders"),
+    "REFRESH_MAX_DELAY_SECONDS": ("90", "my.bucket-1", "renders"),
+    "REFRESH_SCOPE": ("share", "my.bucket-1", "renders"),
+    "MIN_REFRESH_INTERVAL_SECONDS": ("60", "share-1234ABCD", "share-4CD"),
+}
+TEXT_OF_SETTINGS = (ROOT / "docs/settings.md").read_text()
 TOPIC = "arn:aws:sns:us-east-1:123456789012:operators"
 NAMES = {
     "Partition": "aws",
@@ -114,7 +123,13 @@ def test_the_linter_finds_nothing_in_the_template() -> None:
 
 
 def test_every_setting_of_the_script_is_a_parameter_with_its_default_and_its_limits() -> None:
-    assert len(CHECKS) == len(DEFAULTS) == 9  # those that are lists have a test of their own
+    # Those that are lists have a test of their own; those with exceptions have a pattern each.
+    assert {variable for *_, variable in CHECKS} | WITH_EXCEPTIONS.keys() == DEFAULTS.keys()
+    needed = {"TABLE_NAME": "t", "QUEUE_URL": "q"}
+    for variable in WITH_EXCEPTIONS:
+        default = PARAMETERS[parameter_of(variable)]["Default"]
+        assert default == DEFAULTS[variable]
+        assert Settings.read({**needed, variable: default}) == Settings.read(needed)
     for _, allowed, variable in CHECKS:
         parameter = PARAMETERS[parameter_of(variable)]
         assert str(parameter["Default"]) == DEFAULTS[variable]
@@ -129,7 +144,41 @@ def test_logs_may_be_kept_as_long_as_the_script_allows() -> None:
     assert PARAMETERS["LogRetentionDays"]["AllowedValues"] == [int(days) for days in allowed.split()]
 
 
-@pytest.mark.parametrize("variable", DEFAULTS)
+@pytest.mark.parametrize("variable", WITH_EXCEPTIONS)
+def test_the_pattern_of_a_parameter_with_exceptions_takes_what_the_functions_take(variable: str) -> None:
+    pattern, (value, one, other) = PARAMETERS[parameter_of(variable)]["AllowedPattern"], WITH_EXCEPTIONS[variable]
+    bad = [f"{one}={value}", f"{value},{one}", f"{value},{one}=", f"{value},", f"{value}, {one}={value}", ""]
+    bad += [f"{value},-{one}={value}", f"{value},{one}_={value}", f"{value}0000000", f"{value},{value}"]
+    good = [value, f"{value},{one}={value}", f"{value},{one}={value},{other}={value}"]
+    assert [text for text in good + bad if re.fullmatch(pattern, text)] == good
+    ample = {"REFRESH_QUIET_SECONDS": "1"} if variable == "REFRESH_MAX_DELAY_SECONDS" else {}
+    environment = {"TABLE_NAME": "t", "QUEUE_URL": "q", **ample}
+    for text in good:
+        read = getattr(Settings.read(environment | {variable: text}), variable.lower())
+        assert [str(each) for each in read.values()] == [value] * text.count(value)
+    for text in bad:
+        with pytest.raises(SettingError, match=variable):
+            Settings.read(environment | {variable: text})
+
+
+@pytest.mark.parametrize(
+    ("variable", "exceptions"),
+    [
+        ("REFRESH_DELAY_SECONDS", [f"bucket-of-20-char{number}=3600" for number in range(100, 220)]),
+        ("MIN_REFRESH_INTERVAL_SECONDS", [f"share-12345{number}=3600" for number in range(100, 260)]),
+    ],
+)
+def test_lambda_takes_as_many_exceptions_as_the_documentation_says(variable: str, exceptions: list[str]) -> None:
+    assert f"about {len(exceptions)} with" in TEXT_OF_SETTINGS or f"or {len(exceptions)} of file" in TEXT_OF_SETTINGS
+    for function in resources("AWS::Lambda::Function", **{parameter_of(variable): ",".join(["30", *exceptions])}):
+        variables = {name: str(value) for name, value in function["Environment"]["Variables"].items()}
+        queue = f"https://sqs.us-east-1.amazonaws.com/123456789012/{NAMES['Queue']}"
+        variables |= {"TABLE_NAME": NAMES["Table"], "QUEUE_URL": queue}
+        assert sum(len(name) + len(value) for name, value in variables.items()) <= 4096
+        assert len(getattr(Settings.read(variables), variable.lower()).exceptions) == len(exceptions)
+
+
+@pytest.mark.parametrize("variable", [name for name in DEFAULTS if name not in WITH_EXCEPTIONS])
 def test_the_functions_know_a_parameters_default_as_theirs_and_take_its_limits_and_nothing_beyond(
     variable: str,
 ) -> None:
@@ -137,9 +186,7 @@ def test_the_functions_know_a_parameters_default_as_theirs_and_take_its_limits_a
     needed = {"TABLE_NAME": "t", "QUEUE_URL": "q"}
 
     def read(value: object) -> Settings:
-        # A quiet time is held against the maximum; here each is looked at alone.
-        ample = {"REFRESH_MAX_DELAY_SECONDS": "43200"} if variable == "REFRESH_QUIET_SECONDS" else {}
-        return Settings.read({**needed, **ample, variable: str(value)})
+        return Settings.read({**needed, variable: str(value)})
 
     assert Settings.read({**needed, variable: str(parameter["Default"])}) == Settings.read(needed)
     limits = parameter.get("AllowedValues") or [parameter["MinValue"], parameter["MaxValue"]]

@@ -343,6 +343,43 @@ def test_a_full_gateway_is_asked_for_more_once_an_interval() -> None:
     assert line.happens(Woken(line.gateway.wake.token), "wake-3", after=1).take == C
 
 
+# Intervals of the shares' own
+
+
+@pytest.mark.parametrize(("default", "exceptions"), [(MINUTE, {"share-A": HOUR}), (HOUR, {"share-B": MINUTE})])
+def test_each_share_keeps_its_own_interval(default: int, exceptions: dict[str, int]) -> None:
+    line = Line()
+    line.rules = Rules(2, default, exceptions)
+    for key, refresh in ((A, "r1"), (B, "r2")):
+        line.asks(key, refresh)
+        line.completes(key, refresh)
+    assert line.happens(Enqueued((A, B)), "m2", after=MINUTE - 1).take is None
+    assert line.gateway.wake
+    assert line.gateway.wake.at == NOW + MINUTE
+    assert line.happens(Woken(line.gateway.wake.token), "m3", after=1).take == B
+    wake = line.accepts(B, "r3", "m3").wake
+    assert wake
+    assert wake.at == NOW + HOUR
+    assert line.happens(Looked(), "m4", after=HOUR - MINUTE - 1).take is None
+    assert line.happens(Looked(), "m4", after=1).take == A
+
+
+@pytest.mark.parametrize(("default", "exceptions"), [(MINUTE, {"share-A": HOUR}), (HOUR, {"share-C": MINUTE})])
+def test_a_full_gateway_is_asked_for_more_after_the_least_interval_whoever_waits_there(
+    default: int, exceptions: dict[str, int]
+) -> None:
+    line = Line(places=1)
+    line.rules = Rules(1, default, exceptions)
+    line.asks(A)
+    wake = line.happens(Enqueued((B,)), "m2").wake
+    assert wake
+    assert wake.at == NOW + MINUTE
+    assert line.happens(Woken(wake.token), "wake", after=MINUTE).take == B
+    assert line.happens(Busy(B), "wake", takes=False).wake
+    line.completes(C, "somebody else's", takes=False)
+    assert line.gateway.refused_at == 0
+
+
 def test_a_gateway_that_says_that_it_is_busy_is_asked_again_after_an_interval() -> None:
     line = Line()
     line.happens(Enqueued((A,)))
