@@ -14,7 +14,6 @@ from typing import Any
 from botocore.exceptions import ClientError
 from rich.console import Group, RenderableType
 from rich.table import Table
-from rich.text import Text
 
 from event_aggregator.file_shares import FileShare
 from event_aggregator.observability import METRICS
@@ -22,6 +21,7 @@ from event_aggregator.settings import Settings
 from event_aggregator.table import Item, Key, Kind
 from operate.stack import Stack
 from operate.standing import Cause, Line, Snapshot, Standing
+from operate.terminal import add_row, one_line
 from operate.words import ago, clock, plural, span
 
 # A request may be this late before something is wrong: a cold start, a busy queue, a few redeliveries.
@@ -404,7 +404,7 @@ def _unnamed(stack: Stack, key: Key, since: int, at: int) -> Concern | None:
 def screen(report: Report) -> RenderableType:
     """The report as a terminal shows it."""
     name = f"{report.prefix}S3EventAggregator"
-    title = Text.assemble((name, "bold"), f"  {report.region}  {clock(report.at)}")
+    title = one_line(name, "bold") + one_line(f"  {report.region}  {clock(report.at)}")
     # What may be long comes last: a watched screen ends where the terminal does.
     parts: list[RenderableType] = [title, _verdict(report), "", _settings(report), _queues(report)]
     if report.lines:
@@ -415,29 +415,30 @@ def screen(report: Report) -> RenderableType:
 
 def _verdict(report: Report) -> RenderableType:
     if report.well:
-        return Text("All is well.", style="bold green")
+        return one_line("All is well.", "bold green")
     count = len(report.concerns)
-    lines = [Text(f"{count} {'thing needs' if count == 1 else 'things need'} attention:", style="bold red")]
+    lines = [one_line(f"{count} {'thing needs' if count == 1 else 'things need'} attention:", "bold red")]
     for concern in report.concerns:
-        lines += [Text(f"  {concern.what}", style="red"), Text(f"      {concern.then}", style="dim")]
+        lines += [one_line(f"  {concern.what}", "red"), one_line(f"      {concern.then}", "dim")]
     return Group(*lines)
 
 
-def _settings(report: Report) -> Text:
+def _settings(report: Report) -> RenderableType:
     settings = report.settings
     intervals = settings["min_refresh_interval_seconds"]
     timeout = settings["in_progress_timeout_seconds"]
     unless = f", and not while it still refreshes ({span(timeout)} at most)" if timeout else ""
-    text = f"Refreshes {_pace(settings)}. Asks a share at most every {span(intervals['default'])}{unless}."
-    text += f" Refreshes at one gateway at a time: {settings['refreshes_per_gateway']} at most."
+    asks = f"Refreshes {_pace(settings)}. Asks a share at most every {span(intervals['default'])}{unless}."
+    asks += f" Refreshes at one gateway at a time: {settings['refreshes_per_gateway']} at most."
     regions = ", ".join(settings["gateway_regions"]) or report.region
-    text += f"\nGateways in {regions}; what one wrote refreshes the others: {settings['refresh_other_gateways']}."
-    text += f" Log level {settings['log_level']}."
+    gateways = f"Gateways in {regions}; what one wrote refreshes the others: {settings['refresh_other_gateways']}."
+    gateways += f" Log level {settings['log_level']}."
+    lines = [asks, gateways]
     if patterns := settings["ignore_keys"]:
-        text += f"\nChanges of keys like these refresh nothing: {', '.join(patterns)}."
+        lines.append(f"Changes of keys like these refresh nothing: {', '.join(patterns)}.")
     if roles := settings["gateway_role_arns"]:
-        text += (
-            f"\nOf the file shares that it reaches through {', '.join(roles)} only those are shown that it has asked."
+        lines.append(
+            f"Of the file shares that it reaches through {', '.join(roles)} only those are shown that it has asked."
         )
     buckets = {name for each in _BY_BUCKET for name in settings[each]["exceptions"]}
     exceptions = {name: _pace(settings, name) for name in sorted(buckets)}
@@ -445,8 +446,8 @@ def _settings(report: Report) -> Text:
     seen = {bucket.name for bucket in report.buckets}
     seen |= {share.share.rpartition("/")[2] for bucket in report.buckets for share in bucket.shares}
     for name, what in exceptions.items():
-        text += f"\n  {name}: {what}{'' if name in seen else ' (none of this name is seen here)'}"
-    return Text(text)
+        lines.append(f"  {name}: {what}{'' if name in seen else ' (none of this name is seen here)'}")
+    return Group(*map(one_line, lines))
 
 
 def _pace(settings: dict[str, Any], bucket: str = "") -> str:
@@ -463,8 +464,9 @@ def _pace(settings: dict[str, Any], bucket: str = "") -> str:
 def _buckets(report: Report) -> Table:
     table = _table("Bucket, share", "State", "Last refresh", "Waits for it")
     for bucket in report.buckets:
-        table.add_row(
-            Text(bucket.name, style="bold"),
+        add_row(
+            table,
+            one_line(bucket.name, "bold"),
             _state(bucket, report.at),
             "",
             _held(bucket.window.folders if bucket.window else []),
@@ -474,9 +476,9 @@ def _buckets(report: Report) -> Table:
             standing = share.standing
             last = ago(report.at, standing.last_accepted) if standing.last_accepted else "none known"
             waits = standing.waits
-            table.add_row(shown, _state_of_share(share, report.at), last, _held(waits.folders if waits else []))
+            add_row(table, shown, _state_of_share(share, report.at), last, _held(waits.folders if waits else []))
         for name, window in bucket.others.items():
-            table.add_row(f"  {name}", _waits(window, report.at), "", _held(window.folders))
+            add_row(table, f"  {name}", _waits(window, report.at), "", _held(window.folders))
     return table
 
 
@@ -485,7 +487,8 @@ def _lines(report: Report) -> Table:
     for line in report.lines:
         busy = f", refused as busy {ago(report.at, line.busy_at)}" if line.busy_at else ""
         first = f"{line.first}, for {span((report.at - line.since) / 1000)}" if line.first and line.since else ""
-        table.add_row(line.gateway, f"{line.in_progress} of {line.takes}{busy}", plural(line.waiting, "share"), first)
+        places = f"{line.in_progress} of {line.takes}{busy}"
+        add_row(table, line.gateway, places, plural(line.waiting, "share"), first)
     return table
 
 
@@ -535,13 +538,13 @@ def _day(report: Report) -> Table:
         count["Changes"] = count["ChangesAbsorbed"] + count["ChangesIgnored"] + count["WindowsOpened"]
         refreshes = ("RefreshesAccepted", "SharesLeftOut", "RefreshesRefused", "RefreshesDeferred")
         shown = ("Changes", "ChangesIgnored", "WindowsOpened", *refreshes)
-        table.add_row(bucket, *(f"{count[name]:,.0f}" for name in shown), visible)
+        add_row(table, bucket, *(f"{count[name]:,.0f}" for name in shown), visible)
     return table
 
 
-def _queues(report: Report) -> Text:
+def _queues(report: Report) -> RenderableType:
     requests = report.requests
-    return Text(
+    return one_line(
         f"Queue: {plural(requests['delayed'], 'request')} delayed, {requests['ready']} ready,"
         f" {requests['in_flight']} being handled. Dead-letter queue: {report.dead_letters or 'empty'}."
     )

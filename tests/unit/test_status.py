@@ -448,7 +448,7 @@ def test_a_message_that_is_seen_again_before_the_others_were_read_is_no_failure(
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        ('{"bucket": "my-bucket", "folders": ["/b", "*/a"]}', "a request to refresh */a, /b in my-bucket"),
+        ('{"bucket": "my-bucket", "folders": ["/b", "*/a"]}', "a request to refresh all below /a, /b in my-bucket"),
         ('{"bucket": "my-bucket", "folders": ["*"]}', "a request to refresh everything in my-bucket"),
         (
             f'{{"version": 1, "gateway": "{ARN}gateway/sgw-1", "token": "t"}}',
@@ -464,6 +464,35 @@ def test_what_failed_for_good_is_told_in_words(stack: Stack, body: str, words: s
         stub.add_response("receive_message", {})
         stub.add_response("change_message_visibility", {})
         assert list(redrive.show(stack)) == [f"2026-09-21 14:13:20 UTC  {words}"]
+
+
+def test_a_request_whose_key_no_table_can_have_hides_no_other_message(stack: Stack) -> None:
+    def request(key: str) -> dict[str, Any]:
+        body = json.dumps({"version": 1, "key": key, "window": "w", "attempt": 1})
+        return {"MessageId": key, "ReceiptHandle": "r", "Body": body, "Attributes": {"SentTimestamp": str(AT)}}
+
+    stack.dead_letter_url = "https://dead"
+    with mock_aws(), Stubber(stack.client("sqs")) as stub:
+        stack.client("dynamodb").create_table(
+            TableName="t",
+            AttributeDefinitions=[{"AttributeName": "BucketName", "AttributeType": "S"}],
+            KeySchema=[{"AttributeName": "BucketName", "KeyType": "HASH"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+        stub.add_response("receive_message", {"Messages": [request(""), request("my-bucket")]})
+        stub.add_response("receive_message", {})
+        for _ in range(2):
+            stub.add_response("change_message_visibility", {})
+        assert [line.partition("UTC  ")[2] for line in redrive.show(stack)] == [
+            "the request to refresh ; its window has been refreshed since: harmless",
+            "the request to refresh my-bucket; its window has been refreshed since: harmless",
+        ]
+
+
+def test_a_command_to_run_next_can_be_pasted_whatever_is_in_it(stack: Stack) -> None:
+    assert stack.command("refresh-now.sh", "--folder", "/it's\n$(reboot)") == (
+        r"scripts/refresh-now.sh --folder $'/it\'s\x0a$(reboot)' --region us-east-1 --name-prefix p-"
+    )
 
 
 class KilledError(BaseException):
