@@ -25,11 +25,14 @@
 #   --refreshes-per-gateway N         started at one gateway at a time, 1 to 50 (default: 2)
 #   --in-progress-timeout-seconds N   how long a share's refresh is waited for, 0 to 86400 (default: 3600)
 #   --refresh-scope S                 folders: those that changed; share: all of the share (default: folders)
+#   --ignore-keys P1,P2               changes of keys like these refresh nothing: *.tmp,.DS_Store,*/_temporary/*
+#                                     (default: none, "" for that again)
 #   --refresh-other-gateways M        what a gateway writes refreshes, off: no share; auto: every share that shows it but
 #                                     the writer's own; on: also a bucket's only share, if it is not known to be
 #                                     the writer's (default: auto)
 #   --gateway-regions R1,R2           where the gateways are; all of their regions (default: --region, "" for that again)
 #   --gateway-role-arns A1,A2         roles that let this see to the gateways of other accounts (docs/other-accounts.md)
+#   --gateway-external-ids N=I,M=J    the external ids that the roles of these accounts ask for (default: none)
 #   --log-level L                     DEBUG, INFO, WARNING or ERROR (default: INFO)
 #   --log-retention-days N            how long the functions' logs are kept, as CloudWatch allows (default: 30)
 #   --alarm-topic-arn ARN             an SNS topic that is told of alarms and of their end, or none (default: none)
@@ -58,7 +61,10 @@ settings="" # those given now
 of_refresh="" # the same of the refresh function, which has one more
 defaults="REFRESH_DELAY_SECONDS=30 REFRESH_QUIET_SECONDS=0 REFRESH_MAX_DELAY_SECONDS=900
   IN_PROGRESS_TIMEOUT_SECONDS=3600 MIN_REFRESH_INTERVAL_SECONDS=60 REFRESHES_PER_GATEWAY=2
-  REFRESH_SCOPE=folders REFRESH_OTHER_GATEWAYS=auto GATEWAY_REGIONS= GATEWAY_ROLE_ARNS= LOG_LEVEL=INFO"
+  REFRESH_SCOPE=folders IGNORE_KEYS= REFRESH_OTHER_GATEWAYS=auto GATEWAY_REGIONS= GATEWAY_ROLE_ARNS=
+  GATEWAY_EXTERNAL_IDS= LOG_LEVEL=INFO"
+an_external_id='[0-9]{12}=[A-Za-z0-9_+=.@:/-]{2,}'
+a_pattern='[^,[:space:]]*[^*/,[:space:]][^,[:space:]]*' # not of all keys, as * is
 a_role='arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9+=.@_/-]+'
 interval="" # the least between two refreshes of a share, of those given now or in force
 retention=""
@@ -132,9 +138,13 @@ read_flags() {
     --min-refresh-interval-seconds) no_space "$1" "$2" && set_to MIN_REFRESH_INTERVAL_SECONDS "$2" ;;
     --refreshes-per-gateway) in_range "$1" "$2" 1 50 && set_to REFRESHES_PER_GATEWAY "$2" ;;
     --refresh-scope) no_space "$1" "$2" && set_to REFRESH_SCOPE "$2" ;;
+    --ignore-keys) list_of "$1" "$2" "$a_pattern" "patterns of some keys" && set_to IGNORE_KEYS "$2" ;;
     --refresh-other-gateways) one_of "$1" "$2" "auto on off" && set_to REFRESH_OTHER_GATEWAYS "$2" ;;
     --gateway-regions) list_of "$1" "$2" '[a-z]+(-[a-z0-9]+)+' regions && set_to GATEWAY_REGIONS "$2" ;;
     --gateway-role-arns) list_of "$1" "$2" "$a_role" "ARNs of roles" && set_to GATEWAY_ROLE_ARNS "$2" ;;
+    --gateway-external-ids)
+      list_of "$1" "$2" "$an_external_id" "ACCOUNT=ID" && set_to GATEWAY_EXTERNAL_IDS "$2"
+      ;;
     --log-level) one_of "$1" "$2" "DEBUG INFO WARNING ERROR" && set_to LOG_LEVEL "$2" ;;
     --log-retention-days)
       one_of "$1" "$2" "1 3 5 7 14 30 60 90 120 150 180 365 400 545 731 1096 1827 2192 2557 2922 3288 3653"
@@ -691,6 +701,7 @@ say_what_is_there() {
   local watched console
   case $partition in
   aws-cn) console=console.amazonaws.cn ;;
+  aws-eusc) console=$region.console.amazonaws-eusc.eu ;;
   aws-us-gov) console=console.amazonaws-us-gov.com ;;
   *) console=$region.console.aws.amazon.com ;;
   esac

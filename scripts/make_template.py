@@ -86,6 +86,8 @@ SETTINGS = {
     "LogLevel": ("String", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR"), "DEBUG also tells of each absorbed change"),
 }
 
+LISTS = ("GatewayRegions", "GatewayRoleArns", "GatewayExternalIds")
+
 # What CloudWatch allows.
 RETENTION_DAYS = [
     *(1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731),
@@ -114,7 +116,7 @@ def template() -> Json:
             "HasRegions": _is_given("GatewayRegions"),
             "HasRoles": _is_given("GatewayRoleArns"),
             "HasEndpoint": {"Fn::Not": [{"Fn::Equals": [{"Ref": "StorageGatewayEndpointUrl"}, ""]}]},
-            "HasPrincipals": {"Fn::Not": [{"Fn::Equals": [{"Ref": "IgnorePrincipalsContaining"}, "StorageGateway"]}]},
+            "HasSessionName": {"Fn::Not": [{"Fn::Equals": [{"Ref": "GatewaySessionName"}, "StorageGateway"]}]},
             "IsDebugged": {"Fn::Equals": [{"Ref": "LogLevel"}, "DEBUG"]},
         },
         "Resources": {**_state(), **_functions(), **_rules(), **_cloudwatch()},
@@ -150,15 +152,25 @@ def _parameters() -> Json:
             "Default": "",
             "Description": "Roles through which the file shares of other accounts are refreshed, one of each; optional",
         },
+        "GatewayExternalIds": {
+            "Type": "CommaDelimitedList",
+            "Default": "",
+            "Description": "The external ids that these roles ask for, each as ACCOUNT=ID; optional",
+        },
         "StorageGatewayEndpointUrl": {
             "Type": "String",
             "Default": "",
             "Description": "Where Storage Gateway is called, if gateways are in one region, of this endpoint; optional",
         },
-        "IgnorePrincipalsContaining": {
+        "GatewaySessionName": {
             "Type": "String",
             "Default": "StorageGateway",
-            "Description": "Whoever has this in the principal's id wrote through a gateway; empty: nobody did",
+            "Description": "Only a role's session of this name may be a gateway that writes; empty: none is",
+        },
+        "IgnoreKeys": {
+            "Type": "String",
+            "Default": "",
+            "Description": "Patterns of keys whose changes refresh nothing, such as *.tmp, with commas; optional",
         },
         "LogRetentionDays": {
             "Type": "Number",
@@ -325,8 +337,9 @@ def _function(name: str, module: str, timeout: int, **more: Any) -> Json:
         "POWERTOOLS_SERVICE_NAME": _name(name),
         "POWERTOOLS_METRICS_NAMESPACE": "S3EventAggregator",
         **{_variable(parameter): {"Ref": parameter} for parameter in SETTINGS},
-        **{_variable(name): {"Fn::Join": [",", {"Ref": name}]} for name in ("GatewayRegions", "GatewayRoleArns")},
-        "IGNORE_PRINCIPALS_CONTAINING": _if("HasPrincipals", {"Ref": "IgnorePrincipalsContaining"}),
+        **{_variable(name): {"Fn::Join": [",", {"Ref": name}]} for name in LISTS},
+        "IGNORE_KEYS": {"Ref": "IgnoreKeys"},
+        "GATEWAY_SESSION_NAME": _if("HasSessionName", {"Ref": "GatewaySessionName"}),
     }
     if name == "Refresh":
         variables["AWS_ENDPOINT_URL_STORAGE_GATEWAY"] = _if("HasEndpoint", {"Ref": "StorageGatewayEndpointUrl"})

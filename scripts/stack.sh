@@ -48,6 +48,11 @@ one_of() { # flag, value, the values allowed
 
 add_bucket() {
   [[ $1 =~ ^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$ ]] || fail "--bucket $1: this is not a bucket name."
+  case $1 in
+  *--x-s3) fail "--bucket $1: a directory bucket (S3 Express) tells nobody of its changes, and no file share shows one." ;;
+  *--table-s3) fail "--bucket $1: a table bucket (S3 Tables) has no files, and no file share shows one." ;;
+  *-s3alias | *--ol-s3) fail "--bucket $1: this is the alias of an access point. Give the bucket behind it." ;;
+  esac
   case " $buckets " in *" $1 "*) ;; *) buckets="$buckets $1" ;; esac
 }
 

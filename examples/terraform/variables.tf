@@ -41,16 +41,28 @@ variable "gateway_role_arns" {
   description = "Roles through which the file shares of other accounts are refreshed, one of each; optional"
 }
 
+variable "gateway_external_ids" {
+  type        = list(string)
+  default     = []
+  description = "The external ids that these roles ask for, each as ACCOUNT=ID; optional"
+}
+
 variable "storage_gateway_endpoint_url" {
   type        = string
   default     = ""
   description = "Where Storage Gateway is called, if gateways are in one region, of this endpoint; optional"
 }
 
-variable "ignore_principals_containing" {
+variable "gateway_session_name" {
   type        = string
   default     = "StorageGateway"
-  description = "Whoever has this in the principal's id wrote through a gateway; empty: nobody did"
+  description = "Only a role's session of this name may be a gateway that writes; empty: none is"
+}
+
+variable "ignore_keys" {
+  type        = string
+  default     = ""
+  description = "Patterns of keys whose changes refresh nothing, such as *.tmp, with commas; optional"
 }
 
 variable "log_retention_days" {

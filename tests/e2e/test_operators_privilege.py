@@ -49,6 +49,7 @@ EXPLAIN_DELETED = ("explain.sh", "--bucket", VERSIONED, "--key", "deleted.txt")
 SHOW, SEND = ("redrive.sh",), ("redrive.sh", "--send")
 NEEDS = {
     "lambda:GetFunctionConfiguration": STATUS,
+    "lambda:GetFunctionRecursionConfig": STATUS,
     "lambda:GetPolicy": STATUS,
     "lambda:ListEventSourceMappings": STATUS,
     "events:DescribeRule": STATUS,

@@ -36,7 +36,7 @@ WIDGETS: list[dict[str, Any]] = stack_files.render(DASHBOARD, NAMES)["widgets"]
 PUT = [alarm for _, _, alarm in stack_files.alarms(ALARMS, NAMES, 60, [], "")]
 TOPIC = "arn:aws-cn:sns:cn-northwest-1:123456789012:operators"
 # What a metric of the code is called.
-METRIC = re.compile(r"\b(?:Changes|Windows|Refreshes|Folders|WholeShare|Seconds)(?:[A-Z][a-z]+)+\b")
+METRIC = re.compile(r"\b(?:Changes|Windows|Refreshes|Shares|Folders|WholeShare|Seconds)(?:[A-Z][a-z]+)+\b")
 
 
 def metrics_of_the_code() -> set[str]:
@@ -109,7 +109,7 @@ def test_a_search_finds_only_what_this_stacks_functions_have_emitted() -> None:
     rows = [row for widget in WIDGETS for row in widget["properties"].get("metrics", [])]
     searches = [row[0]["expression"] for row in rows if "expression" in row[0] and "SEARCH" in row[0]["expression"]]
 
-    of_the_aggregator = {"ChangesAbsorbed", "WindowsOpened"}
+    of_the_aggregator = {"ChangesAbsorbed", "ChangesIgnored", "WindowsOpened"}
     assert searches
     for search in searches:
         (name,) = METRIC.findall(search)

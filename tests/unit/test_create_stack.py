@@ -182,12 +182,18 @@ def test_a_quiet_time_above_the_maximum_is_refused_before_anything_is_made(check
         ("--gateway-regions", "us-east-1, eu-west-1", "it must be regions"),
         ("--gateway-regions", "us-east-1,", "it must be regions"),
         ("--gateway-role-arns", "gateways", "it must be ARNs of roles"),
+        ("--gateway-external-ids", "secret", "it must be ACCOUNT=ID"),
+        ("--ignore-keys", "*.tmp, *.bak", "it must be patterns of some keys"),
+        ("--ignore-keys", "*.tmp,*/*", "it must be patterns of some keys"),
         ("--log-retention-days", "31", "14 30 60"),
         ("--name-prefix", "a b", "letters, digits"),
         ("--alarm-topic-arn", "operators", "arn:aws:sns:REGION:ACCOUNT:NAME"),
         ("--alarm-topic-arn", "arn:aws:sqs:us-east-1:123456789012:operators", "arn:aws:sns:REGION:ACCOUNT:NAME"),
         ("--alarm-topic-arn", "arn:aws:sns:us-east-1:123456789012:a.fifo", "no FIFO topics"),
         ("--bucket", "My_Bucket", "not a bucket name"),
+        ("--bucket", "fast--use1-az4--x-s3", "a directory bucket (S3 Express) tells nobody of its changes"),
+        ("--bucket", "rows--table-s3", "a table bucket (S3 Tables) has no files"),
+        ("--bucket", "point-x1-s3alias", "Give the bucket behind it"),
         ("--permissions-boundary", "OnlyThis", "arn:aws:iam::ACCOUNT:policy/NAME"),
         ("--tag", "=nobody", "KEY=VALUE"),
         ("--kms-key", "alias/mine", "arn:aws:kms:REGION:ACCOUNT:key/ID"),
@@ -552,7 +558,7 @@ def test_what_is_made_has_the_tags_as_it_is_made(checkout: Checkout) -> None:
         ("logs create-log-group", 2, as_map),
         ("lambda create-function", 2, as_map),
         ("events put-rule", 2, as_list),
-        ("cloudwatch put-metric-alarm", 8, as_list),
+        ("cloudwatch put-metric-alarm", 9, as_list),
     ]:
         assert [json.loads(tags) for tags in run.told(operation, "--tags")] == [form] * times, operation
 
@@ -891,6 +897,7 @@ def test_a_dashboard_that_differs_is_put(checkout: Checkout) -> None:
         ("aws", "eu-west-1", "eu-west-1.console.aws.amazon.com"),
         ("aws-cn", "cn-north-1", "console.amazonaws.cn"),
         ("aws-us-gov", "us-gov-west-1", "console.amazonaws-us-gov.com"),
+        ("aws-eusc", "eusc-de-east-1", "eusc-de-east-1.console.amazonaws-eusc.eu"),
     ],
 )
 def test_the_dashboards_address_is_of_its_partition(

@@ -340,10 +340,16 @@ def test_a_permissions_boundary_is_on_both_roles_if_one_is_given() -> None:
 
 def test_gateways_in_other_regions_and_accounts_are_asked_with_these_regions_and_roles_alone() -> None:
     roles = ["arn:aws:iam::210987654321:role/gateways"]
-    given = {"GatewayRegions": ["us-east-1", "eu-west-1"], "GatewayRoleArns": roles}
+    external_id = "210987654321=secret"
+    given = {
+        "GatewayRegions": ["us-east-1", "eu-west-1"],
+        "GatewayRoleArns": roles,
+        "GatewayExternalIds": [external_id],
+    }
     for function in resources("AWS::Lambda::Function", **given):
         variables = function["Environment"]["Variables"]
         assert (variables["GATEWAY_REGIONS"], variables["GATEWAY_ROLE_ARNS"]) == ("us-east-1,eu-west-1", *roles)
+        assert variables["GATEWAY_EXTERNAL_IDS"] == external_id
     _, role = resources("AWS::IAM::Role", **given)
     statements = {s["Sid"]: s for s in role["Policies"][0]["PolicyDocument"]["Statement"]}
     shares = statements["RefreshFileShares"]
@@ -357,19 +363,19 @@ def test_gateways_in_other_regions_and_accounts_are_asked_with_these_regions_and
     assert "RefreshFileSharesOfOtherAccounts" not in statements
 
 
-def test_an_endpoint_and_the_principals_to_ignore_are_variables_of_the_functions_if_they_are_given() -> None:
-    endpoint, principals = "AWS_ENDPOINT_URL_STORAGE_GATEWAY", "IGNORE_PRINCIPALS_CONTAINING"
+def test_an_endpoint_and_the_name_of_gateways_sessions_are_variables_of_the_functions_if_they_are_given() -> None:
+    endpoint, session = "AWS_ENDPOINT_URL_STORAGE_GATEWAY", "GATEWAY_SESSION_NAME"
 
     def variables(**given: str) -> list[dict[str, str]]:
         made = resources("AWS::Lambda::Function", **given)
         every = [function["Environment"]["Variables"] for function in made]
-        return [{name: of[name] for name in (endpoint, principals) if name in of} for of in every]
+        return [{name: of[name] for name in (endpoint, session) if name in of} for of in every]
 
     assert variables() == [{}, {}]
     settings = Settings.read({"TABLE_NAME": "t", "QUEUE_URL": "q"})
-    assert PARAMETERS["IgnorePrincipalsContaining"]["Default"] == settings.ignore_principals_containing
-    given = {"StorageGatewayEndpointUrl": "https://vpce", "IgnorePrincipalsContaining": ""}
-    assert variables(**given) == [{principals: ""}, {principals: "", endpoint: "https://vpce"}]
+    assert PARAMETERS["GatewaySessionName"]["Default"] == settings.gateway_session_name
+    given = {"StorageGatewayEndpointUrl": "https://vpce", "GatewaySessionName": ""}
+    assert variables(**given) == [{session: ""}, {session: "", endpoint: "https://vpce"}]
 
 
 def test_only_the_refresh_function_runs_in_subnets_and_only_its_role_may_connect_to_them() -> None:
