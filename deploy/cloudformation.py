@@ -6,7 +6,7 @@ here knows what is in the stack.
 
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -47,13 +47,17 @@ class CloudStack:
 
     def find(self) -> Json | None:
         """The stack as DescribeStacks tells of it; None if there is none, or only a change set of a new one."""
+        stack = self._look()
+        return stack if stack and stack["StackStatus"] != "REVIEW_IN_PROGRESS" else None
+
+    def _look(self) -> Json | None:
         try:
             [stack] = self.client.describe_stacks(StackName=self.name)["Stacks"]
         except ClientError as error:
             if "does not exist" not in str(error):
                 raise
             return None
-        return None if stack["StackStatus"] in ("REVIEW_IN_PROGRESS", "DELETE_COMPLETE") else dict(stack)
+        return dict(stack) if stack["StackStatus"] != "DELETE_COMPLETE" else None
 
     def settle(self) -> Json | None:
         """The stack, when it can be changed; None when it is to be created. DeployError: it cannot be brought there."""
@@ -69,7 +73,7 @@ class CloudStack:
             tried.add(status)
             if status in _DEAD:
                 self.say(f"delete  the stack {self.name}, which is {status}: an earlier run came no further")
-                self.delete(stack["StackId"])
+                self._delete(stack["StackId"])
             elif status == "UPDATE_ROLLBACK_FAILED":
                 self.say(f"mend    the stack {self.name}, which is {status}: its rollback goes on")
                 self.client.continue_update_rollback(StackName=stack["StackId"])
@@ -82,7 +86,9 @@ class CloudStack:
         """The deployed template's text."""
         return str(self.client.get_template(StackName=self.name, TemplateStage="Original")["TemplateBody"])
 
-    def propose(self, stack: Json | None, url: str, values: Sequence[Json], tags: Mapping[str, str], **more: str) -> Json:
+    def propose(
+        self, stack: Json | None, url: str, values: Sequence[Json], tags: Mapping[str, str], **more: str
+    ) -> Json:
         """A change set, when it is ready; its Changes are empty if nothing would change, and then it is deleted."""
         has = {tag["Key"]: tag["Value"] for tag in (stack or {}).get("Tags", [])}
         name = f"deploy-{uuid4().hex[:12]}"
@@ -115,35 +121,49 @@ class CloudStack:
         stack = change_set["StackId"]
         self._told |= {event["EventId"] for event in self._events(stack)}
         self.client.execute_change_set(ChangeSetName=change_set["ChangeSetId"])
-        self._follow_to(stack, ("CREATE_COMPLETE", "UPDATE_COMPLETE"), len(change_set["Changes"]))
+        self._follow_to(stack, ("CREATE_COMPLETE", "UPDATE_COMPLETE"), logical_ids(change_set["Changes"]))
 
-    def delete(self, stack_id: str) -> None:
+    def remove(self) -> bool:
+        """Deletes the stack, whatever state it is in; whether there was one. DeployError if something of it stays."""
+        stack = self._look()
+        while stack and stack["StackStatus"].endswith("_IN_PROGRESS") and stack["StackStatus"] != "REVIEW_IN_PROGRESS":
+            self.say(f"wait    for the stack {self.name}, which is {stack['StackStatus']}")
+            self.follow(stack["StackId"])
+            stack = self._look()
+        if stack:
+            self._delete(stack["StackId"])
+        return stack is not None
+
+    def _delete(self, stack_id: str) -> None:
         """Deletes the stack, and follows that to its end. DeployError if something of it stays."""
         self._told |= {event["EventId"] for event in self._events(stack_id)}
         self.client.delete_stack(StackName=stack_id)
         self._follow_to(stack_id, ("DELETE_COMPLETE",))
 
-    def _follow_to(self, stack_id: str, ends: Sequence[str], number: int = 0) -> None:
-        status = self.follow(stack_id, number)
+    def _follow_to(self, stack_id: str, ends: Sequence[str], changing: Set[str] = frozenset()) -> None:
+        status = self.follow(stack_id, changing)
         if status not in ends:
             raise DeployError(f"The stack {self.name} is {status}.\n{self.cause(stack_id)}")
 
-    def follow(self, stack_id: str, number: int = 0) -> str:
+    def follow(self, stack_id: str, changing: Set[str] = frozenset()) -> str:
         """Tells of each resource when it is done, until the stack is; the stack's status then.
 
-        `number`: how many resources there are to change, if that is known.
+        `changing`: the names of the resources that are to change, if they are known.
         """
-        done = 0
+        done: set[str] = set()
         status = "_IN_PROGRESS"
         for _ in self._looks():
             events = [event for event in self._events(stack_id) if event["EventId"] not in self._told]
             for event in reversed(events):
                 self._told.add(event["EventId"])
-                if event["PhysicalResourceId"] == stack_id or event["ResourceStatus"].endswith("_IN_PROGRESS"):
+                name, became = event["LogicalResourceId"], event["ResourceStatus"]
+                if event["PhysicalResourceId"] == stack_id or became.endswith("_IN_PROGRESS"):
                     continue
-                done += 1
-                of = f"{done}/{number}".rjust(5) if number else ""
-                self.say(f"{of} {in_words(event)}".lstrip() if not number else f"{of}  {in_words(event)}")
+                if name in changing:
+                    done.add(name)
+                    self.say(f"{in_words(event)}  ({len(done)} of {len(changing)})")
+                elif not changing or not became.endswith("_COMPLETE"):
+                    self.say(in_words(event))
             if not status.endswith("_IN_PROGRESS"):
                 break
             [stack] = self.client.describe_stacks(StackName=stack_id)["Stacks"]
@@ -209,6 +229,11 @@ def in_words(event: Json) -> str:
     return f"{verb.lower():<7} {kind_of(event['ResourceType'])} {name.rpartition('/')[2]}{failed}"
 
 
+def logical_ids(changes: Iterable[Json]) -> set[str]:
+    """The names of the resources that a change set would change."""
+    return {change["ResourceChange"]["LogicalResourceId"] for change in changes}
+
+
 def changes_in_words(changes: Iterable[Json]) -> Iterator[str]:
     """What a change set would do, a line each; what is replaced is said to be."""
     verbs = {"Add": "create", "Modify": "change", "Remove": "delete", "Import": "import", "Dynamic": "change"}
@@ -216,7 +241,9 @@ def changes_in_words(changes: Iterable[Json]) -> Iterator[str]:
         resource = change["ResourceChange"]
         name = resource.get("PhysicalResourceId") or resource["LogicalResourceId"]
         told = f"{verbs[resource['Action']]:<7} {kind_of(resource['ResourceType'])} {name.rpartition('/')[2]}"
-        names = [detail["Target"].get("Name") or detail["Target"]["Attribute"] for detail in resource.get("Details", [])]
+        names = [
+            detail["Target"].get("Name") or detail["Target"]["Attribute"] for detail in resource.get("Details", [])
+        ]
         told += f": {', '.join(dict.fromkeys(names))}" if names else ""
         replaced = {"True": "  REPLACED by a new one", "Conditional": "  perhaps REPLACED by a new one"}
         yield told + replaced.get(resource.get("Replacement", ""), "")

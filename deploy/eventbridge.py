@@ -58,9 +58,9 @@ def with_bucket(rules: Mapping[str, Watched], name: str, bucket: str, prefixes: 
     """The rules that watch this bucket too, each named `name`, `name`2, ...; the other buckets stay in theirs."""
     placed = without(rules, bucket)
     had = [rule for rule in rules if bucket in rules[rule]]
-    free = (rule for number in count(1) if (rule := f"{name}{number if number > 1 else ''}") not in placed)
     for piece in _pieces(bucket, sorted(prefixes)):
-        for rule in [*had, *placed, next(free)]:
+        new = next(rule for number in count(1) if (rule := f"{name}{number if number > 1 else ''}") not in placed)
+        for rule in [*had, *placed, new]:
             candidate = {**placed.get(rule, {}), bucket: piece}
             if bucket not in placed.get(rule, {}) and len(pattern(candidate)) <= _MOST_CHARACTERS:
                 placed[rule] = candidate

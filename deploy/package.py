@@ -26,14 +26,20 @@ _FOLDER = "s3-event-aggregator"
 # The installer's, and scripts, with the path of an interpreter in them.
 _NOT_PACKED = re.compile(r"(.*/)?(__pycache__|bin|\.[^/]*|[^/]*\.dist-info)/.*|(.*/)?\.[^/]*|.*\.pyc")
 
+_OURS = re.compile(r"(s3-event-aggregator|template)-[0-9a-f]{16}\.(zip|yaml)")
+
 
 def pack() -> Path:
     """The zip of src/ and of what requirements.txt names, in build/, named by its hash. RefusedError: pip failed."""
     content = zip_of([ROOT / "src", _packages()])
-    path = BUILD / f"{_FOLDER}-{hashlib.sha256(content).hexdigest()[:16]}.zip"
+    path = BUILD / f"{_FOLDER}-{digest(content)}.zip"
     if not path.exists():
         _put_in_place(path, content)
     return path
+
+
+def digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def zip_of(folders: list[Path]) -> bytes:
@@ -59,7 +65,7 @@ def _files(folders: list[Path]) -> Iterator[tuple[str, Path]]:
 def _packages() -> Path:
     """The folder of the packages that the functions carry, fetched once for each requirements.txt."""
     requirements = ROOT / "requirements.txt"
-    folder = BUILD / f"packages-{hashlib.sha256(requirements.read_bytes()).hexdigest()[:16]}"
+    folder = BUILD / f"packages-{digest(requirements.read_bytes())}"
     if folder.exists():
         return folder
     BUILD.mkdir(exist_ok=True)
@@ -94,7 +100,7 @@ class ArtifactBucket:
     def of(cls, s3: Any, account: str, prefix: str, named: str) -> "ArtifactBucket":
         """`named`: the one in force, or given; else it is the stack's own."""
         region = s3.meta.region_name
-        end = f"-{hashlib.sha256(prefix.encode()).hexdigest()[:8]}" if prefix else ""
+        end = f"-{digest(prefix.encode())[:8]}" if prefix else ""
         own = f"{_FOLDER}-{account}-{region}{end}"
         return cls(s3, named or own, account, prefix, named in ("", own))
 
@@ -109,7 +115,9 @@ class ArtifactBucket:
         self.s3.create_bucket(Bucket=self.name, **where)
         closed = ("BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets")
         self.s3.put_public_access_block(
-            Bucket=self.name, PublicAccessBlockConfiguration=dict.fromkeys(closed, True), ExpectedBucketOwner=self.account
+            Bucket=self.name,
+            PublicAccessBlockConfiguration=dict.fromkeys(closed, True),
+            ExpectedBucketOwner=self.account,
         )
         return True
 
@@ -127,25 +135,28 @@ class ArtifactBucket:
             raise
         return True
 
-    def key_of(self, path: Path) -> str:
-        """The object's key, in a folder of the stack."""
-        return f"{_FOLDER}/{self.prefix}/{path.name}" if self.prefix else f"{_FOLDER}/{path.name}"
+    def put(self, name: str, content: bytes) -> str:
+        """Puts an object, in whose name its hash is, into the stack's folder; its key."""
+        key = f"{self._folder}{name}"
+        self.s3.put_object(Bucket=self.name, Key=key, Body=content, ExpectedBucketOwner=self.account)
+        return key
 
     def url_of(self, key: str) -> str:
         return f"{self.s3.meta.endpoint_url}/{self.name}/{key}"
 
-    def put(self, path: Path, key: str) -> None:
-        """An object of this name has this content, whose hash is in it."""
-        self.s3.put_object(Bucket=self.name, Key=key, Body=path.read_bytes(), ExpectedBucketOwner=self.account)
+    @property
+    def _folder(self) -> str:
+        return f"{_FOLDER}/{self.prefix}/" if self.prefix else f"{_FOLDER}/"
 
-    def keep_only(self, keys: set[str]) -> None:
-        """Deletes the stack's other objects; an own bucket that is then empty as well."""
-        folder = self.key_of(Path("x")).removesuffix("x")
+    def keep_only(self, keys: set[str]) -> bool:
+        """Deletes what else of the stack's there is, and without any keys an own bucket too; whether there was something."""
         if not self._is_there():
-            return
-        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=folder)
-        for key in [found["Key"] for page in pages for found in page.get("Contents", [])]:
-            if key not in keys and "/" not in key.removeprefix(folder):
-                self.s3.delete_object(Bucket=self.name, Key=key, ExpectedBucketOwner=self.account)
-        if not keys and self.is_ours:
+            return False
+        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=self._folder)
+        found = [found["Key"] for page in pages for found in page.get("Contents", [])]
+        old = [key for key in found if _OURS.fullmatch(key.removeprefix(self._folder)) and key not in keys]
+        for key in old:
+            self.s3.delete_object(Bucket=self.name, Key=key, ExpectedBucketOwner=self.account)
+        if self.is_ours and not keys:
             self.s3.delete_bucket(Bucket=self.name, ExpectedBucketOwner=self.account)
+        return bool(old) or (self.is_ours and not keys)

@@ -138,7 +138,9 @@ def refuse_unless_consistent(values: Mapping[str, str], region: str, account: st
             " Give one region, or no endpoint (none), and have each region's own name lead to one."
         )
     if any(f":iam::{account}:" in role for role in values["GatewayRoleArns"].split(",")):
-        raise RefusedError(f"--gateway-role-arns holds a role of this account, {account}: its shares are found without.")
+        raise RefusedError(
+            f"--gateway-role-arns holds a role of this account, {account}: its shares are found without."
+        )
     if bool(values["SubnetIds"]) != bool(values["SecurityGroupIds"]):
         raise RefusedError("Give --subnet-ids and --security-group-ids together, or none for both.")
     for name in ("AlarmTopicArn", "KmsKey", "EarlierKmsKey"):

@@ -40,6 +40,7 @@ NO_PROFILE = {
 # Standard input is a pipe from the parent: its end is the parent's end, be it by SIGKILL, on every system.
 # And what a container has in a folder of its own is the same for all of a function: they share it, with what Python
 # compiles of it, which is half of a cold start.
+# And its CloudFormation refuses an alarm on a query, and leaves a function's recursive loop, subnets and key out.
 LAUNCHER = """
 import os, pathlib, runpy, shutil, signal, threading, time, zipfile
 
@@ -55,6 +56,28 @@ def share(self, folder):
         pathlib.Path(folder, entry.name).symlink_to(entry)
 
 zipfile.ZipFile.extractall = share
+
+from ministack.services import lambda_svc
+from ministack.services.cloudformation import provisioners
+
+record, of_functions = provisioners._cw_metric_alarm_record, provisioners._RESOURCE_HANDLERS["AWS::Lambda::Function"]
+
+def without_query(name, properties):
+    plain = {"Namespace": "-", "MetricName": "-", "Statistic": "Maximum", "Period": 60}
+    return record(name, {**plain, **{key: value for key, value in properties.items() if key != "Metrics"}})
+
+def with_the_rest(make, position):
+    def made(*arguments):
+        name, attributes = make(*arguments)
+        function, properties = lambda_svc._functions[name], arguments[position]
+        function["recursive_loop"] = properties.get("RecursiveLoop", "Terminate")
+        function["config"]["KMSKeyArn"] = properties.get("KmsKeyArn", "")
+        function["config"]["VpcConfig"] = properties.get("VpcConfig", {"SubnetIds": [], "SecurityGroupIds": []})
+        return name, attributes
+    return made
+
+provisioners._cw_metric_alarm_record = without_query
+of_functions.update(create=with_the_rest(of_functions["create"], 1), update=with_the_rest(of_functions["update"], 2))
 
 def follow_parent():
     os.read(0, 1)

@@ -9,13 +9,13 @@ from urllib.parse import unquote_plus
 
 from botocore.exceptions import ClientError
 
+from deploy.notification import filter_of
 from event_aggregator.file_shares import FileShare
 from event_aggregator.folders import EVERYTHING, folder_of, shown
 from event_aggregator.table import Item, Key, Kind
 from operate.refresh_log import Refresh, refreshes_of
 from operate.stack import DENIED, Stack, now_ms
 from operate.standing import Snapshot, Standing
-from scripts.stack_files import filter_of
 
 # A refresh came after a change only if it is later by this: LastModified has whole seconds, clocks differ by less than
 # a second, and the log has the end of the call, which takes less than another.
