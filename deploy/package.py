@@ -2,7 +2,7 @@
 
 The zip is the same to the byte from any checkout, with any Python and on any system, so that its name, its hash, tells
 whether the code differs. So nothing in it is compressed or compiled, for zlib and the compiler differ: a cold start
-compiles the modules that it imports, some 0.2 s.
+compiles the modules that it imports, 0.12 s of a whole CPU.
 """
 
 import hashlib

@@ -274,7 +274,7 @@ def _concerns(stack: Stack, report: Report) -> list[Concern]:
         found.append(
             Concern(
                 f"the queue is not read: the refresh function's trigger is {state}",
-                f"enable it in the Lambda console; so does {stack.command('create-stack.sh')}",
+                f"enable it in the Lambda console; so does {stack.command('create-stack.sh', '--revert-drift')}",
             )
         )
     found += rules_that_do_not_run(stack)
@@ -300,7 +300,7 @@ def rules_that_do_not_run(stack: Stack) -> Iterator[Concern]:
     for rule, what in _RULES.items():
         if (state := stack.rule(rule).get("State", "gone")) in ("DISABLED", "gone"):
             name = f"the rule {stack.aggregator}{rule} is {state.lower()}: {what}"
-            yield Concern(name, f"enable it in the EventBridge console; so does {stack.command('create-stack.sh')}")
+            yield Concern(name, f"enable it in the EventBridge console; so does {stack.command('create-stack.sh', '--revert-drift')}")
 
 
 def _alarms(stack: Stack) -> list[tuple[str, str]]:

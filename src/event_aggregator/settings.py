@@ -91,6 +91,14 @@ class Settings:
             )
         return settings
 
+    def longest_delay(self, bucket: str) -> int:  # noqa: ARG002
+        """Seconds from the first change in a window of the bucket to its refresh, at most."""
+        return self.refresh_max_delay_seconds if self.refresh_quiet_seconds else self.refresh_delay_seconds
+
+    def lateness(self, bucket: str, seconds: float, least: float = 1) -> float:
+        """How many times its window, or `least` seconds, a change of the bucket has taken; 1: all that it may take."""
+        return seconds / max(self.longest_delay(bucket), self.min_refresh_interval_seconds, least)
+
 
 def _required(environment: Mapping[str, str], name: str) -> str:
     if value := environment.get(name):

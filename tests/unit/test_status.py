@@ -35,7 +35,7 @@ from operate.status import (
     shares_of,
     trigger_that_does_not_read,
 )
-from scripts import stack_files
+from deploy import eventbridge
 
 AT = 1_790_000_000_000
 ARN = "arn:aws:storagegateway:us-east-1:1:"
@@ -287,8 +287,9 @@ def test_a_bucket_that_was_deleted_does_not_keep_the_others_from_being_seen(stac
 
 @pytest.mark.parametrize(("state", "found"), [("ENABLED", Attached.YES), ("DISABLED", Attached.LOST)])
 def test_a_rule_that_is_disabled_tells_nothing(stack: Stack, state: str, found: Attached) -> None:
-    stack._rules["ObjectChanges"] = stack_files.rule_for({"my-bucket": []}) | {"State": state}
-    with Stubber(stack.client("s3")) as stub:
+    rule = {"Name": f"{stack.aggregator}ObjectChanges", "EventPattern": eventbridge.pattern({"my-bucket": []})}
+    with Stubber(stack.client("s3")) as stub, Stubber(stack.client("events")) as events:
+        events.add_response("list_rules", {"Rules": [{**rule, "State": state}]})
         stub.add_response("get_bucket_notification_configuration", {"EventBridgeConfiguration": {}})
         assert attached(stack, "my-bucket", ["my-bucket"]) is found
 
@@ -298,7 +299,7 @@ def test_a_rule_that_is_disabled_or_gone_is_named_with_what_enables_it(stack: St
     disabled, gone = rules_that_do_not_run(stack)
     assert disabled.what.startswith("the rule p-S3EventAggregatorRefreshComplete is disabled: ")
     assert gone.what == "the rule p-S3EventAggregatorSweep is gone: lost requests are not found"
-    assert disabled.then.endswith("scripts/create-stack.sh --region us-east-1 --name-prefix p-")
+    assert disabled.then.endswith("scripts/create-stack.sh --revert-drift --region us-east-1 --name-prefix p-")
     stack._rules |= {"RefreshComplete": {"State": "ENABLED"}, "Sweep": {"State": "ENABLED"}}
     assert list(rules_that_do_not_run(stack)) == []
 
