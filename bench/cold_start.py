@@ -1,7 +1,8 @@
 """How long the aggregator takes to be ready for its first event, against `import boto3` and two clients.
 
 Both in fresh interpreters, one after the other in turn, as CPU time without the interpreter's own start; of the code as
-it goes into the functions' zip, of which Python compiles what it imports. In the Lambda runtime's Python, if there is one on this machine.
+it goes into the functions' zip, of which Python compiles what it imports. In the Lambda runtime's Python, if there is
+one on this machine.
 """
 
 import shutil

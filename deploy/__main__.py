@@ -85,9 +85,8 @@ def _delete(deployment: Deployment, options: argparse.Namespace) -> None:
         if not sys.stdin.isatty():
             raise RefusedError("This removes the stack without a way back. Nobody is there to be asked: give --yes.")
         print(f"This removes {stack.aggregator} and {stack.refresh} with their roles, logs, queues, table, alarms and")
-        print(
-            f"dashboard from region {stack.region}, and their notification from: {', '.join(deployment.buckets.attached())}"
-        )
+        print(f"dashboard from region {stack.region}, and their notification from these buckets:")
+        print(", ".join(deployment.buckets.attached()) or "none")
         if input("Remove them? Type yes: ") != "yes":
             raise RefusedError("Nothing was removed.")
     if deployment.delete(_buckets(options)):
@@ -177,10 +176,10 @@ def parser() -> argparse.ArgumentParser:
         commands,
         "create-stack.sh",
         _create,
-        "Makes the stack that refreshes a bucket's file shares when its objects change, or changes it: run it again to"
-        " add a bucket, to change a setting, to deploy newer code, or after it was interrupted. CloudFormation makes the"
-        " stack, of template.yaml; the buckets' notifications are put beside those that they have. A setting that is not"
-        " given keeps its value; none takes away what can be without.",
+        "Deploys the stack that refreshes a bucket's file shares when its objects change. Run it again to add a bucket,"
+        " to change a setting, to deploy newer code, or after it was interrupted. CloudFormation makes the stack, of"
+        " template.yaml; the buckets' other notifications stay as they are. A setting that is not given keeps its"
+        " value; `none` takes one away that the stack can do without.",
     )
     _add_flags_of_buckets(command, "a bucket to watch, repeatable; needed the first time (or: BUCKET=B)")
     for parameter in settings():

@@ -23,6 +23,7 @@ from operate.stack import Stack
 _INITIAL_REFRESH_SECONDS = 360
 # A permission, or what was put, is known everywhere within some seconds.
 _PATIENCE_SECONDS, _PAUSE_SECONDS = 60, 2.0
+_CDK_TYPES = ("OBJECT_CREATED", "OBJECT_REMOVED", "LIFECYCLE_EXPIRATION")
 # Lambda's limit of a function's resource policy.
 _MOST_BYTES_OF_POLICY = 20_480
 
@@ -162,8 +163,8 @@ class Buckets:
             raise RefusedError(
                 f"S3 notifies one target only of a change, and the bucket {bucket} has this already:\n  "
                 + "\n  ".join(taken)
-                + "\nRemove it, or limit it to other event types or keys, or give --event-source eventbridge, which goes"
-                " with it."
+                + "\nRemove it, or limit it to other event types or keys, or give --event-source eventbridge, which"
+                + " goes with it."
             )
 
     def _refuse_if_policy_is_full(self, bucket: str) -> None:
@@ -252,7 +253,7 @@ class Buckets:
         self._write(f"set     rule {what}", put, Name=name, State="ENABLED", EventPattern=pattern)
 
     def _ask_for_all(self, bucket: str, wish: Wish) -> None:
-        """Has all of the bucket refreshed in some minutes: what changes until S3 has applied a notification sends no event.
+        """Has all of the bucket refreshed in some minutes, for until S3 has applied a notification it sends no events.
 
         Before anything is written, so that it has been asked for wherever this is killed; by each run that writes.
         """
@@ -397,11 +398,13 @@ class Buckets:
         yield "// CDK (TypeScript): `bucket` is the construct of the bucket; it makes the permission itself"
         yield "const refresh = lambda.Function.fromFunctionAttributes(this, 'S3EventAggregator', {"
         yield f"  functionArn: '{self.function_arn}', sameEnvironment: true }});"
-        yield "for (const event of [s3.EventType.OBJECT_CREATED, s3.EventType.OBJECT_REMOVED, s3.EventType.LIFECYCLE_EXPIRATION])"
+        types = ", ".join(f"s3.EventType.{name}" for name in _CDK_TYPES)
+        yield f"for (const event of [{types}]) {{"
         filters = [notification.filter_of(entry).get("prefix", "") for entry in ours]
         for prefix in filters:
             more = f", {{ prefix: '{prefix}' }}" if prefix else ""
             yield f"  bucket.addEventNotification(event, new s3n.LambdaDestination(refresh){more});"
+        yield "}"
 
 
 def _put_targets(events: Any, **put: Any) -> None:

@@ -175,8 +175,8 @@ class Deployment:
     def _say_what_is_there(self, values: Mapping[str, str], watched: list[str]) -> None:
         if (interval := int(values["MinRefreshIntervalSeconds"])) < LEAST_ADVISED_INTERVAL_SECONDS:
             self.say(
-                f"\nWarning: --min-refresh-interval-seconds is {interval}, and AWS asks for 60 s between two refreshes of a"
-                " share. By an older page of its reference, an earlier refresh may do nothing, and the share stay stale."
+                f"\nWarning: --min-refresh-interval-seconds is {interval}, and AWS asks for 60 s between two refreshes"
+                " of a share. By an older page of its reference, an earlier one may do nothing, and the share stay stale."
             )
         if self.is_dry:
             self.say("\nNothing was changed.")

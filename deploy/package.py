@@ -149,7 +149,7 @@ class ArtifactBucket:
         return f"{_FOLDER}/{self.prefix}/" if self.prefix else f"{_FOLDER}/"
 
     def keep_only(self, keys: set[str]) -> bool:
-        """Deletes what else of the stack's there is, and without any keys an own bucket too; whether there was something."""
+        """Deletes the stack's other objects, and without any keys an own bucket too; whether there was something."""
         if not self._is_there():
             return False
         pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=self._folder)

@@ -21,8 +21,6 @@ from typing import Any
 import botocore.session
 from botocore.config import Config
 
-from local.aws_cli import aws_cli
-
 ROOT = Path(__file__).parents[1]
 PYTHON = ROOT / ".venv-ministack" / "bin" / "python"
 REGION, ACCOUNT = "us-east-1", "000000000000"
@@ -116,7 +114,6 @@ class MiniStack:
     endpoint_url: str
     log: Path
     home: Path
-    cli: Path  # the folder of `aws`
     _clients: dict[tuple[str, str], Any] = field(default_factory=dict, repr=False)
 
     def client(self, service: str, account: str = ACCOUNT) -> Any:
@@ -141,7 +138,7 @@ class MiniStack:
     def environment(self) -> dict[str, str]:
         """The whole environment with which a script or the AWS CLI reaches this AWS and no other."""
         return {name: os.environ[name] for name in ("LANG", "TERM") if name in os.environ} | {
-            "PATH": os.pathsep.join([str(self.cli), str(ROOT / ".venv" / "bin"), os.environ.get("PATH", os.defpath)]),
+            "PATH": os.pathsep.join([str(ROOT / ".venv" / "bin"), os.environ.get("PATH", os.defpath)]),
             "HOME": str(self.home),
             "AWS_ENDPOINT_URL": self.endpoint_url,
             "AWS_ACCESS_KEY_ID": "test",
@@ -150,6 +147,7 @@ class MiniStack:
             "AWS_DEFAULT_REGION": REGION,
             "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_PAGER": "",
+            "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}",
         }
 
 
@@ -160,10 +158,7 @@ def ministack(*, auth: bool = True, async_retry_base_seconds: float = 1) -> Iter
     With `auth` it enforces IAM, the execution roles of functions included. The retries of an asynchronous invocation
     come after the given base and twice that. Raises StartError.
     """
-    with (
-        tempfile.TemporaryDirectory(prefix="ministack-", ignore_cleanup_errors=True) as folder,
-        aws_cli(Path(folder)) as cli,
-    ):
+    with tempfile.TemporaryDirectory(prefix="ministack-", ignore_cleanup_errors=True) as folder:
         home = Path(folder)
         settings = {
             "AUTH": "true" if auth else "false",
@@ -171,7 +166,7 @@ def ministack(*, auth: bool = True, async_retry_base_seconds: float = 1) -> Iter
         }
         for attempts_left in reversed(range(PORT_ATTEMPTS)):
             try:
-                with _running(home, cli, _free_port(), settings) as aws:
+                with _running(home, _free_port(), settings) as aws:
                     yield aws
                 return
             except PortTakenError:
@@ -180,8 +175,8 @@ def ministack(*, auth: bool = True, async_retry_base_seconds: float = 1) -> Iter
 
 
 @contextmanager
-def _running(home: Path, cli: Path, port: int, settings: dict[str, str]) -> Iterator[MiniStack]:
-    aws = MiniStack(f"http://127.0.0.1:{port}", home / "ministack.log", home, cli)
+def _running(home: Path, port: int, settings: dict[str, str]) -> Iterator[MiniStack]:
+    aws = MiniStack(f"http://127.0.0.1:{port}", home / "ministack.log", home)
     environment = settings | {
         "GATEWAY_PORT": str(port),
         "BIND_HOST": "127.0.0.1",

@@ -300,7 +300,8 @@ def rules_that_do_not_run(stack: Stack) -> Iterator[Concern]:
     for rule, what in _RULES.items():
         if (state := stack.rule(rule).get("State", "gone")) in ("DISABLED", "gone"):
             name = f"the rule {stack.aggregator}{rule} is {state.lower()}: {what}"
-            yield Concern(name, f"enable it in the EventBridge console; so does {stack.command('create-stack.sh', '--revert-drift')}")
+            mend = stack.command("create-stack.sh", "--revert-drift")
+            yield Concern(name, f"enable it in the EventBridge console; so does {mend}")
 
 
 def _alarms(stack: Stack) -> list[tuple[str, str]]:

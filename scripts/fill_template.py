@@ -1,7 +1,7 @@
 """Puts the policies of iam/ and the dashboard into template.yaml, between its marks: python scripts/fill_template.py
 
-A mark names a file, and what its ${Placeholders} stand for beside those of NAMES. The rest of the template is written by
-hand.
+A mark names a file, and what its ${Placeholders} stand for beside those of NAMES. The rest of the template is written
+by hand.
 """
 
 import json
@@ -31,7 +31,8 @@ NAMES = {
 VALUES = {
     "GatewayRegions": "!If [HasRegions, !Ref GatewayRegions, !Ref AWS::Region]",
     "GatewayRoles": "!Ref GatewayRoleArns",
-    "KmsKeys": "[!If [HasKey, !Ref KmsKey, !Ref AWS::NoValue], !If [HasEarlierKey, !Ref EarlierKmsKey, !Ref AWS::NoValue]]",
+    "KmsKeys": "[!If [HasKey, !Ref KmsKey, !Ref AWS::NoValue],"
+    " !If [HasEarlierKey, !Ref EarlierKmsKey, !Ref AWS::NoValue]]",
 }
 
 

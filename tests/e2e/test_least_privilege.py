@@ -23,8 +23,8 @@ from tests.e2e.conftest import FUNCTIONS, Bucket, eventually
 from tests.e2e.proxy import Proxy
 
 AGGREGATOR, REFRESH = FUNCTIONS
-ROLES = {AGGREGATOR: "S3EventAggregatorLambdaRole", REFRESH: "S3AggregatorActionLambdaRole"}
-POLICY = "S3EventAggregator-us-east-1"
+ROLES = {AGGREGATOR: "S3Aggregator-us-east-1", REFRESH: "S3GatewayRefresh-us-east-1"}
+POLICY = "S3EventAggregator"
 
 ACCOUNT, ANOTHER_ACCOUNT = "000000000000", "999999999999"
 TABLE = f"arn:aws:dynamodb:us-east-1:{ACCOUNT}:table/S3EventAggregator"

@@ -16,12 +16,12 @@ from typing import Any
 import boto3
 import pytest
 
+from deploy.template import Json
 from local.gateway import StorageGateway
 from local.ministack import ACCOUNT, REGION, ROOT, MiniStack
 from operate.__main__ import main
 from operate.facts import SURELY_MS
 from operate.stack import now_ms
-from scripts import stack_files
 from tests.e2e.conftest import FUNCTIONS, Bucket, eventually, operator, operators_policy
 from tests.e2e.test_least_privilege import (
     ANOTHER_ACCOUNT,
@@ -138,7 +138,7 @@ def without(aws: MiniStack, sid: str, action: str) -> Iterator[None]:
         put_policy(aws, POLICY)
 
 
-def put_policy(aws: MiniStack, policy: stack_files.Json) -> None:
+def put_policy(aws: MiniStack, policy: Json) -> None:
     aws.client("iam").put_user_policy(UserName="operator", PolicyName="operator", PolicyDocument=json.dumps(policy))
 
 

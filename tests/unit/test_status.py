@@ -11,6 +11,7 @@ from botocore.stub import Stubber
 from moto import mock_aws
 from rich.console import Console
 
+from deploy import eventbridge
 from event_aggregator.file_shares import FileShare
 from event_aggregator.table import Item, Key
 from event_aggregator.turns import Accepted, Gateway, Rules
@@ -35,7 +36,6 @@ from operate.status import (
     shares_of,
     trigger_that_does_not_read,
 )
-from deploy import eventbridge
 
 AT = 1_790_000_000_000
 ARN = "arn:aws:storagegateway:us-east-1:1:"
