@@ -176,7 +176,7 @@ class Deployment:
         if (interval := int(values["MinRefreshIntervalSeconds"])) < LEAST_ADVISED_INTERVAL_SECONDS:
             self.say(
                 f"\nWarning: --min-refresh-interval-seconds is {interval}, and AWS asks for 60 s between two refreshes"
-                " of a share. By an older page of its reference, an earlier one may do nothing, and the share stay stale."
+                " of a share. By an older page of its reference an earlier one may do nothing: the share stays stale."
             )
         if self.is_dry:
             self.say("\nNothing was changed.")
@@ -201,7 +201,7 @@ class Deployment:
             self.buckets.detach(bucket)
         was_there = self.cloud.remove()
         own = self._artifacts("")
-        had_code = [self._artifacts(name).keep_only(set()) for name in {code or own.name, own.name}]
+        had_code = [self._artifacts(name).remove() for name in {code or own.name, own.name}]
         return was_there or any(had_code) or self.buckets.written > 0
 
 

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -148,15 +148,29 @@ class ArtifactBucket:
     def _folder(self) -> str:
         return f"{_FOLDER}/{self.prefix}/" if self.prefix else f"{_FOLDER}/"
 
-    def keep_only(self, keys: set[str]) -> bool:
-        """Deletes the stack's other objects, and without any keys an own bucket too; whether there was something."""
+    def keep_only(self, keys: set[str]) -> None:
+        """Deletes what the stack has put there before."""
+        self._delete(key for key in self._keys(self._folder) if key not in keys and self._is_of_stack(key))
+
+    def remove(self) -> bool:
+        """Deletes what the stack has put there, and its own bucket with all in it; whether there was something."""
         if not self._is_there():
             return False
-        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=self._folder)
-        found = [found["Key"] for page in pages for found in page.get("Contents", [])]
-        old = [key for key in found if _OURS.fullmatch(key.removeprefix(self._folder)) and key not in keys]
-        for key in old:
-            self.s3.delete_object(Bucket=self.name, Key=key, ExpectedBucketOwner=self.account)
-        if self.is_ours and not keys:
+        keys = [
+            key for key in self._keys("" if self.is_ours else self._folder) if self.is_ours or self._is_of_stack(key)
+        ]
+        self._delete(keys)
+        if self.is_ours:
             self.s3.delete_bucket(Bucket=self.name, ExpectedBucketOwner=self.account)
-        return bool(old) or (self.is_ours and not keys)
+        return self.is_ours or bool(keys)
+
+    def _is_of_stack(self, key: str) -> bool:
+        return bool(_OURS.fullmatch(key.removeprefix(self._folder)))
+
+    def _keys(self, prefix: str) -> list[str]:
+        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)
+        return [found["Key"] for page in pages for found in page.get("Contents", [])]
+
+    def _delete(self, keys: Iterable[str]) -> None:
+        for key in keys:
+            self.s3.delete_object(Bucket=self.name, Key=key, ExpectedBucketOwner=self.account)

@@ -18,28 +18,28 @@ resource "aws_cloudformation_stack" "this" {
   tags         = var.tags
 
   parameters = {
+    CodeBucket                 = var.code_bucket
+    CodeKey                    = var.code_key
     NamePrefix                 = var.name_prefix
-    EventBridgeBuckets         = join(",", var.event_bridge_buckets)
-    GatewayRegions             = join(",", var.gateway_regions)
-    GatewayRoleArns            = join(",", var.gateway_role_arns)
-    StorageGatewayEndpointUrl  = var.storage_gateway_endpoint_url
-    IgnorePrincipalsContaining = var.ignore_principals_containing
-    LogRetentionDays           = var.log_retention_days
-    AlarmTopicArn              = var.alarm_topic_arn
-    PermissionsBoundaryArn     = var.permissions_boundary_arn
-    KmsKeyArn                  = var.kms_key_arn
-    SubnetIds                  = join(",", var.subnet_ids)
-    SecurityGroupIds           = join(",", var.security_group_ids)
-    VisibleThreshold           = var.visible_threshold
-    WaitThreshold              = var.wait_threshold
     RefreshDelaySeconds        = var.refresh_delay_seconds
     RefreshQuietSeconds        = var.refresh_quiet_seconds
     RefreshMaxDelaySeconds     = var.refresh_max_delay_seconds
-    InProgressTimeoutSeconds   = var.in_progress_timeout_seconds
     MinRefreshIntervalSeconds  = var.min_refresh_interval_seconds
     RefreshesPerGateway        = var.refreshes_per_gateway
+    InProgressTimeoutSeconds   = var.in_progress_timeout_seconds
     RefreshScope               = var.refresh_scope
     RefreshOtherGateways       = var.refresh_other_gateways
+    IgnorePrincipalsContaining = var.ignore_principals_containing
+    GatewayRegions             = join(",", var.gateway_regions)
+    GatewayRoleArns            = join(",", var.gateway_role_arns)
+    StorageGatewayEndpointUrl  = var.storage_gateway_endpoint_url
+    PermissionsBoundary        = var.permissions_boundary
+    KmsKey                     = var.kms_key
+    EarlierKmsKey              = var.earlier_kms_key
+    SubnetIds                  = join(",", var.subnet_ids)
+    SecurityGroupIds           = join(",", var.security_group_ids)
     LogLevel                   = var.log_level
+    LogRetentionDays           = var.log_retention_days
+    AlarmTopicArn              = var.alarm_topic_arn
   }
 }

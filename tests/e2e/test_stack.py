@@ -256,7 +256,8 @@ def test_a_change_set_is_made_and_not_carried_out(second: MiniStack) -> None:
 
     assert f"to change  function {AGGREGATOR}: Environment" in said
     assert variables(second)["REFRESH_DELAY_SECONDS"] == "30"
-    [change_set] = second.client("cloudformation").list_change_sets(StackName=STACK)["Summaries"]
+    found = second.client("cloudformation").list_change_sets(StackName=STACK)["Summaries"]
+    [change_set] = [one for one in found if one["ExecutionStatus"] == "AVAILABLE"]
     assert change_set["ChangeSetId"] in said
     second.client("cloudformation").execute_change_set(ChangeSetName=change_set["ChangeSetId"])
     run_script(second, *CREATE)  # which waits for it
@@ -271,14 +272,14 @@ def code_bucket(aws: MiniStack) -> str:
 
 def test_what_fails_first_is_named_and_the_next_run_goes_on_with_what_was_given(aws: MiniStack) -> None:
     aws.client("s3").create_bucket(Bucket=BUCKET)
-    aws.client("sqs").create_queue(QueueName=f"{AGGREGATOR}ActionQueue")
+    policy = json.dumps({"Version": "2012-10-17", "Statement": []})
+    aws.client("iam").create_role(RoleName=f"{PREFIX}{ROLES[1]}", AssumeRolePolicyDocument=policy)
 
     refused = run_script(aws, *CREATE, "--refresh-delay-seconds", "75", check=False)
-    assert f"The stack {STACK} is ROLLBACK_COMPLETE.\nFirst failed: queue Queue" in refused
+    assert f"The stack {STACK} is ROLLBACK_COMPLETE.\nFirst failed: role RefreshRole" in refused
     assert "give this stack a --name-prefix" in refused
 
-    url = aws.client("sqs").get_queue_url(QueueName=f"{AGGREGATOR}ActionQueue")["QueueUrl"]
-    aws.client("sqs").delete_queue(QueueUrl=url)
+    aws.client("iam").delete_role(RoleName=f"{PREFIX}{ROLES[1]}")
     done = run_script(aws, *CREATE)
     assert f"delete  the stack {STACK}, which is ROLLBACK_COMPLETE" in done
     assert variables(aws)["REFRESH_DELAY_SECONDS"] == "75"
