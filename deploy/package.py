@@ -123,16 +123,19 @@ class ArtifactBucket:
 
     def _is_there(self) -> bool:
         try:
-            self.s3.head_bucket(Bucket=self.name, ExpectedBucketOwner=self.account)
+            found = self.s3.head_bucket(Bucket=self.name, ExpectedBucketOwner=self.account)
         except ClientError as error:
-            if error.response["Error"]["Code"] in ("404", "NoSuchBucket"):
-                return False
-            if error.response["Error"]["Code"] in ("403", "AccessDenied"):
-                raise RefusedError(
-                    f"The bucket {self.name} may not be used: it is another account's, or s3:ListBucket is missing."
-                    " Give another one by --artifact-bucket."
-                ) from error
+            match error.response["Error"]["Code"]:
+                case "404" | "NoSuchBucket":
+                    return False
+                case "403" | "AccessDenied" | "301":
+                    raise RefusedError(
+                        f"The bucket {self.name} may not be used: it is another account's, or elsewhere, or s3:ListBucket"
+                        " is missing. Give another one by --artifact-bucket."
+                    ) from error
             raise
+        if (where := found.get("BucketRegion", self.s3.meta.region_name)) != self.s3.meta.region_name:
+            raise RefusedError(f"The bucket {self.name} is in {where}: Lambda takes code from the stack's region only.")
         return True
 
     def put(self, name: str, content: bytes) -> str:

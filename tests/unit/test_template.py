@@ -24,8 +24,8 @@ FUNCTIONS = "AWS::Lambda::Function"
 
 
 def variables(function: str, **given: Any) -> dict[str, str]:
-    found: dict[str, str] = resources(FUNCTIONS, **given)[function]["Environment"]["Variables"]
-    return found
+    found = resources(FUNCTIONS, **given)[function]["Environment"]["Variables"]
+    return {name: str(value) for name, value in found.items()}
 
 
 def test_what_stands_between_the_marks_is_what_the_files_say() -> None:
@@ -211,7 +211,7 @@ def test_the_alarms_tell_the_topic_if_one_is_given(topic: str) -> None:
 
 # Terraform
 
-TYPES = {"String": "string", "Number": "number", "CommaDelimitedList": "list(string)"}
+TYPES = {"String": "string", "Number": "number", "CommaDelimitedList": "${list(string)}"}
 OF_MODULE_ALONE = {"stack_name", "template_url", "tags"}
 
 
