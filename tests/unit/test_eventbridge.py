@@ -4,7 +4,7 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from deploy.eventbridge import of_all, pattern, watched, with_bucket, without
+from deploy.eventbridge import Watched, of_all, pattern, watched, with_bucket, without
 from deploy.notification import shortest
 from deploy.template import RefusedError
 
@@ -22,10 +22,10 @@ def test_a_pattern_holds_the_buckets_and_prefixes_that_were_put_into_it(given: d
 @RANDOM
 @hypothesis.given(st.lists(st.tuples(BUCKETS, PREFIXES), max_size=8))
 def test_the_rules_watch_what_was_asked_for_last_and_each_has_room_for_it(asked: list[tuple[str, list[str]]]) -> None:
-    rules: dict[str, dict[str, list[str]]] = {}
+    rules: dict[str, Watched] = {}
     for bucket, prefixes in asked:
         before = rules
-        rules = {name: dict(rule) for name, rule in with_bucket(rules, "r", bucket, prefixes).items() if rule}
+        rules = {name: rule for name, rule in with_bucket(rules, "r", bucket, prefixes).items() if rule}
         for name in before.keys() & rules.keys():
             others = before[name].keys() - {bucket}
             assert {other: rules[name].get(other) for other in others} == {
@@ -34,7 +34,7 @@ def test_the_rules_watch_what_was_asked_for_last_and_each_has_room_for_it(asked:
     assert {bucket: sorted(prefixes) for bucket, prefixes in of_all(rules).items()} == {b: sorted(p) for b, p in asked}
     assert all(len(pattern(rule)) <= 2048 for rule in rules.values())
     for bucket, _ in asked:
-        rules = {name: dict(rule) for name, rule in without(rules, bucket).items() if rule}
+        rules = {name: rule for name, rule in without(rules, bucket).items() if rule}
     assert rules == {}
 
 

@@ -1,0 +1,492 @@
+"""Buckets attached to a stack and detached from it, on moto's S3, Lambda, EventBridge and SQS."""
+
+import io
+import json
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from moto import mock_aws
+
+from deploy import buckets as module
+from deploy import eventbridge
+from deploy.buckets import Buckets, Wish
+from deploy.template import Json, RefusedError
+from event_aggregator.file_shares import FileShare
+from operate.stack import Stack
+
+ACCOUNT, BUCKET = "123456789012", "my.bucket"
+BY_RULE = Wish(source="eventbridge")
+BY_NOTIFICATION = Wish(source="notification")
+RULE = "p-S3EventAggregatorObjectChanges"
+
+
+@dataclass
+class Account:
+    """An account with a stack and a bucket; time goes on only while the code waits."""
+
+    stack: Stack
+    said: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def buckets(self, *, is_dry: bool = False) -> Buckets:
+        def pause(seconds: float) -> None:
+            self.seconds += seconds
+
+        return Buckets(self.stack, ACCOUNT, "aws", self.said.append, is_dry, pause, lambda: self.seconds)
+
+    def attach(self, wish: Wish | None = None, bucket: str = BUCKET) -> list[str]:
+        """What is said."""
+        self.said.clear()
+        self.buckets().attach(bucket, wish or Wish())
+        return [line.split()[0] for line in self.said]
+
+    def detach(self, bucket: str = BUCKET) -> list[str]:
+        self.said.clear()
+        self.buckets().detach(bucket)
+        return [line.split()[0] for line in self.said]
+
+    def notification(self, bucket: str = BUCKET) -> Json:
+        found = self.stack.client("s3").get_bucket_notification_configuration(Bucket=bucket)
+        return {name: value for name, value in found.items() if name != "ResponseMetadata"}
+
+    def put(self, configuration: Json) -> None:
+        self.stack.client("s3").put_bucket_notification_configuration(
+            Bucket=BUCKET, NotificationConfiguration=configuration
+        )
+
+    def watched(self) -> dict[str, list[str]]:
+        return eventbridge.of_all(self.buckets().rules())
+
+    def asked(self) -> list[str]:
+        """The buckets of which all was asked for, each time."""
+        sqs = self.stack.client("sqs")
+        url = sqs.get_queue_url(QueueName="p-S3EventAggregatorActionQueue")["QueueUrl"]
+        attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["ApproximateNumberOfMessagesDelayed"])
+        return [BUCKET] * int(attributes["Attributes"]["ApproximateNumberOfMessagesDelayed"])
+
+    def on_put(self, do: Callable[[Json], None]) -> None:
+        """Has this done with what is put before each put of a notification."""
+
+        def before(params: Json, **_: Any) -> None:
+            do(params)
+
+        self.stack.client("s3").meta.events.register(
+            "before-parameter-build.s3.PutBucketNotificationConfiguration", before
+        )
+
+
+@pytest.fixture
+def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
+    for name, value in {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}.items():
+        monkeypatch.setenv(name, value)
+    with mock_aws():
+        stack = Stack(boto3.Session(region_name="us-east-1"), "p-")
+        role = stack.client("iam").create_role(RoleName="r", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+        code = io.BytesIO()
+        zipfile.ZipFile(code, "w").close()
+        stack.client("lambda").create_function(
+            FunctionName="p-S3EventAggregator",
+            Runtime="python3.13",
+            Role=role,
+            Handler="a.b",
+            Code={"ZipFile": code.getvalue()},
+        )
+        stack.client("sqs").create_queue(QueueName="p-S3EventAggregatorActionQueue")
+        for name in (BUCKET, "other"):
+            stack.client("s3").create_bucket(Bucket=name)
+        keep_eventbridge(stack.client("s3"))
+        yield Account(stack)
+
+
+def keep_eventbridge(s3: Any) -> None:
+    """Moto forgets that a bucket tells EventBridge."""
+    telling: dict[str, bool] = {}
+
+    def put(params: Json, **_: Any) -> None:
+        telling[params["Bucket"]] = "EventBridgeConfiguration" in params["NotificationConfiguration"]
+
+    def asked(params: Json, context: Json, **_: Any) -> None:
+        context["bucket"] = params["Bucket"]
+
+    def get(parsed: Json, context: Json, **_: Any) -> None:
+        if telling.get(context["bucket"]) and "Error" not in parsed:
+            parsed["EventBridgeConfiguration"] = {}
+
+    s3.meta.events.register_last("before-parameter-build.s3.PutBucketNotificationConfiguration", put)
+    s3.meta.events.register("before-parameter-build.s3.GetBucketNotificationConfiguration", asked)
+    s3.meta.events.register("after-call.s3.GetBucketNotificationConfiguration", get)
+
+
+def error(code: str, message: str, **more: str) -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": message, **more}}, "PutBucketNotificationConfiguration")  # type: ignore[typeddict-item]
+
+
+def others() -> Json:
+    queue = {"Id": "q", "QueueArn": f"arn:aws:sqs:us-east-1:{ACCOUNT}:q", "Events": ["s3:ObjectRestore:*"]}
+    return {"QueueConfigurations": [queue]}
+
+
+def test_a_bucket_is_attached_beside_the_notifications_of_others_and_detached_without_a_trace(account: Account) -> None:
+    account.put(others())
+
+    assert account.attach() == ["ask", "create", "set"]
+    [ours] = account.notification()["LambdaFunctionConfigurations"]
+    assert ours["LambdaFunctionArn"] == f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:p-S3EventAggregator"
+    assert account.notification()["QueueConfigurations"] == others()["QueueConfigurations"]
+    assert account.buckets().attached() == [BUCKET]
+
+    assert account.attach() == ["keep"], "nothing is put if nothing changes"
+    assert account.asked() == [BUCKET]
+
+    assert account.detach() == ["set", "delete"]
+    assert account.notification() == others()
+    assert account.buckets().attached() == []
+    assert account.detach() == ["skip"]
+
+
+def test_only_the_bucket_may_invoke_the_function_and_only_for_its_account(account: Account) -> None:
+    account.attach()
+
+    [statement] = account.stack.function_policy()["Statement"]
+    assert statement["Principal"] == {"Service": "s3.amazonaws.com"}
+    assert f"arn:aws:s3:::{BUCKET}" in json.dumps(statement)
+    assert ACCOUNT in json.dumps(statement["Condition"])
+
+
+def test_a_dry_run_says_what_would_be_done_and_writes_nothing(account: Account) -> None:
+    for wish in (Wish(), BY_RULE):
+        account.buckets(is_dry=True).attach(BUCKET, wish)
+
+    assert [line.split()[:2] for line in account.said] == [
+        ["would", verb] for verb in ("ask", "create", "set", "ask", "set", "set", "set")
+    ]
+    assert account.notification() == {}
+    assert account.buckets().attached() == account.asked() == []
+
+
+def test_what_s3_would_refuse_is_refused_before_anything_is_written(account: Account) -> None:
+    taken = others()
+    taken["QueueConfigurations"][0]["Events"] = ["s3:ObjectCreated:*"]
+    account.put(taken)
+
+    with pytest.raises(RefusedError, match=r"has this already:\n  q: s3:ObjectCreated:\* to arn:aws:sqs"):
+        account.attach()
+    assert account.said == []
+
+    assert account.attach(BY_RULE) == ["ask", "set", "set", "set"]
+
+
+def test_a_full_policy_is_refused_before_anything_is_written_with_the_way_out(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account.attach()
+    monkeypatch.setattr(module, "_MOST_BYTES_OF_POLICY", 700)
+
+    with pytest.raises(RefusedError, match=r"holds 1 buckets\. Attach this one by --event-source eventbridge"):
+        account.attach(bucket="other")
+    assert account.said == []
+    assert account.attach() == ["keep"], "which has its statement"
+
+
+@pytest.mark.parametrize(
+    ("bucket", "region", "message"),
+    [
+        ("not-there", "us-east-1", "There is no bucket not-there. Create it first, or correct --bucket."),
+        (BUCKET, "eu-west-1", f"The bucket {BUCKET} is in us-east-1, and the stack is in eu-west-1."),
+    ],
+)
+def test_a_bucket_that_is_not_here_is_refused(account: Account, bucket: str, region: str, message: str) -> None:
+    stack = Stack(boto3.Session(region_name=region), "p-")
+
+    with pytest.raises(RefusedError, match=message):
+        Buckets(stack, ACCOUNT, "aws", account.said.append).refuse_unless_here(bucket)
+
+
+# Somebody else writes at the same time
+
+
+def test_an_entry_that_comes_in_between_is_merged_when_s3_answers_409(account: Account) -> None:
+    puts: list[Json] = []
+
+    def somebody_writes(params: Json) -> None:
+        puts.append(params)
+        if len(puts) == 1:
+            account.put(others())
+            raise error("OperationAborted", "A conflicting conditional operation is currently in progress")
+
+    account.on_put(lambda params: somebody_writes(params) if "LambdaFunction" in str(params) else None)
+
+    assert account.attach() == ["ask", "create", "set"]
+    assert len(puts) == 2
+    assert account.notification()["QueueConfigurations"] == others()["QueueConfigurations"]
+    assert account.notification()["LambdaFunctionConfigurations"]
+
+
+def test_an_entry_that_comes_in_between_stays_when_ours_is_detached(account: Account) -> None:
+    account.attach()
+    puts: list[Json] = []
+
+    def somebody_writes(params: Json) -> None:
+        puts.append(params)
+        if len(puts) == 1:
+            account.stack.client("s3").put_bucket_notification_configuration(
+                Bucket=BUCKET, NotificationConfiguration={**account.notification(), **others()}
+            )
+            raise error("OperationAborted", "A conflicting conditional operation is currently in progress")
+
+    account.on_put(lambda params: somebody_writes(params) if params.get("SkipDestinationValidation") else None)
+    account.detach()
+
+    assert account.notification() == others()
+
+
+def test_who_is_overwritten_again_and_again_is_told(account: Account) -> None:
+    account.stack.client("s3").meta.events.register(
+        "after-call.s3.PutBucketNotificationConfiguration",
+        lambda **_: (
+            boto3.Session(region_name="us-east-1")
+            .client("s3")
+            .put_bucket_notification_configuration(Bucket=BUCKET, NotificationConfiguration={})
+        ),
+    )
+
+    with pytest.raises(RefusedError, match="Somebody else overwrites the notification"):
+        account.attach()
+
+
+# Dead targets of others
+
+
+def test_a_dead_target_of_somebody_else_is_named_at_once(account: Account) -> None:
+    account.put(others())
+    dead = others()["QueueConfigurations"][0]["QueueArn"]
+
+    def refuse(params: Json) -> None:
+        if not params.get("SkipDestinationValidation"):
+            told = {"ArgumentName": f"{dead}, null", "ArgumentValue": "The destination queue does not exist"}
+            raise error("InvalidArgument", "Unable to validate the following destination configurations", **told)
+
+    account.on_put(refuse)
+
+    with pytest.raises(RefusedError, match=rf"(?s)could not validate .*{dead}.*--skip-destination-validation"):
+        account.attach()
+    assert account.seconds == 0
+
+    assert account.attach(Wish(skip_validation=True)) == ["ask", "set"]
+    assert account.notification()["LambdaFunctionConfigurations"]
+
+
+def test_a_permission_that_is_not_known_yet_is_waited_for_and_all_is_asked_for_again(account: Account) -> None:
+    tries: list[Json] = []
+
+    def refuse(params: Json) -> None:
+        tries.append(params)
+        if len(tries) < 12:
+            raise error("InvalidArgument", "Unable to validate the following destination configurations")
+
+    account.on_put(refuse)
+
+    assert account.attach() == ["ask", "create", "set", "ask"]
+    assert account.seconds == 22
+
+
+def test_any_other_refusal_is_not_taken_for_a_passing_one(account: Account) -> None:
+    def refuse(_: Json) -> None:
+        raise error("AccessDenied", "no")
+
+    account.on_put(refuse)
+
+    with pytest.raises(ClientError, match="AccessDenied"):
+        account.attach()
+    assert account.seconds == 0
+
+
+# By EventBridge
+
+
+def test_a_bucket_is_attached_by_a_rule_of_eventbridges_and_the_rule_goes_with_its_last_bucket(
+    account: Account,
+) -> None:
+    account.attach(BY_RULE)
+    account.attach(BY_RULE, bucket="other")
+    assert account.watched() == {BUCKET: [], "other": []}
+    assert account.notification() == {"EventBridgeConfiguration": {}}
+    [target] = account.stack.client("events").list_targets_by_rule(Rule=RULE)["Targets"]
+    assert target["Arn"] == account.buckets().function_arn
+    assert account.attach(BY_RULE) == ["keep", "keep"]
+
+    account.detach()
+    assert account.watched() == {"other": []}
+    assert account.notification() == {"EventBridgeConfiguration": {}}, "others may have rules for it"
+    account.detach("other")
+    assert account.stack.change_rules() == {}
+
+
+def test_there_are_as_many_rules_as_the_prefixes_need(account: Account) -> None:
+    prefixes = tuple(f"{number:02}-{'x' * 100}/" for number in range(40))
+
+    account.attach(Wish(source="eventbridge", prefixes=prefixes))
+
+    assert len(account.stack.change_rules()) == 3
+    assert sorted(account.watched()[BUCKET]) == sorted(prefixes)
+    account.attach(Wish(prefixes=("a/",)))
+    assert {name: len(rule["EventPattern"]) > 0 for name, rule in account.stack.change_rules().items()} == {RULE: True}
+    assert account.watched() == {BUCKET: ["a/"]}
+
+
+def test_a_rule_that_was_disabled_or_lost_its_target_is_mended_and_what_was_missed_is_asked_for(
+    account: Account,
+) -> None:
+    account.attach(BY_RULE)
+    events = account.stack.client("events")
+    events.disable_rule(Name=RULE)
+    events.remove_targets(Rule=RULE, Ids=["aggregator"])
+
+    assert account.attach() == ["ask", "set", "set", "keep"]
+    assert account.stack.change_rules()[RULE]["State"] == "ENABLED"
+    assert account.attach() == ["keep", "keep"]
+
+
+def test_a_bucket_changes_its_way_by_the_new_one_first_and_keeps_its_prefixes(account: Account) -> None:
+    account.attach(Wish(prefixes=("a b/",)))
+
+    assert account.attach(BY_RULE)[-2:] == ["set", "delete"]
+    assert account.watched() == {BUCKET: ["a b/"]}
+    assert account.notification() == {"EventBridgeConfiguration": {}}
+
+    account.attach(BY_NOTIFICATION)
+    [ours] = account.notification()["LambdaFunctionConfigurations"]
+    assert ours["Filter"]["Key"]["FilterRules"][0]["Value"] == "a+b/"
+    assert account.watched() == {}
+
+    account.attach(Wish(prefixes=()))
+    assert "Filter" not in account.notification()["LambdaFunctionConfigurations"][0]
+
+
+def test_a_trigger_that_was_made_in_the_console_becomes_ours(account: Account) -> None:
+    functions = account.stack.client("lambda")
+    functions.add_permission(
+        FunctionName="p-S3EventAggregator",
+        StatementId="lambda-1234",
+        Action="lambda:InvokeFunction",
+        Principal="s3.amazonaws.com",
+        SourceArn=f"arn:aws:s3:::{BUCKET}",
+    )
+
+    assert account.attach() == ["ask", "create", "set", "delete"]
+    assert account.buckets().permissions() == [(BUCKET, "s3-my_bucket")]
+
+
+def test_a_bucket_that_is_gone_is_left_out_and_can_be_detached(account: Account) -> None:
+    account.attach()
+    account.stack.client("s3").delete_bucket(Bucket=BUCKET)
+
+    assert account.attach() == ["skip"]
+    assert account.detach() == ["delete"]
+    assert account.buckets().attached() == []
+
+
+# Prefixes of shares
+
+
+@dataclass
+class StackOfShares(Stack):
+    """One with these file shares."""
+
+    found: tuple[FileShare, ...] = ()
+
+    @property
+    def unseen_places(self) -> list[str]:
+        return []
+
+    def shares(self, bucket: str) -> list[FileShare]:
+        return [share for share in self.found if share.bucket == bucket]
+
+
+def share(prefix: str, unknown: str = "") -> FileShare:
+    return FileShare(
+        f"arn:aws:storagegateway:us-east-1:1:share/{prefix}", "NFS", "g", "AVAILABLE", BUCKET, prefix, unknown=unknown
+    )
+
+
+def test_the_prefixes_are_those_that_the_buckets_shares_show(account: Account) -> None:
+    shares = (share("a/"), share("a/b/"), share("c/"))
+    account.stack = StackOfShares(account.stack.session, "p-", _clients=account.stack._clients, found=shares)
+
+    account.attach(Wish(source="eventbridge", prefixes_from_shares=True))
+
+    assert account.watched() == {BUCKET: ["a/", "c/"]}
+
+
+@pytest.mark.parametrize(
+    ("shares", "message"),
+    [
+        ((), f"No file share shows the bucket {BUCKET}"),
+        ((share("a/"), share("b/", unknown="it cannot be described")), "(?s)Give the prefixes by --prefix.*described"),
+    ],
+)
+def test_shares_that_do_not_tell_all_prefixes_are_refused_before_anything_is_written(
+    account: Account, shares: tuple[FileShare, ...], message: str
+) -> None:
+    account.stack = StackOfShares(account.stack.session, "p-", found=shares)
+
+    with pytest.raises(RefusedError, match=message):
+        account.attach(Wish(prefixes_from_shares=True))
+    assert account.said == []
+
+
+# Killed
+
+
+class KilledError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("wish", [Wish(), BY_RULE], ids=["notification", "eventbridge"])
+def test_killed_after_any_write_it_ends_right_when_it_is_run_again(account: Account, wish: Wish) -> None:
+    def run(writes: int, act: Callable[[Buckets], None]) -> bool:
+        """Whether it was killed after so many writes."""
+        buckets = account.buckets()
+        write = buckets._write
+
+        def count(what: str, *call: Any, **arguments: Any) -> None:
+            write(what, *call, **arguments)
+            if buckets.written == writes:
+                raise KilledError
+
+        buckets._write = count  # type: ignore[method-assign]
+        try:
+            act(buckets)
+        except KilledError:
+            return True
+        return False
+
+    writes = 0
+    while True:
+        writes += 1
+        attach_was_killed = run(writes, lambda buckets: buckets.attach(BUCKET, wish))
+        account.buckets().attach(BUCKET, wish)
+        assert account.attach(wish)[0] == "keep"
+        assert account.buckets().attached() == [BUCKET]
+        detach_was_killed = run(writes, lambda buckets: buckets.detach(BUCKET))
+        account.detach()
+        assert account.buckets().attached() == []
+        assert "LambdaFunctionConfigurations" not in account.notification()
+        if not attach_was_killed and not detach_was_killed:
+            break
+    assert writes > 3
+
+
+def test_terraform_and_cdk_get_the_lines_that_they_need(account: Account) -> None:
+    lines = "\n".join(account.buckets().as_code(BUCKET, Wish(prefixes=("a/", "b/"))))
+
+    assert lines.count("lambda_function {") == 2
+    assert 'filter_prefix       = "b/"' in lines
+    assert f'source_arn     = "arn:aws:s3:::{BUCKET}"' in lines
+    assert lines.count("bucket.addEventNotification(") == 2
+    assert account.notification() == {}
