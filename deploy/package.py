@@ -130,8 +130,8 @@ class ArtifactBucket:
                     return False
                 case "403" | "AccessDenied" | "301":
                     raise RefusedError(
-                        f"The bucket {self.name} may not be used: it is another account's, or elsewhere, or s3:ListBucket"
-                        " is missing. Give another one by --artifact-bucket."
+                        f"The bucket {self.name} may not be used: it is another account's or region's, or"
+                        " s3:ListBucket is missing. Give another one by --artifact-bucket."
                     ) from error
             raise
         if (where := found.get("BucketRegion", self.s3.meta.region_name)) != self.s3.meta.region_name:

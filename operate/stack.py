@@ -1,7 +1,7 @@
 """A deployed stack: its names, its settings, its state, and the AWS clients to ask for them.
 
 Reading asks as often as it must and changes nothing. Methods raise botocore's errors, and StackError for what is not as
-create-stack.sh leaves it.
+template.yaml makes it.
 """
 
 import json

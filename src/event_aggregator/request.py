@@ -20,7 +20,7 @@ MAX_DELAY_SECONDS = 900
 # Lambda would stop a chain of messages that go round without a delay as a runaway loop.
 MIN_DELAY_MS = 1_000
 
-# As create-stack.sh sets the queue: how often it delivers a message that fails (maxReceiveCount), and after how long it
+# As template.yaml sets the queue: how often it delivers a message that fails (maxReceiveCount), and after how long it
 # delivers one again whose invocation was killed.
 MAX_RECEIVES, VISIBILITY_TIMEOUT_SECONDS = 100, 360
 

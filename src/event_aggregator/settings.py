@@ -103,7 +103,9 @@ class Settings:
 def _required(environment: Mapping[str, str], name: str) -> str:
     if value := environment.get(name):
         return value
-    raise SettingError(f"{name} is not set: set it in the function's environment, or run create-stack.sh again.")
+    raise SettingError(
+        f"{name} is not set: set it in the function's environment, or run create-stack.sh --revert-drift."
+    )
 
 
 def _number(  # noqa: PLR0913 - what there is to know of a number

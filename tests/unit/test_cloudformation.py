@@ -16,7 +16,7 @@ ID = "arn:aws:cloudformation:us-east-1:123456789012:stack/s/1"
 
 @dataclass
 class Cloud:
-    """CloudFormation with one stack, or none; after a call it goes through the states of `then`, a look after the other."""
+    """CloudFormation with one stack or none, which after a call goes through the states of `then`, one a look."""
 
     status: str = ""
     then: dict[str, list[str]] = field(default_factory=dict)  # by the call that begins it

@@ -2,13 +2,13 @@
 
 import re
 import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from deploy import create
 from deploy.__main__ import main, parser
+from deploy.buckets import Wish
 from deploy.create import Deployment, Order
 from deploy.template import OWN, Json, RefusedError, parameters, refuse_unless_consistent, settings
 from local.ministack import ROOT
@@ -138,10 +138,8 @@ def test_the_environment_may_name_the_bucket_and_the_endpoint(
 )
 @pytest.mark.usefixtures("ordered")
 def test_a_flag_that_cannot_be_meant_is_refused(
-    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("sys.stdin", Path("/dev/null").open())  # noqa: SIM115
-
     assert main(arguments) == 1
     assert message in capsys.readouterr().err
 
@@ -182,7 +180,7 @@ def test_the_dashboards_address_is_of_its_partition_if_that_is_known(prefix: str
     assert "AWS asks for 60 s between two refreshes" in said[0]
 
 
-def test_a_stack_of_another_prefix_is_not_taken_for_this_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stack_of_another_prefix_is_not_taken_for_this_one() -> None:
     found: Json = {"Parameters": [{"ParameterKey": "NamePrefix", "ParameterValue": "a_"}]}
     deployment = Deployment(Stack(None, "a-"), print)  # type: ignore[arg-type]
     deployment.__dict__ |= {
@@ -191,7 +189,7 @@ def test_a_stack_of_another_prefix_is_not_taken_for_this_one(monkeypatch: pytest
     }
 
     with pytest.raises(RefusedError, match="The stack s has another --name-prefix: a_"):
-        deployment.create(Order({}, {}, [], create.Wish()))
+        deployment.create(Order({}, {}, [], Wish()))
 
 
 # The launchers
