@@ -253,8 +253,13 @@ def is_allowed(aws: MiniStack, function: str, action: str, resource: str) -> boo
 
 
 def may(aws: MiniStack, principal: str, action: str, resource: str) -> bool:
+    region = {
+        "ContextKeyName": "aws:RequestedRegion",
+        "ContextKeyType": "string",
+        "ContextKeyValues": [resource.split(":")[3] if ":" in resource else "us-east-1"],
+    }
     answer = aws.client("iam", principal.split(":")[4]).simulate_principal_policy(
-        PolicySourceArn=principal, ActionNames=[action], ResourceArns=[resource]
+        PolicySourceArn=principal, ActionNames=[action], ResourceArns=[resource], ContextEntries=[region]
     )
     [result] = answer["EvaluationResults"]
     return bool(result["EvalDecision"] == "allowed")
@@ -304,9 +309,12 @@ def test_the_calls_to_storage_gateway_are_those_that_the_policy_allows(
 # Who may invoke the functions and send to the queue
 
 
-def test_s3_may_invoke_the_aggregator_only_for_the_named_bucket_of_this_account(aws: MiniStack) -> None:
+def test_s3_may_invoke_the_aggregator_only_for_the_named_bucket_and_the_stacks_rules_of_changes(aws: MiniStack) -> None:
     functions = aws.client("lambda")
-    [statement] = json.loads(functions.get_policy(FunctionName=AGGREGATOR)["Policy"])["Statement"]
+    of_rules, statement = json.loads(functions.get_policy(FunctionName=AGGREGATOR)["Policy"])["Statement"]
+    rules = f"arn:aws:events:us-east-1:{ACCOUNT}:rule/S3EventAggregatorObjectChanges*"
+    assert of_rules["Principal"] == {"Service": "events.amazonaws.com"}
+    assert of_rules["Condition"] == {"ArnLike": {"AWS:SourceArn": rules}}
     del statement["Sid"]
     assert statement == {
         "Effect": "Allow",

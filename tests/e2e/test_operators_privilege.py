@@ -53,6 +53,7 @@ NEEDS = {
     "lambda:GetPolicy": STATUS,
     "lambda:ListEventSourceMappings": STATUS,
     "events:DescribeRule": STATUS,
+    "events:ListRules": STATUS,
     "dynamodb:Scan": STATUS,
     "dynamodb:GetItem": EXPLAIN,
     "sqs:GetQueueUrl": STATUS,
