@@ -37,13 +37,12 @@ class Ours:
         settings = Settings.read({"TABLE_NAME": TABLE, "QUEUE_URL": world.queue_url, **environment})
         table = world.dynamodb, TABLE
         windows, queue = Windows(*table), ActionQueue(lambda: world.sqs, world.queue_url)
-        rules = Rules(settings.refreshes_per_gateway, settings.min_refresh_interval_seconds * 1000)
         shares = gateway or Gateway(world)
 
         def now() -> int:
             return world.now
 
-        gateways = Gateways(*table, queue, rules, now)
+        gateways = Gateways(*table, queue, Rules.of(settings), now)
         places = Places(REGION, {REGION: lambda: shares})
         asker = Asker(places, windows, WaitingShares(*table), gateways, settings, now)
         first, *self._containers = [Aggregator(windows, queue, settings, now) for _ in range(containers + 1)]

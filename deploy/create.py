@@ -99,7 +99,7 @@ class Deployment:
             return
         buckets = sorted({*order.buckets, *attached})
         self._attach(buckets, order)
-        self._say_what_is_there(values, buckets)
+        self._say_what_is_there(buckets)
 
     def _attach(self, buckets: list[str], order: Order) -> None:
         """Each of them, whatever keeps another from it. RefusedError for those that it is kept from."""
@@ -172,8 +172,9 @@ class Deployment:
                 yield f"set     {parameters()[name].flag} {before or 'none'} -> {value or 'none'}"
         yield from cloudformation.differences(self.cloud.template(), TEMPLATE.read_text())
 
-    def _say_what_is_there(self, values: Mapping[str, str], watched: list[str]) -> None:
-        if (interval := int(values["MinRefreshIntervalSeconds"])) < LEAST_ADVISED_INTERVAL_SECONDS:
+    def _say_what_is_there(self, watched: list[str]) -> None:
+        interval = min(self.stack.settings.min_refresh_interval_seconds.values())
+        if interval < LEAST_ADVISED_INTERVAL_SECONDS:
             self.say(
                 f"\nWarning: --min-refresh-interval-seconds is {interval}, and AWS asks for 60 s between two refreshes"
                 " of a share. By an older page of its reference an earlier one may do nothing: the share stays stale."

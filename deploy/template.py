@@ -125,13 +125,13 @@ def environment(values: Mapping[str, str]) -> dict[str, str]:
 
 def refuse_unless_consistent(values: Mapping[str, str], region: str, account: str) -> None:
     """RefusedError for values, each of a parameter, with which the stack would fail or its functions not start."""
-    for name, value in values.items():
-        parameters()[name].refuse_unless_allowed(value)
     try:
         Settings.read(environment({**values, "Account": account}))
     except SettingError as error:
         flags = re.sub("[A-Z]+(_[A-Z]+)+", lambda name: "--" + name[0].replace("_", "-").lower(), str(error))
         raise RefusedError(flags) from error
+    for name, value in values.items():
+        parameters()[name].refuse_unless_allowed(value)
     if values["StorageGatewayEndpointUrl"] and "," in values["GatewayRegions"]:
         raise RefusedError(
             f"--storage-gateway-endpoint-url serves one region, and --gateway-regions holds {values['GatewayRegions']}."

@@ -6,6 +6,8 @@ refresh_now a refresh that somebody asks for, followed to its end
 redrive     what lies in the dead-letter queue, and its way back
 explain     why a file is not there, in sentences
 facts       what is known about one key of a bucket
+nearby      what a bucket has where there is no such key or folder
 refresh_log the refreshes that the log tells of
 words       times and counts as people read them
+terminal    what is written, with what does not print escaped
 """

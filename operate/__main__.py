@@ -5,18 +5,19 @@ standard error.
 """
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Callable
 
 import boto3
-from botocore.exceptions import BotoCoreError, ClientError
-from rich.console import Console, RenderableType
+from botocore.exceptions import ClientError
+from rich.console import RenderableType
 from rich.live import Live
 
+from event_aggregator.failures import AWS_ERRORS
 from operate import explain, facts, redrive, refresh_now, status
 from operate.stack import DENIED, Stack, StackError, now_ms
+from operate.terminal import Parser, console, one_line, tell, tell_program, utf8
 from operate.words import clock
 
 _WATCH_SECONDS = 5
@@ -30,10 +31,10 @@ def main(arguments: list[str]) -> int:
         if not session.region_name:
             raise StackError("Which region? Give --region, or set AWS_REGION, or run: aws configure")
         return run(Stack(session, options.name_prefix), options)
-    except (StackError, ClientError, BotoCoreError) as error:
-        print(error, file=sys.stderr)
+    except (StackError, *AWS_ERRORS) as error:
+        tell(error, sys.stderr)
         if isinstance(error, ClientError) and error.response["Error"]["Code"] in DENIED:
-            print("What this needs is in iam/operator.json: docs/house-rules.md, Who operates it", file=sys.stderr)
+            tell("What this needs is in iam/operator.json: docs/house-rules.md, Who operates it", sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
@@ -41,7 +42,7 @@ def main(arguments: list[str]) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """All commands; docs/commands.md is made of their help."""
-    top = argparse.ArgumentParser(prog="operate")
+    top = Parser(prog="operate")
     commands = top.add_subparsers(required=True)
     command = _command(
         commands,
@@ -61,10 +62,16 @@ def parser() -> argparse.ArgumentParser:
         "Why is my file not there? Says what became of the last change of one key, for each file share that shows it,"
         " and what that rests on: S3, the shares, the notification, the windows, the refresh function's log.",
         "Exit status: 0 every share that shows the key was refreshed since it changed, or there is nothing to show;"
-        " 1 something is still to come or wrong; 2 it could not tell.",
+        " 1 something is still to come or wrong; 2 it could not tell. In a bucket with versioning 2 is the best answer"
+        " for what was refreshed: S3 does not tell when a version was brought back by deleting a later one, or a delete"
+        " marker, for good. An NFS or SMB client may show its own old listing for up to a minute after a refresh. A"
+        " share with an automated refresh (CacheStaleTimeoutInSeconds) also reads a folder again by itself, when"
+        " somebody opens it so long after its last refresh, of either kind.",
     )
-    command.add_argument("--bucket", metavar="B", required=True, help="the bucket")
-    command.add_argument("--key", metavar="K", required=True, help="as S3 has it: not encoded, no slash at the front")
+    command.add_argument("--bucket", metavar="B", type=utf8, required=True, help="the bucket")
+    command.add_argument(
+        "--key", metavar="K", type=utf8, required=True, help="as S3 has it: not encoded, no slash at the front"
+    )
     command.add_argument("--json", action="store_true", help="for programs: times in milliseconds since 1970")
     command = _command(
         commands,
@@ -75,11 +82,18 @@ def parser() -> argparse.ArgumentParser:
         " complete, and says why one waits; Ctrl-C ends only the following. The shares of other accounts only the"
         " refresh function can list; of shares outside the stack's region and account nobody reports when they are"
         " complete.",
-        "Exit status: 0 it has come to its end, 2 it could not be asked for, or it is not known what some shares show.",
+        "Exit status: 0 it has come to its end, 2 it could not be asked for, as when there is no such folder,"
+        " or it is not known what some shares show.",
     )
-    command.add_argument("--bucket", metavar="B", required=True, help="the bucket whose shares are to be refreshed")
-    command.add_argument("--folder", metavar="F", help="this folder of the bucket, such as a/b (default: everything)")
-    command.add_argument("--recursive", action="store_true", help="and everything below that folder")
+    command.add_argument(
+        "--bucket", metavar="B", type=utf8, required=True, help="the bucket whose shares are to be refreshed"
+    )
+    command.add_argument(
+        "--folder", metavar="F", type=utf8, help="this folder of the bucket, such as a/b (default: everything)"
+    )
+    command.add_argument(
+        "--recursive", action="store_true", help="and everything below that folder, with all of a share that lies there"
+    )
     command = _command(
         commands,
         "redrive.sh",
@@ -93,7 +107,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _command(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    commands: "argparse._SubParsersAction[Parser]",
     script: str,
     run: Callable[[Stack, argparse.Namespace], int],
     description: str,
@@ -114,16 +128,16 @@ def _command(
 
 def _status(stack: Stack, options: argparse.Namespace) -> int:
     report = status.look(stack)
-    console = Console()
+    terminal = console(wraps=True)
     if options.json:
-        print(json.dumps(report.as_json(), indent=2))
+        tell_program(report.as_json())
     elif options.watch:
-        with Live(status.screen(report), console=console, screen=console.is_terminal, auto_refresh=False) as live:
+        with Live(status.screen(report), console=terminal, screen=terminal.is_terminal, auto_refresh=False) as live:
             while True:
                 time.sleep(_WATCH_SECONDS)
                 live.update(look_again(Stack(stack.session, stack.prefix)), refresh=True)
     else:
-        console.print(status.screen(report))
+        terminal.print(status.screen(report))
     return report.exit_status
 
 
@@ -131,38 +145,39 @@ def look_again(stack: Stack) -> RenderableType:
     """The screen, or why there is none: who watches goes on."""
     try:
         return status.screen(status.look(stack))
-    except (StackError, ClientError, BotoCoreError) as error:
-        return f"It could not be told at {clock(now_ms())}, and is tried again: {error}"
+    except (StackError, *AWS_ERRORS) as error:
+        return one_line(f"It could not be told at {clock(now_ms())}, and is tried again: {error}")
 
 
 def _refresh_now(stack: Stack, options: argparse.Namespace) -> int:
     folders = refresh_now.folders(options.folder, recursive=options.recursive)
+    refresh_now.look_for(stack, options.bucket, options.folder)
     asked = refresh_now.ask(stack, options.bucket, folders)
     for note in stack.notes:
-        print(note, file=sys.stderr)
-    for line in refresh_now.follow(stack, asked):
-        print(line, flush=True)
+        tell(note, sys.stderr)
+    for change in refresh_now.follow(stack, asked):
+        tell(change)
     return 2 if stack.notes else 0
 
 
 def _redrive(stack: Stack, options: argparse.Namespace) -> int:
     number = 0
-    for line in redrive.send_back(stack) if options.send else redrive.show(stack):
+    for message in redrive.send_back(stack) if options.send else redrive.show(stack):
         number += 1
-        print(line, flush=True)
+        tell(message)
     if not number:
-        print("The dead-letter queue is empty.")
+        tell("The dead-letter queue is empty.")
     elif not options.send:
-        print("When the cause is mended, send them back: " + stack.command("redrive.sh", "--send"))
+        tell("When the cause is mended, send them back: " + stack.command("redrive.sh", "--send"))
     return 0 if options.send or not number else 1
 
 
 def _explain(stack: Stack, options: argparse.Namespace) -> int:
     found = facts.look(stack, options.bucket, options.key)
     if options.json:
-        print(json.dumps(explain.as_json(found), indent=2))
+        tell_program(explain.as_json(found))
     else:
-        Console(highlight=False, soft_wrap=True).print(explain.screen(found))
+        console(wraps=False).print(explain.screen(found))
     return explain.exit_status(explain.conclude(found))
 
 

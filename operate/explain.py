@@ -12,12 +12,12 @@ from typing import Any
 from urllib.parse import unquote_plus
 
 from rich.console import Group, RenderableType
-from rich.text import Text
 
 from operate.facts import SURELY_MS, Facts, Share
 from operate.refresh_log import Refresh
 from operate.standing import Cause, Waits
-from operate.words import ago, clock, plural
+from operate.terminal import one_line
+from operate.words import ago, clock, never_shown, plural, span
 
 # An event normally arrives within seconds.
 _RECENT_MS = 60_000
@@ -38,6 +38,7 @@ class Outcome(StrEnum):
     MISSED = "no event"
     NO_SHARE = "no share"
     IMPOSSIBLE = "cannot be shown"
+    UNLESS = "visible, unless it was brought back since"
     UNSURE = "not known"
 
 
@@ -57,13 +58,18 @@ class Answer:
 def exit_status(answers: Iterable[Answer]) -> int:
     """0 all is done, 1 something is still to come or wrong, 2 it is not known."""
     outcomes = {answer.outcome for answer in answers} - {*_DONE}
-    if outcomes - {Outcome.UNSURE}:
+    if outcomes - {Outcome.UNLESS, Outcome.UNSURE}:
         return 1
     return 2 if outcomes else 0
 
 
 def conclude(facts: Facts) -> list[Answer]:
     """An answer for each share that shows the key, and one for those of which that is not known; or for the bucket."""
+    alike = [f"is another key meant? S3 has {other}" for other in facts.object.alike]
+    return [replace(answer, then=[*alike, *answer.then]) for answer in _conclude(facts)]
+
+
+def _conclude(facts: Facts) -> list[Answer]:
     answers = [_answer(facts, share) for share in facts.shares]
     of_nobody_known = facts.places.keys() - {share.place for share in facts.shares}
     answers += [_of_place(facts, place, None) for place in sorted(of_nobody_known)]
@@ -94,23 +100,37 @@ def _of_place(facts: Facts, place: str, name: str | None) -> Answer:
 
 
 def _answer(facts: Facts, share: Share) -> Answer:
-    changed = facts.object.changed
-    if "" in share.path.rstrip("/").split("/")[1:] and share.path != "/":
-        text = "It cannot be shown: a name between its slashes is empty, and no folder has an empty name."
-        return Answer(share.share, Outcome.IMPOSSIBLE, text, ["copy the object to a key without the empty name"])
-    if changed is not None and not facts.object.in_parts:
-        after = [refresh for refresh in share.refreshes if refresh.accepted >= changed + SURELY_MS]
-        if refresh := _covering(after, share.way):
-            return _refreshed(facts, share, refresh)
-    if (coming := _coming(facts, share)) is None:
+    if (path := share.path[1:].removesuffix("/")) and (why := never_shown(path)):
+        text = f"It cannot be shown: {why}."
+        return Answer(share.share, Outcome.IMPOSSIBLE, text, ["copy the object to another key"])
+    coming, after = _coming(facts, share), _after_the_change(facts, share)
+    # Of a version it counts when its folder was read last: it may have been brought back after the first time.
+    refresh = _covering(reversed(after) if facts.object.versioned else after, share.way)
+    if coming and refresh:
+        accepted = _when(facts.at, refresh.accepted)
+        text = (
+            f"Its folder was refreshed after the change that S3 tells of, at {accepted}, and is to be refreshed again."
+        )
+        return replace(coming, text=f"{text} {coming.text}")
+    if refresh:
+        return _refreshed(facts, share, refresh)
+    if coming is None:
         return _nothing_comes(facts, share)
-    if facts.object.exists is False and changed is None:
+    if facts.object.exists is False and facts.object.changed is None:
         return replace(coming, text=f"There is no such object; if it was deleted a moment ago: {coming.text}")
     return coming
 
 
+def _after_the_change(facts: Facts, share: Share) -> list[Refresh]:
+    """The refreshes that came surely after the change that S3 tells of."""
+    changed = facts.object.changed
+    if changed is None or facts.object.came_later:
+        return []
+    return [refresh for refresh in share.refreshes if refresh.accepted >= changed + SURELY_MS]
+
+
 def _covering(refreshes: Iterable[Refresh], way: list[str]) -> Refresh | None:
-    """The first refresh by which every folder on the way had been read: they may be read in several rounds."""
+    """The first of these by which every folder on the way had been read: they may be read in several rounds."""
     left = set(way)
     for refresh in refreshes:
         left = {folder for folder in left if not refresh.reads(folder)}
@@ -125,13 +145,34 @@ def _refreshed(facts: Facts, share: Share, refresh: Refresh) -> Answer:
     if in_progress_since and in_progress_since <= refresh.accepted and refresh.completed is None:
         text = f"It is being refreshed now: since {accepted}, which is after the change."
         return Answer(share.share, Outcome.REFRESHING, text, ["wait: a large folder takes minutes"])
+    if facts.object.versioned:
+        return _unless_brought_back(facts, share, refresh)
     state = "Gone from the share" if facts.object.exists is False else "Visible"
     if refresh.completed is not None:
         end = f"complete at {_when(at, refresh.completed)}"
         text = f"{state} since the refresh that was accepted after the change, at {accepted}; {end}."
     else:
         text = f"{state} by the refresh that was accepted after the change, at {accepted}; no event told of its end."
-    return Answer(share.share, Outcome.VISIBLE, text, ["if a client sees it otherwise, its own cache may be old"])
+    return Answer(share.share, Outcome.VISIBLE, text, _if_seen_otherwise(facts))
+
+
+def _unless_brought_back(facts: Facts, share: Share, last: Refresh) -> Answer:
+    """Nothing is left in S3 of a version, or a delete marker, that was deleted for good: ListObjectVersions does not
+    tell since when what lay below it is the current one again."""
+    state, what = ("gone from the share", "delete marker") if facts.object.exists is False else ("visible", "version")
+    text = (
+        f"Its folder was refreshed after this {what} was written, last at {_when(facts.at, last.accepted)}: it is"
+        f" {state}, unless the {what} was brought back since, by deleting a later one for good. S3 does not tell of"
+        " that; its event has not arrived, or was handled."
+    )
+    return Answer(share.share, Outcome.UNLESS, text, _if_seen_otherwise(facts))
+
+
+def _if_seen_otherwise(facts: Facts) -> list[str]:
+    return [
+        "a client that sees it otherwise may have an old listing: NFS and SMB clients cache them for up to a minute",
+        f"if that does not pass, have it refreshed again: {facts.refresh}",
+    ]
 
 
 def _coming(facts: Facts, share: Share) -> Answer | None:
@@ -155,6 +196,12 @@ def _coming(facts: Facts, share: Share) -> Answer | None:
             f" {_when(at, since)}, will read its folder {facts.folder}."
         )
         return Answer(name, Outcome.DUE, text, _if_late(facts, due))
+    if facts.by_gateways:
+        text = (
+            "If the change is a gateway's, the share that it came through shows it; the others are refreshed at"
+            f" {_when(at, facts.by_gateways.due)}."
+        )
+        return Answer(name, Outcome.EXPECTED, text, _if_late(facts, facts.by_gateways.due))
     return None
 
 
@@ -179,11 +226,11 @@ def _nothing_comes(facts: Facts, share: Share) -> Answer:
         return _without_a_time(facts, share)
     near = [refresh for refresh in share.refreshes if refresh.accepted >= changed - SURELY_MS]
     if refresh := _covering(near, share.way):
-        if facts.object.in_parts:
+        if why := facts.object.came_later:
             last = next(one for one in reversed(near) if one.reads(share.way[-1]))
             text = (
-                f"Not known: it was uploaded in parts, and S3 tells only when that began. Its folder was refreshed last"
-                f" at {_when(at, last.accepted)}: if the upload had ended by then, it is visible."
+                f"Not known: {why}. Its folder was refreshed last at {_when(at, last.accepted)}: if it had come by"
+                " then, it is visible."
             )
         else:
             text = (
@@ -195,17 +242,11 @@ def _nothing_comes(facts: Facts, share: Share) -> Answer:
     if share.log_lacks and (share.standing.last_accepted or 0) >= changed - SURELY_MS:
         text = f"Not known: it was refreshed since, and the log does not say of which folders. {share.log_lacks}"
         return Answer(name, Outcome.UNSURE, text, ["look again in a minute", *_what_to_check(facts)])
-    if facts.by_gateways:
-        text = (
-            "If a gateway wrote it, it is there on the share of that gateway; the others that show it are refreshed at"
-            f" {_when(at, facts.by_gateways.due)}. Nothing else of this change is known."
-        )
-        return Answer(name, Outcome.EXPECTED, text, _if_late(facts, facts.by_gateways.due))
     if at - changed < _RECENT_MS and facts.notified and not facts.excluded_by:
         text = "Its event has not arrived yet; it normally takes seconds."
         return Answer(name, Outcome.EXPECTED, text, ["look again in a minute"])
     text = "No event of this change seems to have arrived: no window holds its folder, and no refresh read it since."
-    late = ["look again in a minute: an upload in parts may have ended just now"] if facts.object.in_parts else []
+    late = ["look again in a minute: it may have come just now"] if facts.object.came_later else []
     return Answer(name, Outcome.MISSED, text, [*late, *_what_to_check(facts)])
 
 
@@ -260,14 +301,26 @@ def _of_s3(facts: Facts) -> list[str]:
         lines = ["S3 has no object with this key, and no delete marker that tells when it was deleted."]
     if found.in_parts:
         lines.append("It was uploaded in parts: that time is when the upload began, and it may have ended much later.")
+    if found.versioned and found.exists:
+        lines.append("The bucket keeps versions: that time is when this one was written; it may be back since later.")
+    if found.is_replica:
+        lines.append(
+            "It is a replica: that time is when its original was written. If that is deleted, the replica stays in S3."
+            " A deletion is replicated only if the rule replicates delete markers, and never if it was of a version."
+        )
     if found.is_folder:
         lines.append("There are objects below it: it is a folder.")
+    lines += [f"S3 has {other}" for other in found.alike]
+    if not found.all_compared:
+        lines.append("Whether S3 has a key that is like it is not known: there are too many to compare.")
     return [*lines, *found.not_told, *_of_key(facts)]
 
 
 def _of_key(facts: Facts) -> list[str]:
     """What the key is taken for, where it may be meant otherwise."""
     key, lines = facts.key, []
+    if odd := sorted({f"U+{ord(char):04X}" for char in key if not char.isprintable()}):
+        lines.append(f"The key holds characters that do not print, and are shown escaped: {', '.join(odd)}.")
     if key.startswith("/"):
         lines.append(f"The key is taken as it is, with its slash at the front; S3's keys have none: {key.lstrip('/')}?")
     if facts.object.exists is not True and unquote_plus(key) != key and re.search(r"%[0-9A-Fa-f]{2}|\+", key):
@@ -282,6 +335,13 @@ def _of_shares(facts: Facts) -> list[str]:
     for share in facts.shares:
         status = "" if share.status == "AVAILABLE" else f"; the share is {share.status}"
         lines.append(f"{share.share} shows /{share.prefix} of the bucket, and the file as {share.path}{status}.")
+        if share.stale_seconds:
+            lines.append(
+                f"{share.share} also refreshes by itself: when somebody opens a folder more than"
+                f" {span(share.stale_seconds)} after its last refresh, of whichever kind, it reads it again"
+                " (CacheStaleTimeoutInSeconds). So a file whose event was lost is seen then; what this stack refreshes,"
+                " before."
+            )
     for share_id, prefix in facts.others.items():
         lines.append(f"{share_id} does not show it: it shows only what lies below /{prefix}.")
     if not facts.shares and not facts.others:
@@ -374,9 +434,9 @@ def as_json(facts: Facts) -> dict[str, Any]:
 
 def screen(facts: Facts) -> RenderableType:
     """The conclusion, in bold, and what it rests on."""
-    lines = [Text(f"{facts.bucket}/{facts.key}")]
+    lines = [one_line(f"{facts.bucket}/{facts.key}")]
     for answer in conclude(facts):
         share = f"{answer.share}: " if answer.share else ""
-        lines.append(Text(f"{share}{answer.text}", style="bold"))
-        lines += [Text(f"    {step}", style="dim") for step in answer.then]
-    return Group(*lines, Text(), *(Text(f"- {line}") for line in evidence(facts)))
+        lines.append(one_line(f"{share}{answer.text}", "bold"))
+        lines += [one_line(f"    {step}", "dim") for step in answer.then]
+    return Group(*lines, one_line(""), *(one_line(f"- {fact}") for fact in evidence(facts)))

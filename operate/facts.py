@@ -1,6 +1,5 @@
 """What is known about one key of a bucket: in S3, on its file shares, in the table and in the log."""
 
-import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -11,8 +10,9 @@ from botocore.exceptions import ClientError
 
 from deploy.notification import filter_of
 from event_aggregator.file_shares import FileShare
-from event_aggregator.folders import EVERYTHING, folder_of, shown
+from event_aggregator.folders import EVERYTHING, folder_of, path_below, shown
 from event_aggregator.table import Item, Key, Kind
+from operate import nearby
 from operate.refresh_log import Refresh, refreshes_of
 from operate.stack import DENIED, Stack, now_ms
 from operate.standing import Snapshot, Standing
@@ -36,7 +36,18 @@ class S3Object:
     size: int | None = None
     in_parts: bool = False  # then `changed` is when its upload began
     is_folder: bool = False  # it does not exist, but objects below it do
+    versioned: bool = False  # then `changed` is when this version was written; it may be the current one since later
+    is_replica: bool = False  # then `changed` is when the original was written (S3 user guide, replication)
+    alike: list[str] = field(default_factory=list)  # it does not exist, but these do, which people take for the same
+    all_compared: bool = True  # False: there may be more that are alike
     not_told: list[str] = field(default_factory=list)  # what could not be asked, and why
+
+    @property
+    def came_later(self) -> str:
+        """Why it may have come long after `changed`; empty if it has not."""
+        if self.is_replica:
+            return "it is a replica, and S3 tells only when its original was written"
+        return "it was uploaded in parts, and S3 tells only when that began" if self.in_parts else ""
 
 
 @dataclass(frozen=True)
@@ -74,6 +85,7 @@ class Share:
     handed_over: int | None = None  # a refresh of its folder began then, and has not asked this share yet
     in_window: bool = False  # the bucket's window will have it read the folder
     refreshes: list[Refresh] = field(default_factory=list)  # oldest first
+    stale_seconds: int = 0  # so long after a folder was read, it reads it again if somebody opens it; 0: it does not
     log_lacks: str | None = None  # why there may be others
 
 
@@ -108,7 +120,7 @@ class Facts:
 def look(stack: Stack, bucket: str, key: str) -> Facts:
     """Everything about the key as it is now. It is read in the order in which a change goes: none slips through."""
     at, folder, settings = now_ms(), folder_of(key), stack.settings
-    scope = settings.refresh_scope
+    scope = settings.refresh_scope.of(bucket)
     entries = stack.notifications(bucket)  # first: it raises if there is no such bucket
     found = s3_object(stack, bucket, key)
     item = stack.windows.read(Key.read(bucket))
@@ -140,7 +152,7 @@ def look(stack: Stack, bucket: str, key: str) -> Facts:
         unseen=stack.unseen_places,
         log_since=log_since,
         mend=stack.command("attach-bucket.sh", "--bucket", bucket),
-        refresh=stack.command("refresh-now.sh", "--bucket", bucket, "--folder", shlex.quote(folder)),
+        refresh=stack.command("refresh-now.sh", "--bucket", bucket, "--folder", folder),
         aggregator_log=_tail(stack, stack.aggregator, at, log_since),
         refresh_log=_tail(stack, stack.refresh, at, log_since),
         at=now_ms(),
@@ -183,11 +195,19 @@ def s3_object(stack: Stack, bucket: str, key: str) -> S3Object:
             raise
         return _absent(stack, bucket, key)
     in_parts = "-" in head["ETag"]  # S3 user guide, mpuoverview: the ETag of an upload in parts ends in their number
-    return S3Object(True, _epoch_ms(head["LastModified"]), head["ContentLength"], in_parts)
+    return S3Object(
+        True,
+        _epoch_ms(head["LastModified"]),
+        head["ContentLength"],
+        in_parts,
+        versioned="VersionId" in head,
+        is_replica=head.get("ReplicationStatus") == "REPLICA",
+    )
 
 
 def _absent(stack: Stack, bucket: str, key: str) -> S3Object:
-    s3, not_told, changed, is_folder = stack.client("s3"), [], None, False
+    s3, not_told = stack.client("s3"), []
+    changed, is_folder, others, all_compared = None, False, [], True
     try:
         markers = s3.list_object_versions(Bucket=bucket, Prefix=key).get("DeleteMarkers", [])
         times = [marker["LastModified"] for marker in markers if marker["Key"] == key and marker["IsLatest"]]
@@ -195,11 +215,21 @@ def _absent(stack: Stack, bucket: str, key: str) -> S3Object:
     except ClientError as error:
         not_told.append(_unless_denied(error, "Whether it has a delete marker is not known"))
     try:
-        below = s3.list_objects_v2(Bucket=bucket, Prefix=f"{key.rstrip('/')}/", MaxKeys=1)
-        is_folder = bool(below.get("Contents"))
+        if not (is_folder := nearby.is_folder(s3, bucket, f"{key.removesuffix('/')}/")):
+            search = nearby.Search(s3, bucket)
+            others = [nearby.told(key, other) for other in search.alike(key)]
+            all_compared = search.read_all
     except ClientError as error:
-        not_told.append(_unless_denied(error, "Whether it is a folder is not known"))
-    return S3Object(False, changed, is_folder=is_folder, not_told=not_told)
+        not_told.append(_unless_denied(error, "Whether it is a folder, or another key is like it, is not known"))
+    return S3Object(
+        False,
+        changed,
+        is_folder=is_folder,
+        versioned=changed is not None,
+        alike=others,
+        all_compared=all_compared,
+        not_told=not_told,
+    )
 
 
 def _unless_denied(error: ClientError, what: str) -> str:
@@ -261,7 +291,7 @@ def _closed(item: Item, folder: str) -> Closed | None:
 
 def _with_log(stack: Stack, share: FileShare, known: Share, since: int) -> Share:
     refreshes, lacks = refreshes_of(stack, share, since, now_ms(), known.standing.last_accepted or 0)
-    return replace(known, refreshes=refreshes, log_lacks=lacks)
+    return replace(known, refreshes=refreshes, log_lacks=lacks, stale_seconds=stack.stale_seconds(share))
 
 
 def share_facts(  # noqa: PLR0913 - what there is to know of it
@@ -287,6 +317,5 @@ def share_facts(  # noqa: PLR0913 - what there is to know of it
 
 def way_to(folder: str, prefix: str) -> list[str]:
     """The folders from a share's root to `folder`, as FolderList takes them: /, a, a/b."""
-    names = folder[1 + len(prefix) :].split("/")
-    names = names[: names.index("")] if "" in names else names
+    names = path_below(folder, prefix)
     return ["/", *("/".join(names[:depth]) for depth in range(1, len(names) + 1))]

@@ -10,7 +10,6 @@ from typing import Any, assert_never
 from botocore.exceptions import ClientError
 
 from event_aggregator.changes import read_event
-from event_aggregator.folders import EVERYTHING
 from event_aggregator.messages import (
     BucketRequest,
     FailedEvent,
@@ -20,11 +19,15 @@ from event_aggregator.messages import (
     read_message,
 )
 from event_aggregator.request import Request, WakeRequest
+from event_aggregator.table import Key
 from operate.stack import Stack
-from operate.words import clock, plural
+from operate.words import clock, extent, plural
 
 # Nobody else sees a message for so long after it was received here.
 _HIDDEN_SECONDS = 60
+
+# By these DynamoDB says that the table cannot have such a key; anybody may have written the message.
+_NO_KEY = ("SerializationException", "ValidationException")
 
 
 def show(stack: Stack) -> Iterator[str]:
@@ -89,15 +92,12 @@ def _in_words(stack: Stack, message: dict[str, Any]) -> str:
         return f"{sent}  {error}"
     match content:
         case Request(key, window):
-            item = stack.windows.read(key)
-            stands = window in (item.window_id, item.refreshing_id)
-            still = "its window still waits for it" if stands else "its window has been refreshed since: harmless"
-            what = f"the request to refresh {key}; {still}"
+            still = "still waits for it" if _stands(stack, key, window) else "has been refreshed since: harmless"
+            what = f"the request to refresh {key}; its window {still}"
         case WakeRequest(gateway):
             what = f"a reminder that shares of {gateway} wait; the sweep sees to them as well: harmless"
         case BucketRequest(bucket, folders):
-            extent = "everything" if EVERYTHING in folders else ", ".join(sorted(folders))
-            what = f"a request to refresh {extent} in {bucket}"
+            what = f"a request to refresh {extent(folders)} in {bucket}"
         case FailedEvent(event):
             what = f"an S3 event that failed: {_of_event(event)}"
         case RefreshCompleted(arn):
@@ -107,6 +107,17 @@ def _in_words(stack: Stack, message: dict[str, Any]) -> str:
         case _:
             assert_never(content)
     return f"{sent}  {what}"
+
+
+def _stands(stack: Stack, key: Key, window: str) -> bool:
+    """Whether the window of a request is still there."""
+    try:
+        item = stack.windows.read(key)
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in _NO_KEY:
+            raise
+        return False
+    return window in (item.window_id, item.refreshing_id)
 
 
 def _of_event(event: Any) -> str:

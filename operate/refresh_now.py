@@ -10,13 +10,16 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from botocore.exceptions import ClientError
+
 from event_aggregator.folders import EVERYTHING, shown
 from event_aggregator.settings import Settings
 from event_aggregator.table import Item, Key, Kind
 from event_aggregator.waiting import Waiting
-from operate.stack import Stack, StackError
+from operate import nearby
+from operate.stack import DENIED, Stack, StackError
 from operate.standing import Snapshot
-from operate.words import clock
+from operate.words import clock, extent, never_shown
 
 # A message is normally handled within seconds. Where that was not seen for so long, the next look may have come too
 # late: a refresh that the share has accepted since is taken to be of the message.
@@ -40,11 +43,49 @@ class Asked:
 
 
 def folders(folder: str | None, *, recursive: bool) -> frozenset[str]:
-    """What to refresh, as windows hold it."""
-    path = (folder or "").strip("/")
+    """What to refresh, as windows hold it. Raises StackError for a folder that no share can show."""
+    path = _path(folder)
+    if path and (why := never_shown(path)):
+        raise StackError(f"No file share can show the folder {path}: {why}.")
     if folder is None or (recursive and not path):
         return frozenset({EVERYTHING})
     return frozenset({f"/{path}", f"*/{path}"} if recursive else {f"/{path}"})
+
+
+def _path(folder: str | None) -> str:
+    return (folder or "").removeprefix("/").removesuffix("/")
+
+
+def look_for(stack: Stack, bucket: str, folder: str | None) -> None:
+    """Raises StackError if S3 has no such folder, and says what may be meant instead."""
+    if not (path := _path(folder)):
+        return
+    try:
+        _look_for(stack, bucket, path)
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in DENIED:
+            raise
+        stack.notes.append(f"Whether {bucket} has a folder {path} is not known: {error}")
+
+
+def _look_for(stack: Stack, bucket: str, path: str) -> None:
+    s3, folder = stack.client("s3"), f"{path}/"
+    if nearby.is_folder(s3, bucket, folder):
+        return
+    roots = {share.prefix for share in stack.shares(bucket)}
+    if folder in roots:  # a share shows that it is empty
+        return
+    above = nearby.above(folder)
+    while above and above not in roots and not nearby.is_folder(s3, bucket, above):
+        above = nearby.above(above)
+    of_above = stack.command("refresh-now.sh", "--bucket", bucket, "--folder", f"/{above.removesuffix('/')}")
+    if nearby.is_key(s3, bucket, path):
+        raise StackError(f"{path} is no folder of {bucket} but a file. Refresh the folder that it lies in: {of_above}")
+    told = [f"There is no folder {path} in {bucket}."]
+    others = [other for other in nearby.Search(s3, bucket).alike(path) if other.endswith("/")]
+    told += [f"There is {nearby.told(path, other)}" for other in others]
+    told.append(f"If it was deleted, refresh the folder above, which may still show it: {of_above}")
+    raise StackError(" ".join(told))
 
 
 def ask(stack: Stack, bucket: str, wanted: frozenset[str]) -> Asked:
@@ -53,11 +94,15 @@ def ask(stack: Stack, bucket: str, wanted: frozenset[str]) -> Asked:
     known = [share for share in listed if not share.unknown]
     unlisted = {*stack.unlisted, *stack.unseen_places}
     if not listed and not unlisted:
-        nobody = f"No file share of this account in {stack.region} is known to show the bucket {bucket}."
-        raise StackError("\n".join([nobody, *stack.notes]))
+        nobody = f"No file share of this account in {stack.region} is known to show the bucket {bucket}"
+        raise StackError("; ".join([nobody, *stack.notes]))
     shares = {share.key: held for share in known if (held := shown(wanted, share.prefix))}
     if not shares and not unlisted and len(known) == len(listed):
-        raise StackError(f"No file share of {bucket} shows {', '.join(sorted(wanted))}: their prefixes are others.")
+        prefixes = ", ".join(sorted({f"/{share.prefix}" for share in known}))
+        raise StackError(
+            f"No file share of {bucket} shows {extent(wanted)}: they show what lies below {prefixes}."
+            " With --recursive those are refreshed that lie below the folder."
+        )
     before, body = stack.snapshot(), json.dumps({"bucket": bucket, "folders": sorted(wanted)})
     sent = stack.client("sqs").send_message(QueueUrl=stack.settings.queue_url, MessageBody=body)
     # A place that is the only one has a key only if the refresh function cannot list it either.

@@ -25,8 +25,10 @@ from event_aggregator.places import Places, name_of_place
 from event_aggregator.request import ActionQueue
 from event_aggregator.settings import SettingError, Settings
 from event_aggregator.table import Key
+from event_aggregator.turns import Rules
 from event_aggregator.window import Windows
-from operate.standing import Snapshot, as_of, rules_of
+from operate.standing import Snapshot, as_of
+from operate.terminal import quoted
 
 _CONFIG = Config(connect_timeout=5, read_timeout=20, retries={"mode": "standard", "total_max_attempts": 4})
 
@@ -77,7 +79,7 @@ class Stack:
     def command(self, script: str, *arguments: str) -> str:
         """A command line for the user to run next, about this stack."""
         prefix = ("--name-prefix", self.prefix) if self.prefix else ()
-        return " ".join([f"scripts/{script}", *arguments, "--region", self.region, *prefix])
+        return " ".join([f"scripts/{script}", *map(quoted, (*arguments, "--region", self.region, *prefix))])
 
     @cached_property
     def variables(self) -> dict[str, str]:
@@ -109,12 +111,12 @@ class Stack:
     def gateways(self) -> Gateways:
         """Their documents, to be read."""
         queue = ActionQueue(lambda: self.client("sqs"), self.settings.queue_url)
-        return Gateways(self.client("dynamodb"), self.settings.table_name, queue, rules_of(self.settings), now_ms)
+        return Gateways(self.client("dynamodb"), self.settings.table_name, queue, Rules.of(self.settings), now_ms)
 
     def snapshot(self) -> Snapshot:
         """All that the table holds now."""
         items = list(self.windows.everything())
-        return Snapshot.of(items, self.gateways, rules_of(self.settings), now_ms())
+        return Snapshot.of(items, self.gateways, Rules.of(self.settings), now_ms())
 
     def with_latest(self, table: Snapshot, gateways: Iterable[Key]) -> Snapshot:
         """`table` with the documents of these gateways as they are now."""
@@ -153,6 +155,14 @@ class Stack:
                 self.notes.append(f"The file shares in {name} cannot be listed: {error}")
                 self.unlisted.add(name)
         return sorted(found, key=lambda share: share.share_id)
+
+    def stale_seconds(self, share: FileShare) -> int:
+        """How long after a folder was read the share reads it again by itself, if somebody opens it; 0: it does not."""
+        make: Any = self.session.client
+        client = make("storagegateway", region_name=share.place or self.region, config=_CONFIG)
+        describe = client.describe_smb_file_shares if share.kind == "SMB" else client.describe_nfs_file_shares
+        described = describe(FileShareARNList=[share.arn])[f"{share.kind}FileShareInfoList"]
+        return sum(one.get("CacheAttributes", {}).get("CacheStaleTimeoutInSeconds", 0) for one in described)
 
     def buckets(self) -> list[str]:
         """The buckets that were attached: those that may invoke the aggregator, and those that the rules name."""

@@ -10,7 +10,6 @@ from enum import StrEnum
 from typing import Any
 
 from event_aggregator.gateways import Gateways
-from event_aggregator.settings import Settings
 from event_aggregator.table import Item, Key, Kind
 from event_aggregator.turns import Gateway, Looked, Rules, Share, Visit, step
 from event_aggregator.waiting import Waiting
@@ -114,7 +113,7 @@ class Snapshot:
     def _cause(self, key: Key, share: Share) -> tuple[Cause, str, int | None]:
         """Why a share waits, also in words, and until when at least."""
         gateway, document = self._at_gateway(key)
-        until, may_be_asked = share.ready_at(self.rules.interval), _may_be_asked(document, self.rules, self.at)
+        until, may_be_asked = share.ready_at(self.rules.interval_of(key)), _may_be_asked(document, self.rules, self.at)
         if share.claim:
             cause, until = Cause.BEING_ASKED, 0
         elif not share.since:
@@ -152,7 +151,7 @@ def as_of(gateway: Gateway, rules: Rules, at: int) -> Gateway:
 
 def _may_be_asked(document: Gateway, rules: Rules, at: int) -> list[Key]:
     """The shares that only wait for their turn, in the order in which that comes."""
-    return [key for key in document.waiting() if document.shares[key].ready_at(rules.interval) <= at]
+    return [key for key in document.waiting() if document.shares[key].ready_at(rules.interval_of(key)) <= at]
 
 
 def _why_it_stands(document: Gateway, rules: Rules) -> str:
@@ -177,7 +176,3 @@ def _line(gateway: str, document: Gateway, rules: Rules) -> Line:
 
 def _id(arn: str) -> str:
     return arn.rpartition("/")[2]
-
-
-def rules_of(settings: Settings) -> Rules:
-    return Rules(settings.refreshes_per_gateway, settings.min_refresh_interval_seconds * 1000)

@@ -14,7 +14,6 @@ from typing import Any
 from botocore.exceptions import ClientError
 from rich.console import Group, RenderableType
 from rich.table import Table
-from rich.text import Text
 
 from event_aggregator.file_shares import FileShare
 from event_aggregator.observability import METRICS
@@ -22,6 +21,7 @@ from event_aggregator.settings import Settings
 from event_aggregator.table import Item, Key, Kind
 from operate.stack import Stack
 from operate.standing import Cause, Line, Snapshot, Standing
+from operate.terminal import add_row, one_line
 from operate.words import ago, clock, plural, span
 
 # A request may be this late before something is wrong: a cold start, a busy queue, a few redeliveries.
@@ -40,6 +40,10 @@ _RULES = {
     "RefreshComplete": "that a refresh is complete is not told, and the share's next waits until it counts as lapsed",
     "Sweep": "lost requests are not found",
 }
+
+
+# The settings with exceptions by bucket.
+_BY_BUCKET = ("refresh_delay_seconds", "refresh_quiet_seconds", "refresh_max_delay_seconds", "refresh_scope")
 
 
 class Attached(StrEnum):
@@ -313,8 +317,7 @@ def _alarms(stack: Stack) -> list[tuple[str, str]]:
 
 def concerns_of_bucket(stack: Stack, bucket: Bucket, at: int) -> list[Concern]:
     """What is wrong with a bucket and its shares, `at` epoch milliseconds."""
-    found = []
-    logs = f"aws logs tail /aws/lambda/{stack.refresh} --since 1h --region {stack.region}"
+    found, logs = [], _logs(stack)
     if bucket.attached is Attached.LOST:
         mend = stack.command("attach-bucket.sh", "--bucket", bucket.name)
         found.append(Concern(f"{bucket.name} does not notify this stack of its changes", mend))
@@ -329,45 +332,55 @@ def concerns_of_bucket(stack: Stack, bucket: Bucket, at: int) -> list[Concern]:
     if bucket.refreshing_since and bucket.refreshing_since < at - _LATE_MS:
         late = f"the refresh of {bucket.name} began {ago(at, bucket.refreshing_since)}, and has not reached every share"
         found.append(Concern(late, logs))
-    named = {*stack.places.names, *stack.unseen_places}
     for name, window in bucket.others.items():
-        found += _of_window(Key.read(f"{bucket.name}/{name}"), window, named, at, logs)
+        found += _of_window(stack, Key.read(f"{bucket.name}/{name}"), window, at)
     for share in bucket.shares:
-        found += _of_share(f"{bucket.name}/{share.share}", share, named, at, logs)
+        found += _of_share(stack, Key.read(f"{bucket.name}/{share.share}"), share, at)
     return found
 
 
-def _of_window(key: Key, window: Window, named: set[str], at: int, logs: str) -> Iterator[Concern]:
+def _logs(stack: Stack) -> str:
+    return f"aws logs tail /aws/lambda/{stack.refresh} --since 1h --region {stack.region}"
+
+
+def _long_wait(settings: Settings, key: Key) -> int:
+    """Milliseconds after a first change from which on its wait is a concern: as long as the alarms' for long delays."""
+    longest = max(settings.longest_delay(key.bucket), settings.min_refresh_interval_seconds.of(key.share_id))
+    return max(_LONG_WAIT_MS, 3 * longest * 1000)
+
+
+def _of_window(stack: Stack, key: Key, window: Window, at: int) -> Iterator[Concern]:
     """What is wrong with what waits for a place, or with a window of what gateways wrote."""
-    if concern := _unnamed(key, window.since, named, at):
+    logs = _logs(stack)
+    if concern := _unnamed(stack, key, window.since, at):
         yield concern
     elif key.kind is Kind.WRITER and window.due < at - _LATE_MS:
         yield Concern(f"the refresh of {key} was due {ago(at, window.due)}, and has not come to its end", logs)
-    elif key.kind is Kind.PLACE and window.since < at - _LONG_WAIT_MS:
+    elif key.kind is Kind.PLACE and window.since < at - _long_wait(stack.settings, key):
         waits = f"{key} has waited for {span((at - window.since) / 1000)}"
         yield Concern(f"{waits}: {window.reason or 'its request is late'}", f"{_BY_ITSELF}: {logs}")
 
 
-def _of_share(name: str, share: Share, named: set[str], at: int, logs: str) -> Iterator[Concern]:
+def _of_share(stack: Stack, key: Key, share: Share, at: int) -> Iterator[Concern]:
     waits = share.standing.waits
-    if waits and (concern := _unnamed(Key.read(name), waits.since, named, at)):
+    if waits and (concern := _unnamed(stack, key, waits.since, at)):
         yield concern
-    elif waits and waits.since < at - _LONG_WAIT_MS:
-        what = f"{name} has waited for {span((at - waits.since) / 1000)}: {waits.why}"
+    elif waits and waits.since < at - _long_wait(stack.settings, key):
+        what = f"{key} has waited for {span((at - waits.since) / 1000)}: {waits.why}"
         if waits.cause is Cause.IN_NO_LINE:
-            then = logs
+            then = _logs(stack)
         elif waits.reason:
             then = f"is its gateway online? {_BY_ITSELF}"
         else:
             then = "its gateway's shares take turns, and large folders take long: see README, When a share stays stale"
         yield Concern(what, then)
     elif share.status not in ("", "AVAILABLE"):
-        yield Concern(f"{name} is {share.status}", "look at it in the Storage Gateway console")
+        yield Concern(f"{key} is {share.status}", "look at it in the Storage Gateway console")
 
 
-def _unnamed(key: Key, since: int, named: set[str], at: int) -> Concern | None:
+def _unnamed(stack: Stack, key: Key, since: int, at: int) -> Concern | None:
     """Something waits for a place that the settings do not name. While settings are rolled out that is nothing."""
-    if not key.place or key.place in named or since > at - _LATE_MS:
+    if not key.place or key.place in (*stack.places.names, *stack.unseen_places) or since > at - _LATE_MS:
         return None
     what = f"{key} has waited for {span((at - since) / 1000)}, and the settings name no gateways in {key.place}"
     return Concern(what, "a day after its first change it is forgotten; if it should not be, name the place again")
@@ -379,7 +392,7 @@ def _unnamed(key: Key, since: int, named: set[str], at: int) -> Concern | None:
 def screen(report: Report) -> RenderableType:
     """The report as a terminal shows it."""
     name = f"{report.prefix}S3EventAggregator"
-    title = Text.assemble((name, "bold"), f"  {report.region}  {clock(report.at)}")
+    title = one_line(name, "bold") + one_line(f"  {report.region}  {clock(report.at)}")
     # What may be long comes last: a watched screen ends where the terminal does.
     parts: list[RenderableType] = [title, _verdict(report), "", _settings(report), _queues(report)]
     if report.lines:
@@ -390,43 +403,56 @@ def screen(report: Report) -> RenderableType:
 
 def _verdict(report: Report) -> RenderableType:
     if report.well:
-        return Text("All is well.", style="bold green")
+        return one_line("All is well.", "bold green")
     count = len(report.concerns)
-    lines = [Text(f"{count} {'thing needs' if count == 1 else 'things need'} attention:", style="bold red")]
+    lines = [one_line(f"{count} {'thing needs' if count == 1 else 'things need'} attention:", "bold red")]
     for concern in report.concerns:
-        lines += [Text(f"  {concern.what}", style="red"), Text(f"      {concern.then}", style="dim")]
+        lines += [one_line(f"  {concern.what}", "red"), one_line(f"      {concern.then}", "dim")]
     return Group(*lines)
 
 
-def _settings(report: Report) -> Text:
+def _settings(report: Report) -> RenderableType:
     settings = report.settings
-    quiet = settings["refresh_quiet_seconds"]
-    delay = (
-        f"{span(quiet)} after the last change, {span(settings['refresh_max_delay_seconds'])} after the first at most"
-        if quiet
-        else f"{span(settings['refresh_delay_seconds'])} after the first change"
-    )
-    what = "the folders that changed" if settings["refresh_scope"] == "folders" else "the whole share"
-    interval = span(settings["min_refresh_interval_seconds"])
+    intervals = settings["min_refresh_interval_seconds"]
     timeout = settings["in_progress_timeout_seconds"]
     unless = f", and not while it still refreshes ({span(timeout)} at most)" if timeout else ""
-    text = f"Refreshes {what}, {delay}. Asks a share at most every {interval}{unless}."
-    text += f" Refreshes at one gateway at a time: {settings['refreshes_per_gateway']} at most."
+    asks = f"Refreshes {_pace(settings)}. Asks a share at most every {span(intervals['default'])}{unless}."
+    asks += f" Refreshes at one gateway at a time: {settings['refreshes_per_gateway']} at most."
     regions = ", ".join(settings["gateway_regions"]) or report.region
-    text += f"\nGateways in {regions}; what one wrote refreshes the others: {settings['refresh_other_gateways']}."
-    text += f" Log level {settings['log_level']}."
+    gateways = f"Gateways in {regions}; what one wrote refreshes the others: {settings['refresh_other_gateways']}."
+    gateways += f" Log level {settings['log_level']}."
+    lines = [asks, gateways]
     if roles := settings["gateway_role_arns"]:
-        text += (
-            f"\nOf the file shares that it reaches through {', '.join(roles)} only those are shown that it has asked."
+        lines.append(
+            f"Of the file shares that it reaches through {', '.join(roles)} only those are shown that it has asked."
         )
-    return Text(text)
+    buckets = {name for each in _BY_BUCKET for name in settings[each]["exceptions"]}
+    exceptions = {name: _pace(settings, name) for name in sorted(buckets)}
+    exceptions |= {name: f"asked at most every {span(own)}" for name, own in sorted(intervals["exceptions"].items())}
+    seen = {bucket.name for bucket in report.buckets}
+    seen |= {share.share.rpartition("/")[2] for bucket in report.buckets for share in bucket.shares}
+    for name, what in exceptions.items():
+        lines.append(f"  {name}: {what}{'' if name in seen else ' (none of this name is seen here)'}")
+    return Group(*map(one_line, lines))
+
+
+def _pace(settings: dict[str, Any], bucket: str = "") -> str:
+    """What is refreshed when of a bucket; if none is named, of all that are no exceptions."""
+    delay, quiet, longest, scope = (
+        settings[name]["exceptions"].get(bucket, settings[name]["default"]) for name in _BY_BUCKET
+    )
+    what = "the folders that changed" if scope == "folders" else "the whole share"
+    if quiet:
+        return f"{what}, {span(quiet)} after the last change, {span(longest)} after the first at most"
+    return f"{what}, {span(delay)} after the first change"
 
 
 def _buckets(report: Report) -> Table:
     table = _table("Bucket, share", "State", "Last refresh", "Waits for it")
     for bucket in report.buckets:
-        table.add_row(
-            Text(bucket.name, style="bold"),
+        add_row(
+            table,
+            one_line(bucket.name, "bold"),
             _state(bucket, report.at),
             "",
             _held(bucket.window.folders if bucket.window else []),
@@ -436,9 +462,9 @@ def _buckets(report: Report) -> Table:
             standing = share.standing
             last = ago(report.at, standing.last_accepted) if standing.last_accepted else "none known"
             waits = standing.waits
-            table.add_row(shown, _state_of_share(share, report.at), last, _held(waits.folders if waits else []))
+            add_row(table, shown, _state_of_share(share, report.at), last, _held(waits.folders if waits else []))
         for name, window in bucket.others.items():
-            table.add_row(f"  {name}", _waits(window, report.at), "", _held(window.folders))
+            add_row(table, f"  {name}", _waits(window, report.at), "", _held(window.folders))
     return table
 
 
@@ -447,7 +473,8 @@ def _lines(report: Report) -> Table:
     for line in report.lines:
         busy = f", refused as busy {ago(report.at, line.busy_at)}" if line.busy_at else ""
         first = f"{line.first}, for {span((report.at - line.since) / 1000)}" if line.first and line.since else ""
-        table.add_row(line.gateway, f"{line.in_progress} of {line.takes}{busy}", plural(line.waiting, "share"), first)
+        places = f"{line.in_progress} of {line.takes}{busy}"
+        add_row(table, line.gateway, places, plural(line.waiting, "share"), first)
     return table
 
 
@@ -495,13 +522,13 @@ def _day(report: Report) -> Table:
         visible = span(day["SecondsUntilVisible"]) if "SecondsUntilVisible" in day else "not known"
         changes = count["ChangesAbsorbed"] + count["WindowsOpened"]
         others = ("WindowsOpened", "RefreshesAccepted", "RefreshesRefused", "RefreshesDeferred")
-        table.add_row(bucket, f"{changes:,.0f}", *(f"{count[name]:,.0f}" for name in others), visible)
+        add_row(table, bucket, f"{changes:,.0f}", *(f"{count[name]:,.0f}" for name in others), visible)
     return table
 
 
-def _queues(report: Report) -> Text:
+def _queues(report: Report) -> RenderableType:
     requests = report.requests
-    return Text(
+    return one_line(
         f"Queue: {plural(requests['delayed'], 'request')} delayed, {requests['ready']} ready,"
         f" {requests['in_flight']} being handled. Dead-letter queue: {report.dead_letters or 'empty'}."
     )

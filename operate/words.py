@@ -1,6 +1,9 @@
 """Times and counts as people read them."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
+
+from event_aggregator.folders import EVERYTHING, is_name
 
 
 def plural(number: int, thing: str) -> str:
@@ -38,3 +41,21 @@ def ago(now: int, then: int) -> str:
 def clock(epoch_ms: int) -> str:
     """2026-01-31 12:00:00 UTC."""
     return f"{datetime.fromtimestamp(epoch_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def extent(folders: Iterable[str]) -> str:
+    """What is to be refreshed, from folders as windows hold them: everything, /a, all below /b."""
+    in_order = sorted(folders, key=lambda folder: (folder.lstrip(EVERYTHING), folder))
+    if EVERYTHING in in_order:
+        return "everything"
+    return ", ".join(f"all below {one[1:]}" if one.startswith(EVERYTHING) else one for one in in_order)
+
+
+def never_shown(path: str) -> str:
+    """Why no share can show an object or a folder of S3's, which has no slash at its ends; empty if one can."""
+    for name in path.split("/"):
+        if not name:
+            return "a name between its slashes is empty"
+        if not is_name(name):
+            return f"a name in it is {name}" if name in (".", "..") else "a name in it is longer than 255 bytes"
+    return ""

@@ -52,9 +52,9 @@ def _file_shares(session: Session, region: str, access_points: AccessPoints, pla
 
 
 set_log_level(_settings.log_level)
-if _settings.min_refresh_interval_seconds < LEAST_ADVISED_INTERVAL_SECONDS:
+if (_least := min(_settings.min_refresh_interval_seconds.values())) < LEAST_ADVISED_INTERVAL_SECONDS:
     logger.warning(
-        f"MIN_REFRESH_INTERVAL_SECONDS is {_settings.min_refresh_interval_seconds}: AWS asks for"
+        f"MIN_REFRESH_INTERVAL_SECONDS is {_least}: AWS asks for"
         f" {LEAST_ADVISED_INTERVAL_SECONDS} s between two refreshes of a share, and an earlier one may do nothing"
     )
 _queue = ActionQueue(aws.sqs, _settings.queue_url)
@@ -63,12 +63,11 @@ _queue = ActionQueue(aws.sqs, _settings.queue_url)
 def _make_refresher() -> Refresher:
     dynamodb, table = aws.dynamodb(), _settings.table_name
     windows = Windows(dynamodb, table)
-    rules = Rules(_settings.refreshes_per_gateway, _settings.min_refresh_interval_seconds * 1000)
     asker = Asker(
         _places(),
         windows,
         WaitingShares(dynamodb, table),
-        Gateways(dynamodb, table, _queue, rules, aws.epoch_ms),
+        Gateways(dynamodb, table, _queue, Rules.of(_settings), aws.epoch_ms),
         _settings,
         aws.epoch_ms,
     )

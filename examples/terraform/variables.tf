@@ -34,27 +34,27 @@ variable "name_prefix" {
 }
 
 variable "refresh_delay_seconds" {
-  type        = number
-  default     = 30
-  description = "From a window's first change to its refresh"
+  type        = string
+  default     = "30"
+  description = "From a window's first change to its refresh, 0 to 43200; exceptions by bucket follow, 30,my-bucket=600"
 }
 
 variable "refresh_quiet_seconds" {
-  type        = number
-  default     = 0
+  type        = string
+  default     = "0"
   description = "Instead: from a window's last change to its refresh, at most RefreshMaxDelaySeconds; 0: off"
 }
 
 variable "refresh_max_delay_seconds" {
-  type        = number
-  default     = 900
-  description = "With a quiet time, at most this from a window's first change to its refresh"
+  type        = string
+  default     = "900"
+  description = "With a quiet time, at most this from a window's first change to its refresh, 1 to 43200"
 }
 
 variable "min_refresh_interval_seconds" {
-  type        = number
-  default     = 60
-  description = "The least time between two refreshes of a share; AWS asks for 60, and an earlier refresh may do nothing"
+  type        = string
+  default     = "60"
+  description = "The least time between two refreshes of a share, 1 to 3600; exceptions follow, 60,share-1234ABCD=3600; AWS asks for 60, and an earlier refresh may do nothing"
 }
 
 variable "refreshes_per_gateway" {
@@ -72,7 +72,7 @@ variable "in_progress_timeout_seconds" {
 variable "refresh_scope" {
   type        = string
   default     = "folders"
-  description = "folders: refresh what changed; share: refresh the whole share"
+  description = "What to refresh, what changed (folders) or the whole share (share); exceptions by bucket follow"
 }
 
 variable "refresh_other_gateways" {

@@ -211,7 +211,7 @@ class Asker:
         """Call RefreshCache: what happened then, and what to do before that is noted at the gateway."""
         folders, share = ask.changes.folders, ask.share
         logger.set_correlation_id(ask.changes.correlation)
-        everything = ask.widen or self.settings.refresh_scope == "share"
+        everything = ask.widen or self.settings.refresh_scope.of(key.bucket) == "share"
         round_ = WHOLE_SHARE if everything else next_round(folders, share.prefix)
         try:
             refresh = self.places.of(key).refresh(share, round_)
@@ -220,7 +220,7 @@ class Asker:
         now = self.now()
         _tell_of_refresh(key, ask.changes, round_, now)
         timeout = self.settings.in_progress_timeout_seconds if self.places.is_told_of(share) else 0
-        until = now + (timeout or self.settings.min_refresh_interval_seconds) * 1000
+        until = now + (timeout * 1000 or self.gateways.rules.least_interval)
 
         def finish(_: Gateway, after: Gateway, todo: Todo) -> bool:
             if left := round_.left | (folders if todo.again == key else frozenset()):
@@ -298,7 +298,7 @@ class Asker:
             share=str(key),
             correlation_id=shown.window,
         )
-        late = self.settings.lateness(key.bucket, elapsed)
+        late = self.settings.lateness(key.bucket, key.share_id, elapsed)
         measure(key.bucket, SecondsUntilVisible=elapsed, VisibleLateness=late)
 
 

@@ -141,13 +141,17 @@ class FileShares:
     def _locate(self, listed: list[Any]) -> dict[str, str]:
         """Find out where the shares lie that are not known yet; those that remain unknown, each with its reason."""
         unknown: dict[str, str] = {}
+        one_by_one = True
         for kind in ("NFS", "SMB"):
             new = (share["FileShareARN"] for share in listed if share.get("FileShareType") == kind)
             for arns in _tens(arn for arn in new if arn not in self._locations):
                 try:
                     described = self._described(arns, kind)
-                except ClientError:
-                    described, unknown = self._described_one_by_one(arns, kind, unknown)
+                except ClientError as error:
+                    refused: dict[str, ClientError] = dict.fromkeys(arns, error)
+                    described, refused = self._described_one_by_one(arns, kind) if one_by_one else ([], refused)
+                    one_by_one = bool(described)  # if it helped; of 500 shares it would take minutes
+                    unknown |= {arn: self._told_of(arn, why) for arn, why in refused.items()}
                 for share in described:
                     if reason := self._remember(share):
                         unknown[share["FileShareARN"]] = reason
@@ -158,23 +162,21 @@ class FileShares:
             return list(self._client.describe_smb_file_shares(FileShareARNList=arns)["SMBFileShareInfoList"])
         return list(self._client.describe_nfs_file_shares(FileShareARNList=arns)["NFSFileShareInfoList"])
 
-    def _described_one_by_one(
-        self, arns: list[str], kind: str, unknown: dict[str, str]
-    ) -> tuple[list[Any], dict[str, str]]:
-        """One share that cannot be described must not keep the others from being refreshed.
+    def _described_one_by_one(self, arns: list[str], kind: str) -> tuple[list[Any], dict[str, ClientError]]:
+        """One share that cannot be described must not keep the others from being refreshed: those, and why not.
 
         If none can be, and no share of this place ever could, it is not the share: the failure is raised.
         """
         described: list[Any] = []
-        last: ClientError | None = None
+        refused: dict[str, ClientError] = {}
         for arn in arns:
             try:
                 described += self._described([arn], kind)
             except ClientError as error:
-                last, unknown[arn] = error, self._told_of(arn, error)
-        if last and not described and not self._locations and meaning(last) is Failure.PASSES:
+                refused[arn] = last = error
+        if refused and not described and not self._locations and meaning(last) is Failure.PASSES:
             raise last
-        return described, unknown
+        return described, refused
 
     def _remember(self, described: Any) -> str:
         """Remember where a share lies; or why that is not known."""

@@ -47,10 +47,16 @@ def folder_of(key: str) -> str:
 
 
 def shown(folders: Iterable[str], prefix: str) -> frozenset[str]:
-    """Those of `folders` that a file share on `prefix` (empty, or ending in a slash) shows."""
-    return frozenset(
-        folder for folder in folders if folder == EVERYTHING or f"{_without_mark(folder)[1:]}/".startswith(prefix)
-    )
+    """Those of `folders` that a file share on `prefix` (empty, or ending in a slash) shows; everything, if the share
+    lies in one of which all is meant."""
+    found = set()
+    for folder in folders:
+        path = f"{_without_mark(folder)[1:]}/"
+        if folder == EVERYTHING or path.startswith(prefix):
+            found.add(folder)
+        elif folder[0] == _ALL_IN and (path == "/" or prefix.startswith(path)):
+            found.add(EVERYTHING)
+    return frozenset(found)
 
 
 def shown_by_several(folders: Iterable[str], prefixes: Sequence[str]) -> frozenset[str]:
@@ -70,7 +76,7 @@ def next_round(folders: Iterable[str], prefix: str) -> Round:
     for folder in folders:
         if folder == EVERYTHING:
             return WHOLE_SHARE
-        path = _path(_without_mark(folder), prefix)
+        path = path_below(_without_mark(folder), prefix)
         if folder[0] == _ALL_IN:
             trees.add(path)
         elif folder[0] == _ALONE:
@@ -105,9 +111,9 @@ def _without_mark(folder: str) -> str:
     return folder.lstrip(_ALONE + _ALL_IN)
 
 
-def _path(folder: str, prefix: str) -> _Path:
-    """Down to the first name that no share shows, and no further than RefreshCache takes: a key such as `a//b` or
-    `a/../b` changes in a share what `a` lists, if anything.
+def path_below(folder: str, prefix: str) -> _Path:
+    """The names on the way from a share's root to `/a/b`, down to the first that no share shows, and no further than
+    RefreshCache takes: a key such as `a//b` or `a/../b` changes in a share what `a` lists, if anything.
 
     Promise: whatever somebody uploads, no gateway refuses a refresh for it, which would then be one of everything.
     """
@@ -115,9 +121,14 @@ def _path(folder: str, prefix: str) -> _Path:
     length = -1
     for depth, name in enumerate(names):
         length += 1 + len(name)
-        if name in _NO_NAMES or len(name.encode()) > _MAX_NAME_BYTES or length > _MAX_FOLDER_LENGTH:
+        if not is_name(name) or length > _MAX_FOLDER_LENGTH:
             return tuple(names[:depth])
     return tuple(names)
+
+
+def is_name(name: str) -> bool:
+    """Whether a share can show what is called so."""
+    return name not in _NO_NAMES and len(name.encode()) <= _MAX_NAME_BYTES
 
 
 def _folder(path: _Path, prefix: str) -> str:

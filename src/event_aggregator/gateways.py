@@ -32,7 +32,7 @@ class Gateways(Table):
     def __init__(self, client: Any, name: str, queue: ActionQueue, rules: Rules, now: Callable[[], int]) -> None:
         super().__init__(client, name)
         self._queue = queue
-        self._rules = rules
+        self.rules = rules
         self._now = now
         self.known: dict[Key, tuple[Gateway, str]] = {}  # with the version in the table, empty if there is none
 
@@ -73,7 +73,7 @@ class Gateways(Table):
         while True:
             (before, version), now, new = self.known[key], self._now(), uuid4().hex
             try:
-                after, todo = step(before, what, visit=visit, now=now, rules=self._rules, token=new)
+                after, todo = step(before, what, visit=visit, now=now, rules=self.rules, token=new)
             except StillClaimedError:
                 if is_fresh:
                     raise
@@ -87,7 +87,7 @@ class Gateways(Table):
             elif after == before and not isinstance(what, Woken):
                 break
             else:
-                if todo.wake and todo.wake.token == new:
+                if todo.wake:
                     self.queue_wake(key, todo.wake)
                 if self._written(key, after, version, new):
                     break

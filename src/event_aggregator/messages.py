@@ -67,7 +67,9 @@ def read_message(body: str, bucket_attribute: str | None) -> Message:  # noqa: P
             return Request(Key.read(key), window, str(rest.get("correlation", window)), attempt)
         case {"version": version, "gateway": str(gateway), "token": str(token)} if version == VERSION:
             return WakeRequest(Key.read(gateway), token)
-        case {"version": version, "key": _, "window": _} | {"version": version, "gateway": _, "token": _}:
+        case {"version": version, "key": _, "window": _} | {"version": version, "gateway": _, "token": _} if (
+            version != VERSION
+        ):
             raise NotUnderstoodError(
                 f"The request is of version {version!r}, and this function knows version {VERSION}: {body[:500]}"
             )

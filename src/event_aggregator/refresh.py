@@ -193,7 +193,7 @@ class Refresher:
 
     def _tell_how_long(self, key: Key, waited_ms: int) -> None:
         """Changes wait from the first of their bucket's window on: what is long depends on that, beyond 20 minutes."""
-        late = self.aggregator.settings.lateness(key.bucket, waited_ms / 1000, least=1200)
+        late = self.aggregator.settings.lateness(key.bucket, key.share_id, waited_ms / 1000, least=1200)
         measure(key.bucket, SecondsWaiting=waited_ms / 1000, WaitingLateness=late)
 
     def _look_for_request(self, key: Key, item: Item, now: int) -> None:

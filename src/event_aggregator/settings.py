@@ -5,8 +5,9 @@ Lambda's retries and on the queue, and are handled when it is mended.
 """
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
@@ -16,6 +17,8 @@ LEAST_ADVISED_INTERVAL_SECONDS = 60
 
 _HALF_A_DAY = 43_200
 
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_SHARE = re.compile(r"share-[0-9A-Za-z]+")
 _REGION = re.compile(r"[a-z]+(-[a-z0-9]+)+")
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9+=.@_/-]+")
 
@@ -24,19 +27,36 @@ class SettingError(ValueError):
     """An environment variable is missing or holds what cannot be used."""
 
 
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class PerName(Generic[T]):
+    """A value for all buckets, or file shares, and exceptions by name: `30,renders=600`."""
+
+    default: T
+    exceptions: Mapping[str, T] = field(default_factory=dict)
+
+    def of(self, name: str) -> T:
+        return self.exceptions.get(name, self.default)
+
+    def values(self) -> tuple[T, ...]:
+        return self.default, *self.exceptions.values()
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What the functions are told by their environment; times are whole seconds."""
 
     table_name: str
     queue_url: str
-    refresh_delay_seconds: int
-    refresh_quiet_seconds: int  # 0: the delay counts
-    refresh_max_delay_seconds: int
+    refresh_delay_seconds: PerName[int]  # by bucket
+    refresh_quiet_seconds: PerName[int]  # by bucket; 0: the delay counts
+    refresh_max_delay_seconds: PerName[int]  # by bucket
     in_progress_timeout_seconds: int  # 0: completion is not waited for
-    min_refresh_interval_seconds: int
+    min_refresh_interval_seconds: PerName[int]  # by file share
     refreshes_per_gateway: int  # started at one gateway at a time
-    refresh_scope: str
+    refresh_scope: PerName[str]  # by bucket
     ignore_principals_containing: str
     refresh_other_gateways: str
     gateway_regions: tuple[str, ...]  # empty: the function's own
@@ -45,32 +65,39 @@ class Settings:
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> "Settings":
-        """The settings in `environment`; SettingError for the first that is missing or out of its range."""
+        """The settings in `environment`; SettingError for the first that is missing or holds what cannot be used."""
         queue_url = _required(environment, "QUEUE_URL")
         own_account = queue_url.split("/")[-2:][0]  # whose file shares are found without a role
         roles = _listed(environment, "GATEWAY_ROLE_ARNS", _ROLE, "ARNs of roles")
         settings = cls(
             table_name=_required(environment, "TABLE_NAME"),
             queue_url=queue_url,
-            refresh_delay_seconds=_number(environment, "REFRESH_DELAY_SECONDS", default=30, low=0, high=_HALF_A_DAY),
-            refresh_quiet_seconds=_number(environment, "REFRESH_QUIET_SECONDS", default=0, low=0, high=_HALF_A_DAY),
-            refresh_max_delay_seconds=_number(
+            refresh_delay_seconds=_numbers(environment, "REFRESH_DELAY_SECONDS", default=30, low=0, high=_HALF_A_DAY),
+            refresh_quiet_seconds=_numbers(environment, "REFRESH_QUIET_SECONDS", default=0, low=0, high=_HALF_A_DAY),
+            refresh_max_delay_seconds=_numbers(
                 environment, "REFRESH_MAX_DELAY_SECONDS", default=900, low=1, high=_HALF_A_DAY
             ),
             in_progress_timeout_seconds=_number(
                 environment, "IN_PROGRESS_TIMEOUT_SECONDS", default=3600, low=0, high=86_400
             ),
-            min_refresh_interval_seconds=_number(
+            min_refresh_interval_seconds=_numbers(
                 environment,
                 "MIN_REFRESH_INTERVAL_SECONDS",
                 default=LEAST_ADVISED_INTERVAL_SECONDS,
                 low=1,
                 high=3600,
+                by_share=True,
             ),
             refreshes_per_gateway=_number(
                 environment, "REFRESHES_PER_GATEWAY", default=2, low=1, high=50, of="refreshes"
             ),
-            refresh_scope=_one_of(environment, "REFRESH_SCOPE", ("folders", "share"), default="folders"),
+            refresh_scope=_per_name(
+                environment,
+                "REFRESH_SCOPE",
+                default="folders",
+                read=lambda value: value if value in ("folders", "share") else None,
+                what="one of folders, share",
+            ),
             # Set but empty means: nobody is a gateway.
             ignore_principals_containing=environment.get("IGNORE_PRINCIPALS_CONTAINING", "StorageGateway"),
             refresh_other_gateways=_one_of(
@@ -83,21 +110,49 @@ class Settings:
         accounts = [arn.split(":")[4] for arn in settings.gateway_role_arns]
         if len(accounts) != len(set(accounts)):
             raise SettingError("GATEWAY_ROLE_ARNS holds two roles of one account: keep one, or its shares count twice.")
-        quiet, longest = settings.refresh_quiet_seconds, settings.refresh_max_delay_seconds
-        if quiet > longest:
-            raise SettingError(
-                f"REFRESH_QUIET_SECONDS is {quiet} and REFRESH_MAX_DELAY_SECONDS is {longest}: no window is open long"
-                " enough to be quiet for so long. Lower the quiet time or raise the maximum."
-            )
+        if contradictions := list(settings._contradictions()):
+            raise SettingError(" ".join(contradictions))
         return settings
 
-    def longest_delay(self, bucket: str) -> int:  # noqa: ARG002
+    def longest_delay(self, bucket: str) -> int:
         """Seconds from the first change in a window of the bucket to its refresh, at most."""
-        return self.refresh_max_delay_seconds if self.refresh_quiet_seconds else self.refresh_delay_seconds
+        if self.refresh_quiet_seconds.of(bucket):
+            return self.refresh_max_delay_seconds.of(bucket)
+        return self.refresh_delay_seconds.of(bucket)
 
-    def lateness(self, bucket: str, seconds: float, least: float = 1) -> float:
+    def lateness(self, bucket: str, share: str, seconds: float, least: float = 1) -> float:
         """How many times its window, or `least` seconds, a change of the bucket has taken; 1: all that it may take."""
-        return seconds / max(self.longest_delay(bucket), self.min_refresh_interval_seconds, least)
+        return seconds / max(self.longest_delay(bucket), self.min_refresh_interval_seconds.of(share), least)
+
+    def buckets(self) -> tuple[str, ...]:
+        """The buckets that are exceptions in anything."""
+        settings = (self.refresh_delay_seconds, self.refresh_quiet_seconds, self.refresh_max_delay_seconds)
+        named = (*(each.exceptions for each in settings), self.refresh_scope.exceptions)
+        return tuple(sorted({bucket for each in named for bucket in each}))
+
+    def _contradictions(self) -> Iterator[str]:
+        """What cannot be kept, of all buckets and of those that are exceptions; each with what to change."""
+        delay, quiet, longest = self.refresh_delay_seconds, self.refresh_quiet_seconds, self.refresh_max_delay_seconds
+        for bucket in ("", *sorted({*quiet.exceptions, *longest.exceptions})):
+            if quiet.of(bucket) > longest.of(bucket):
+                where = f"For {bucket} " if bucket else ""
+                yield (
+                    f"{where}REFRESH_QUIET_SECONDS is {quiet.of(bucket)} and REFRESH_MAX_DELAY_SECONDS is"
+                    f" {longest.of(bucket)}: no window is open long enough to be quiet for so long. Lower the quiet"
+                    " time or raise the maximum."
+                )
+        for bucket, seconds in delay.exceptions.items():
+            if quiet.of(bucket):
+                yield (
+                    f"For {bucket} REFRESH_DELAY_SECONDS is {seconds}, and REFRESH_QUIET_SECONDS, which counts instead,"
+                    f" is {quiet.of(bucket)}. Take the delay away, or have a quiet time of 0 for this bucket."
+                )
+        for bucket, seconds in longest.exceptions.items():
+            if not quiet.of(bucket):
+                yield (
+                    f"For {bucket} REFRESH_MAX_DELAY_SECONDS is {seconds}, which counts only with a quiet time, and"
+                    " REFRESH_QUIET_SECONDS is 0. Take the maximum away, or have a quiet time for this bucket."
+                )
 
 
 def _required(environment: Mapping[str, str], name: str) -> str:
@@ -112,9 +167,55 @@ def _number(  # noqa: PLR0913 - what there is to know of a number
     environment: Mapping[str, str], name: str, *, default: int, low: int, high: int, of: str = "seconds"
 ) -> int:
     value = environment.get(name, str(default))
-    if value.isascii() and value.isdigit() and low <= int(value) <= high:
-        return int(value)
+    if (number := _whole(value, low, high)) is not None:
+        return number
     raise SettingError(f"{name} is {value!r}: set it to a whole number of {of} from {low} to {high}.")
+
+
+def _whole(value: str, low: int, high: int) -> int | None:
+    return int(value) if value.isascii() and value.isdigit() and low <= int(value) <= high else None
+
+
+def _numbers(  # noqa: PLR0913 - what there is to know of a number
+    environment: Mapping[str, str], name: str, *, default: int, low: int, high: int, by_share: bool = False
+) -> PerName[int]:
+    return _per_name(
+        environment,
+        name,
+        default=str(default),
+        read=lambda value: _whole(value, low, high),
+        what=f"a whole number of seconds from {low} to {high}",
+        by_share=by_share,
+    )
+
+
+def _per_name(  # noqa: PLR0913 - what there is to know of a value
+    environment: Mapping[str, str],
+    name: str,
+    *,
+    default: str,
+    read: Callable[[str], T | None],
+    what: str,
+    by_share: bool = False,
+) -> PerName[T]:
+    """The value for all and the exceptions, as `30,renders=600` writes them; SettingError names every bad part."""
+    first, *others = environment.get(name, default).split(",")
+    value, exceptions = read(first), dict[str, T]()
+    bad = [first] if value is None else []
+    for part in others:
+        who, _, text = part.partition("=")
+        own = read(text)
+        if own is None or who in exceptions or not (_SHARE if by_share else _BUCKET).fullmatch(who):
+            bad.append(part)
+        else:
+            exceptions[who] = own
+    if value is None or bad:
+        thing, example = ("file share", "share-1234ABCD") if by_share else ("bucket", "my-bucket")
+        raise SettingError(
+            f"{name} holds {', '.join(map(repr, bad))}: set it to {what}, and after that, with commas between them,"
+            f" to {example}=VALUE for each {thing} that differs, once."
+        )
+    return PerName(value, exceptions)
 
 
 def _one_of(environment: Mapping[str, str], name: str, choices: tuple[str, ...], *, default: str) -> str:

@@ -14,9 +14,10 @@ The module gateways keeps the gateway's document in the table.
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from event_aggregator.settings import Settings
 from event_aggregator.table import Key
 
 # What somebody who runs a message may still do after Lambda must have ended it.
@@ -99,11 +100,10 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Wake:
-    """The queued message that ends the next wait; `by` is the message whose handler queues it."""
+    """The queued message that ends the next wait."""
 
     token: str
     at: int
-    by: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +129,8 @@ class Gateway:
         return replace(self, shares={**self.shares, key: share})
 
     def to_json(self) -> str:
-        content = _bare(asdict(replace(self, shares={})))
-        content["shares"] = {str(key): _bare(asdict(share)) for key, share in self.shares.items()}
-        return json.dumps(content, separators=(",", ":"), sort_keys=True)
+        content = _bare(self) | {"shares": {str(key): share for key, share in self.shares.items()}}
+        return json.dumps(content, default=_bare, separators=(",", ":"), sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> "Gateway":
@@ -149,9 +148,9 @@ def _share(given: dict[str, Any]) -> Share:
     return Share(claim=claim, last=last, early=early, earlier=earlier, **given)
 
 
-def _bare(content: dict[str, Any]) -> dict[str, Any]:
-    """Without what is not there."""
-    return {name: value for name, value in content.items() if value}
+def _bare(given: Gateway | Share | Claim | Accepted | Wake) -> dict[str, Any]:
+    """Its fields, without what is not there."""
+    return {name: value for name in given.__slots__ if (value := getattr(given, name))}
 
 
 # What happens to it
@@ -246,16 +245,31 @@ class StillClaimedError(Exception):
 class Rules:
     places: int  # REFRESHES_PER_GATEWAY
     interval: int  # MIN_REFRESH_INTERVAL_SECONDS, in milliseconds
+    exceptions: Mapping[str, int] = field(default_factory=dict)  # share id: its own interval
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Rules":
+        seconds = settings.min_refresh_interval_seconds
+        exceptions = {name: own * 1000 for name, own in seconds.exceptions.items()}
+        return cls(settings.refreshes_per_gateway, seconds.default * 1000, exceptions)
+
+    def interval_of(self, key: Key) -> int:
+        return self.exceptions.get(key.share_id, self.interval)
+
+    @property
+    def least_interval(self) -> int:
+        """How often a full gateway is asked: no share waits longer because another may be asked less often."""
+        return min(self.interval, *self.exceptions.values()) if self.exceptions else self.interval
 
 
 @dataclass(frozen=True, slots=True)
 class Todo:
-    """What to do once the gateway's document is written."""
+    """What to do: `again` and `wake` before the gateway's document is written, the rest once it is."""
 
     take: Key | None = None  # ask this share, which is claimed
     alone: bool = False  # no other refresh is known to be in progress at the gateway
     direct: bool = False  # nobody waited: the share that was enqueued needs no window of its own
-    wake: Wake | None = None  # the one that is needed
+    wake: Wake | None = None  # queue this one first
     completed: tuple[Key, Accepted] | None = None  # a share's refresh that was known to be in progress
     again: Key | None = None  # this share's last refresh is to be repeated: its folders must be in its window first
 
@@ -273,7 +287,7 @@ def step(  # noqa: PLR0913 - one call for all rules
         if any(claim.owner == visit.owner for claim in claims):
             raise StillClaimedError("An earlier delivery of this message is about to ask a file share")
     nobody_waited = not gateway.waiting()
-    gateway, completed, again = _after(gateway, happened, now)
+    gateway, todo = _after(gateway, happened, now)
     woken = isinstance(happened, Woken) and gateway.wake is not None and gateway.wake.token == happened.token
     if woken:
         gateway = replace(gateway, wake=None)
@@ -286,25 +300,25 @@ def step(  # noqa: PLR0913 - one call for all rules
         alone = not any(share.in_progress_until for share in gateway.shares.values())
         # Not if somebody else refreshes it too: its folders must be kept, should its refresh have to be repeated.
         direct = isinstance(happened, Enqueued) and nobody_waited and take.share_id not in gateway.others
-        return gateway, Todo(take, alone, direct, None, completed, again)
-    if visit.leaves:
-        gateway = _with_wake(gateway, visit.owner, token, now, rules)
-    return gateway, Todo(wake=gateway.wake if visit.leaves else None, completed=completed, again=again)
+        return gateway, replace(todo, take=take, alone=alone, direct=direct)
+    if visit.leaves and (wake := _new_wake(gateway, token, now, rules)):
+        gateway, todo = replace(gateway, wake=wake), replace(todo, wake=wake)
+    return gateway, todo
 
 
 def next_wake(gateway: Gateway, now: int, rules: Rules) -> int | None:
     """The earliest time at which a share that waits, or was claimed, may be asked, if nothing happens until then."""
     has_place, times = _has_place(gateway, now, rules), []
     for key in gateway.waiting():
-        ready = gateway.shares[key].ready_at(rules.interval)
+        ready = gateway.shares[key].ready_at(rules.interval_of(key))
         if ready > now:
             times.append(ready)
         elif has_place:
             times.append(now)
         elif gateway.busy() < rules.places:
-            times.append(gateway.refused_at + rules.interval)
+            times.append(gateway.refused_at + rules.least_interval)
         else:
-            times += [now + rules.interval, *(end for s in gateway.shares.values() if (end := s.busy_until()))]
+            times += [now + rules.least_interval, *(end for s in gateway.shares.values() if (end := s.busy_until()))]
     # Whoever has claimed a share may be dead, and the message have nothing to do when it comes again.
     times += [share.claim.until + 1 for share in gateway.shares.values() if share.claim]
     return min(times, default=None)
@@ -341,8 +355,8 @@ def _back(share: Share) -> Share:
     return replace(share, claim=None, since=since)
 
 
-def _after(gateway: Gateway, happened: Happened, now: int) -> tuple[Gateway, tuple[Key, Accepted] | None, Key | None]:
-    """The gateway after what happened, before anybody takes a turn; a completed refresh; a share to be repeated."""
+def _after(gateway: Gateway, happened: Happened, now: int) -> tuple[Gateway, Todo]:
+    """The gateway after what happened, and what that alone makes necessary, before anybody takes a turn."""
     match happened:
         case Enqueued(keys, unavailable):
             for key in keys:
@@ -357,18 +371,19 @@ def _after(gateway: Gateway, happened: Happened, now: int) -> tuple[Gateway, tup
             pass
         case _ if (share := gateway.shares.get(happened.key, Share())).claim:
             return _answered(gateway, share, happened, now)
-    return gateway, None, None
+    return gateway, Todo()
 
 
 def _answered(
     gateway: Gateway, share: Share, happened: Asked | Busy | Refused | Nothing, now: int
-) -> tuple[Gateway, None, Key | None]:
+) -> tuple[Gateway, Todo]:
     """After a share that was claimed was asked."""
-    key, again = happened.key, None
+    key, todo = happened.key, Todo()
     match happened:
         case Asked():
-            share, again = _accepted(gateway, share, happened, now)
+            share = _accepted(gateway, share, happened, now)
             gateway = replace(gateway, refused_at=0)
+            todo = Todo(again=key if share.again else None)
         case Busy():
             share, gateway = _back(share), replace(gateway, refused_at=now)
         case Refused(perhaps=perhaps):
@@ -376,14 +391,14 @@ def _answered(
             not_before, asked_at = now + backoff(refusals), now if perhaps else share.asked_at
             share = replace(_back(share), refusals=refusals, not_before=not_before, asked_at=asked_at)
         case Nothing(gone=True):
-            return replace(gateway, shares={k: s for k, s in gateway.shares.items() if k != key}), None, None
+            return replace(gateway, shares={k: s for k, s in gateway.shares.items() if k != key}), todo
         case Nothing():
             share = replace(share, claim=None)
-    return gateway.with_share(key, share), None, again
+    return gateway.with_share(key, share), todo
 
 
-def _accepted(gateway: Gateway, share: Share, asked: Asked, now: int) -> tuple[Share, Key | None]:
-    """The share after it accepted a refresh; its key, if that is to be repeated."""
+def _accepted(gateway: Gateway, share: Share, asked: Asked, now: int) -> Share:
+    """The share after it accepted a refresh, which is to be repeated if somebody else's may make it void."""
     complete = any(refresh == asked.refresh for refresh, _ in share.early)
     others = [began for refresh, began in share.early if refresh != asked.refresh]
     began = max([*others, gateway.others.get(asked.key.share_id, 0)])
@@ -403,9 +418,7 @@ def _accepted(gateway: Gateway, share: Share, asked: Asked, now: int) -> tuple[S
         again=False,
         earlier=(*share.earlier, *before)[-_MAX_EARLIER:],
     )
-    if _may_be_void(last, began):
-        return _repeated(share, last, now), asked.key
-    return share, None
+    return _repeated(share, last, now) if _may_be_void(last, began) else share
 
 
 def _may_be_void(last: Accepted, began: int) -> bool:
@@ -428,7 +441,7 @@ def _repeated(share: Share, last: Accepted, now: int) -> Share:
     return replace(share, again=True, since=share.since or now, not_before=not_before)
 
 
-def _completed(gateway: Gateway, event: Completed, now: int) -> tuple[Gateway, tuple[Key, Accepted] | None, Key | None]:
+def _completed(gateway: Gateway, event: Completed, now: int) -> tuple[Gateway, Todo]:
     """A place is free. The mark of our refresh is cleared; somebody else's is noted, for it may have made ours void."""
     gateway = replace(gateway, refused_at=0)
     keys = [key for key in gateway.shares if key.share_id == event.share_id]
@@ -436,14 +449,14 @@ def _completed(gateway: Gateway, event: Completed, now: int) -> tuple[Gateway, t
         share = gateway.shares[key]
         if share.last and share.last.refresh == event.refresh:
             completed = (key, share.last) if share.in_progress_until else None
-            return gateway.with_share(key, replace(share, in_progress_until=0)), completed, None
+            return gateway.with_share(key, replace(share, in_progress_until=0)), Todo(completed=completed)
         if any(refresh == event.refresh for refresh, _ in share.earlier):
-            return gateway, None, None  # ours too, told of late or again
+            return gateway, Todo()  # ours too, told of late or again
     is_known, is_recent = bool(keys), event.began + VOID_MS + _CLOCK_MARGIN_MS > now
     if event.began and (is_known or is_recent) and all(gateway.shares[key].claim is None for key in keys):
         others = {**gateway.others, event.share_id: max(event.began, gateway.others.get(event.share_id, 0))}
         gateway = replace(gateway, others=others)
-    again = None
+    todo = Todo()
     for key in keys:
         share = gateway.shares[key]
         if share.claim:  # ours perhaps, and not yet known to be accepted
@@ -454,28 +467,28 @@ def _completed(gateway: Gateway, event: Completed, now: int) -> tuple[Gateway, t
             and not share.again
             and (_may_be_void(share.last, event.began) or earlier_may_be_void(share, event.began))
         ):
-            gateway, again = gateway.with_share(key, _repeated(share, share.last, now)), key
-    return gateway, None, again
+            gateway, todo = gateway.with_share(key, _repeated(share, share.last, now)), Todo(again=key)
+    return gateway, todo
 
 
 def _has_place(gateway: Gateway, now: int, rules: Rules) -> bool:
-    return gateway.busy() < rules.places and now >= gateway.refused_at + rules.interval * bool(gateway.refused_at)
+    return gateway.busy() < rules.places and now >= gateway.refused_at + rules.least_interval * bool(gateway.refused_at)
 
 
 def _next(gateway: Gateway, now: int, rules: Rules, *, woken: bool) -> tuple[Key | None, bool]:
     """The share whose turn it is, if it may be asked now; whether that is a probe."""
-    eligible = (key for key in gateway.waiting() if gateway.shares[key].ready_at(rules.interval) <= now)
+    eligible = (key for key in gateway.waiting() if gateway.shares[key].ready_at(rules.interval_of(key)) <= now)
     if _has_place(gateway, now, rules):
         return next(eligible, None), False
     probed_at = max(gateway.refused_at, gateway.probed_at)
-    if woken and now >= probed_at + rules.interval:
+    if woken and now >= probed_at + rules.least_interval:
         return next(eligible, None), True
     return None, False
 
 
-def _with_wake(gateway: Gateway, by: str, token: str, now: int, rules: Rules) -> Gateway:
-    """With a wake for the earliest time that is needed; one that is queued for no later time is kept."""
+def _new_wake(gateway: Gateway, token: str, now: int, rules: Rules) -> Wake | None:
+    """A wake for the earliest time that one is needed, if none is queued for that time or an earlier one."""
     at, wake = next_wake(gateway, now, rules), gateway.wake
     if at is None or (wake and wake.at <= at and now < wake.at + _LOST_WAKE_MS):
-        return gateway
-    return replace(gateway, wake=Wake(token, at, by))
+        return None
+    return Wake(token, at)

@@ -12,6 +12,7 @@ from event_aggregator.table import Key
 from event_aggregator.window import Windows
 from local.gateway import StorageGateway
 from local.ministack import ROOT, MiniStack
+from operate.facts import SURELY_MS
 from operate.stack import now_ms
 from tests.e2e.conftest import Bucket, eventually, operator
 
@@ -133,6 +134,30 @@ def test_a_bucket_without_our_notification_is_why_no_event_arrived(
     assert advice.endswith(f"scripts/attach-bucket.sh --bucket {bucket.name} --region us-east-1")
 
 
+def test_a_version_that_was_brought_back_untold_is_not_said_to_be_visible(
+    bucket: Bucket, explain: Explain, aws: MiniStack
+) -> None:
+    share, s3 = bucket.share(), aws.client("s3")
+    s3.put_bucket_versioning(Bucket=bucket.name, VersioningConfiguration={"Status": "Enabled"})
+    bucket.put("a.txt")
+    bucket.becomes_visible(share)
+    written = now_ms()
+    eventually(lambda: now_ms() >= written + SURELY_MS)
+    bucket.delete("a.txt")
+    bucket.becomes_visible(share)
+    s3.put_bucket_notification_configuration(Bucket=bucket.name, NotificationConfiguration={})
+    [marker] = s3.list_object_versions(Bucket=bucket.name)["DeleteMarkers"]
+    s3.delete_object(Bucket=bucket.name, Key="a.txt", VersionId=marker["VersionId"])
+
+    def answer() -> bool:  # the log has a refresh later than seconds after the version was written
+        status, report = explain(bucket.name, "a.txt")
+        assert status == 2
+        return outcomes(report) == {share.share_id: "visible, unless it was brought back since"}
+
+    eventually(answer)
+    assert share.tree() == set()
+
+
 def test_a_key_that_is_not_in_s3_is_not_to_be_shown_and_a_bucket_that_is_not_there_is_said(
     bucket: Bucket, explain: Explain, run: Any
 ) -> None:
@@ -140,6 +165,10 @@ def test_a_key_that_is_not_in_s3_is_not_to_be_shown_and_a_bucket_that_is_not_the
     status, report = explain(bucket.name, "a%20b.txt")
     assert (status, outcomes(report)) == (0, {share.share_id: "not in S3"})
     assert any(line.endswith("decoded: a b.txt") for line in report["evidence"])
+    bucket.put("Photos/caf\u00e9.jpg")
+    _, report = explain(bucket.name, "photos/cafe\u0301.jpg")
+    (answer,) = report["conclusion"]
+    assert "S3 has 'Photos/caf\u00e9.jpg' ('Photos/caf\\xe9.jpg')" in answer["then"][0]
     done = run("there-is-no-such-bucket", "a.txt")
     assert (done.returncode, done.stdout) == (2, "")
     assert "NoSuchBucket" in done.stderr

@@ -41,12 +41,11 @@ POLICY = operators_policy()
 ALLOWED = [(statement["Sid"], action) for statement in POLICY["Statement"] for action in actions_of(statement)]
 
 # What needs an action.
-NAME = "operated-bucket"
+NAME, VERSIONED = "operated-bucket", "operated-versions"
 STATUS = ("status.sh",)
 REFRESH_NOW = ("refresh-now.sh", "--bucket", NAME, "--folder", "a")
-EXPLAIN, EXPLAIN_DELETED, EXPLAIN_ABSENT = (
-    ("explain.sh", "--bucket", NAME, "--key", key) for key in ("a/b.txt", "a/deleted.txt", "a/absent.txt")
-)
+EXPLAIN, EXPLAIN_ABSENT = (("explain.sh", "--bucket", NAME, "--key", key) for key in ("a/b.txt", "a/absent.txt"))
+EXPLAIN_DELETED = ("explain.sh", "--bucket", VERSIONED, "--key", "deleted.txt")
 SHOW, SEND = ("redrive.sh",), ("redrive.sh", "--send")
 NEEDS = {
     "lambda:GetFunctionConfiguration": STATUS,
@@ -93,15 +92,21 @@ def commands(aws: MiniStack, gateway: StorageGateway, stack: Any) -> Iterator[No
 
 @pytest.fixture(scope="module", autouse=True)
 def operated(aws: MiniStack, gateway: StorageGateway, commands: None, s3_control: Any) -> Iterator[None]:  # noqa: ARG001
-    """Versioned; what changed in a/ is refreshed on the share that shows it. Others are of the other kinds."""
-    s3, bucket = aws.client("s3"), Bucket(aws, gateway, NAME)
-    s3.create_bucket(Bucket=NAME)
-    s3.put_bucket_versioning(Bucket=NAME, VersioningConfiguration={"Status": "Enabled"})
-    bucket.put("a/b.txt", "a/deleted.txt")
-    bucket.delete("a/deleted.txt")
+    """What changed in a/ is refreshed on the share that shows it. Others are of the other kinds.
+
+    Another bucket is versioned, and nobody is told that a file was deleted there.
+    """
+    s3, bucket, versioned = aws.client("s3"), Bucket(aws, gateway, NAME), Bucket(aws, gateway, VERSIONED)
+    for name in (NAME, VERSIONED):
+        s3.create_bucket(Bucket=name)
+    s3.put_bucket_versioning(Bucket=VERSIONED, VersioningConfiguration={"Status": "Enabled"})
+    bucket.put("a/b.txt")
+    versioned.put("deleted.txt")
+    versioned.delete("deleted.txt")
     changed = now_ms()
     point = s3_control.create_access_point(AccountId=ACCOUNT, Name="operated", Bucket=NAME)
     shares = [
+        versioned.share(),
         *(bucket.share(kind="NFS"), bucket.share("c", kind="SMB")),
         *(bucket.share("c", location_arn=f"{point[name]}/c/") for name in ("AccessPointArn", "Alias")),
     ]

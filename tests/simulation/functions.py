@@ -210,8 +210,7 @@ class Program(NamedTuple):
         memo._windows = OrderedDict(self.memory.windows)
         table: Any = client
         queue, windows = ActionQueue(lambda: table, "queue"), Windows(table, "windows")
-        rules = Rules(settings.refreshes_per_gateway, settings.min_refresh_interval_seconds * SECOND)
-        documents = Gateways(table, "windows", queue, rules, tape.now)
+        documents = Gateways(table, "windows", queue, Rules.of(settings), tape.now)
         documents.known = {key: (_document(text), version) for key, text, version in self.memory.gateways}
         places = self._places(tape)
         aggregator = Aggregator(windows, queue, settings, tape.now, memo)

@@ -429,17 +429,33 @@ MUTANTS = (
         "a share that cannot be described fails the others",
         FRESHNESS,
         "file_shares.py",
-        "            except ClientError as error:\n                last,",
-        "            except UnreadableAnswerError as error:\n                last,",
+        "            except ClientError as error:\n                refused[arn]",
+        "            except UnreadableAnswerError as error:\n                refused[arn]",
         "ONE_IS_UNKNOWN",
     ),
     Mutant(
         "a refresh in progress is taken for complete",
         RESTRAINT,
         "asking.py",
-        "until = now + (timeout or self.settings.min_refresh_interval_seconds) * 1000",
-        "until = now + self.settings.min_refresh_interval_seconds * 1000",
+        "until = now + (timeout * 1000 or self.gateways.rules.least_interval)",
+        "until = now + self.gateways.rules.least_interval",
         "LONG_REFRESH",
+    ),
+    Mutant(
+        "a share has the interval of all others",
+        RESTRAINT,
+        "turns.py",
+        "return self.exceptions.get(key.share_id, self.interval)",
+        "return self.least_interval",
+        "TWO_PACES",
+    ),
+    Mutant(
+        "a bucket has the delay of all others",
+        FRESHNESS,
+        "aggregate.py",
+        "refresh_delay_seconds.of(bucket)",
+        "refresh_delay_seconds.default",
+        "TWO_PACES",
     ),
     Mutant(
         "a completion is passed over",
@@ -464,8 +480,8 @@ MUTANTS = (
         "an internal error does not count for the interval",
         RESTRAINT,
         "failures.py",
-        "return code in _PASSES - _THROTTLED",
-        "return code in ()",
+        "return code not in _THROTTLED and (",
+        "return False and (",
         "INTERNAL_ERRORS",
     ),
     Mutant(
@@ -574,12 +590,12 @@ MUTANTS = (
         "a wake is named before it is queued",
         COVERAGE,
         "gateways.py",
-        "                if todo.wake and todo.wake.token == new:\n"
+        "                if todo.wake:\n"
         "                    self.queue_wake(key, todo.wake)\n"
         "                if self._written(key, after, version, new):\n"
         "                    break\n",
         "                if self._written(key, after, version, new):\n"
-        "                    if todo.wake and todo.wake.token == new:\n"
+        "                    if todo.wake:\n"
         "                        self.queue_wake(key, todo.wake)\n"
         "                    break\n",
         "HAND_OVER_DIES",

@@ -155,20 +155,21 @@ class Scenario:
         return self.reads_fail or bool(self.unlisted) or any(share.varies for share in self.shares)
 
     @property
-    def interval(self) -> int:
-        return self.read_settings.min_refresh_interval_seconds * SECOND
+    def least_interval(self) -> int:
+        """How often a full gateway is asked."""
+        return min(self.read_settings.min_refresh_interval_seconds.values()) * SECOND
+
+    def interval_of(self, key: str) -> int:
+        """Of the share with this key."""
+        return self.read_settings.min_refresh_interval_seconds.of(self.by_key[key].name) * SECOND
 
     @property
     def timeout(self) -> int:
         return self.read_settings.in_progress_timeout_seconds * SECOND
 
-    @property
-    def longest_delay(self) -> int:
+    def longest_delay(self, bucket: str) -> int:
         """From a window's first change to its refresh."""
-        settings = self.read_settings
-        if settings.refresh_quiet_seconds:
-            return settings.refresh_max_delay_seconds * SECOND
-        return settings.refresh_delay_seconds * SECOND
+        return self.read_settings.longest_delay(bucket) * SECOND
 
     @property
     def max_skew(self) -> int:
@@ -453,12 +454,25 @@ TWO_BUCKETS = scenario(
     aggregators=(0,),
     shares=(Share("share-1"), Share("share-2", bucket="other-bucket")),
 )
+# Two buckets with delays of their own, a share each on one gateway with intervals of their own.
+TWO_PACES = scenario(
+    at(0, "a/1"),
+    Event(0, ("a/1",), bucket="other-bucket"),
+    at(65, "b/1"),
+    Event(65 * SECOND, ("b/1",), bucket="other-bucket"),
+    aggregators=(0,),
+    settings=(
+        ("REFRESH_DELAY_SECONDS", "30,my-bucket=20,other-bucket=25"),
+        ("MIN_REFRESH_INTERVAL_SECONDS", "200,share-1=60"),
+    ),
+    shares=(Share("share-1"), Share("share-2", bucket="other-bucket")),
+)
 # The sweep comes when the window is due, and while shares wait.
 SWEPT = replace(
     scenario(at(0, "a/1"), aggregators=(0,), refreshers=(0, 0), shares=shares_of(("sgw-1", 2))),
     sweeps=(20 * SECOND,),
 )
-# A container remembers that a share waits, which another has asked since, when it is to wait again.
+# A container remembers that two shares wait, which another has asked since, when they are to wait again.
 REMEMBERED_LINE = scenario(
     at(0, "a/1", "c/1"),
     at(55, "c/2"),
@@ -468,6 +482,7 @@ REMEMBERED_LINE = scenario(
         Share("share-1", "a/", refresh_takes=30 * SECOND),
         Share("share-2", "a/", refresh_takes=30 * SECOND),
         Share("share-3", "c/"),
+        Share("share-4", "c/"),
     ),
 )
 # The request of one bucket takes the turn of another's share, and dies; a later window takes its own folders over.

@@ -19,6 +19,7 @@ from event_aggregator import turns
 from tests.simulation.turns import (
     COVERAGE,
     FRESHNESS,
+    INTERVAL,
     NO_LIMIT,
     RESTRAINT,
     TURNS,
@@ -37,31 +38,39 @@ ALL_AND_ONE = ((0, 1), (0,))
 
 # Each with how many states there are at least: a change of the code that takes fewer steps may make these fewer.
 CASES = {
-    "one share, and whoever asks it dies or is slow": (Case(1, TWICE_ONE, lengths=SHORT, deaths=1, slow=1), 20_000),
+    "one share, and whoever asks it dies or is slow": (Case(1, TWICE_ONE, lengths=SHORT, deaths=1, slow=1), 50_000),
     "one share that is busy for long": (Case(1, TWICE_ONE, lengths=(6 * UNIT,), wakes=2), 100),
-    "one share, and calls without an answer": (Case(1, TWICE_ONE, lengths=(0,), unanswered=1), 1_000),
-    "two shares, deaths and lost completions": (Case(deaths=1, lost=1, lengths=SHORT), 2_500),
-    "two shares of one change, and deaths": (Case(changes=ALL_AND_ONE, deaths=1, lengths=SHORT), 8_000),
+    "one share, and calls without an answer": (Case(1, TWICE_ONE, lengths=(0,), unanswered=1), 15_000),
+    "two shares, deaths and lost completions": (Case(deaths=1, lost=1, lengths=SHORT), 6_000),
+    "two shares of one change, and deaths": (Case(changes=ALL_AND_ONE, deaths=1, lengths=SHORT), 40_000),
     "a gateway that takes any number, and deaths": (
         Case(changes=ALL_AND_ONE, takes=NO_LIMIT, deaths=1, lengths=SHORT),
-        5_000,
+        25_000,
     ),
-    "two places": (Case(3, ((0, 1, 2), (1,)), places=2, takes=2), 4_000),
+    "two places": (Case(3, ((0, 1, 2), (1,)), places=2, takes=2), 14_000),
     "two places, a gateway that takes one": (Case(3, ((0, 1, 2),), places=2, takes=1, lost=1, lengths=SHORT), 100),
-    "two places, a gateway that takes any number": (Case(3, ((0, 1, 2), (1,)), places=2, takes=NO_LIMIT), 4_000),
-    "four shares": (Case(4, ((0, 1, 2, 3), (0,)), lost=1, lengths=SHORT), 5_000),
-    "completions that come early": (Case(lengths=(0, UNIT), slow=1), 1_000),
-    "shares that refuse": (Case(changes=ALL_AND_ONE, refused=1, lengths=SHORT), 1_500),
-    "messages that come twice": (Case(twice=1), 5_000),
-    "nobody tells of completions": (Case(told=False, changes=ALL_AND_ONE, deaths=1, lengths=SHORT), 3_000),
-    "somebody else takes the place": (Case(foreign=1, lost=1, lengths=SHORT), 1_500),
+    "two places, a gateway that takes any number": (Case(3, ((0, 1, 2), (1,)), places=2, takes=NO_LIMIT), 14_000),
+    "two shares with intervals of their own, and lost completions": (
+        Case(changes=((0, 1), (1,), (0,)), lost=1, lengths=SHORT, intervals=(INTERVAL, 2 * INTERVAL)),
+        18_000,
+    ),
+    "a full gateway, and intervals of the shares' own": (
+        Case(3, ((0, 1, 2),), takes=NO_LIMIT, lengths=(6 * UNIT,), intervals=(3 * INTERVAL, INTERVAL, 2 * INTERVAL)),
+        30,
+    ),
+    "four shares": (Case(4, ((0, 1, 2, 3), (0,)), lost=1, lengths=SHORT), 30_000),
+    "completions that come early": (Case(lengths=(0, UNIT), slow=1), 16_000),
+    "shares that refuse": (Case(changes=ALL_AND_ONE, refused=1, lengths=SHORT), 4_500),
+    "messages that come twice": (Case(twice=1), 13_000),
+    "nobody tells of completions": (Case(told=False, changes=ALL_AND_ONE, deaths=1, lengths=SHORT), 20_000),
+    "somebody else takes the place": (Case(foreign=1, lost=1, lengths=SHORT), 15_000),
     "somebody else makes a refresh void": (
         Case(changes=((1,), (0,)), places=2, takes=2, foreign=1, voids=True, lengths=SHORT),
-        1_500,
+        5_500,
     ),
     "somebody else makes the only share's refresh void": (
         Case(1, TWICE_ONE, takes=2, foreign=1, voids=True, lengths=SHORT),
-        1_000,
+        5_000,
     ),
 }
 
@@ -115,7 +124,7 @@ MUTANTS = (
     Mutant(
         "nobody queues a wake",
         COVERAGE,
-        "gateway = _with_wake(gateway, visit.owner, token, now, rules)",
+        "gateway, todo = replace(gateway, wake=wake), replace(todo, wake=wake)",
         "pass",
         Case(lost=1, lengths=SHORT),
     ),
@@ -129,7 +138,7 @@ MUTANTS = (
     Mutant(
         "a full gateway is asked by whoever wakes",
         RESTRAINT,
-        "if woken and now >= probed_at + rules.interval:",
+        "if woken and now >= probed_at + rules.least_interval:",
         "if woken:",
         Case(changes=((0, 1),), takes=NO_LIMIT, lengths=(6 * UNIT,), refused=1),
     ),
@@ -145,7 +154,7 @@ MUTANTS = (
         COVERAGE,
         "if share.claim and share.claim.until <= now:",
         "if share.claim and share.claim.until <= 0:",
-        LATE,
+        Case(1, ((0,),), lengths=SHORT, processes=1, deaths=1),
     ),
     Mutant(
         "a share whose claimer died is not asked again",
@@ -218,6 +227,20 @@ MUTANTS = (
         Case(1, TWICE_ONE, lengths=SHORT),
     ),
     Mutant(
+        "a share has the interval of all others",
+        RESTRAINT,
+        "return self.exceptions.get(key.share_id, self.interval)",
+        "return self.least_interval",
+        Case(changes=((0,), (0,)), lengths=SHORT, intervals=(2 * INTERVAL, INTERVAL)),
+    ),
+    Mutant(
+        "a full gateway is asked as often as the shares without an interval of their own",
+        FRESHNESS,
+        "return min(self.interval, *self.exceptions.values()) if self.exceptions else self.interval",
+        "return self.interval",
+        Case(3, ((0, 1, 2),), takes=NO_LIMIT, lengths=(6 * UNIT,), intervals=(INTERVAL, 2 * INTERVAL, 2 * INTERVAL)),
+    ),
+    Mutant(
         "a share is asked while its refresh is in progress",
         RESTRAINT,
         "return max(passed, self.not_before, self.busy_until())",
@@ -234,14 +257,14 @@ MUTANTS = (
     Mutant(
         "a completion changes nothing",
         FRESHNESS,
-        "return gateway.with_share(key, replace(share, in_progress_until=0)), completed, None",
-        "return gateway, completed, None",
+        "return gateway.with_share(key, replace(share, in_progress_until=0)), Todo(completed=completed)",
+        "return gateway, Todo(completed=completed)",
         Case(1, TWICE_ONE, lengths=SHORT),
     ),
     Mutant(
         "a completion takes no turn",
         FRESHNESS,
-        "times += [now + rules.interval, *(",
+        "times += [now + rules.least_interval, *(",
         "times += [*(",
         TO_BE_PROBED,
     ),
@@ -298,13 +321,13 @@ ORDERS = {
     ),
     "a window is completed before the share has accepted": (Order(completes_late=False), LATE),
     "what is handed over again is asked for directly": (Order(directly_again=True), LATE),
-    "a wake is queued before it is written down": (
-        Order(wake_after_document=False),
-        Case(slow=2, lengths=SHORT, lost=1),
+    "a wake is written down before it is queued": (
+        Order(wake_first=False),
+        Case(1, ((0,), (0,), (0,)), told=False, deaths=1, lengths=SHORT, processes=1),
     ),
-    "a wake that its writer did not queue is not queued by the next delivery": (
-        Order(wake_again=False),
-        Case(changes=((0,), (1,), (0,)), told=False, deaths=1, lengths=SHORT),
+    "a wake that comes before it is written down writes nothing": (
+        Order(wake_writes=False),
+        Case(1, TWICE_ONE, slow=1, lengths=SHORT),
     ),
 }
 

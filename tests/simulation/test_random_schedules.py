@@ -101,6 +101,7 @@ def random_scenario(choose: Choose, *, skew: bool) -> Scenario:
             ("IN_PROGRESS_TIMEOUT_SECONDS", str(timeout)),
             ("REFRESH_OTHER_GATEWAYS", ("auto", "on")[choose(2)]),
             ("REFRESHES_PER_GATEWAY", ("2", "2", "1", "3")[choose(4)]),
+            ("MIN_REFRESH_INTERVAL_SECONDS", ("60", "60", "60,share-2=150", "150,share-1=60")[choose(4)]),
             *named,
         ),
         retries=((60 * SECOND, 120 * SECOND), (2 * SECOND, 5 * SECOND))[choose(2)],

@@ -64,6 +64,7 @@ class Case:
     voids: bool = False  # the older page's rule holds
     overtaken: int | None = None  # how often a share may be, if it is not what the module turns promises
     wakes: int = 0  # that are queued; 0: they are not counted
+    intervals: tuple[int, ...] = ()  # of the shares, if they are not all INTERVAL, the least
 
     def may_be_late(self) -> bool:
         """Whether something may go wrong that delays a refresh."""
@@ -153,8 +154,8 @@ class Order:
 
     directly_again: bool = False  # what a bucket's request hands over again may be asked for without a window
     window_first: bool = True  # then the shares are put into the line
-    wake_after_document: bool = True
-    wake_again: bool = True  # if whoever wrote it down has died
+    wake_first: bool = True  # it is queued, and then the document that names it is written
+    wake_writes: bool = True  # a wake that changes nothing writes the document all the same
     completes_late: bool = True  # what is asked for stays in the window until the share has accepted
 
 
@@ -164,8 +165,12 @@ class Explorer:
         self.turns = turns
         self.order = order or Order()
         self._overtaken = case.places + 1 if case.overtaken is None else case.overtaken
-        self.rules = turns.Rules(case.places, INTERVAL)
         self.keys = [Key.read(f"my-bucket/share-{number + 1}") for number in range(case.shares)]
+        intervals = case.intervals or (INTERVAL,) * case.shares
+        self._intervals = dict(zip(self.keys, intervals, strict=True))
+        self._longest = max(intervals)
+        exceptions = {key.share_id: own for key, own in self._intervals.items() if own != self._longest}
+        self.rules = turns.Rules(case.places, self._longest, exceptions)
         self.share_of = {key: number for number, key in enumerate(self.keys)}
         self._documents: list[Any] = []
         self._numbers: dict[Any, int] = {}  # of documents
@@ -268,7 +273,7 @@ class Explorer:
         wake = document.wake
         return replace(
             document,
-            shares={key: _older_share(share, by, ranks) for key, share in document.shares.items()},
+            shares={key: _older_share(share, by, ranks, self._longest) for key, share in document.shares.items()},
             wake=replace(wake, at=_older(wake.at, by, OLD + UNIT)) if wake else None,
             refused_at=_older(document.refused_at, by, INTERVAL),
             probed_at=_older(document.probed_at, by, INTERVAL),
@@ -373,8 +378,8 @@ class Explorer:
     def _times_of_interest(self, document: Any) -> list[int]:
         """When a change may find something else than before."""
         times = []
-        for share in document.shares.values():
-            times += [share.busy_until(), share.ready_at(INTERVAL)]
+        for key, share in document.shares.items():
+            times += [share.busy_until(), share.ready_at(self._intervals[key])]
         return [time for time in times if time > NOW]
 
     def _at(self, state: State, by: int) -> State:
@@ -386,7 +391,7 @@ class Explorer:
         )
         truth = tuple(
             one._replace(
-                accepted_at=_older(one.accepted_at, by, INTERVAL),
+                accepted_at=_older(one.accepted_at, by, self._longest),
                 foreign_at=_older(one.foreign_at, by, VOID),
                 waits_since=ranks[one.waits_since],
             )
@@ -406,7 +411,8 @@ class Explorer:
     def _could_since(self, state: State, by: int) -> int:
         """Since when nobody was asked although somebody could be, when time has gone on."""
         if self.case.may_be_late() or not any(
-            share.since and share.ready_at(INTERVAL) <= NOW for share in self._documents[state.document].shares.values()
+            share.since and share.ready_at(self._intervals[key]) <= NOW
+            for key, share in self._documents[state.document].shares.items()
         ):
             return NOW
         if state.could_since - by < NOW - INTERVAL - 1000:
@@ -516,7 +522,8 @@ class Explorer:
         mine = truth[share].waits_since or NOW
         for number, key in enumerate(self.keys):
             other = document.shares.get(key)
-            if other and other.since and other.ready_at(INTERVAL) <= NOW and truth[number].waits_since < mine:
+            may_be_asked = other and other.since and other.ready_at(self._intervals[key]) <= NOW
+            if may_be_asked and truth[number].waits_since < mine:
                 truth[number] = truth[number]._replace(overtaken=truth[number].overtaken + 1)
                 if truth[number].overtaken > self._overtaken:
                     self._broken(TURNS, f"share {number} is overtaken too often", f"share {share} accepts")
@@ -539,13 +546,12 @@ class Explorer:
         if not process.prepared and (prepared := self._prepared(state, process, todo)):
             yield "writes a window first", prepared
             return
-        wake = todo.wake if todo.wake and todo.wake.by == process.message.name else None
-        wake = wake if wake and (self.order.wake_again or wake.token == token) else None
-        if wake and not process.wake and not self.order.wake_after_document:
+        wake = todo.wake
+        if wake and not process.wake and self.order.wake_first:
             yield from self._sends(state, process._replace(wake=wake), process)
             return
         state = self._written(state, document, todo, happened)
-        old = process if process in state.processes else process._replace(prepared=False)
+        old = process if process in state.processes else process._replace(prepared=False, wake=None)
         if isinstance(happened, turns.Asked):
             truth = _with(state.truth, process.share, asked_for=process.asks)
             state = state._replace(truth=truth)
@@ -559,7 +565,7 @@ class Explorer:
         elif todo.take:
             share = self.share_of[todo.take]
             yield f"{what}, takes share {share}", _became(state, old, process._replace(at="look", share=share))
-        elif wake and self.order.wake_after_document:
+        elif wake and not self.order.wake_first:
             yield f"{what}, needs a wake", _became(state, old, process._replace(at="send", wake=wake))
         else:
             yield what, self._ended(state, old, process)
@@ -583,10 +589,11 @@ class Explorer:
     def _written(self, state: State, document: int, todo: Any, happened: Any) -> State:
         """The document is written; who has read it before must read it again."""
         turns = self.turns
-        if document != state.document:
-            processes = frozenset(process._replace(prepared=False) for process in state.processes)
+        if document != state.document or (isinstance(happened, turns.Woken) and self.order.wake_writes):
+            reset: dict[str, Any] = {"prepared": False} | ({"wake": None} if self.order.wake_first else {})
+            processes = frozenset(process._replace(**reset) for process in state.processes)
             state = state._replace(document=document, processes=processes)
-            state = state._replace(truth=tuple(self._in_line(state)))
+            state = state._replace(truth=tuple(self._in_line(state)), queue=self._without_stale_wakes(state))
         if isinstance(happened, turns.Asked | turns.Completed):
             state = state._replace(refuses_until=0)
         elif isinstance(happened, turns.Busy):
@@ -594,6 +601,15 @@ class Explorer:
         if todo.take:
             state = self._check_take(state, todo.take)
         return state
+
+    def _without_stale_wakes(self, state: State) -> frozenset[tuple[int, Message]]:
+        """The queue with one wake at most that no document names, the earliest: more of them can only help."""
+        wake, at_work = self._documents[state.document].wake, {process.message for process in state.processes}
+        named = wake.token if wake else None
+        wakes = {one for one in state.queue if one[1].kind == "wake" and one[1] not in at_work}
+        stale = {one for one in wakes if one[1].token != named}
+        kept = {(due, Message("stale-wake", "wake")) for due, _ in sorted(stale)[:1]}
+        return (state.queue - stale) | kept
 
     def _in_line(self, state: State) -> Iterator[Truth]:
         """Since when each share waits, whatever the document says of that."""
@@ -606,7 +622,7 @@ class Explorer:
                 yield one._replace(waits_since=one.waits_since or (NOW if share.since else 0))
 
     def _sends(self, state: State, process: Process, old: Process | None = None) -> Iterator[tuple[str, State]]:
-        """Queues the wake that it has written down; or, in another order, that it is going to."""
+        """Queues the wake that it is going to write down; or, in another order, that it has."""
         names = {message.name for _, message in state.queue}
         name = f"wake-{process.wake.token}"
         while name in names:
@@ -672,7 +688,7 @@ class Explorer:
                 self._broken(FRESHNESS, f"share {share} is taken to be busy after its completion")
 
     def _check_restraint(self, state: State, share: int) -> None:
-        if state.truth[share].accepted_at > NOW - INTERVAL:
+        if state.truth[share].accepted_at > NOW - self._intervals[self.keys[share]]:
             self._broken(RESTRAINT, f"share {share} is asked within the interval", f"share {share} is asked")
         known = self._documents[state.document].shares.get(self.keys[share])
         if known and known.in_progress_until > NOW:
@@ -701,7 +717,7 @@ def _older(time: int, by: int, matters: int) -> int:
     return time - by if time and time - by > NOW - matters else 0
 
 
-def _older_share(share: Any, by: int, ranks: dict[int, int]) -> Any:
+def _older_share(share: Any, by: int, ranks: dict[int, int], interval: int) -> Any:
     claim, last = share.claim, share.last
     if claim:
         claim = replace(claim, until=max(claim.until - by, NOW - OLD), since=ranks[claim.since])
@@ -712,7 +728,7 @@ def _older_share(share: Any, by: int, ranks: dict[int, int]) -> Any:
         share,
         since=ranks[share.since],
         not_before=_older(share.not_before, by, 0),
-        asked_at=_older(share.asked_at, by, INTERVAL),
+        asked_at=_older(share.asked_at, by, interval),
         claim=claim,
         last=last,
         in_progress_until=max(until - by, NOW - 1) if until else 0,

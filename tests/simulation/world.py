@@ -798,7 +798,7 @@ class World:
                 for made in self.refreshes
             )
         else:  # it counts as asked
-            self.setbacks += (Setback(key, self.time, self.time + self.scenario.interval),)
+            self.setbacks += (Setback(key, self.time, self.time + self.scenario.interval_of(key)),)
 
     def _note_wait(self, key: str, was: dict[str, Any], now: dict[str, Any], claim: Claim | None) -> None:
         """Since when a share waits: since it is in the line, whatever the line says of it."""
@@ -847,7 +847,7 @@ class World:
         """From when until when a share may not be asked for a reason of its own, so far."""
         for made in self.refreshes:
             if made.share == key:
-                yield made.at, made.at + self.scenario.interval
+                yield made.at, made.at + self.scenario.interval_of(key)
                 if made.notification:
                     yield made.at, self.completed.get(made.notification, self._taken_until(made))
                 if not made.has_effect and made.notification:
@@ -864,7 +864,7 @@ class World:
         signs = [sign for sign in self.signs if sign.gateway == share.gateway_arn]
         for number, sign in enumerate(signs):
             if sign.busy:
-                ends = [sign.at + self.scenario.interval, *(s.at for s in signs[number + 1 :] if not s.busy)]
+                ends = [sign.at + self.scenario.least_interval, *(s.at for s in signs[number + 1 :] if not s.busy)]
                 yield sign.at, min(ends)
         taken = [
             (made.at, self.completed.get(made.notification, self._taken_until(made)))
@@ -880,13 +880,13 @@ class World:
     def _taken_until(self, made: Refresh) -> int:
         """When a refresh is no longer taken to be in progress, if nobody tells of its end."""
         timeout = 0 if self.scenario.by_key[made.share].away else self.scenario.timeout
-        return made.at + (timeout or self.scenario.interval)
+        return made.at + (timeout or self.scenario.least_interval)
 
     def _restrained(self, share: Share, process: Process) -> Claim | None:
         """Promise: a share is not asked within the interval, nor while its last refresh is known to be in progress."""
         key, skew = share.key, self.scenario.max_skew
         last = next((made for made in reversed(self.refreshes) if made.share == key), None)
-        if last and self.time - last.since < self.scenario.interval - skew:
+        if last and self.time - last.since < self.scenario.interval_of(key) - skew:
             passed = (self.time - last.since) / SECOND
             raise BrokenPromiseError("Restraint", f"{key} is asked again after {passed} s")
         mark, claim = self.marks.get(key), process.claim(key)
@@ -952,7 +952,8 @@ class World:
         if not covering:  # it was deleted
             return
         first = covering[0]
-        latest = self.arrived[change.event] + self.scenario.longest_delay + SECOND + self.scenario.max_skew
+        delay = self.scenario.longest_delay(share.bucket)
+        latest = self.arrived[change.event] + delay + SECOND + self.scenario.max_skew
         waits = [
             *(wait for wait in self._own_waits(share.key) if wait[0] < first.at),
             *self._waits_of_gateway(share),

@@ -97,9 +97,7 @@ class World:
     @property
     def gateways(self) -> Gateways:
         """As a container that starts has them: it remembers no gateway."""
-        settings = self.read_settings
-        rules = Rules(settings.refreshes_per_gateway, settings.min_refresh_interval_seconds * 1000)
-        return Gateways(self.dynamodb, self.table, self.queue, rules, lambda: self.time)
+        return Gateways(self.dynamodb, self.table, self.queue, Rules.of(self.read_settings), lambda: self.time)
 
     def refresher(self, places: Places, gateways: Gateways | None = None) -> Refresher:
         """The refresh function, in a container that starts, or that has these `gateways`."""

@@ -277,6 +277,28 @@ def test_a_cold_container_moves_the_quiet_window_that_it_meets(world: World) -> 
     assert world.item().refresh_at == world.time + 25_000
 
 
+# A pace of the bucket's own
+
+
+def test_a_bucket_has_the_delay_of_its_own_also_for_what_a_gateway_wrote(world: World) -> None:
+    world.settings["REFRESH_DELAY_SECONDS"] = "30,renders=600"
+    by_a_gateway = s3_record(bucket="renders", userIdentity=BY_A_GATEWAY)
+    aggregate(world, s3_record(), s3_record(bucket="renders"), by_a_gateway)
+    due = {key: world.item(key).refresh_at - START for key in ("my-bucket", "renders", "renders/gateways:AROAX/")}
+    assert due == {"my-bucket": 30_000, "renders": 600_000, "renders/gateways:AROAX/": 600_000}
+    assert [message["DelaySeconds"] for message in world.sent] == [30, 600, 600]
+
+
+def test_one_bucket_has_a_quiet_time_while_another_has_a_delay(world: World) -> None:
+    world.settings |= {"REFRESH_QUIET_SECONDS": "0,renders=20", "REFRESH_MAX_DELAY_SECONDS": "900,renders=40"}
+    container = world.aggregator
+    for _ in range(3):
+        container.aggregate_event(s3_event(s3_record(), s3_record(bucket="renders")), TIME_LEFT)
+        world.time += 15_000
+    assert world.item().refresh_at == START + 30_000
+    assert world.item("renders").refresh_at == START + 40_000
+
+
 def test_a_delay_beyond_what_sqs_allows_is_sent_as_far_as_it_goes(world: World) -> None:
     world.settings["REFRESH_DELAY_SECONDS"] = "43200"
     aggregate(world, s3_record())

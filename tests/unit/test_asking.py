@@ -330,6 +330,21 @@ def test_who_dies_after_a_share_has_accepted_has_it_asked_again_but_not_within_t
     assert [refresh.at for refresh in region.refreshes] == [DUE, DUE + TIME_LEFT + 300_001]
 
 
+def test_two_shares_of_one_gateway_are_each_asked_at_their_own_interval(
+    world: World, region: Region, function: Function
+) -> None:
+    world.settings["MIN_REFRESH_INTERVAL_SECONDS"] = "3600,share-1=120"
+    region.shares = shares(2)
+    function.restart()
+    for second in range(0, 7_200, 60):
+        world.time = max(world.time, START + second * 1000)
+        change(world, f"photos/{second}.jpg")
+        function.run(until=world.time + 59_999)
+    at = {name: [r.at for r in region.refreshes if r.share.share_id == name] for name in ("share-1", "share-2")}
+    waits_between = {name: {b - a for a, b in pairwise(times)} for name, times in at.items()}
+    assert waits_between == {"share-1": {120_000}, "share-2": {3_600_000}}
+
+
 @pytest.mark.parametrize("number", range(8))
 def test_a_share_in_a_line_is_asked_whichever_write_its_turn_dies_at(
     world: World, region: Region, function: Function, number: int
@@ -603,6 +618,17 @@ def test_the_whole_share_is_refreshed_if_so_told(world: World, region: Region, f
     region.shares = shares(3)
     function.run()
     assert region.rounds == [WHOLE_SHARE] * 3
+
+
+def test_the_whole_share_is_refreshed_where_the_bucket_is_told_so(
+    world: World, region: Region, function: Function
+) -> None:
+    world.settings["REFRESH_SCOPE"] = "folders,my-bucket=share"
+    function.run()
+    world.settings["REFRESH_SCOPE"] = "share,my-bucket=folders"
+    change(world, "photos/b.jpg")
+    function.run()
+    assert region.rounds == [WHOLE_SHARE, PHOTOS]
 
 
 def test_more_folders_than_a_call_takes_are_refreshed_in_rounds(

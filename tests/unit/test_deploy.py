@@ -31,12 +31,17 @@ def test_the_defaults_of_the_template_are_accepted() -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"RefreshesPerGateway": "0"}, "--refreshes-per-gateway 0: it must be a number from 1 to 50."),
-        ({"RefreshesPerGateway": "51"}, "--refreshes-per-gateway 51: it must be a number from 1 to 50."),
-        ({"RefreshesPerGateway": "007"}, "--refreshes-per-gateway 007: it must be a number"),
-        ({"LogLevel": "WARN"}, "--log-level WARN: it must be one of DEBUG, INFO, WARNING, ERROR."),
+        ({"RefreshesPerGateway": "51"}, "--refreshes-per-gateway is '51': set it to a whole number .* from 1 to 50"),
+        ({"RefreshesPerGateway": "007"}, "--refreshes-per-gateway 007: it must be a number from 1 to 50"),
+        ({"RefreshDelaySeconds": "30,renders=soon"}, "--refresh-delay-seconds holds 'renders=soon': set it to"),
+        (
+            {"RefreshQuietSeconds": "0,b-1=901"},
+            "For b-1 --refresh-quiet-seconds is 901 and --refresh-max-delay-seconds",
+        ),
+        ({"LogLevel": "WARN"}, "--log-level is 'WARN': set it to one of DEBUG, INFO"),
+        ({"LogLevel": "CRITICAL"}, "--log-level CRITICAL: it must be one of DEBUG, INFO, WARNING, ERROR"),
         ({"LogRetentionDays": "31"}, "--log-retention-days 31: it must be one of 1, 3, 5"),
-        ({"GatewayRegions": "us-east-1,Ireland"}, "--gateway-regions Ireland: it must match "),
+        ({"GatewayRegions": "us-east-1,Ireland"}, "--gateway-regions holds 'Ireland': set it to regions"),
         ({"AlarmTopicArn": "arn:aws:sns:us-east-1:123456789012:t.fifo"}, "--alarm-topic-arn .*: it must match "),
         ({"AlarmTopicArn": f"arn:aws:sns:eu-west-1:{ACCOUNT}:t"}, "--alarm-topic-arn .*: it must be in us-east-1"),
         ({"KmsKey": KEY.replace("us-east-1", "eu-west-1")}, "--kms-key .*: it must be in us-east-1"),
@@ -172,7 +177,9 @@ def test_the_dashboards_address_is_of_its_partition_if_that_is_known(prefix: str
     deployment = Deployment(Stack(session, prefix), said.append)
     deployment.__dict__["_caller"] = (ACCOUNT, partition)
 
-    deployment._say_what_is_there({"MinRefreshIntervalSeconds": "59"}, ["a"])
+    deployment.stack.variables = {"TABLE_NAME": "t", "QUEUE_URL": "q", "MIN_REFRESH_INTERVAL_SECONDS": "60,share-1=59"}
+
+    deployment._say_what_is_there(["a"])
 
     graphs = [line for line in said if line.startswith("Graphs:")]
     assert bool(graphs) == bool(address)

@@ -21,6 +21,7 @@ def refresh(accepted: int, *folders: str, recursive: bool = False, completed: in
     return Refresh(accepted, list(folders or ("/", "2024")), recursive, "w1", completed)
 
 
+VERSION = S3Object(True, CHANGED, 1024, versioned=True)
 BEFORE = Standing(last_accepted=CHANGED - MINUTE)
 
 
@@ -129,7 +130,7 @@ def test_of_an_upload_in_parts_it_is_not_known_when_it_ended() -> None:
     assert "refreshed last at 2026-09-21 14:04:52 UTC" in answer.text
     none = the_answer(facts(share(), object=in_parts))
     assert none.outcome is Outcome.MISSED
-    assert none.then[0] == "look again in a minute: an upload in parts may have ended just now"
+    assert none.then[0] == "look again in a minute: it may have come just now"
 
 
 def test_a_refresh_that_is_not_complete_is_waited_for() -> None:
@@ -226,11 +227,63 @@ def test_a_window_that_holds_its_folder_says_when_it_is_due() -> None:
     assert late.then == ["that is long ago: aws logs tail the refresh function's"]
 
 
-def test_an_open_window_does_not_undo_what_is_visible() -> None:
-    known = facts(
-        share(refreshes=[refresh(CHANGED + 32_000)], in_window=True), window=Window(AT, AT + 30_000, reads=True)
-    )
+AFTER = refresh(CHANGED + 32_000)
+OPEN = Window(AT, AT + 30_000, reads=True)
+
+
+@pytest.mark.parametrize(
+    ("known", "outcome"),
+    [
+        (facts(share(refreshes=[AFTER], in_window=True), window=OPEN), Outcome.DUE),
+        (facts(share(waiting(Cause.IN_LINE, "1st in line"), refreshes=[AFTER], folder_waits=True)), Outcome.WAITS),
+        (facts(share(refreshes=[AFTER], place="eu-west-1"), places={"eu-west-1": OPEN}), Outcome.WAITS),
+        (facts(share(refreshes=[AFTER], handed_over=AT - 2_000)), Outcome.REFRESHING),
+        (facts(share(refreshes=[AFTER]), by_gateways=OPEN), Outcome.EXPECTED),
+    ],
+    ids=["its window is open", "it waits", "its place waits", "it is handed over", "a gateway's window is open"],
+)
+def test_nothing_is_visible_while_its_folder_is_to_be_refreshed(known: Facts, outcome: Outcome) -> None:
+    for of in (known, replace(known, object=S3Object(False, CHANGED)), replace(known, object=VERSION)):
+        answer = the_answer(of)
+        assert answer.outcome is outcome
+        assert answer.text.startswith(
+            "Its folder was refreshed after the change that S3 tells of, at 2026-09-21 14:03:52 UTC (9 min ago), and is"
+            " to be refreshed again. "
+        )
+        assert status(of) == 1
+
+
+def test_what_other_folders_wait_for_leaves_it_visible() -> None:
+    known = facts(share(waiting(Cause.IN_LINE), refreshes=[AFTER]), window=replace(OPEN, reads=False))
     assert the_answer(known).outcome is Outcome.VISIBLE
+
+
+def test_a_version_may_have_been_brought_back_since_the_last_refresh_of_its_folder() -> None:
+    again = refresh(CHANGED + 92_000)
+    known = facts(share(refreshes=[AFTER, again, refresh(CHANGED + 99_000, "2023")]), object=VERSION)
+    answer = the_answer(known)
+    assert answer.outcome is Outcome.UNLESS
+    assert answer.text == (
+        "Its folder was refreshed after this version was written, last at 2026-09-21 14:04:52 UTC (8 min ago): it is"
+        " visible, unless the version was brought back since, by deleting a later one for good. S3 does not tell of"
+        " that; its event has not arrived, or was handled."
+    )
+    assert status(known) == 2
+    assert any("it may be back since later" in line for line in evidence(known))
+    gone = replace(known, object=S3Object(False, CHANGED, versioned=True))
+    assert "it is gone from the share, unless the delete marker was brought back since" in the_answer(gone).text
+    assert status(gone) == 2
+    assert the_answer(replace(known, shares=[share()])).outcome is Outcome.MISSED, "it was not refreshed at all"
+    in_progress = Standing(again.accepted, again.accepted)
+    now = facts(share(in_progress, refreshes=[AFTER, again]), object=VERSION)
+    assert the_answer(now).outcome is Outcome.REFRESHING, "the last one has not read it yet"
+
+
+def test_what_is_refreshed_and_not_seen_may_be_hidden_by_a_clients_own_cache() -> None:
+    for found in (S3Object(True, CHANGED), VERSION):
+        first, then = the_answer(facts(share(refreshes=[AFTER]), object=found)).then
+        assert first.endswith("NFS and SMB clients cache them for up to a minute")
+        assert "scripts/refresh-now.sh --bucket my-bucket --folder /photos/2024" in then
 
 
 # Nothing
@@ -319,7 +372,40 @@ def test_an_object_that_is_not_there_may_have_been_deleted_if_s3_does_not_tell_o
     assert status(known) == 2
 
 
+def test_a_key_that_people_take_for_the_one_that_is_not_there_is_named_whatever_the_answer_is() -> None:
+    other = "'Photos/2024/a.jpg', which differs only in upper and lower case."
+    absent = S3Object(False, alike=[other])
+    for known in (facts(share(), object=absent), facts(others={"share-2": "Photos/"}, object=absent)):
+        assert the_answer(known).then[0] == f"is another key meant? S3 has {other}"
+        assert f"S3 has {other}" in evidence(known)
+        assert status(known) == 0
+    many = facts(share(), object=replace(absent, all_compared=False))
+    assert any("too many to compare" in line for line in evidence(many))
+
+
+def test_a_replica_may_come_long_after_its_original_was_written_and_outlive_it() -> None:
+    known = facts(share(refreshes=[AFTER]), object=S3Object(True, CHANGED, 1024, versioned=True, is_replica=True))
+    answer = the_answer(known)
+    assert answer.outcome is Outcome.UNSURE
+    assert answer.text == (
+        "Not known: it is a replica, and S3 tells only when its original was written. Its folder was refreshed last at"
+        " 2026-09-21 14:03:52 UTC (9 min ago): if it had come by then, it is visible."
+    )
+    assert any("If that is deleted, the replica stays in S3" in line for line in evidence(known))
+    assert not any("replica" in line for line in evidence(facts(share())))
+
+
 # Shares
+
+
+def test_a_share_that_refreshes_by_itself_says_how_that_adds_up_with_what_is_asked_of_it() -> None:
+    known = facts(share(stale_seconds=300))
+    assert (
+        "share-1 also refreshes by itself: when somebody opens a folder more than 5 min after its last refresh, of"
+        " whichever kind, it reads it again (CacheStaleTimeoutInSeconds). So a file whose event was lost is seen then;"
+        " what this stack refreshes, before."
+    ) in evidence(known)
+    assert not any("by itself" in line for line in evidence(facts(share())))
 
 
 def test_each_share_has_an_answer_and_the_worst_one_is_the_exit_status() -> None:
@@ -365,9 +451,25 @@ def test_a_share_of_which_it_is_not_known_what_it_shows_may_be_the_one() -> None
     assert status(known) == 2
 
 
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("/2024/../a.jpg", "a name in it is .."),
+        ("/./a.jpg", "a name in it is ."),
+        ("/2024/..", "a name in it is .."),
+        (f"/{'ü' * 128}", "a name in it is longer than 255 bytes"),
+    ],
+)
+def test_a_key_with_a_name_that_no_file_system_has_cannot_be_shown_and_says_why(path: str, why: str) -> None:
+    known = facts(share(path=path, refreshes=[refresh(CHANGED + 32_000)]))
+    assert the_answer(known).text == f"It cannot be shown: {why}."
+    assert status(known) == 1
+
+
 def test_a_key_with_an_empty_name_cannot_be_shown() -> None:
     assert the_answer(facts(share(path="/2024//a.jpg"))).outcome is Outcome.IMPOSSIBLE
     assert the_answer(facts(share(path="//a.jpg"))).outcome is Outcome.IMPOSSIBLE
+    assert the_answer(facts(share(path="/2024//"))).outcome is Outcome.IMPOSSIBLE
     assert the_answer(facts(share(path="/2024/"))).outcome is Outcome.MISSED, "a folder's marker"
     assert the_answer(facts(share(path="/"))).outcome is Outcome.MISSED, "the marker of the share's own root"
 
@@ -424,6 +526,7 @@ def test_the_folders_of_the_last_window_may_be_forgotten_and_a_share_be_asked_ju
         ("photos/a%20b.jpg", "decoded: photos/a b.jpg"),
         ("photos/a+b.jpg", "decoded: photos/a b.jpg"),
         ("photos/2024/", "The key names a folder: its marker"),
+        ("a\nb\x1b\n", "holds characters that do not print, and are shown escaped: U+000A, U+001B."),
     ],
 )
 def test_a_key_that_may_be_meant_otherwise_is_said_to_be_taken_as_it_is(key: str, said: str) -> None:
@@ -481,6 +584,7 @@ def test_the_way_to_a_folder_ends_at_an_empty_name() -> None:
     assert way_to("/a", "a/") == ["/"]
     assert way_to("/", "") == ["/"]
     assert way_to("/a//b", "") == ["/", "a"]
+    assert way_to("/a/../b", "") == ["/", "a"]
 
 
 def test_a_notification_filter_may_be_encoded() -> None:

@@ -13,7 +13,7 @@ from botocore.stub import Stubber
 from event_aggregator.file_shares import FileShare
 from event_aggregator.table import Item, Key
 from event_aggregator.turns import Rules
-from operate import facts, refresh_log
+from operate import facts, nearby, refresh_log
 from operate.facts import Closed, S3Object, Share, Window, s3_object, share_facts
 from operate.refresh_log import Refresh, refreshes_of
 from operate.stack import Stack, StackError
@@ -62,6 +62,55 @@ def test_an_object_has_a_time_and_a_size_and_its_etag_tells_whether_it_was_uploa
     assert s3_object(stack, "my-bucket", "a") == S3Object(True, AT, 7, in_parts=True)
 
 
+def test_an_object_tells_whether_it_is_one_of_several_versions_and_a_replica(stack: Stack, s3: Stubber) -> None:
+    head = {"LastModified": a_time(AT), "ContentLength": 7, "ETag": '"aaa"', "VersionId": "null"}
+    for more in ({}, {"ReplicationStatus": "COMPLETED"}, {"ReplicationStatus": "REPLICA"}):
+        s3.add_response("head_object", head | more)
+    found = [s3_object(stack, "my-bucket", "a") for _ in range(3)]
+    assert [(one.versioned, one.is_replica) for one in found] == [(True, False), (True, False), (True, True)]
+
+
+def test_a_key_that_is_not_there_has_those_that_are_like_it(stack: Stack, s3: Stubber) -> None:
+    s3.add_client_error("head_object", "404", http_status_code=404)
+    s3.add_response("list_object_versions", {})
+    s3.add_response("list_objects_v2", {}, {"Bucket": "my-bucket", "Prefix": "a/b/", "MaxKeys": 1})
+    s3.add_response(
+        "list_objects_v2", {"Contents": [{"Key": "a/B"}]}, {"Bucket": "my-bucket", "Prefix": "a/", "Delimiter": "/"}
+    )
+    found = s3_object(stack, "my-bucket", "a/b")
+    assert found == S3Object(False, alike=["'a/B', which differs only in upper and lower case."])
+
+
+def test_of_more_keys_than_are_compared_others_may_be_alike(
+    stack: Stack, s3: Stubber, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nearby, "_MAX_PAGES", 1)
+    s3.add_client_error("head_object", "404", http_status_code=404)
+    s3.add_response("list_object_versions", {})
+    s3.add_response("list_objects_v2", {})
+    s3.add_response("list_objects_v2", {"IsTruncated": True, "NextContinuationToken": "2"})
+    assert s3_object(stack, "my-bucket", "a") == S3Object(False, all_compared=False)
+
+
+@pytest.mark.parametrize("kind", ["NFS", "SMB"])
+def test_a_share_tells_after_how_long_it_refreshes_a_folder_by_itself(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    client = stack.session.client("storagegateway", region_name="us-east-1")
+    monkeypatch.setattr(stack.session, "client", lambda *_, **__: client)
+    share = replace(SHARE, arn=SHARE.arn.replace(":1:", ":123456789012:"), kind=kind, place="eu-west-1")
+    operation, asked = f"describe_{kind.lower()}_file_shares", {"FileShareARNList": [share.arn]}
+    with Stubber(client) as gateways:
+        answers: list[dict[str, Any]] = [
+            {"CacheAttributes": {"CacheStaleTimeoutInSeconds": 300}},
+            {"CacheAttributes": {}},
+            {},
+        ]
+        for one in answers:
+            gateways.add_response(operation, {f"{kind}FileShareInfoList": [one]}, asked)
+        assert [stack.stale_seconds(share) for _ in range(3)] == [300, 0, 0]
+
+
 def test_of_a_deleted_object_the_delete_marker_tells_when(stack: Stack, s3: Stubber) -> None:
     s3.add_client_error("head_object", "404", http_status_code=404)
     markers = [
@@ -70,11 +119,13 @@ def test_of_a_deleted_object_the_delete_marker_tells_when(stack: Stack, s3: Stub
         {"Key": "ab", "IsLatest": True, "LastModified": a_time(AT + 1_000)},
     ]
     s3.add_response("list_object_versions", {"DeleteMarkers": markers})
-    s3.add_response("list_objects_v2", {})
-    assert s3_object(stack, "my-bucket", "a") == S3Object(False, AT)
+    for _ in range(2):
+        s3.add_response("list_objects_v2", {})
+    assert s3_object(stack, "my-bucket", "a") == S3Object(False, AT, versioned=True)
     s3.add_client_error("head_object", "404", http_status_code=404)
     s3.add_response("list_object_versions", {"DeleteMarkers": markers[2:]})
-    s3.add_response("list_objects_v2", {})
+    for _ in range(2):
+        s3.add_response("list_objects_v2", {})
     assert s3_object(stack, "my-bucket", "a") == S3Object(False), "the marker is of a longer key"
 
 
@@ -98,7 +149,7 @@ def test_what_s3_denies_is_said_and_stops_nothing(stack: Stack, s3: Stubber) -> 
     assert found.exists is False
     assert [text.partition(":")[0] for text in found.not_told] == [
         "Whether it has a delete marker is not known",
-        "Whether it is a folder is not known",
+        "Whether it is a folder, or another key is like it, is not known",
     ]
 
 

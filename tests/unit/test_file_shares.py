@@ -302,6 +302,15 @@ def test_a_share_of_which_nobody_may_know_what_it_shows_stops_no_other_though_no
     assert "it is not known what it shows" in share.unavailable
 
 
+def test_shares_of_which_none_may_be_described_are_asked_about_singly_only_until_that_is_known(
+    gateway: StorageGateway, file_shares: FileShares
+) -> None:
+    shares = [gateway.add_share("mine") for _ in range(35)]
+    gateway.refuse(repeat(DENIED), operation="Describe")
+    assert [bool(share.unknown) for share in file_shares.showing("mine")] == [True] * len(shares)
+    assert operations(gateway).count("DescribeNFSFileShares") == 4 + 10
+
+
 def test_a_share_that_is_left_out_of_its_description_after_a_refusal_is_unknown(
     gateway: StorageGateway, file_shares: FileShares, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -123,6 +123,17 @@ def test_what_is_left_for_a_share_is_still_shown_by_it() -> None:
     assert shown({"=/p/a", "*/p/b", "=/q"}, "p/") == {"=/p/a", "*/p/b"}
 
 
+@pytest.mark.parametrize("folder", ["*/", "*/a", "*/a/b"])
+def test_a_share_that_lies_in_a_folder_of_which_all_is_meant_is_refreshed_whole(folder: str) -> None:
+    assert shown({folder, folder[1:]}, "a/b/c/") == {EVERYTHING}
+    assert shown({folder}, "") == {folder}
+
+
+@pytest.mark.parametrize("folder", ["*/a/b", "*/ab", "*/b", "*//a", "/a", "=/a", "/"])
+def test_a_share_that_does_not_lie_in_it_is_not(folder: str) -> None:
+    assert shown({folder}, "a/c/") == frozenset()
+
+
 def test_a_folder_is_shown_by_several_if_it_lies_below_more_than_one_prefix() -> None:
     folders = {"/", "/a", "/a/b", "/c", "*"}
     assert shown_by_several(folders, ["", "a/", "a/b/"]) == {"/a", "/a/b", "*"}

@@ -235,7 +235,7 @@ def test_a_wake_that_comes_before_it_is_named_has_whoever_names_it_look_again(wo
 
 
 def test_a_wake_is_read_back_as_it_was_named(world: World) -> None:
-    wake = Wake("t1", START + 5_000, "message-1")
+    wake = Wake("t1", START + 5_000)
     world.gateways.queue_wake(KEY, wake)
     [body] = world.wakes()
     assert json.loads(body) == {"version": 1, **WakeRequest(KEY, "t1").content()}

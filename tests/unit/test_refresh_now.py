@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 
 import boto3
 import pytest
-from botocore.exceptions import EndpointConnectionError
+from botocore.exceptions import ClientError, EndpointConnectionError
+from botocore.stub import Stubber
 
 from event_aggregator.file_shares import FileShare
+from event_aggregator.folders import Round
 from event_aggregator.observability import logger
 from event_aggregator.places import Places
 from event_aggregator.table import Key
@@ -273,7 +275,9 @@ def test_a_bucket_that_no_share_shows_is_no_bucket_to_refresh(operator: Operator
     with pytest.raises(StackError, match=NOTE):
         refresh_now.ask(stack, "my-bucket", EVERYTHING)
     operator.gateways.shares.append(file_share(prefix="b/"))
-    with pytest.raises(StackError, match="No file share of my-bucket shows /a: their prefixes are others"):
+    with pytest.raises(
+        StackError, match=r"No file share of my-bucket shows /a: they show what lies below /b/\. With --recursive"
+    ):
         refresh_now.ask(operator.stack, "my-bucket", frozenset({"/a"}))
 
 
@@ -324,6 +328,146 @@ def test_a_refresh_ends_with_what_is_not_known_of_other_shares(
     monkeypatch.setattr(refresh_now, "follow", lambda *_: [])
     assert main(["refresh-now.sh", "--bucket", "my-bucket", "--region", "us-east-1"]) == 2
     assert NOTE in capsys.readouterr().err
+
+
+# A folder that is none, and those that lie deeper
+
+
+def test_shares_that_lie_below_a_folder_are_meant_by_everything_below_it(operator: Operator) -> None:
+    prefixes = ["teams/red/", "teams/blue/", "", "teamsters/"]
+    shares = [file_share(f"share-{number}", prefix=prefix) for number, prefix in enumerate(prefixes)]
+    operator.gateways.shares = shares
+    asked = refresh_now.ask(operator.stack, "my-bucket", refresh_now.folders("teams", recursive=True))
+    everything, below = frozenset({"*"}), frozenset({"/teams", "*/teams"})
+    assert asked.shares == {shares[0].key: everything, shares[1].key: everything, shares[2].key: below}
+    body, message_id = operator.sent()
+    asked_for: list[tuple[str, list[str], bool]] = []
+
+    def refresh(share: FileShare, round_: Round) -> str:
+        asked_for.append((share.prefix, round_.folder_list, round_.recursive))
+        return share.share_id
+
+    operator.monkeypatch.setattr(operator.gateways, "refresh", refresh)
+    operator.handle(body, message_id)
+    operator.complete("share-0", "share-0")
+    operator.complete("share-1", "share-1")
+    assert sorted(asked_for) == [
+        ("", ["/", "teams"], False),
+        ("teams/blue/", ["/"], True),
+        ("teams/red/", ["/"], True),
+    ]
+
+
+@pytest.fixture
+def bucket(operator: Operator) -> Operator:
+    s3 = boto3.client("s3", region_name="us-east-1")
+    s3.create_bucket(Bucket="my-bucket")
+    for key in ("a/b/c.txt", "a.txt", "Photos/2024/x.jpg", "empty/"):
+        s3.put_object(Bucket="my-bucket", Key=key)
+    return operator
+
+
+REFRESH = "scripts/refresh-now.sh --bucket my-bucket --folder"
+
+
+@pytest.mark.parametrize("folder", [None, "", "/", "a", "a/", "/a/b", "empty"])
+def test_a_folder_that_is_there_is_refreshed(bucket: Operator, folder: str | None) -> None:
+    stack = bucket.stack
+    refresh_now.look_for(stack, "my-bucket", folder)
+    assert stack.notes == []
+
+
+def test_a_hostile_folder_and_a_gateways_hostile_words_are_shown_on_one_line_each(
+    bucket: Operator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuses() -> None:
+        raise refused("not\nEVIL\x1b[2J[red]connected[/]", inside="GatewayNotConnected")
+
+    def handled(_: float) -> None:
+        bucket.handle(*bucket.sent())
+        bucket.monkeypatch.setattr("operate.refresh_now.time.sleep", seen)
+
+    def seen(_: float) -> None:
+        raise KeyboardInterrupt
+
+    hostile = "a/\n\x1b]0;title\x07\u202e[b]"
+    boto3.client("s3", region_name="us-east-1").put_object(Bucket="my-bucket", Key=f"{hostile}/c.txt")
+    bucket.gateways.when_asked = refuses
+    bucket.monkeypatch.setattr("operate.__main__.Stack", lambda *_: bucket.stack)
+    bucket.monkeypatch.setattr("operate.refresh_now.time.sleep", handled)
+    command = ["refresh-now.sh", "--region", "us-east-1", "--bucket", "my-bucket", "--folder"]
+    assert main([*command, hostile]) == 130
+    told = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("{")]  # the function's
+    assert len(told) == 2
+    assert told[1].endswith(r"it could not be refreshed: not\nEVIL\x1b[2J[red]connected[/]")
+    assert main([*command, f"{hostile}/d"]) == 2
+    assert capsys.readouterr().err == (
+        r"There is no folder a/\n\x1b]0;title\x07\u202e[b]/d in my-bucket. If it was deleted, refresh the folder above,"
+        rf" which may still show it: {REFRESH.replace(' --folder', ' --folder ')}"
+        r"$'/a/\x0a\x1b]0;title\x07\xe2\x80\xae[b]' --region us-east-1"
+        "\n"
+    )
+
+
+def test_a_folder_in_which_nothing_is_left_is_there_if_it_is_a_shares_own(bucket: Operator) -> None:
+    bucket.gateways.shares = [file_share(prefix="gone/red/")]
+    refresh_now.look_for(bucket.stack, "my-bucket", "gone/red")
+    with pytest.raises(StackError, match=f"{REFRESH} /gone/red --region"):
+        refresh_now.look_for(bucket.stack, "my-bucket", "gone/red/x/y")
+
+
+@pytest.mark.parametrize(
+    ("folder", "said"),
+    [
+        (
+            "a/b/c.txt",
+            f"a/b/c.txt is no folder of my-bucket but a file. Refresh the folder that it lies in: {REFRESH} /a/b",
+        ),
+        ("/a.txt", f"a.txt is no folder of my-bucket but a file. Refresh the folder that it lies in: {REFRESH} /"),
+        (
+            "a/x y/z",
+            "There is no folder a/x y/z in my-bucket. If it was deleted, refresh the folder above, which may still show"
+            f" it: {REFRESH} /a",
+        ),
+        (
+            "photos/2024",
+            "There is no folder photos/2024 in my-bucket. There is 'Photos/2024/', which differs only in upper and"
+            f" lower case. If it was deleted, refresh the folder above, which may still show it: {REFRESH} /",
+        ),
+    ],
+)
+def test_a_file_or_a_folder_that_is_not_there_is_not_asked_for_and_said(
+    bucket: Operator, folder: str, said: str
+) -> None:
+    with pytest.raises(StackError) as raised:
+        refresh_now.look_for(bucket.stack, "my-bucket", folder)
+    assert str(raised.value) == f"{said} --region us-east-1"
+
+
+@pytest.mark.parametrize(
+    ("folder", "why"),
+    [
+        ("a/b/../b", "a name in it is .."),
+        ("./a", "a name in it is ."),
+        ("a//b", "a name between its slashes is empty"),
+        ("n" * 256, "a name in it is longer than 255 bytes"),
+    ],
+)
+def test_a_folder_that_no_share_can_show_is_not_asked_for_and_said(folder: str, why: str) -> None:
+    with pytest.raises(StackError) as raised:
+        refresh_now.folders(folder, recursive=False)
+    assert str(raised.value) == f"No file share can show the folder {folder}: {why}."
+
+
+def test_who_may_not_list_the_bucket_has_the_folder_refreshed_and_is_told_what_is_not_known() -> None:
+    stack = Stack(boto3.Session(region_name="us-east-1"))
+    with Stubber(stack.client("s3")) as s3:
+        s3.add_client_error("list_objects_v2", "AccessDenied", "no s3:ListBucket", http_status_code=403)
+        refresh_now.look_for(stack, "my-bucket", "a")
+        assert stack.notes[0].startswith("Whether my-bucket has a folder a is not known: ")
+        s3.add_client_error("list_objects_v2", "NoSuchBucket", http_status_code=404)
+        with pytest.raises(ClientError):
+            refresh_now.look_for(stack, "my-bucket", "a")
 
 
 # In the log

@@ -156,6 +156,7 @@ def test_anything_else_is_refused_and_quoted(body: str) -> None:
     with pytest.raises(NotUnderstoodError) as raised:
         read_message(body, None)
     assert body in str(raised.value)
+    assert ("knows version" in str(raised.value)) == ('"version": 2' in body)
 
 
 @pytest.mark.parametrize("names", ['"key": "b", "window": "w", "attempt": 1', '"gateway": "g", "token": "t"'])

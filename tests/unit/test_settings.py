@@ -1,6 +1,6 @@
 import pytest
 
-from event_aggregator.settings import SettingError, Settings
+from event_aggregator.settings import PerName, SettingError, Settings
 
 NEEDED = {"TABLE_NAME": "windows", "QUEUE_URL": "https://queue"}
 
@@ -10,13 +10,13 @@ def test_only_table_and_queue_are_needed_and_the_rest_has_defaults() -> None:
     assert settings == Settings(
         table_name="windows",
         queue_url="https://queue",
-        refresh_delay_seconds=30,
-        refresh_quiet_seconds=0,
-        refresh_max_delay_seconds=900,
+        refresh_delay_seconds=PerName(30),
+        refresh_quiet_seconds=PerName(0),
+        refresh_max_delay_seconds=PerName(900),
         in_progress_timeout_seconds=3600,
-        min_refresh_interval_seconds=60,
+        min_refresh_interval_seconds=PerName(60),
         refreshes_per_gateway=2,
-        refresh_scope="folders",
+        refresh_scope=PerName("folders"),
         ignore_principals_containing="StorageGateway",
         refresh_other_gateways="auto",
         gateway_regions=(),
@@ -79,7 +79,9 @@ def test_a_bad_delay_names_the_variable_the_value_and_the_range(value: str) -> N
     with pytest.raises(SettingError) as raised:
         Settings.read(NEEDED | {"REFRESH_DELAY_SECONDS": value})
     message = str(raised.value)
-    assert message == f"REFRESH_DELAY_SECONDS is {value!r}: set it to a whole number of seconds from 0 to 43200."
+    assert message.startswith(
+        f"REFRESH_DELAY_SECONDS holds {value!r}: set it to a whole number of seconds from 0 to 43200"
+    )
 
 
 @pytest.mark.parametrize("value", ["0", "3601"])
@@ -102,6 +104,91 @@ def test_a_quiet_time_above_the_maximum_is_refused_with_what_to_change() -> None
     assert "Lower the quiet time or raise the maximum." in message
 
 
+# A default and exceptions
+
+
+def read(**given: str) -> Settings:
+    return Settings.read(NEEDED | given)
+
+
+def refusal(**given: str) -> str:
+    with pytest.raises(SettingError) as raised:
+        read(**given)
+    return str(raised.value)
+
+
+def test_a_bucket_has_its_own_pace_and_any_other_the_default() -> None:
+    settings = read(
+        REFRESH_DELAY_SECONDS="30,renders=600",
+        REFRESH_QUIET_SECONDS="0,in.box-1=20",
+        REFRESH_MAX_DELAY_SECONDS="900,in.box-1=60",
+        REFRESH_SCOPE="folders,renders=share",
+    )
+    assert [settings.refresh_delay_seconds.of(bucket) for bucket in ("renders", "in.box-1", "other")] == [600, 30, 30]
+    assert [settings.refresh_quiet_seconds.of(bucket) for bucket in ("renders", "in.box-1", "other")] == [0, 20, 0]
+    assert [settings.refresh_max_delay_seconds.of(bucket) for bucket in ("in.box-1", "other")] == [60, 900]
+    assert [settings.refresh_scope.of(bucket) for bucket in ("renders", "other")] == ["share", "folders"]
+    assert [settings.longest_delay(bucket) for bucket in ("renders", "in.box-1", "other")] == [600, 60, 30]
+
+
+def test_a_file_share_has_its_own_interval_and_any_other_the_default() -> None:
+    seconds = read(MIN_REFRESH_INTERVAL_SECONDS="60,share-1234ABCD=3600").min_refresh_interval_seconds
+    assert (seconds.of("share-1234ABCD"), seconds.of("share-1")) == (3600, 60)
+    assert seconds.values() == (60, 3600)
+
+
+def test_every_bad_part_is_named_with_what_to_write_instead() -> None:
+    message = refusal(REFRESH_DELAY_SECONDS="soon,renders=600,a=5,other-bucket=43201,renders=5,,90,inbox=,third =5")
+    assert message == (
+        "REFRESH_DELAY_SECONDS holds 'soon', 'a=5', 'other-bucket=43201', 'renders=5', '', '90', 'inbox=', 'third =5':"
+        " set it to a whole number of seconds from 0 to 43200, and after that, with commas between them, to"
+        " my-bucket=VALUE for each bucket that differs, once."
+    )
+
+
+def test_exceptions_without_a_default_are_refused() -> None:
+    message = refusal(REFRESH_DELAY_SECONDS="renders=600")
+    assert message.startswith("REFRESH_DELAY_SECONDS holds 'renders=600': set it to a whole number")
+
+
+def test_an_interval_is_a_file_shares_and_not_a_buckets() -> None:
+    message = refusal(MIN_REFRESH_INTERVAL_SECONDS="60,my-bucket=90,share-1=0")
+    assert "MIN_REFRESH_INTERVAL_SECONDS holds 'my-bucket=90', 'share-1=0': " in message
+    assert "a whole number of seconds from 1 to 3600" in message
+    assert "share-1234ABCD=VALUE for each file share that differs" in message
+
+
+def test_a_bad_scope_names_the_choices() -> None:
+    assert "REFRESH_SCOPE holds 'renders=all': set it to one of folders, share" in refusal(
+        REFRESH_SCOPE="folders,renders=all"
+    )
+
+
+def test_a_quiet_time_above_the_buckets_own_maximum_is_refused_for_each_such_bucket() -> None:
+    message = refusal(REFRESH_QUIET_SECONDS="10,renders=901", REFRESH_MAX_DELAY_SECONDS="900,inbox=9,other-bucket=10")
+    assert "For renders REFRESH_QUIET_SECONDS is 901 and REFRESH_MAX_DELAY_SECONDS is 900: " in message
+    assert "For inbox REFRESH_QUIET_SECONDS is 10 and REFRESH_MAX_DELAY_SECONDS is 9: " in message
+    assert "other-bucket" not in message
+    assert read(REFRESH_QUIET_SECONDS="0,renders=901", REFRESH_MAX_DELAY_SECONDS="900,renders=901")
+
+
+def test_a_buckets_own_delay_is_refused_where_a_quiet_time_counts_instead() -> None:
+    message = refusal(REFRESH_DELAY_SECONDS="30,renders=600", REFRESH_QUIET_SECONDS="60")
+    assert message == (
+        "For renders REFRESH_DELAY_SECONDS is 600, and REFRESH_QUIET_SECONDS, which counts instead, is 60."
+        " Take the delay away, or have a quiet time of 0 for this bucket."
+    )
+    assert read(REFRESH_DELAY_SECONDS="30,renders=600", REFRESH_QUIET_SECONDS="60,renders=0")
+
+
+def test_a_buckets_own_maximum_is_refused_where_no_quiet_time_makes_it_count() -> None:
+    message = refusal(REFRESH_MAX_DELAY_SECONDS="900,renders=600")
+    assert message == (
+        "For renders REFRESH_MAX_DELAY_SECONDS is 600, which counts only with a quiet time, and REFRESH_QUIET_SECONDS"
+        " is 0. Take the maximum away, or have a quiet time for this bucket."
+    )
+
+
 def test_a_bad_log_level_names_the_choices() -> None:
     with pytest.raises(
         SettingError, match="LOG_LEVEL is 'LOUD': set it to one of DEBUG, INFO, WARNING, ERROR, CRITICAL"
@@ -115,11 +202,13 @@ def test_a_bad_log_level_names_the_choices() -> None:
         ({}, 60),  # the interval
         ({"REFRESH_DELAY_SECONDS": "600"}, 600),
         ({"REFRESH_QUIET_SECONDS": "10"}, 900),
+        ({"REFRESH_DELAY_SECONDS": "30,my-bucket=600"}, 600),
+        ({"MIN_REFRESH_INTERVAL_SECONDS": "60,share-1=3600"}, 3600),
         ({"REFRESH_DELAY_SECONDS": "600", "REFRESH_QUIET_SECONDS": "10", "REFRESH_MAX_DELAY_SECONDS": "100"}, 100),
     ],
 )
 def test_a_change_is_late_by_what_its_window_may_take_at_most(given: dict[str, str], longest: int) -> None:
     settings = Settings.read({"TABLE_NAME": "t", "QUEUE_URL": "q", **given})
 
-    assert settings.lateness("my-bucket", 3 * longest) == 3
-    assert settings.lateness("my-bucket", 3600, least=1200) == 3
+    assert settings.lateness("my-bucket", "share-1", 3 * longest) == 3
+    assert settings.lateness("my-bucket", "share-1", 3 * 7200, least=7200) == 3

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from deploy import eventbridge
 from event_aggregator.file_shares import FileShare
+from event_aggregator.settings import Settings
 from event_aggregator.table import Item, Key
 from event_aggregator.turns import Accepted, Gateway, Rules
 from event_aggregator.turns import Share as Turn
@@ -27,6 +28,7 @@ from operate.status import (
     Report,
     Share,
     Window,
+    _in_force,
     _window,
     attached,
     concerns_of_bucket,
@@ -42,19 +44,8 @@ ARN = "arn:aws:storagegateway:us-east-1:1:"
 MINUTE, HOUR = 60_000, 3_600_000
 SHARE = Share("share-1", "", "AVAILABLE", Standing(last_accepted=AT - MINUTE))
 WELL = Bucket("my-bucket", attached=Attached.YES, window=None, refreshing_since=None, shares=[SHARE])
-SETTINGS = {
-    "refresh_delay_seconds": 30,
-    "refresh_quiet_seconds": 0,
-    "refresh_max_delay_seconds": 900,
-    "min_refresh_interval_seconds": 60,
-    "refreshes_per_gateway": 2,
-    "in_progress_timeout_seconds": 3600,
-    "refresh_scope": "folders",
-    "refresh_other_gateways": "auto",
-    "gateway_regions": (),
-    "gateway_role_arns": (),
-    "log_level": "INFO",
-}
+NEEDED = {"TABLE_NAME": "t", "QUEUE_URL": "q"}
+SETTINGS = _in_force(Settings.read(NEEDED))
 ROLE = "arn:aws:iam::222222222222:role/r"
 REPORT = Report(
     at=AT,
@@ -84,7 +75,7 @@ IN_LINE = "2nd in line at sgw-1, where 2 refreshes are in progress"
 @pytest.fixture
 def stack() -> Stack:
     stack = Stack(boto3.Session(region_name="us-east-1"), "p-")
-    stack.variables = {"TABLE_NAME": "t", "QUEUE_URL": "q"}
+    stack.variables = dict(NEEDED)
     return stack
 
 
@@ -350,12 +341,50 @@ def test_the_screen_tells_of_windows_waits_and_the_last_day() -> None:
     assert "Dead-letter queue: empty." in text
     sick = replace(report, concerns=[Concern("it is broken", "mend it")])
     assert "1 thing needs attention:" in drawn(sick)
-    quiet = replace(report, settings={**SETTINGS, "refresh_quiet_seconds": 60})
+    quiet = replace(report, settings=_in_force(Settings.read(NEEDED | {"REFRESH_QUIET_SECONDS": "60"})))
     elsewhere = replace(report, settings={**SETTINGS, "gateway_role_arns": (ROLE,)})
     assert f"Of the file shares that it reaches through {ROLE} only those are shown that it has" in drawn(elsewhere)
     otherwise = replace(report, buckets=[replace(WELL, attached=Attached.NO)])
     assert "nothing to do (told of by a topic or a queue, or detached)" in " ".join(drawn(otherwise).split())
     assert "60 s after the last change, 15 min after the first at most" in drawn(quiet)
+
+
+def test_the_screen_says_what_is_in_force_for_each_bucket_and_share_that_is_an_exception() -> None:
+    variables = {
+        "REFRESH_DELAY_SECONDS": "30,my-bucket=600",
+        "REFRESH_QUIET_SECONDS": "0,rendres=60",
+        "REFRESH_SCOPE": "folders,my-bucket=share",
+        "MIN_REFRESH_INTERVAL_SECONDS": "60,share-1=3600,share-9=120",
+    }
+    text = drawn(replace(REPORT, settings=_in_force(Settings.read(NEEDED | variables))))
+    lines = [line.rstrip() for line in text.splitlines()]
+    assert "Refreshes the folders that changed, 30 s after the first change. Asks a share at most every 60 s" in text
+    start = lines.index("  my-bucket: the whole share, 10 min after the first change")
+    rest = " ".join(" ".join(lines[start + 1 : start + 6]).split())
+    assert rest.startswith(
+        "rendres: the folders that changed, 60 s after the last change, 15 min after the first at most"
+        " (none of this name is seen here) share-1: asked at most every 60 min"
+        " share-9: asked at most every 2 min (none of this name is seen here)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("variables", "hours"),
+    [
+        ({}, 1),
+        ({"REFRESH_DELAY_SECONDS": "30,my-bucket=3600"}, 3),
+        ({"REFRESH_DELAY_SECONDS": "30,another=3600"}, 1),
+        ({"MIN_REFRESH_INTERVAL_SECONDS": "60,share-1=3600"}, 3),
+    ],
+)
+def test_a_share_with_a_long_delay_or_interval_of_its_own_may_wait_three_times_that(
+    stack: Stack, variables: dict[str, str], hours: int
+) -> None:
+    stack.variables = NEEDED | variables
+    patient = replace(WELL, shares=[waiting(AT - hours * HOUR, Cause.INTERVAL)])
+    assert concerns_of_bucket(stack, patient, AT) == []
+    late = replace(WELL, shares=[waiting(AT - hours * HOUR - 1, Cause.INTERVAL)])
+    assert [concern.what for concern in concerns_of_bucket(stack, late, AT)] != []
 
 
 def test_the_screen_has_one_line_for_each_gateway_with_something_to_do() -> None:
@@ -399,7 +428,7 @@ def test_a_message_that_is_seen_again_before_the_others_were_read_is_no_failure(
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        ('{"bucket": "my-bucket", "folders": ["/b", "*/a"]}', "a request to refresh */a, /b in my-bucket"),
+        ('{"bucket": "my-bucket", "folders": ["/b", "*/a"]}', "a request to refresh all below /a, /b in my-bucket"),
         ('{"bucket": "my-bucket", "folders": ["*"]}', "a request to refresh everything in my-bucket"),
         (
             f'{{"version": 1, "gateway": "{ARN}gateway/sgw-1", "token": "t"}}',
@@ -415,6 +444,35 @@ def test_what_failed_for_good_is_told_in_words(stack: Stack, body: str, words: s
         stub.add_response("receive_message", {})
         stub.add_response("change_message_visibility", {})
         assert list(redrive.show(stack)) == [f"2026-09-21 14:13:20 UTC  {words}"]
+
+
+def test_a_request_whose_key_no_table_can_have_hides_no_other_message(stack: Stack) -> None:
+    def request(key: str) -> dict[str, Any]:
+        body = json.dumps({"version": 1, "key": key, "window": "w", "attempt": 1})
+        return {"MessageId": key, "ReceiptHandle": "r", "Body": body, "Attributes": {"SentTimestamp": str(AT)}}
+
+    stack.dead_letter_url = "https://dead"
+    with mock_aws(), Stubber(stack.client("sqs")) as stub:
+        stack.client("dynamodb").create_table(
+            TableName="t",
+            AttributeDefinitions=[{"AttributeName": "BucketName", "AttributeType": "S"}],
+            KeySchema=[{"AttributeName": "BucketName", "KeyType": "HASH"}],
+            BillingMode="PAY_PER_REQUEST",
+        )
+        stub.add_response("receive_message", {"Messages": [request(""), request("my-bucket")]})
+        stub.add_response("receive_message", {})
+        for _ in range(2):
+            stub.add_response("change_message_visibility", {})
+        assert [line.partition("UTC  ")[2] for line in redrive.show(stack)] == [
+            "the request to refresh ; its window has been refreshed since: harmless",
+            "the request to refresh my-bucket; its window has been refreshed since: harmless",
+        ]
+
+
+def test_a_command_to_run_next_can_be_pasted_whatever_is_in_it(stack: Stack) -> None:
+    assert stack.command("refresh-now.sh", "--folder", "/it's\n$(reboot)") == (
+        r"scripts/refresh-now.sh --folder $'/it\'s\x0a$(reboot)' --region us-east-1 --name-prefix p-"
+    )
 
 
 class KilledError(BaseException):

@@ -13,7 +13,7 @@ import pytest
 
 from deploy.template import TEMPLATE as FILE
 from event_aggregator.request import MAX_RECEIVES, VISIBILITY_TIMEOUT_SECONDS
-from event_aggregator.settings import Settings
+from event_aggregator.settings import SettingError, Settings
 from scripts.fill_template import filled
 from tests.unit.deployed import PARAMETERS, TEMPLATE, resources, statements
 
@@ -85,7 +85,7 @@ def test_both_functions_have_every_setting_and_its_default_is_theirs() -> None:
 
 def test_a_value_of_every_setting_gets_to_both_functions() -> None:
     given: dict[str, Any] = {
-        "RefreshDelaySeconds": 1,
+        "RefreshDelaySeconds": "1,my-bucket=600",
         "RefreshQuietSeconds": 2,
         "RefreshMaxDelaySeconds": 3,
         "InProgressTimeoutSeconds": 4,
@@ -109,6 +109,52 @@ def test_only_the_refresh_function_calls_storage_gateway_at_an_endpoint() -> Non
 
     assert "AWS_ENDPOINT_URL_STORAGE_GATEWAY" not in variables("Aggregator", **given) | variables("Refresh")
     assert variables("Refresh", **given)["AWS_ENDPOINT_URL_STORAGE_GATEWAY"] == "https://vpce"
+
+
+# For each setting with exceptions: a value, and two names.
+WITH_EXCEPTIONS = {
+    "RefreshDelaySeconds": ("30", "my.bucket-1", "renders"),
+    "RefreshQuietSeconds": ("30", "my.bucket-1", "renders"),
+    "RefreshMaxDelaySeconds": ("90", "my.bucket-1", "renders"),
+    "RefreshScope": ("share", "my.bucket-1", "renders"),
+    "MinRefreshIntervalSeconds": ("60", "share-1234ABCD", "share-4CD"),
+}
+
+
+@pytest.mark.parametrize("name", WITH_EXCEPTIONS)
+def test_the_pattern_of_a_parameter_with_exceptions_takes_what_the_functions_take(name: str) -> None:
+    pattern, (value, one, other) = PARAMETERS[name]["AllowedPattern"], WITH_EXCEPTIONS[name]
+    variable = variable_of(name).upper()
+    bad = [f"{one}={value}", f"{value},{one}", f"{value},{one}=", f"{value},", f"{value}, {one}={value}", ""]
+    bad += [f"{value},-{one}={value}", f"{value},{one}_={value}", f"{value}0000000", f"{value},{value}"]
+    good = [value, f"{value},{one}={value}", f"{value},{one}={value},{other}={value}"]
+    assert [text for text in good + bad if re.fullmatch(pattern, text)] == good
+    ample = {"REFRESH_QUIET_SECONDS": "1"} if variable == "REFRESH_MAX_DELAY_SECONDS" else {}
+    given = {"TABLE_NAME": "t", "QUEUE_URL": "q", **ample}
+    for text in good:
+        read = getattr(Settings.read(given | {variable: text}), variable.lower())
+        assert [str(each) for each in read.values()] == [value] * text.count(value)
+    for text in bad:
+        with pytest.raises(SettingError, match=variable):
+            Settings.read(given | {variable: text})
+
+
+@pytest.mark.parametrize(
+    ("name", "exceptions"),
+    [
+        ("RefreshDelaySeconds", [f"bucket-of-20-char{number}=3600" for number in range(100, 220)]),
+        ("MinRefreshIntervalSeconds", [f"share-12345{number}=3600" for number in range(100, 260)]),
+    ],
+)
+def test_lambda_takes_as_many_exceptions_as_the_documentation_says(name: str, exceptions: list[str]) -> None:
+    text = (ROOT / "docs/settings.md").read_text()
+    assert f"about {len(exceptions)} with" in text or f"or {len(exceptions)} of file" in text
+    queue = "https://sqs.us-east-1.amazonaws.com/123456789012/dev-S3EventAggregatorActionQueue"
+    for function in ("Aggregator", "Refresh"):
+        found = variables(function, **{name: ",".join(["30", *exceptions])})
+        found |= {"TABLE_NAME": "dev-S3EventAggregator", "QUEUE_URL": queue}
+        assert sum(len(variable) + len(value) for variable, value in found.items()) <= 4096
+        assert len(getattr(Settings.read(found), variable_of(name)).exceptions) == len(exceptions)
 
 
 # Resources

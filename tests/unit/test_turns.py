@@ -315,7 +315,7 @@ def full() -> Line:
     line = Line(places=1)
     line.asks(A)
     todo = line.happens(Enqueued((B,)), "m2")
-    assert todo.wake == Wake("t3", NOW + MINUTE, "m2")
+    assert todo.wake == Wake("t3", NOW + MINUTE)
     return line
 
 
@@ -334,12 +334,50 @@ def test_a_full_gateway_is_asked_for_more_once_an_interval() -> None:
     line = full()
     line.happens(Woken("t3"), "wake", after=MINUTE)
     line.happens(Enqueued((C,)), "m3")
-    wake = line.accepts(B, "r2", by="wake").wake
+    line.accepts(B, "r2", by="wake")
+    wake = line.gateway.wake
     assert wake
     assert wake.at == line.now + MINUTE
     assert line.happens(Woken(wake.token), "wake-2", after=MINUTE - 1).take is None
     assert line.gateway.wake
     assert line.happens(Woken(line.gateway.wake.token), "wake-3", after=1).take == C
+
+
+# Intervals of the shares' own
+
+
+@pytest.mark.parametrize(("default", "exceptions"), [(MINUTE, {"share-A": HOUR}), (HOUR, {"share-B": MINUTE})])
+def test_each_share_keeps_its_own_interval(default: int, exceptions: dict[str, int]) -> None:
+    line = Line()
+    line.rules = Rules(2, default, exceptions)
+    for key, refresh in ((A, "r1"), (B, "r2")):
+        line.asks(key, refresh)
+        line.completes(key, refresh)
+    assert line.happens(Enqueued((A, B)), "m2", after=MINUTE - 1).take is None
+    assert line.gateway.wake
+    assert line.gateway.wake.at == NOW + MINUTE
+    assert line.happens(Woken(line.gateway.wake.token), "m3", after=1).take == B
+    wake = line.accepts(B, "r3", "m3").wake
+    assert wake
+    assert wake.at == NOW + HOUR
+    assert line.happens(Looked(), "m4", after=HOUR - MINUTE - 1).take is None
+    assert line.happens(Looked(), "m4", after=1).take == A
+
+
+@pytest.mark.parametrize(("default", "exceptions"), [(MINUTE, {"share-A": HOUR}), (HOUR, {"share-C": MINUTE})])
+def test_a_full_gateway_is_asked_for_more_after_the_least_interval_whoever_waits_there(
+    default: int, exceptions: dict[str, int]
+) -> None:
+    line = Line(places=1)
+    line.rules = Rules(1, default, exceptions)
+    line.asks(A)
+    wake = line.happens(Enqueued((B,)), "m2").wake
+    assert wake
+    assert wake.at == NOW + MINUTE
+    assert line.happens(Woken(wake.token), "wake", after=MINUTE).take == B
+    assert line.happens(Busy(B), "wake", takes=False).wake
+    line.completes(C, "somebody else's", takes=False)
+    assert line.gateway.refused_at == 0
 
 
 def test_a_gateway_that_says_that_it_is_busy_is_asked_again_after_an_interval() -> None:
@@ -418,8 +456,8 @@ def test_a_full_gateway_is_woken_when_a_mark_ends_within_the_interval() -> None:
 
 def test_a_wake_for_no_later_time_is_kept() -> None:
     line = full()
-    todo = line.happens(Enqueued((C,)), "m3", after=SECOND)
-    assert todo.wake == Wake("t3", NOW + MINUTE, "m2")
+    assert line.happens(Enqueued((C,)), "m3", after=SECOND).wake is None
+    assert line.gateway.wake == Wake("t3", NOW + MINUTE)
 
 
 def test_a_wake_for_an_earlier_time_replaces_a_later_one() -> None:
@@ -428,7 +466,7 @@ def test_a_wake_for_an_earlier_time_replaces_a_later_one() -> None:
     line.happens(Enqueued((A,)), "m2")
     todo = line.happens(Enqueued((B,), frozenset({B})), "m3")
     assert todo.wake
-    assert (todo.wake.at, todo.wake.by) == (NOW + 5 * SECOND, "m3")
+    assert todo.wake.at == NOW + 5 * SECOND
     assert line.gateway.wake == todo.wake
 
 
@@ -450,15 +488,10 @@ def test_a_wake_that_has_come_is_none_any_more() -> None:
 
 def test_a_wake_that_is_ten_minutes_late_is_lost() -> None:
     line = full()
-    assert line.happens(Looked(), "m3", after=11 * MINUTE - 1).wake == Wake("t3", NOW + MINUTE, "m2")
+    assert line.happens(Looked(), "m3", after=11 * MINUTE - 1).wake is None
     wake = line.happens(Looked(), "m3", after=1).wake
     assert wake
-    assert (wake.at, wake.by) == (line.now + MINUTE, "m3")
-
-
-def test_the_message_whose_handler_died_before_it_queued_the_wake_is_told_of_it_again() -> None:
-    line = full()
-    assert line.happens(Enqueued((B,)), "m2", after=6 * MINUTE).wake == Wake("t3", NOW + MINUTE, "m2")
+    assert wake.at == line.now + MINUTE
 
 
 # Claims that lapse
@@ -659,7 +692,7 @@ def test_the_document_is_read_as_it_was_written() -> None:
         early=(("r2", 11), ("r3", 0)),
         again=True,
     )
-    everything = Gateway({A: share, B: Share()}, Wake("t1", 12, "m2"), 13, 14, {"share-9": 15})
+    everything = Gateway({A: share, B: Share()}, Wake("t1", 12), 13, 14, {"share-9": 15})
     assert Gateway.from_json(everything.to_json()) == everything
 
 
