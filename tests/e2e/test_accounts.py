@@ -89,7 +89,7 @@ def test_the_refresh_function_may_assume_the_role_that_it_was_given_and_no_other
 
 @contextmanager
 def trust_in_another_function(aws: MiniStack) -> Iterator[None]:
-    trust(aws, FUNCTION_SESSION.replace("Action", "Another"))
+    trust(aws, FUNCTION_SESSION.replace("Gateway", "Another"))
     try:
         yield
     finally:
