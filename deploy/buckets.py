@@ -5,6 +5,7 @@ attached by EventBridge from the pattern of a rule. So each of these is written 
 and removed after it has stopped to: killed anywhere, the next run goes on.
 """
 
+import itertools
 import json
 import re
 import time
@@ -375,36 +376,29 @@ class Buckets:
         """What Terraform and CDK must hold if they own the bucket's notifications, for they replace all of them."""
         prefixes = notification.shortest(self._prefixes(bucket, wish) or [])
         ours = notification.entries(self.function_arn, self.stack.prefix, prefixes)
-        statement = self._permission_of(bucket)
-        yield "# Terraform: in the bucket's one aws_s3_bucket_notification"
+        yield "# Terraform: in the bucket's one aws_s3_bucket_notification, and the permission beside it"
         for entry in ours:
-            yield "lambda_function {"
-            yield f'  id                  = "{entry["Id"]}"'
-            yield f'  lambda_function_arn = "{self.function_arn}"'
-            yield f"  events              = {json.dumps(entry['Events'])}"
-            if prefix := notification.filter_of(entry).get("prefix"):
-                yield f'  filter_prefix       = "{prefix}"'
-            yield "}"
-        yield "# ... and beside it"
-        yield f'resource "aws_lambda_permission" "{statement["StatementId"]}" {{'
-        yield f'  statement_id   = "{statement["StatementId"]}"'
-        yield '  action         = "lambda:InvokeFunction"'
-        yield f'  function_name  = "{self.stack.aggregator}"'
-        yield '  principal      = "s3.amazonaws.com"'
-        yield f'  source_arn     = "{statement["SourceArn"]}"'
-        yield f'  source_account = "{self.account}"'
-        yield "}"
-        yield ""
-        yield "// CDK (TypeScript): `bucket` is the construct of the bucket; it makes the permission itself"
-        yield "const refresh = lambda.Function.fromFunctionAttributes(this, 'S3EventAggregator', {"
+            prefix = notification.filter_of(entry).get("prefix", "")
+            told = {"id": entry["Id"], "lambda_function_arn": self.function_arn, "events": entry["Events"]}
+            yield from _block("lambda_function", told | ({"filter_prefix": prefix} if prefix else {}))
+        statement = {
+            "".join(f"_{c.lower()}" if c.isupper() else c for c in name)[1:]: value
+            for name, value in self._permission_of(bucket).items()
+        }
+        yield from _block(f'resource "aws_lambda_permission" "{statement["statement_id"]}"', statement)
+        yield "// CDK, in TypeScript, which makes the permission itself; `bucket` is the bucket's construct"
+        yield "const aggregator = lambda.Function.fromFunctionAttributes(this, 'S3EventAggregator', {"
         yield f"  functionArn: '{self.function_arn}', sameEnvironment: true }});"
-        types = ", ".join(f"s3.EventType.{name}" for name in _CDK_TYPES)
-        yield f"for (const event of [{types}]) {{"
-        filters = [notification.filter_of(entry).get("prefix", "") for entry in ours]
-        for prefix in filters:
+        for entry, type_ in itertools.product(ours, _CDK_TYPES):
+            prefix = notification.filter_of(entry).get("prefix", "")
             more = f", {{ prefix: '{prefix}' }}" if prefix else ""
-            yield f"  bucket.addEventNotification(event, new s3n.LambdaDestination(refresh){more});"
-        yield "}"
+            yield f"bucket.addEventNotification(s3.EventType.{type_}, new s3n.LambdaDestination(aggregator){more});"
+
+
+def _block(head: str, told: Mapping[str, Any]) -> list[str]:
+    """A block of Terraform's, formatted as it does."""
+    width = max(map(len, told))
+    return [f"{head} {{", *(f"  {name:<{width}} = {json.dumps(value)}" for name, value in told.items()), "}"]
 
 
 def _put_targets(events: Any, **put: Any) -> None:

@@ -179,7 +179,7 @@ HOME = f"{REGION}:{ACCOUNT}"
 RESOURCES = {
     "SeeTheSettings": look_alikes(f"arn:aws:lambda:{HOME}:function:{REFRESH}"),
     "SeeWhichBucketsInvoke": look_alikes(f"arn:aws:lambda:{HOME}:function:{AGGREGATOR}"),
-    "SeeTheRules": look_alikes(f"arn:aws:events:{HOME}:rule/default/{AGGREGATOR}ObjectChanges"),
+    "SeeTheRules": look_alikes(f"arn:aws:events:{HOME}:rule/default/{AGGREGATOR}Sweep"),
     "SeeWhatWaits": look_alikes(TABLE),
     "SeeAndSendRequests": look_alikes(QUEUE),
     "SeeAndRedriveWhatFailed": look_alikes(f"{QUEUE}DeadLetter"),

@@ -486,7 +486,8 @@ def test_terraform_and_cdk_get_the_lines_that_they_need(account: Account) -> Non
     lines = "\n".join(account.buckets().as_code(BUCKET, Wish(prefixes=("a/", "b/"))))
 
     assert lines.count("lambda_function {") == 2
-    assert 'filter_prefix       = "b/"' in lines
-    assert f'source_arn     = "arn:aws:s3:::{BUCKET}"' in lines
-    assert lines.count("bucket.addEventNotification(") == 2
+    assert '  filter_prefix       = "b/"' in lines
+    assert 'resource "aws_lambda_permission" "s3-my_bucket" {' in lines
+    assert f'  source_arn     = "arn:aws:s3:::{BUCKET}"' in lines
+    assert lines.count("bucket.addEventNotification(") == 2 * 3
     assert account.notification() == {}
