@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError
 
 from deploy import eventbridge, notification
 from deploy.template import Json, RefusedError
+from event_aggregator.attached import permissions, watched
 from operate.stack import Stack
 
 # S3 takes "around five minutes" to apply that a bucket tells EventBridge, and promises no time for a notification.
@@ -76,13 +77,11 @@ class Buckets:
 
     def permissions(self) -> list[tuple[str, str]]:
         """The buckets whose notifications may invoke the aggregator, each with its statement's id."""
-        return notification.permissions(self.stack.function_policy())
+        return permissions(self.stack.function_policy())
 
     def rules(self) -> dict[str, eventbridge.Watched]:
         """What each of the stack's rules watches."""
-        return {
-            name: eventbridge.watched(rule.get("EventPattern", "")) for name, rule in self.stack.change_rules().items()
-        }
+        return {name: watched(rule.get("EventPattern", "")) for name, rule in self.stack.change_rules().items()}
 
     def attached(self) -> list[str]:
         return sorted({bucket for bucket, _ in self.permissions()} | eventbridge.of_all(self.rules()).keys())
@@ -237,20 +236,20 @@ class Buckets:
             if not wanted[name]:
                 self._delete_rule(name)
                 continue
-            rule, watched = found.get(name, {}), wanted[name]
-            if rule.get("State") == "ENABLED" and eventbridge.watched(rule["EventPattern"]) == {**watched}:
+            rule, in_rule = found.get(name, {}), wanted[name]
+            if rule.get("State") == "ENABLED" and watched(rule["EventPattern"]) == {**in_rule}:
                 self.say(f"keep    rule {name}")
             else:
                 self._ask_for_all(bucket, wish)
-                self._put_rule(f"{name}: {', '.join(watched)}", name, watched)
+                self._put_rule(f"{name}: {', '.join(in_rule)}", name, in_rule)
             target = {"Id": "aggregator", "Arn": self.function_arn}
             if not rule or target not in events.list_targets_by_rule(Rule=name)["Targets"]:
                 self._ask_for_all(bucket, wish)
                 told = f"set     its target: {self.stack.aggregator}"
                 self._write(told, _put_targets, events=events, Rule=name, Targets=[target])
 
-    def _put_rule(self, what: str, name: str, watched: eventbridge.Watched) -> None:
-        put, pattern = self.stack.client("events").put_rule, eventbridge.pattern(watched)
+    def _put_rule(self, what: str, name: str, of_rule: eventbridge.Watched) -> None:
+        put, pattern = self.stack.client("events").put_rule, eventbridge.pattern(of_rule)
         self._write(f"set     rule {what}", put, Name=name, State="ENABLED", EventPattern=pattern)
 
     def _ask_for_all(self, bucket: str, wish: Wish) -> None:
@@ -347,7 +346,7 @@ class Buckets:
         self._remove_permissions(bucket)
 
     def _detach_by_eventbridge(self, bucket: str) -> None:
-        rules = {name: watched for name, watched in self.rules().items() if bucket in watched}
+        rules = {name: of_rule for name, of_rule in self.rules().items() if bucket in of_rule}
         for name, left in eventbridge.without(rules, bucket).items():
             if left:
                 self._put_rule(f"{name}: without {bucket}", name, left)

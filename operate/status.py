@@ -86,6 +86,7 @@ class Bucket:
     shares: list[Share]
     # What waits until a place's shares are listed, and what gateways wrote; by what follows the bucket in the key.
     others: dict[str, Window] = field(default_factory=dict)
+    instead: str = ""  # what stands in the place of a notification that is gone
 
 
 @dataclass(frozen=True)
@@ -191,6 +192,7 @@ def _bucket(stack: Stack, name: str, attached: Attached, table: Snapshot) -> Buc
         refreshing_since=item.refresh_started_at if item.refreshing_id else None,
         shares=shares_of(name, stack.shares(name), table, stack.unseen_places),
         others={str(key).partition("/")[2]: window for key, window in others.items() if window},
+        instead=stack.who_may_have_changed(name) if attached is Attached.LOST else "",
     )
 
 
@@ -320,7 +322,8 @@ def concerns_of_bucket(stack: Stack, bucket: Bucket, at: int) -> list[Concern]:
     found, logs = [], _logs(stack)
     if bucket.attached is Attached.LOST:
         mend = stack.command("attach-bucket.sh", "--bucket", bucket.name)
-        found.append(Concern(f"{bucket.name} does not notify this stack of its changes", mend))
+        instead = f": {bucket.instead}" if bucket.instead else ""
+        found.append(Concern(f"{bucket.name} does not notify this stack of its changes{instead}", mend))
     if bucket.attached is Attached.GONE:
         mend = stack.command("detach-bucket.sh", "--bucket", bucket.name)
         found.append(Concern(f"there is no bucket {bucket.name} any more", mend))

@@ -37,6 +37,7 @@ class NotRefreshedError(Exception):
 class Refresher:
     aggregator: Aggregator
     asker: Asker
+    look_at_notifications: Callable[[], object] = bool  # of the attached buckets; where there are none, nothing
 
     def handle(self, body: str, bucket_attribute: str | None, message_id: str, time_left: int) -> None:
         """Do what a message on the queue asks for. `time_left`: milliseconds until Lambda ends this."""
@@ -59,6 +60,7 @@ class Refresher:
                 self.asker.completed(message, delivery)
             case Sweep():
                 self._sweep(delivery)
+                self.look_at_notifications()  # last, for it may not be reachable from a VPC
             case _:
                 assert_never(message)
 

@@ -1,11 +1,12 @@
 """Every action that iam/ allows is needed, and nothing else is allowed: on the deployed stack, with IAM enforced.
 
-What the local AWS enforces is taken away, an action at a time, and what needs it fails until it is given back (but for
-one action, which only hastens what comes without it as well). What it does not enforce (logs, the poller of the queue;
-and Storage Gateway, whose simulation knows no IAM), and what is not tried again after a denial (access points, the
-shares' roles), is evaluated: its IAM simulator (SimulatePrincipalPolicy: the evaluator with which it enforces the
-others) says what the deployed policies allow on the resources of the calls made, and on others. It lets S3 and
-EventBridge through without a permission: that side is asserted on the policies as deployed.
+What the local AWS enforces is taken away, an action at a time, and what needs it fails until it is given back (but
+for one action, which only hastens what comes without it as well). What it does not enforce (logs, the poller of the
+queue; and Storage Gateway, whose simulation knows no IAM), and what is not tried again after a denial (access points,
+the shares' roles, the buckets' notifications), is evaluated: its IAM simulator (SimulatePrincipalPolicy: the
+evaluator with which it enforces the others) says what the deployed policies allow on the resources of the calls made,
+and on others. It lets S3 and EventBridge through without a permission: that side is asserted on the policies as
+deployed.
 """
 
 import json
@@ -31,6 +32,7 @@ TABLE = f"arn:aws:dynamodb:us-east-1:{ACCOUNT}:table/S3EventAggregator"
 QUEUE = f"arn:aws:sqs:us-east-1:{ACCOUNT}:S3EventAggregatorActionQueue"
 SHARE_ROLE = f"arn:aws:iam::{ACCOUNT}:role/StorageGatewayBucketAccessRole"
 SHARE = f"arn:aws:storagegateway:us-east-1:{ACCOUNT}:share/share-00000001"
+FUNCTION = f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:{AGGREGATOR}"
 RULES = ("S3EventAggregatorRefreshComplete", "S3EventAggregatorSweep")
 
 
@@ -109,8 +111,9 @@ NOT_ENFORCED = {
     *((REFRESH, f"storagegateway:{action}") for action in ("ListFileShares", "RefreshCache")),
     *((REFRESH, f"s3:{action}") for action in ("GetAccessPoint", "ListAccessPoints")),
     (REFRESH, "iam:GetRole"),
+    *((REFRESH, action) for action in ("lambda:GetPolicy", "events:ListRules", "s3:GetBucketNotification")),
 }
-KNOW_NO_RESOURCE = ("storagegateway:ListFileShares", "s3:GetAccessPoint", "s3:ListAccessPoints")
+KNOW_NO_RESOURCE = ("events:ListRules", "storagegateway:ListFileShares", "s3:GetAccessPoint", "s3:ListAccessPoints")
 
 
 # The policies as deployed
@@ -243,6 +246,8 @@ def other_calls(function: str) -> dict[str, list[str]]:
             SHARE.replace(ACCOUNT, ANOTHER_ACCOUNT),  # the simulator takes every call for one in us-east-1
             SHARE.replace("share/share", "gateway/sgw"),
         ],
+        "lambda": [FUNCTION, f"{FUNCTION}2", FUNCTION.replace(ACCOUNT, ANOTHER_ACCOUNT)],
+        "s3": ["arn:aws:s3:::any-bucket"],
         "iam": [SHARE_ROLE, SHARE_ROLE.replace(ACCOUNT, ANOTHER_ACCOUNT), SHARE_ROLE.replace(":role/", ":user/")],
     }
 

@@ -64,6 +64,7 @@ NEEDS = {
     "logs:DescribeLogGroups": EXPLAIN,
     "logs:FilterLogEvents": EXPLAIN,
     "s3:GetBucketNotification": STATUS,
+    "s3:GetBucketTagging": STATUS,
     "s3:GetObject": EXPLAIN,
     "s3:ListBucketVersions": EXPLAIN_DELETED,
     "s3:ListBucket": EXPLAIN_ABSENT,

@@ -106,6 +106,10 @@ def test_what_goes_its_way_is_no_concern(stack: Stack, bucket: Bucket) -> None:
     ("bucket", "what"),
     [
         (replace(WELL, attached=Attached.LOST), "my-bucket does not notify this stack of its changes"),
+        (
+            replace(WELL, attached=Attached.LOST, instead="it tells nobody; its tags: none"),
+            "my-bucket does not notify this stack of its changes: it tells nobody; its tags: none",
+        ),
         (replace(WELL, attached=Attached.GONE), "there is no bucket my-bucket any more"),
         (replace(WELL, shares=[]), "no file share shows my-bucket"),
         (
@@ -283,6 +287,18 @@ def test_a_rule_that_is_disabled_tells_nothing(stack: Stack, state: str, found: 
         events.add_response("list_rules", {"Rules": [{**rule, "State": state}]})
         stub.add_response("get_bucket_notification_configuration", {"EventBridgeConfiguration": {}})
         assert attached(stack, "my-bucket", ["my-bucket"]) is found
+
+
+def test_who_may_have_replaced_a_notification_is_told_by_its_targets_and_the_buckets_tags(stack: Stack) -> None:
+    topic = {"TopicArn": "arn:aws:sns:us-east-1:1:t", "Events": ["s3:ObjectCreated:*"]}
+    for tags, told in (([{"Key": "managed-by", "Value": "terraform"}], "managed-by=terraform"), (None, "none")):
+        with Stubber(stack.client("s3")) as stub:
+            stub.add_response("get_bucket_notification_configuration", {"TopicConfigurations": [topic]})
+            if tags:
+                stub.add_response("get_bucket_tagging", {"TagSet": tags})
+            else:
+                stub.add_client_error("get_bucket_tagging", "NoSuchTagSet")
+            assert stack.who_may_have_changed("b") == f"it tells arn:aws:sns:us-east-1:1:t; its tags: {told}"
 
 
 def test_a_rule_that_is_disabled_or_gone_is_named_with_what_enables_it(stack: Stack) -> None:

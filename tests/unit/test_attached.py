@@ -1,0 +1,115 @@
+"""Which attached buckets do not tell of their changes any more, on moto."""
+
+import json
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+from deploy.buckets import Wish
+from deploy.template import Json
+from event_aggregator.attached import AttachedBuckets, is_told
+from tests.unit.test_buckets import BUCKET, BY_RULE, RULE, Account, account
+
+__all__ = ["account"]
+FUNCTION = "p-S3EventAggregator"
+
+
+def look(account: Account) -> list[tuple[str, str]]:
+    return list(AttachedBuckets(FUNCTION, account.stack.client).lost())
+
+
+@pytest.mark.parametrize(
+    "wish", [Wish(), BY_RULE, Wish(prefixes=("a/", "b/"))], ids=["notification", "rule", "prefixes"]
+)
+def test_a_bucket_that_is_as_it_was_attached_is_not_told_of(account: Account, wish: Wish) -> None:
+    assert look(account) == []
+    account.attach(wish)
+    assert look(account) == []
+
+
+def test_a_notification_that_others_replaced_is_told_of_with_whom_it_tells_now(account: Account) -> None:
+    account.attach()
+    topic = {"Id": "t", "TopicArn": "arn:aws:sns:us-east-1:123456789012:t", "Events": ["s3:ObjectCreated:*"]}
+    account.put({"TopicConfigurations": [topic]})
+
+    assert look(account) == [
+        (BUCKET, "its notification is gone or changed; it tells arn:aws:sns:us-east-1:123456789012:t")
+    ]
+    account.put({})
+    assert look(account) == [(BUCKET, "its notification is gone or changed; it tells nobody")]
+
+
+def test_a_notification_of_some_changes_only_is_told_of(account: Account) -> None:
+    account.attach()
+    [ours] = account.notification()["LambdaFunctionConfigurations"]
+
+    assert is_told(account.notification(), FUNCTION)
+    assert not is_told({"LambdaFunctionConfigurations": [{**ours, "Events": ours["Events"][:2]}]}, FUNCTION)
+    assert not is_told(account.notification(), "S3EventAggregator")
+
+
+def off(account: Account) -> None:
+    account.put({})
+
+
+def disabled(account: Account) -> None:
+    account.stack.client("events").disable_rule(Name=RULE)
+
+
+@pytest.mark.parametrize(
+    ("wipe", "why"),
+    [(off, "it tells EventBridge no more; it tells nobody"), (disabled, "the rule of EventBridge for it is disabled")],
+)
+def test_a_bucket_that_tells_eventbridge_no_more_is_told_of(
+    account: Account, wipe: Callable[[Account], None], why: str
+) -> None:
+    account.attach(BY_RULE)
+    wipe(account)
+
+    assert look(account) == [(BUCKET, why)]
+
+
+def test_a_bucket_that_was_deleted_is_not(account: Account) -> None:
+    account.attach()
+    account.stack.client("s3").delete_bucket(Bucket=BUCKET)
+
+    assert look(account) == []
+
+
+def test_a_look_tells_the_log_and_a_metric_and_changes_nothing(
+    account: Account, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    account.attach()
+    account.put({})
+
+    AttachedBuckets(FUNCTION, account.stack.client).look()
+
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    [warning] = [record.message for record in caplog.records]
+    assert warning.endswith(f"Mend it: scripts/attach-bucket.sh --bucket {BUCKET}")
+    assert [(line["bucket"], line["NotificationsLost"]) for line in lines if "NotificationsLost" in line] == [
+        (BUCKET, [1.0])
+    ]
+    assert account.notification() == {}
+
+
+def test_what_cannot_be_looked_at_does_not_fail_the_sweep(caplog: pytest.LogCaptureFixture) -> None:
+    @cache
+    def client(service: str) -> Any:
+        made = boto3.client(service, region_name="us-east-1")  # type: ignore[call-overload]
+
+        def deny(**_: Any) -> Json:
+            raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "GetPolicy")
+
+        made.meta.events.register("before-parameter-build", deny)
+        return made
+
+    AttachedBuckets(FUNCTION, client).look()
+
+    [record] = caplog.records
+    assert record.levelname == "INFO"
+    assert "cannot be told: An error occurred (AccessDenied)" in record.message
