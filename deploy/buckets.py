@@ -18,11 +18,9 @@ from botocore.exceptions import ClientError
 from deploy import eventbridge, notification
 from deploy.template import Json, RefusedError
 from event_aggregator.attached import permissions, watched
+from event_aggregator.request import INITIAL_REFRESH_SECONDS, ActionQueue
 from operate.stack import Stack
 
-# S3 takes "around five minutes" to apply that a bucket tells EventBridge, and promises no time for a notification.
-# https://docs.aws.amazon.com/AmazonS3/latest/userguide/enable-event-notifications-eventbridge.html
-_INITIAL_REFRESH_SECONDS = 360
 # A permission, or what was put, is known everywhere within some seconds.
 _PATIENCE_SECONDS, _PAUSE_SECONDS = 60, 2.0
 _CDK_TYPES = ("OBJECT_CREATED", "OBJECT_REMOVED", "LIFECYCLE_EXPIRATION")
@@ -260,21 +258,14 @@ class Buckets:
         if not wish.initial_refresh or bucket in self._asked:
             return
         self._asked.add(bucket)
-        minutes = _INITIAL_REFRESH_SECONDS // 60
-        self._write(
-            f"ask     for a refresh of all of {bucket} in {minutes} minutes, when S3 sends its events",
-            self._send,
-            bucket=bucket,
-        )
+        minutes = INITIAL_REFRESH_SECONDS // 60
+        told = f"ask     for a refresh of all of {bucket} in {minutes} minutes, when S3 sends its events"
+        self._write(told, self._send, bucket=bucket)
 
     def _send(self, bucket: str) -> None:
         sqs = self.stack.client("sqs")
-        sqs.send_message(
-            QueueUrl=sqs.get_queue_url(QueueName=f"{self.stack.aggregator}ActionQueue")["QueueUrl"],
-            MessageBody="{}",
-            DelaySeconds=_INITIAL_REFRESH_SECONDS,
-            MessageAttributes={"bucket-name": {"DataType": "String", "StringValue": bucket}},
-        )
+        url = sqs.get_queue_url(QueueName=f"{self.stack.aggregator}ActionQueue")["QueueUrl"]
+        ActionQueue(lambda: sqs, url).ask_for_all(bucket)
 
     def _put(self, bucket: str, merge: Callable[[Json], Json], wish: Wish, what: str) -> None:
         """Merges into what S3 has, and puts that, until S3 answers with it. S3 takes no condition with a put: whoever

@@ -72,7 +72,8 @@ def _make_refresher() -> Refresher:
         _settings,
         aws.epoch_ms,
     )
-    attached = AttachedBuckets(os.environ["AGGREGATOR_NAME"], cache(aws.looking))
+    put_back = frozenset(arn.rpartition(":")[2] for arn in os.environ.get("REATTACH_BUCKET_ARNS", "").split(","))
+    attached = AttachedBuckets(os.environ["AGGREGATOR_ARN"], cache(aws.looking), put_back, _queue.ask_for_all)
     return Refresher(Aggregator(windows, _queue, _settings, aws.epoch_ms), asker, attached.look)
 
 

@@ -30,6 +30,7 @@ resource "aws_cloudformation_stack" "this" {
     RefreshScope               = var.refresh_scope
     RefreshOtherGateways       = var.refresh_other_gateways
     IgnorePrincipalsContaining = var.ignore_principals_containing
+    ReattachBucketArns         = join(",", var.reattach_bucket_arns)
     GatewayRegions             = join(",", var.gateway_regions)
     GatewayRoleArns            = join(",", var.gateway_role_arns)
     StorageGatewayEndpointUrl  = var.storage_gateway_endpoint_url

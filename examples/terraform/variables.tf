@@ -87,6 +87,12 @@ variable "ignore_principals_containing" {
   description = "Whoever has this in the principal's id wrote through a gateway; empty: nobody did"
 }
 
+variable "reattach_bucket_arns" {
+  type        = list(string)
+  default     = []
+  description = "Buckets whose notification the refresh function may put back if others replaced it, as arn:aws:s3:::NAME"
+}
+
 variable "gateway_regions" {
   type        = list(string)
   default     = []

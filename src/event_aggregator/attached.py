@@ -64,39 +64,82 @@ def is_told(configuration: Mapping[str, Any], function: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class AttachedBuckets:
-    """Those of the function; `client` makes the client of a service."""
+class Lost:
+    """An attached bucket whose changes do not come any more, and why; `wanted` is the configuration that mends it."""
 
-    function: str
+    bucket: str
+    why: str
+    wanted: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AttachedBuckets:
+    """Those of the function. `client` makes the client of a service; the notifications of `put_back` are put back.
+
+    `ask_for_all` has all of a bucket refreshed, for what changed while nobody was told.
+    """
+
+    function_arn: str
     client: Callable[[str], Any]
+    put_back: frozenset[str]
+    ask_for_all: Callable[[str], object]
+
+    @property
+    def function(self) -> str:
+        return self.function_arn.rpartition(":")[2]
 
     def look(self) -> None:
         """Tell, by a line of the log and a metric, of each bucket whose changes do not come any more."""
         try:
-            for bucket, why in self.lost():
-                mend = f"scripts/attach-bucket.sh --bucket {bucket}"
-                logger.warning(f"Changes in {bucket} are not told of any more: {why}. Mend it: {mend}", bucket=bucket)
-                measure(bucket, NotificationsLost=1)
+            for lost in self.lost():
+                mend = f"scripts/attach-bucket.sh --bucket {lost.bucket}"
+                told = f"Changes in {lost.bucket} are not told of any more: {lost.why}. Mend it: {mend}"
+                logger.warning(told, bucket=lost.bucket)
+                measure(lost.bucket, NotificationsLost=1)
+                if lost.bucket in self.put_back and lost.wanted:
+                    self._put_back(lost.bucket, lost.wanted)
         except AWS_ERRORS as error:
             logger.info(f"Whether the buckets' notifications are in place cannot be told: {error}")
 
-    def lost(self) -> Iterator[tuple[str, str]]:
-        """Each bucket whose changes do not come any more, and what stands there instead."""
+    def _put_back(self, bucket: str, wanted: dict[str, Any]) -> None:
+        """Beside the entries of others, whose targets S3 has accepted before."""
+        self.ask_for_all(bucket)  # first, so that it is asked for wherever this ends
+        try:
+            self.client("s3").put_bucket_notification_configuration(
+                Bucket=bucket, NotificationConfiguration=wanted, SkipDestinationValidation=True
+            )
+        except AWS_ERRORS as error:
+            logger.warning(f"The notification of {bucket} could not be put back: {error}", bucket=bucket)
+        else:
+            logger.warning(f"The notification of {bucket} was put back, for all keys", bucket=bucket)
+
+    def lost(self) -> Iterator[Lost]:
+        """Each bucket whose changes do not come any more."""
         s3, notifying, by_rule = self.client("s3"), self._notifying(), self._by_rule()
         for bucket in sorted(notifying | by_rule.keys()):
             try:
-                found = s3.get_bucket_notification_configuration(Bucket=bucket)
+                answer = s3.get_bucket_notification_configuration(Bucket=bucket)
             except ClientError as error:
                 if error.response["Error"]["Code"] == "NoSuchBucket":
                     continue
                 raise
+            found = {name: value for name, value in answer.items() if name != "ResponseMetadata"}
             others = ", ".join(targets_of(found)) or "nobody"
             if bucket in notifying and not is_told(found, self.function):
-                yield bucket, f"its notification is gone or changed; it tells {others}"
+                yield Lost(bucket, f"its notification is gone or changed; it tells {others}", self._with_ours(found))
             elif not by_rule.get(bucket, True):
-                yield bucket, "the rule of EventBridge for it is disabled"
+                yield Lost(bucket, "the rule of EventBridge for it is disabled")
             elif bucket in by_rule and "EventBridgeConfiguration" not in found:
-                yield bucket, f"it tells EventBridge no more; it tells {others}"
+                wanted = {**found, "EventBridgeConfiguration": {}}
+                yield Lost(bucket, f"it tells EventBridge no more; it tells {others}", wanted)
+
+    def _with_ours(self, found: dict[str, Any]) -> dict[str, Any]:
+        """With an entry for all keys: nobody has kept its prefixes, and so no change is missed."""
+        own_id = f"{self.function.removesuffix('S3EventAggregator')}s3-event-aggregator"
+        ours = {"Id": own_id, "LambdaFunctionArn": self.function_arn, "Events": EVENTS}
+        entries = found.get("LambdaFunctionConfigurations", [])
+        others = [entry for entry in entries if entry["LambdaFunctionArn"] != self.function_arn]
+        return {**found, "LambdaFunctionConfigurations": [*others, ours]}
 
     def _notifying(self) -> set[str]:
         try:

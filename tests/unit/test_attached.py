@@ -12,14 +12,20 @@ from botocore.exceptions import ClientError
 from deploy.buckets import Wish
 from deploy.template import Json
 from event_aggregator.attached import AttachedBuckets, is_told
-from tests.unit.test_buckets import BUCKET, BY_RULE, RULE, Account, account
+from tests.unit.test_buckets import ACCOUNT, BUCKET, BY_RULE, RULE, Account, account, error, others
 
 __all__ = ["account"]
 FUNCTION = "p-S3EventAggregator"
+ARN = f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:{FUNCTION}"
+
+
+def attached(account: Account, *put_back: str) -> AttachedBuckets:
+    """Asking for all of a bucket is said."""
+    return AttachedBuckets(ARN, account.stack.client, frozenset(put_back), account.said.append)
 
 
 def look(account: Account) -> list[tuple[str, str]]:
-    return list(AttachedBuckets(FUNCTION, account.stack.client).lost())
+    return [(lost.bucket, lost.why) for lost in attached(account).lost()]
 
 
 @pytest.mark.parametrize(
@@ -86,7 +92,7 @@ def test_a_look_tells_the_log_and_a_metric_and_changes_nothing(
     account.attach()
     account.put({})
 
-    AttachedBuckets(FUNCTION, account.stack.client).look()
+    attached(account).look()
 
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     [warning] = [record.message for record in caplog.records]
@@ -94,6 +100,40 @@ def test_a_look_tells_the_log_and_a_metric_and_changes_nothing(
     assert [(line["bucket"], line["NotificationsLost"]) for line in lines if "NotificationsLost" in line] == [
         (BUCKET, [1.0])
     ]
+    assert account.notification() == {}
+
+
+@pytest.mark.parametrize("wish", [Wish(prefixes=("a/",)), BY_RULE], ids=["notification", "rule"])
+def test_a_named_buckets_notification_is_put_back_beside_those_of_others_and_all_is_refreshed(
+    account: Account, wish: Wish
+) -> None:
+    account.attach(wish)
+    account.put(others())
+    account.said.clear()
+
+    attached(account, "other").look()
+    assert account.notification() == others(), "it is not named"
+    attached(account, BUCKET, "other").look()
+
+    assert account.said == [BUCKET]
+    assert account.notification()["QueueConfigurations"] == others()["QueueConfigurations"]
+    assert look(account) == []
+    attached(account, BUCKET).look()
+    assert account.said == [BUCKET], "once"
+    assert account.attach(Wish(prefixes=())) == (["keep"] if wish != BY_RULE else ["keep", "keep"])
+
+
+def test_what_s3_does_not_take_back_is_told(account: Account, caplog: pytest.LogCaptureFixture) -> None:
+    account.attach()
+    account.put({})
+
+    def refuse(_: Json) -> None:
+        raise error("InvalidArgument", "Configurations overlap")
+
+    account.on_put(refuse)
+    attached(account, BUCKET).look()
+
+    assert "could not be put back: An error occurred (InvalidArgument)" in caplog.records[-1].message
     assert account.notification() == {}
 
 
@@ -108,7 +148,7 @@ def test_what_cannot_be_looked_at_does_not_fail_the_sweep(caplog: pytest.LogCapt
         made.meta.events.register("before-parameter-build", deny)
         return made
 
-    AttachedBuckets(FUNCTION, client).look()
+    AttachedBuckets(ARN, client, frozenset(), print).look()
 
     [record] = caplog.records
     assert record.levelname == "INFO"

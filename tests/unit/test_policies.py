@@ -23,6 +23,7 @@ ALL = {
     "GatewayRoleArns": ["arn:aws:iam::210987654321:role/gateways", "arn:aws:iam::999999999999:role/gateways"],
     "KmsKey": KEY,
     "EarlierKmsKey": KEY.replace("1234abcd", "5678abcd"),
+    "ReattachBucketArns": ["arn:aws:s3:::a-bucket"],
     "SubnetIds": ["subnet-1a"],
     "SecurityGroupIds": ["sg-3c"],
 }
