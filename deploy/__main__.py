@@ -95,6 +95,14 @@ def _delete(deployment: Deployment, options: argparse.Namespace) -> None:
         _say(f"Nothing to delete: there is no such stack in {stack.region}.")
 
 
+def _delete_2018(deployment: Deployment, options: argparse.Namespace) -> None:
+    if not (options.yes or options.dry_run):
+        raise RefusedError(
+            "This removes what the scripts of 2018 made, without a way back: look at --dry-run, then --yes."
+        )
+    deployment.delete_2018()
+
+
 def _attach(deployment: Deployment, options: argparse.Namespace) -> None:
     buckets, stack = _named(options), deployment.stack
     wish = _wish(options)
@@ -209,6 +217,15 @@ def parser() -> argparse.ArgumentParser:
     _add_bucket(command, "one more bucket to remove the notification from; those attached are found without it")
     command.add_argument("--yes", action="store_true", help="does not ask")
     command.set_defaults(dry_run=False)
+    command = _command(
+        commands,
+        "delete-2018.sh",
+        _delete_2018,
+        "Removes what the scripts of the project of 2018 made, when no bucket notifies it any more: its functions,"
+        " queue, table, roles and policies. It has no --name-prefix.",
+    )
+    command.add_argument("--dry-run", action="store_true", help="says what would be deleted, and deletes nothing")
+    command.add_argument("--yes", action="store_true", help="does it")
     command = _command(
         commands,
         "attach-bucket.sh",

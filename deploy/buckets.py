@@ -58,6 +58,7 @@ class Buckets:
     partition: str
     say: Callable[[str], None]
     is_dry: bool = False
+    replaces: str = ""  # the function of 2018, in the place of whose notification ours is put
     pause: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
     written: int = 0
@@ -122,6 +123,7 @@ class Buckets:
         prefixes = self._prefixes(bucket, wish)
         if prefixes is None:
             in_entries = notification.prefixes_of(configuration, self.function_arn)
+            in_entries = in_entries or notification.prefixes_of(configuration, self.replaces)
             prefixes = notification.shortest([*in_entries, *([""] if by_rule == [] else by_rule or [])])
         source = wish.source or ("" if is_notifying or by_rule is not None else "notification")
         ours = planned = None
@@ -156,8 +158,8 @@ class Buckets:
         return notification.shortest(share.prefix for share in shares)
 
     def _refuse_what_s3_would(self, bucket: str, configuration: Json, ours: list[Json]) -> None:
-        wanted = notification.attached(configuration, ours)
-        if wanted != configuration and (taken := notification.overlaps(configuration, ours)):
+        left = notification.detached(configuration, self.replaces)
+        if notification.attached(left, ours) != configuration and (taken := notification.overlaps(left, ours)):
             raise RefusedError(
                 f"S3 notifies one target only of a change, and the bucket {bucket} has this already:\n  "
                 + "\n  ".join(taken)
@@ -198,12 +200,15 @@ class Buckets:
             self._attach_by_notification(bucket, plan.ours, wish)
         if plan.rules is not None:
             self._ensure_rules(bucket, plan.rules, wish)
-            self._put(bucket, notification.telling_eventbridge, wish, f"events of {bucket} to EventBridge")
+            self._put(bucket, self._telling_eventbridge, wish, f"events of {bucket} to EventBridge")
         # Only now: a change that comes by both is one change.
         if wish.source == "eventbridge":
             self._detach_by_notification(bucket)
         if wish.source == "notification":
             self._detach_by_eventbridge(bucket)
+
+    def _telling_eventbridge(self, now: Json) -> Json:
+        return notification.telling_eventbridge(notification.detached(now, self.replaces))
 
     def _attach_by_notification(self, bucket: str, ours: list[Json], wish: Wish) -> None:
         permission = self._permission_of(bucket)
@@ -214,7 +219,11 @@ class Buckets:
                 self.stack.client("lambda").add_permission,
                 **permission,
             )
-        self._put(bucket, lambda now: notification.attached(now, ours), wish, f"notification of {bucket}")
+
+        def merge(now: Json) -> Json:
+            return notification.attached(notification.detached(now, self.replaces), ours)
+
+        self._put(bucket, merge, wish, f"notification of {bucket}")
         self._remove_permissions(bucket, but=permission["StatementId"])
 
     def _remove_permissions(self, bucket: str, but: str = "") -> None:

@@ -32,12 +32,19 @@ class Account:
     stack: Stack
     said: list[str] = field(default_factory=list)
     seconds: float = 0.0
+    replaces: str = ""
 
     def buckets(self, *, is_dry: bool = False) -> Buckets:
         def pause(seconds: float) -> None:
             self.seconds += seconds
 
-        return Buckets(self.stack, ACCOUNT, "aws", self.said.append, is_dry, pause, lambda: self.seconds)
+        return Buckets(
+            *(self.stack, ACCOUNT, "aws", self.said.append),
+            is_dry=is_dry,
+            replaces=self.replaces,
+            pause=pause,
+            clock=lambda: self.seconds,
+        )
 
     def attach(self, wish: Wish | None = None, bucket: str = BUCKET) -> list[str]:
         """What is said."""
