@@ -95,7 +95,7 @@ def commands(aws: MiniStack, gateway: StorageGateway, stack: Any) -> Iterator[No
 def operated(aws: MiniStack, gateway: StorageGateway, commands: None, s3_control: Any) -> Iterator[None]:  # noqa: ARG001
     """What changed in a/ is refreshed on the share that shows it. Others are of the other kinds.
 
-    Another bucket is versioned, and nobody is told that a file was deleted there.
+    Another bucket is versioned, and nobody is told that a file was deleted there: its notification was wiped.
     """
     s3, bucket, versioned = aws.client("s3"), Bucket(aws, gateway, NAME), Bucket(aws, gateway, VERSIONED)
     for name in (NAME, VERSIONED):
@@ -104,6 +104,10 @@ def operated(aws: MiniStack, gateway: StorageGateway, commands: None, s3_control
     bucket.put("a/b.txt")
     versioned.put("deleted.txt")
     versioned.delete("deleted.txt")
+    functions, wiped = aws.client("lambda"), {"FunctionName": AGGREGATOR, "StatementId": "wiped"}
+    functions.add_permission(
+        **wiped, Action="lambda:InvokeFunction", Principal="s3.amazonaws.com", SourceArn=f"arn:aws:s3:::{VERSIONED}"
+    )
     changed = now_ms()
     point = s3_control.create_access_point(AccountId=ACCOUNT, Name="operated", Bucket=NAME)
     shares = [
@@ -115,6 +119,7 @@ def operated(aws: MiniStack, gateway: StorageGateway, commands: None, s3_control
     assert run(*REFRESH_NOW)[0] == 0
     eventually(lambda: run(*EXPLAIN)[0] == 0)  # the log has it
     yield
+    functions.remove_permission(**wiped)
     for share in shares:
         del gateway.shares[share.arn]
 
