@@ -20,6 +20,12 @@ from deploy.template import RefusedError, parameters, settings
 from operate.stack import Stack, StackError
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_OTHER_KINDS = {
+    "--x-s3": "a directory bucket (S3 Express) tells nobody of its changes, and no file share shows one.",
+    "--table-s3": "a table bucket (S3 Tables) has no files, and no file share shows one.",
+    "-s3alias": "this is the alias of an access point. Give the bucket behind it.",
+    "--ol-s3": "this is the alias of an access point. Give the bucket behind it.",
+}
 _ENDPOINT = "AWS_ENDPOINT_URL_STORAGE_GATEWAY"
 
 
@@ -145,6 +151,9 @@ def _buckets(options: argparse.Namespace) -> list[str]:
     for bucket in options.bucket:
         if not _BUCKET.fullmatch(bucket):
             raise RefusedError(f"--bucket {bucket}: this is not a bucket name.")
+        for end, why in _OTHER_KINDS.items():
+            if bucket.endswith(end):
+                raise RefusedError(f"--bucket {bucket}: {why}")
     return list(dict.fromkeys(options.bucket))
 
 

@@ -12,7 +12,12 @@ from deploy.template import TEMPLATE, Json, RefusedError, environment, parameter
 from event_aggregator.settings import LEAST_ADVISED_INTERVAL_SECONDS
 from operate.stack import Stack
 
-_CONSOLES = {"aws-cn": "console.amazonaws.cn", "aws-us-gov": "console.amazonaws-us-gov.com"}
+_CONSOLES = {
+    "aws": "{region}.console.aws.amazon.com",
+    "aws-cn": "console.amazonaws.cn",
+    "aws-us-gov": "console.amazonaws-us-gov.com",
+    "aws-eusc": "{region}.console.amazonaws-eusc.eu",
+}
 
 
 @dataclass(frozen=True)
@@ -180,12 +185,12 @@ class Deployment:
             self.say("\nNothing was changed.")
             return
         region, partition = self.stack.region, self._caller[1]
-        console = _CONSOLES.get(partition, f"{region}.console.aws.amazon.com")
+        console = _CONSOLES.get(partition, "").format(region=region)
         dashboard = f"{self.stack.aggregator}-{region}"
         self.say(f"\nDeployed. Changes in these buckets refresh their file shares: {', '.join(watched)}")
         self.say(f"Logs:   aws logs tail /aws/lambda/{self.stack.aggregator} --follow --region {region}")
         self.say(f"        aws logs tail /aws/lambda/{self.stack.refresh} --follow --region {region}")
-        if partition in ("aws", *_CONSOLES):  # another one's console has an address that is not known here
+        if console:  # that of another partition is not known here
             self.say(f"Graphs: https://{console}/cloudwatch/home?region={region}#dashboards/dashboard/{dashboard}")
         self.say(f"Remove: {self.stack.command('delete-stack.sh')}")
 

@@ -37,7 +37,9 @@ _settings = Settings.read(os.environ)
 def _places() -> Places:
     """The file shares of every region and account that the settings name."""
     home, makers, roles = aws.region(), {}, {}
-    others = {role.split(":")[4]: aws.session_in_role(role) for role in _settings.gateway_role_arns}
+    roles_of = {role.split(":")[4]: role for role in _settings.gateway_role_arns}
+    ids = _settings.gateway_external_ids
+    others = {account: aws.session_in_role(role, ids.get(account, "")) for account, role in roles_of.items()}
     access_points = AccessPoints(lambda account: aws.s3_control(others.get(account, aws.own_session)))
     for account, session in {"": aws.own_session, **others}.items():
         roles[account] = Roles(partial(aws.iam, session), logger.warning)

@@ -3,6 +3,7 @@
 changes        an S3 event becomes changes (bucket, key, time, identity)
 folders        a change changes a folder; which folders one refresh of a share takes
 table          the state: one DynamoDB item for each key, changed by conditional writes
+ignored_keys   which changes are of keys that nobody wants to see
 window         a change opens or joins its bucket's refresh window
 memo           an open window that this container has seen, so that most changes need no call at all
 request        the window's one request, delayed (SQS)

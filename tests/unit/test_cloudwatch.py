@@ -37,7 +37,7 @@ PUT = list(resources("AWS::CloudWatch::Alarm", NamePrefix=PREFIX, **OF_CLOUDFORM
 QUERIED = re.findall(r"MAX\((\w+)\)", json.dumps(PUT))
 # What a metric of the code is called.
 METRIC = re.compile(
-    r"\b(?:Changes|Windows|Refreshes|Folders|WholeShare|Seconds|Waiting|Visible|Notifications)(?:[A-Z][a-z]+)+\b"
+    r"\b(?:Changes|Windows|Refreshes|Shares|Folders|WholeShare|Seconds|Waiting|Visible|Notifications)(?:[A-Z][a-z]+)+\b"
 )
 
 
@@ -112,7 +112,7 @@ def test_a_search_finds_only_what_this_stacks_functions_have_emitted() -> None:
     rows = [row for widget in WIDGETS for row in widget["properties"].get("metrics", [])]
     searches = [row[0]["expression"] for row in rows if "expression" in row[0] and "SEARCH" in row[0]["expression"]]
 
-    of_the_aggregator = {"ChangesAbsorbed", "WindowsOpened"}
+    of_the_aggregator = {"ChangesAbsorbed", "ChangesIgnored", "WindowsOpened"}
     assert searches
     for search in searches:
         (name,) = METRIC.findall(search)
