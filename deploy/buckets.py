@@ -63,6 +63,7 @@ class Buckets:
     clock: Callable[[], float] = time.monotonic
     written: int = 0
     _asked: set[str] = field(default_factory=set)
+    _planned: dict[str, dict[str, str]] = field(default_factory=dict)  # permissions, by bucket
 
     @property
     def function_arn(self) -> str:
@@ -168,16 +169,34 @@ class Buckets:
             )
 
     def _refuse_if_policy_is_full(self, bucket: str) -> None:
-        statement = self._permission_of(bucket)
+        """With the statements of all buckets that were planned before."""
         policy = self.stack.function_policy()
-        if statement["StatementId"] in [statement["Sid"] for statement in policy.get("Statement", [])]:
-            return
-        # A statement as Lambda keeps it is longer than what is given, by its form.
-        if len(json.dumps(policy)) + len(json.dumps(statement)) + 200 > _MOST_BYTES_OF_POLICY:
+        self._planned[bucket] = self._permission_of(bucket)
+        there = {statement["Sid"] for statement in policy.get("Statement", [])}
+        new = [self._as_kept(one) for one in self._planned.values() if one["StatementId"] not in there]
+        if (
+            new
+            and sum(len(json.dumps(one, separators=(",", ":"))) + 1 for one in [policy, *new]) > _MOST_BYTES_OF_POLICY
+        ):
             raise RefusedError(
                 f"The policy of {self.stack.aggregator} has no room for {bucket}: it holds {len(self.permissions())}"
-                " buckets. Attach this one by --event-source eventbridge, or to another stack (--name-prefix)."
+                f" buckets, and {len(new)} would be added. Attach this one by --event-source eventbridge, or to another"
+                " stack (--name-prefix)."
             )
+
+    def _as_kept(self, permission: Mapping[str, str]) -> Json:
+        """The statement as Lambda keeps it in the function's policy."""
+        return {
+            "Sid": permission["StatementId"],
+            "Effect": "Allow",
+            "Principal": {"Service": permission["Principal"]},
+            "Action": permission["Action"],
+            "Resource": self.function_arn,
+            "Condition": {
+                "StringEquals": {"AWS:SourceAccount": permission["SourceAccount"]},
+                "ArnLike": {"AWS:SourceArn": permission["SourceArn"]},
+            },
+        }
 
     def _permission_of(self, bucket: str) -> dict[str, str]:
         return {

@@ -12,7 +12,6 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
-from deploy import buckets as module
 from deploy import eventbridge
 from deploy.__main__ import main
 from deploy.buckets import Buckets, Wish
@@ -189,16 +188,22 @@ def test_what_s3_would_refuse_is_refused_before_anything_is_written(account: Acc
     assert account.attach(BY_RULE) == ["ask", "set", "set", "set"]
 
 
-def test_a_full_policy_is_refused_before_anything_is_written_with_the_way_out(
-    account: Account, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    account.attach()
-    monkeypatch.setattr(module, "_MOST_BYTES_OF_POLICY", 700)
-
-    with pytest.raises(RefusedError, match=r"holds 1 buckets\. Attach this one by --event-source eventbridge"):
-        account.attach(bucket="other")
+def test_a_full_policy_is_refused_before_anything_is_written_with_the_way_out(account: Account) -> None:
+    buckets, fitting = account.buckets(), 0
+    account.stack.client("s3").create_bucket(Bucket="first")
+    account.attach(bucket="first")
+    account.said.clear()
+    with pytest.raises(RefusedError, match=r"it holds 1 buckets, and \d+ would be added.*--event-source eventbridge"):  # noqa: PT012
+        for fitting in range(80):
+            account.stack.client("s3").create_bucket(Bucket=f"bucket-{fitting}")
+            buckets.plan(f"bucket-{fitting}", Wish())
     assert account.said == []
-    assert account.attach() == ["keep"], "which has its statement"
+    assert 50 < fitting < 70
+
+    for number in range(fitting - 3):
+        account.attach(Wish(initial_refresh=False), f"bucket-{number}")
+    assert len(json.dumps(account.stack.function_policy(), separators=(",", ":"))) <= 20_480
+    assert account.attach(bucket="first") == ["keep"], "which has its statement"
 
 
 @pytest.mark.parametrize(
