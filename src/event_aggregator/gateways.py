@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from event_aggregator.request import MIN_DELAY_MS, ActionQueue, WakeRequest
 from event_aggregator.table import Attributes, Key, Table
-from event_aggregator.turns import Gateway, Happened, Rules, StillClaimedError, Todo, Visit, Wake, Woken, step
+from event_aggregator.turns import Gateway, Happened, Rules, Todo, Visit, Wake, Woken, step
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Delivery:
 
 
 class Gateways(Table):
-    """Each method raises botocore's errors, and StillClaimedError.
+    """Each method raises botocore's errors.
 
     A container remembers each document as it wrote it last: if nobody else has written it, no read is needed.
     """
@@ -66,18 +66,13 @@ class Gateways(Table):
         follows; it may do what must be done first, more than once, or answer False: then nothing is written, and the
         answer is None.
         """
-        visit = Visit(delivery.message_id, delivery.deadline, takes, leaves)
+        visit = Visit(delivery.deadline, takes, leaves)
         is_fresh = key not in self.known
         if is_fresh:
             self.read(key)
         while True:
             (before, version), now, new = self.known[key], self._now(), uuid4().hex
-            try:
-                after, todo = step(before, what, visit=visit, now=now, rules=self.rules, token=new)
-            except StillClaimedError:
-                if is_fresh:
-                    raise
-                after, todo = before, Todo()
+            after, todo = step(before, what, visit=visit, now=now, rules=self.rules, token=new)
             if after == before and not is_fresh:
                 self.read(key)  # Promise: what was remembered may be old, and is no reason to write nothing
             elif before_writing and not before_writing(before, after, todo):

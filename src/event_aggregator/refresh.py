@@ -20,7 +20,7 @@ from event_aggregator.observability import logger, measure, timestamp
 from event_aggregator.places import UnnamedPlaceError
 from event_aggregator.request import LIFETIME_MS, MIN_DELAY_MS, Request, WakeRequest
 from event_aggregator.table import Item, Key, Kind
-from event_aggregator.turns import StillClaimedError, backoff
+from event_aggregator.turns import backoff
 from event_aggregator.waiting import Changes, Waiting
 from event_aggregator.window import Due, overdue
 
@@ -159,7 +159,7 @@ class Refresher:
             for gateway, handed in at.items():
                 try:
                     do(gateway, handed)
-                except (StillClaimedError, *AWS_ERRORS) as error:
+                except AWS_ERRORS as error:
                     error.add_note(f"File shares of {gateway}")
                     failures.append(error)
 

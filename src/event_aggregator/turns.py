@@ -55,9 +55,8 @@ def backoff(refusals: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Whoever handles the message `owner` is about to ask the share; after `until` it is dead."""
+    """Somebody is about to ask the share; after `until` it is dead."""
 
-    owner: str
     until: int
     since: int  # since when the share had waited
 
@@ -226,19 +225,14 @@ Happened = Enqueued | Asked | Busy | Refused | Nothing | Completed | Woken | Loo
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """Who sees what happened: the handler of the message `owner`, which Lambda ends at `until`.
+    """Who sees what happened: a process that Lambda ends at `until`.
 
     It `takes` a turn if there is one, and when it `leaves` while a share waits, it queues a wake.
     """
 
-    owner: str
     until: int
     takes: bool = True
     leaves: bool = True
-
-
-class StillClaimedError(Exception):
-    """An earlier delivery of the same message has claimed a share: the message must come back later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,15 +271,8 @@ class Todo:
 def step(  # noqa: PLR0913 - one call for all rules
     gateway: Gateway, happened: Happened, *, visit: Visit, now: int, rules: Rules, token: str
 ) -> tuple[Gateway, Todo]:
-    """The gateway after what happened, and what to do. `token`: a new one, should a wake be needed.
-
-    Raises StillClaimedError.
-    """
+    """The gateway after what happened, and what to do. `token`: a new one, should a wake be needed."""
     gateway = _lapsed(gateway, now)
-    if not isinstance(happened, Asked | Busy | Refused | Nothing):
-        claims = [share.claim for share in gateway.shares.values() if share.claim]
-        if any(claim.owner == visit.owner for claim in claims):
-            raise StillClaimedError("An earlier delivery of this message is about to ask a file share")
     nobody_waited = not gateway.waiting()
     gateway, todo = _after(gateway, happened, now)
     woken = isinstance(happened, Woken) and gateway.wake is not None and gateway.wake.token == happened.token
@@ -294,7 +281,7 @@ def step(  # noqa: PLR0913 - one call for all rules
     take, probe = _next(gateway, now, rules, woken=woken) if visit.takes else (None, False)
     if take:
         share = gateway.shares[take]
-        claim = Claim(visit.owner, visit.until + CLAIM_MARGIN_MS, share.since)
+        claim = Claim(visit.until + CLAIM_MARGIN_MS, share.since)
         gateway = gateway.with_share(take, replace(share, since=0, claim=claim))
         gateway = replace(gateway, probed_at=now) if probe else gateway
         alone = not any(share.in_progress_until for share in gateway.shares.values())

@@ -28,7 +28,7 @@ from event_aggregator.places import Places
 from event_aggregator.refresh import NotRefreshedError, Refresher
 from event_aggregator.request import ActionQueue
 from event_aggregator.table import Item, Key
-from event_aggregator.turns import Gateway, Rules, StillClaimedError, Wake
+from event_aggregator.turns import Gateway, Rules, Wake
 from event_aggregator.waiting import WaitingShares
 from event_aggregator.window import Windows
 from event_aggregator.writers import Roles
@@ -221,7 +221,7 @@ class Program(NamedTuple):
             else:
                 asker = Asker(places, windows, WaitingShares(table, "windows"), documents, settings, tape.now)
                 Refresher(aggregator, asker).handle(self.body, None, self.message_id, REFRESHER_TIMEOUT)
-        except (NotFinishedError, NotRefreshedError, StillClaimedError, *AWS_ERRORS) as error:
+        except (NotFinishedError, NotRefreshedError, *AWS_ERRORS) as error:
             failure = str(error)
         return End(failure, _remembered(memo, documents, places))
 

@@ -249,16 +249,13 @@ class Explorer:
         return self._numbers[bare]
 
     def _step(self, document: int, happened: Any, visit: Any, token: str) -> Any:
-        """The number of the document after it, and what to do; or the StillClaimedError."""
+        """The number of the document after it, and what to do."""
         question = document, happened, visit, token
         if question not in self._steps:
-            try:
-                after, todo = self.turns.step(
-                    self._documents[document], happened, visit=visit, now=NOW, rules=self.rules, token=token
-                )
-                self._steps[question] = self._number(after), todo
-            except self.turns.StillClaimedError as error:
-                self._steps[question] = error
+            after, todo = self.turns.step(
+                self._documents[document], happened, visit=visit, now=NOW, rules=self.rules, token=token
+            )
+            self._steps[question] = self._number(after), todo
         return self._steps[question]
 
     def _aged(self, number: int, by: int) -> int:
@@ -444,18 +441,14 @@ class Explorer:
     def _visit(self, process: Process, *, takes: bool = True, leaves: bool = True) -> Any:
         takes = takes and process.deadline - TURN_TAKES >= NOW
         # Which lapsed deadline a claim has makes no difference.
-        return self.turns.Visit(process.message.name, process.deadline, takes, leaves)
+        return self.turns.Visit(process.deadline, takes, leaves)
 
     def _directly(self, state: State, process: Process) -> Iterator[tuple[str, State]]:
         """The only share that a change is for is asked at once, if nobody waits at its gateway."""
         change = process.message.number
         (share,) = self.case.changes[change]
         happened = self.turns.Enqueued((self.keys[share],))
-        found = self._step(state.document, happened, self._visit(process), self._token(state))
-        if isinstance(found, self.turns.StillClaimedError):
-            yield "still claimed", _failed(state, process)
-            return
-        document, todo = found
+        document, todo = self._step(state.document, happened, self._visit(process), self._token(state))
         if process.deadline - TURN_TAKES >= NOW and todo.direct:
             state = self._written(state, document, todo, happened)
             yield (
@@ -538,11 +531,7 @@ class Explorer:
         turns, happened, at = self.turns, process.happened, process.at
         visit = self._visit(process, takes=at == "note", leaves=at != "enqueue")
         token = process.wake.token if process.wake else self._token(state)
-        found = self._step(state.document, happened, visit, token)
-        if isinstance(found, turns.StillClaimedError):
-            yield "still claimed", _failed(state, process)
-            return
-        document, todo = found
+        document, todo = self._step(state.document, happened, visit, token)
         if not process.prepared and (prepared := self._prepared(state, process, todo)):
             yield "writes a window first", prepared
             return
@@ -669,8 +658,9 @@ class Explorer:
     def _check_rest(self, state: State) -> None:
         for share in range(self.case.shares):
             window, shows = state.windows[share], state.truth[share].shows
-            # Two deliveries at once may leave what one of them has asked for: the sweep's.
-            if window.closed or (window.open - shows if self.case.twice else window.open):
+            # Of two deliveries at once, one may die and the other be done: what the first has left is the sweep's.
+            is_left = self.case.twice and self.case.deaths
+            if window.closed or (window.open - shows if is_left else window.open):
                 self._broken(COVERAGE, f"share {share} waits for ever")
             for number, shares in enumerate(self.case.changes[: state.changed]):
                 if share in shares and number not in shows:

@@ -10,7 +10,7 @@ from botocore.exceptions import EndpointConnectionError
 from event_aggregator.gateways import Delivery
 from event_aggregator.request import WakeRequest
 from event_aggregator.table import Key
-from event_aggregator.turns import Asked, Completed, Enqueued, Gateway, Looked, StillClaimedError, Wake, Woken
+from event_aggregator.turns import Asked, Completed, Enqueued, Gateway, Looked, Wake, Woken
 from tests.unit.conftest import START, World, fail
 from tests.unit.shares import GATEWAY
 
@@ -129,16 +129,6 @@ def test_a_container_that_remembers_a_claim_which_is_over_takes_the_next_turn(wo
     todo = old.happened(KEY, Enqueued((TWO,)), delivery())
     assert todo
     assert todo.take == TWO
-
-
-def test_the_second_delivery_of_a_message_is_turned_away_while_the_first_has_a_claim(world: World) -> None:
-    world.gateways.happened(KEY, Enqueued((ONE,)), delivery())
-    for gateways in (world.gateways, world.gateways):
-        with pytest.raises(StillClaimedError):
-            gateways.happened(KEY, Enqueued((ONE,)), delivery())
-    todo = world.gateways.happened(KEY, Enqueued((TWO,)), delivery("message-2"))
-    assert todo
-    assert todo.take == TWO, "another message is not"
 
 
 def test_nothing_is_written_if_that_is_so_decided_from_what_follows(world: World) -> None:

@@ -30,7 +30,7 @@ REFRESHES = Share(
     last=Accepted("n", AT - 2 * MINUTE, SINCE, "w", "NFS"),
     in_progress_until=AT + HOUR,
 )
-BEING_ASKED = Share(claim=Claim("m", AT + MINUTE, SINCE))
+BEING_ASKED = Share(claim=Claim(AT + MINUTE, SINCE))
 
 
 def snapshot(shares: dict[Key, Share], *, reason: str | None = None, **known: Any) -> Snapshot:
@@ -103,7 +103,7 @@ def test_a_refresh_is_in_progress_until_its_mark_is_gone_or_lapses() -> None:
 
 
 def test_what_has_lapsed_and_was_not_noted_yet_counts_no_more(world: World) -> None:
-    died = Share(claim=Claim("m", AT - 1, SINCE))
+    died = Share(claim=Claim(AT - 1, SINCE))
     lapsed = replace(REFRESHES, in_progress_until=AT)
     document = {"Turns": {"S": Gateway({ONE: died, TWO: lapsed}).to_json()}}
     waiting = {"WindowId": {"S": "w"}, "OpenedAt": {"N": str(SINCE)}, "Folders": {"SS": ["/a"]}}

@@ -17,7 +17,6 @@ from event_aggregator.turns import (
     Refused,
     Rules,
     Share,
-    StillClaimedError,
     Todo,
     Visit,
     Wake,
@@ -41,29 +40,27 @@ class Line:
         self.rules = Rules(places, MINUTE)
         self.tokens = 0
 
-    def happens(
-        self, happened: Happened, by: str = "m1", *, after: int = 0, takes: bool = True, leaves: bool = True
-    ) -> Todo:
+    def happens(self, happened: Happened, *, after: int = 0, takes: bool = True, leaves: bool = True) -> Todo:
         """What is to be done when this happens `after` some time, seen by a handler that has a minute left."""
         self.now += after
         self.tokens += 1
-        visit = Visit(by, self.now + MINUTE, takes, leaves)
+        visit = Visit(self.now + MINUTE, takes, leaves)
         self.gateway, todo = step(
             self.gateway, happened, visit=visit, now=self.now, rules=self.rules, token=f"t{self.tokens}"
         )
         return todo
 
-    def accepts(self, key: Key, refresh: str = "r1", by: str = "m1", *, after: int = 0, takes: bool = False) -> Todo:
+    def accepts(self, key: Key, refresh: str = "r1", *, after: int = 0, takes: bool = False) -> Todo:
         asked = Asked(key, refresh, self.now + after + HOUR, NOW, "w1", "NFS")
-        return self.happens(asked, by, after=after, takes=takes)
+        return self.happens(asked, after=after, takes=takes)
 
-    def asks(self, key: Key, refresh: str = "r1", by: str = "m1") -> Todo:
+    def asks(self, key: Key, refresh: str = "r1") -> Todo:
         """The share is put into the line, claimed, and accepts at once."""
-        assert self.happens(Enqueued((key,)), by).take == key
-        return self.accepts(key, refresh, by=by)
+        assert self.happens(Enqueued((key,))).take == key
+        return self.accepts(key, refresh)
 
     def completes(self, key: Key, refresh: str = "r1", began: int = NOW, *, after: int = 0, takes: bool = True) -> Todo:
-        return self.happens(Completed(key.share_id, refresh, began), "c1", after=after, takes=takes)
+        return self.happens(Completed(key.share_id, refresh, began), after=after, takes=takes)
 
     def share(self, key: Key) -> Share:
         return self.gateway.shares[key]
@@ -103,7 +100,7 @@ def test_a_share_that_waits_keeps_its_place_when_more_is_put_into_its_window() -
 def test_a_share_that_the_busy_gateway_refuses_keeps_its_place() -> None:
     line = Line(places=1)
     line.happens(Enqueued((B,)))
-    line.happens(Enqueued((A,)), "m2", after=1)
+    line.happens(Enqueued((A,)), after=1)
     line.happens(Busy(B), after=1)
     assert line.gateway.waiting() == [B, A]
 
@@ -111,8 +108,8 @@ def test_a_share_that_the_busy_gateway_refuses_keeps_its_place() -> None:
 def test_a_share_that_waits_again_while_it_is_asked_has_the_place_that_it_had_if_it_is_refused() -> None:
     line = Line(places=1)
     line.happens(Enqueued((B,)))
-    line.happens(Enqueued((A,)), "m2", after=1)
-    line.happens(Enqueued((B,)), "m3", after=1)
+    line.happens(Enqueued((A,)), after=1)
+    line.happens(Enqueued((B,)), after=1)
     line.happens(Busy(B), after=1)
     assert line.gateway.waiting() == [B, A]
 
@@ -120,7 +117,7 @@ def test_a_share_that_waits_again_while_it_is_asked_has_the_place_that_it_had_if
 def test_a_share_that_waits_again_while_it_is_asked_waits_from_then_on_if_it_accepts() -> None:
     line = Line(places=1)
     line.happens(Enqueued((A,)))
-    line.happens(Enqueued((A,)), "m2", after=5)
+    line.happens(Enqueued((A,)), after=5)
     line.accepts(A, after=5)
     assert line.share(A).since == NOW + 5
 
@@ -143,9 +140,9 @@ def test_a_share_that_has_accepted_everything_waits_no_more() -> None:
 
 def test_so_many_shares_are_asked_as_the_gateway_has_places() -> None:
     line = Line(places=2)
-    line.happens(Enqueued((A, B, C)), "m1")
-    assert line.happens(Looked(), "m2").take == B
-    assert line.happens(Looked(), "m3").take is None
+    line.happens(Enqueued((A, B, C)))
+    assert line.happens(Looked()).take == B
+    assert line.happens(Looked()).take is None
 
 
 def test_whoever_was_answered_takes_the_next_turn_in_the_same_write() -> None:
@@ -157,7 +154,7 @@ def test_whoever_was_answered_takes_the_next_turn_in_the_same_write() -> None:
 def test_a_completion_frees_a_place_and_the_next_takes_it() -> None:
     line = Line(places=1)
     line.asks(A)
-    line.happens(Enqueued((B,)), "m2")
+    line.happens(Enqueued((B,)))
     todo = line.completes(A, after=SECOND)
     assert todo.take == B
     assert todo.completed == (A, Accepted("r1", NOW, NOW, "w1", "NFS"))
@@ -166,9 +163,9 @@ def test_a_completion_frees_a_place_and_the_next_takes_it() -> None:
 def test_a_mark_lapses_and_the_next_takes_its_place() -> None:
     line = Line(places=1)
     line.asks(A)
-    line.happens(Enqueued((B,)), "m2")
-    assert line.happens(Looked(), "m3", after=HOUR - 1).take is None
-    assert line.happens(Looked(), "m3", after=1).take == B
+    line.happens(Enqueued((B,)))
+    assert line.happens(Looked(), after=HOUR - 1).take is None
+    assert line.happens(Looked(), after=1).take == B
 
 
 def test_nobody_takes_a_turn_who_has_no_time() -> None:
@@ -181,7 +178,7 @@ def test_a_share_is_alone_as_long_as_no_other_refresh_is_in_progress() -> None:
     line = Line()
     assert line.happens(Enqueued((A,))).alone
     line.accepts(A)
-    assert not line.happens(Enqueued((B,)), "m2").alone
+    assert not line.happens(Enqueued((B,))).alone
 
 
 # Who may be asked
@@ -191,34 +188,34 @@ def test_a_share_is_not_asked_within_the_interval() -> None:
     line = Line()
     line.asks(A)
     line.completes(A, after=SECOND)
-    line.happens(Enqueued((A,)), "m2")
-    assert line.happens(Looked(), "m3", after=MINUTE - SECOND - 1).take is None
-    assert line.happens(Looked(), "m3", after=1).take == A
+    line.happens(Enqueued((A,)))
+    assert line.happens(Looked(), after=MINUTE - SECOND - 1).take is None
+    assert line.happens(Looked(), after=1).take == A
 
 
 def test_a_share_is_not_asked_while_its_refresh_is_in_progress() -> None:
     line = Line()
     line.asks(A)
-    line.happens(Enqueued((A,)), "m2")
-    assert line.happens(Looked(), "m3", after=2 * MINUTE).take is None
+    line.happens(Enqueued((A,)))
+    assert line.happens(Looked(), after=2 * MINUTE).take is None
     assert line.completes(A).take == A
 
 
 def test_a_share_that_may_not_be_asked_is_not_in_the_way_of_the_next() -> None:
     line = Line()
     line.asks(A)
-    line.happens(Enqueued((A,)), "m2", after=1)
-    assert line.happens(Enqueued((B,)), "m3", after=1).take == B
+    line.happens(Enqueued((A,)), after=1)
+    assert line.happens(Enqueued((B,)), after=1).take == B
 
 
 def test_a_share_that_refuses_for_a_reason_of_its_own_is_passed_over_until_its_back_off_has_passed() -> None:
     line = Line()
     line.happens(Enqueued((A,)))
-    line.happens(Enqueued((B,)), "m2", after=1, takes=False)
+    line.happens(Enqueued((B,)), after=1, takes=False)
     assert line.happens(Refused(A)).take == B
     line.accepts(B)
-    assert line.happens(Looked(), "m2", after=5 * SECOND - 1).take is None
-    assert line.happens(Looked(), "m2", after=1).take == A
+    assert line.happens(Looked(), after=5 * SECOND - 1).take is None
+    assert line.happens(Looked(), after=1).take == A
 
 
 def test_a_share_that_refuses_again_waits_twice_as_long_and_not_longer_once_it_has_accepted() -> None:
@@ -253,7 +250,7 @@ def test_a_share_that_is_handed_over_as_unavailable_is_not_asked_at_once() -> No
 def test_a_share_that_has_a_back_off_keeps_it_when_it_is_handed_over_as_unavailable_again() -> None:
     line = Line()
     line.happens(Enqueued((A,), frozenset({A})))
-    line.happens(Enqueued((A,), frozenset({A})), "m2", after=SECOND)
+    line.happens(Enqueued((A,), frozenset({A})), after=SECOND)
     assert (line.share(A).refusals, line.share(A).not_before) == (1, NOW + 5 * SECOND)
 
 
@@ -289,14 +286,14 @@ def test_the_only_share_that_waits_needs_no_window() -> None:
 def test_a_share_needs_a_window_if_it_waited_before() -> None:
     line = Line()
     line.happens(Enqueued((A,)), takes=False)
-    todo = line.happens(Enqueued((A,)), "m2")
+    todo = line.happens(Enqueued((A,)))
     assert (todo.take, todo.direct) == (A, False)
 
 
 def test_a_share_needs_a_window_if_the_one_who_was_to_ask_it_died() -> None:
     line = Line()
-    line.happens(Enqueued((A,)), "dead")
-    todo = line.happens(Enqueued((A,)), "m2", after=HOUR)
+    line.happens(Enqueued((A,)))
+    todo = line.happens(Enqueued((A,)), after=HOUR)
     assert (todo.take, todo.direct) == (A, False)
 
 
@@ -314,33 +311,33 @@ def full() -> Line:
     """B waits at a gateway with one place, which A has; the wake `t4` is due after an interval."""
     line = Line(places=1)
     line.asks(A)
-    todo = line.happens(Enqueued((B,)), "m2")
+    todo = line.happens(Enqueued((B,)))
     assert todo.wake == Wake("t3", NOW + MINUTE)
     return line
 
 
 def test_a_full_gateway_is_asked_for_more_by_the_wake_after_an_interval() -> None:
     line = full()
-    assert line.happens(Woken("t3"), "wake", after=MINUTE).take == B
+    assert line.happens(Woken("t3"), after=MINUTE).take == B
 
 
 def test_a_full_gateway_is_asked_for_more_by_nobody_but_the_wake() -> None:
     line = full()
-    assert line.happens(Looked(), "m3", after=MINUTE).take is None
-    assert line.happens(Woken("another"), "m4").take is None
+    assert line.happens(Looked(), after=MINUTE).take is None
+    assert line.happens(Woken("another")).take is None
 
 
 def test_a_full_gateway_is_asked_for_more_once_an_interval() -> None:
     line = full()
-    line.happens(Woken("t3"), "wake", after=MINUTE)
-    line.happens(Enqueued((C,)), "m3")
-    line.accepts(B, "r2", by="wake")
+    line.happens(Woken("t3"), after=MINUTE)
+    line.happens(Enqueued((C,)))
+    line.accepts(B, "r2")
     wake = line.gateway.wake
     assert wake
     assert wake.at == line.now + MINUTE
-    assert line.happens(Woken(wake.token), "wake-2", after=MINUTE - 1).take is None
+    assert line.happens(Woken(wake.token), after=MINUTE - 1).take is None
     assert line.gateway.wake
-    assert line.happens(Woken(line.gateway.wake.token), "wake-3", after=1).take == C
+    assert line.happens(Woken(line.gateway.wake.token), after=1).take == C
 
 
 # Intervals of the shares' own
@@ -353,15 +350,15 @@ def test_each_share_keeps_its_own_interval(default: int, exceptions: dict[str, i
     for key, refresh in ((A, "r1"), (B, "r2")):
         line.asks(key, refresh)
         line.completes(key, refresh)
-    assert line.happens(Enqueued((A, B)), "m2", after=MINUTE - 1).take is None
+    assert line.happens(Enqueued((A, B)), after=MINUTE - 1).take is None
     assert line.gateway.wake
     assert line.gateway.wake.at == NOW + MINUTE
-    assert line.happens(Woken(line.gateway.wake.token), "m3", after=1).take == B
-    wake = line.accepts(B, "r3", "m3").wake
+    assert line.happens(Woken(line.gateway.wake.token), after=1).take == B
+    wake = line.accepts(B, "r3").wake
     assert wake
     assert wake.at == NOW + HOUR
-    assert line.happens(Looked(), "m4", after=HOUR - MINUTE - 1).take is None
-    assert line.happens(Looked(), "m4", after=1).take == A
+    assert line.happens(Looked(), after=HOUR - MINUTE - 1).take is None
+    assert line.happens(Looked(), after=1).take == A
 
 
 @pytest.mark.parametrize(("default", "exceptions"), [(MINUTE, {"share-A": HOUR}), (HOUR, {"share-C": MINUTE})])
@@ -371,11 +368,11 @@ def test_a_full_gateway_is_asked_for_more_after_the_least_interval_whoever_waits
     line = Line(places=1)
     line.rules = Rules(1, default, exceptions)
     line.asks(A)
-    wake = line.happens(Enqueued((B,)), "m2").wake
+    wake = line.happens(Enqueued((B,))).wake
     assert wake
     assert wake.at == NOW + MINUTE
-    assert line.happens(Woken(wake.token), "wake", after=MINUTE).take == B
-    assert line.happens(Busy(B), "wake", takes=False).wake
+    assert line.happens(Woken(wake.token), after=MINUTE).take == B
+    assert line.happens(Busy(B), takes=False).wake
     line.completes(C, "somebody else's", takes=False)
     assert line.gateway.refused_at == 0
 
@@ -386,8 +383,8 @@ def test_a_gateway_that_says_that_it_is_busy_is_asked_again_after_an_interval() 
     wake = line.happens(Busy(A)).wake
     assert wake
     assert wake.at == NOW + MINUTE
-    assert line.happens(Looked(), "m2", after=MINUTE - 1).take is None
-    assert line.happens(Looked(), "m2", after=1).take == A
+    assert line.happens(Looked(), after=MINUTE - 1).take is None
+    assert line.happens(Looked(), after=1).take == A
 
 
 def test_a_gateway_that_said_that_it_is_busy_is_asked_at_once_when_a_refresh_has_ended_there() -> None:
@@ -399,10 +396,10 @@ def test_a_gateway_that_said_that_it_is_busy_is_asked_at_once_when_a_refresh_has
 
 def test_a_gateway_that_said_that_it_is_busy_is_asked_again_when_it_has_accepted_a_refresh() -> None:
     line = Line()
-    line.happens(Enqueued((A, B, C)), "m1")
-    line.happens(Looked(), "m2")
-    line.happens(Busy(A), "m1")
-    assert line.accepts(B, by="m2", takes=True).take == A
+    line.happens(Enqueued((A, B, C)))
+    line.happens(Looked())
+    line.happens(Busy(A))
+    assert line.accepts(B, takes=True).take == A
 
 
 # Wakes
@@ -423,7 +420,7 @@ def test_whoever_only_puts_shares_into_the_line_leaves_the_wake_to_what_follows(
 def test_a_share_that_waits_alone_for_its_own_refresh_is_woken_for_when_the_mark_ends() -> None:
     line = Line()
     line.asks(A)
-    wake = line.happens(Enqueued((A,)), "m2").wake
+    wake = line.happens(Enqueued((A,))).wake
     assert wake
     assert wake.at == NOW + HOUR
 
@@ -433,7 +430,7 @@ def test_a_share_that_waits_alone_for_its_own_refresh_is_woken_for_when_the_mark
     [
         (Share(since=1, asked_at=NOW - 10 * SECOND), NOW + 50 * SECOND),
         (Share(since=1, not_before=NOW + 5 * SECOND), NOW + 5 * SECOND),
-        (Share(since=1, claim=Claim("m9", NOW + 20 * SECOND, 1)), NOW + 20 * SECOND),
+        (Share(since=1, claim=Claim(NOW + 20 * SECOND, 1)), NOW + 20 * SECOND),
         (Share(since=1, in_progress_until=NOW + 2 * HOUR), NOW + 2 * HOUR),
     ],
     ids=["its interval", "its back-off", "its claim", "its mark"],
@@ -456,15 +453,15 @@ def test_a_full_gateway_is_woken_when_a_mark_ends_within_the_interval() -> None:
 
 def test_a_wake_for_no_later_time_is_kept() -> None:
     line = full()
-    assert line.happens(Enqueued((C,)), "m3", after=SECOND).wake is None
+    assert line.happens(Enqueued((C,)), after=SECOND).wake is None
     assert line.gateway.wake == Wake("t3", NOW + MINUTE)
 
 
 def test_a_wake_for_an_earlier_time_replaces_a_later_one() -> None:
     line = Line(places=2)
     line.asks(A)
-    line.happens(Enqueued((A,)), "m2")
-    todo = line.happens(Enqueued((B,), frozenset({B})), "m3")
+    line.happens(Enqueued((A,)))
+    todo = line.happens(Enqueued((B,), frozenset({B})))
     assert todo.wake
     assert todo.wake.at == NOW + 5 * SECOND
     assert line.gateway.wake == todo.wake
@@ -473,23 +470,23 @@ def test_a_wake_for_an_earlier_time_replaces_a_later_one() -> None:
 def test_a_wake_that_was_replaced_only_looks() -> None:
     line = Line(places=1)
     line.asks(A)
-    line.happens(Enqueued((A,)), "m2")
-    line.happens(Enqueued((B,)), "m3")
+    line.happens(Enqueued((A,)))
+    line.happens(Enqueued((B,)))
     wake = line.gateway.wake
-    assert line.happens(Woken("t3"), "wake", after=SECOND).take is None
+    assert line.happens(Woken("t3"), after=SECOND).take is None
     assert line.gateway.wake == wake
 
 
 def test_a_wake_that_has_come_is_none_any_more() -> None:
     line = full()
-    line.happens(Woken("t3"), "wake", after=MINUTE)
+    line.happens(Woken("t3"), after=MINUTE)
     assert line.gateway.wake is None
 
 
 def test_a_wake_that_is_ten_minutes_late_is_lost() -> None:
     line = full()
-    assert line.happens(Looked(), "m3", after=11 * MINUTE - 1).wake is None
-    wake = line.happens(Looked(), "m3", after=1).wake
+    assert line.happens(Looked(), after=11 * MINUTE - 1).wake is None
+    wake = line.happens(Looked(), after=1).wake
     assert wake
     assert wake.at == line.now + MINUTE
 
@@ -497,34 +494,35 @@ def test_a_wake_that_is_ten_minutes_late_is_lost() -> None:
 # Claims that lapse
 
 
-def test_a_message_that_comes_again_while_its_claim_lasts_must_come_later() -> None:
+def test_who_comes_by_while_a_claim_lasts_is_woken_when_it_has_lapsed() -> None:
     line = Line()
-    line.happens(Enqueued((A,)), "m1")
-    with pytest.raises(StillClaimedError):
-        line.happens(Looked(), "m1", after=70 * SECOND - 1)
-    assert line.happens(Looked(), "m2").take is None
+    line.happens(Enqueued((A,)))
+    todo = line.happens(Enqueued((A,)), after=SECOND)
+    assert todo.take is None
+    assert todo.wake
+    assert todo.wake.at == NOW + 70 * SECOND
 
 
 def test_a_share_whose_claimer_died_waits_again_in_its_old_place() -> None:
     line = Line(places=1)
-    line.happens(Enqueued((B,)), "dead")
-    line.happens(Enqueued((A,)), "m2", after=1)
-    line.happens(Looked(), "m3", after=70 * SECOND, takes=False)
+    line.happens(Enqueued((B,)))
+    line.happens(Enqueued((A,)), after=1)
+    line.happens(Looked(), after=70 * SECOND, takes=False)
     assert line.gateway.waiting() == [B, A]
 
 
 def test_a_share_whose_claimer_died_may_have_been_asked_until_its_end() -> None:
     line = Line()
-    line.happens(Enqueued((A,)), "dead")
-    assert line.happens(Looked(), "m2", after=2 * MINUTE - 1).take is None
-    assert line.happens(Looked(), "m2", after=1).take == A
+    line.happens(Enqueued((A,)))
+    assert line.happens(Looked(), after=2 * MINUTE - 1).take is None
+    assert line.happens(Looked(), after=1).take == A
 
 
 def test_a_claim_and_its_share_are_free_at_the_same_moment() -> None:
     line = Line(places=1)
-    line.happens(Enqueued((A,)), "dead")
-    assert line.happens(Enqueued((B,)), "m2", after=70 * SECOND - 1).take is None
-    assert line.happens(Looked(), "m2", after=1).take == B
+    line.happens(Enqueued((A,)))
+    assert line.happens(Enqueued((B,)), after=70 * SECOND - 1).take is None
+    assert line.happens(Looked(), after=1).take == B
     assert line.share(A).claim is None
 
 
@@ -535,7 +533,7 @@ def test_a_completion_that_comes_before_the_acceptance_is_noted_leaves_no_mark()
     line = Line(places=1)
     line.happens(Enqueued((A,)))
     line.completes(A, "r1", began=NOW)
-    line.happens(Enqueued((B,)), "m2")
+    line.happens(Enqueued((B,)))
     assert line.accepts(A, "r1", after=SECOND, takes=True).take == B
     assert line.share(A).early == ()
 
@@ -568,7 +566,7 @@ def test_a_refresh_accepted_less_than_a_minute_after_somebody_elses_is_repeated_
     todo = line.completes(A, "theirs", began=NOW - 20 * SECOND, after=SECOND)
     assert (todo.again, todo.take) == (A, None)
     assert line.share(A).not_before >= NOW - 20 * SECOND + MINUTE
-    assert line.happens(Looked(), "m2", after=MINUTE).take == A
+    assert line.happens(Looked(), after=MINUTE).take == A
 
 
 def test_a_refresh_is_repeated_if_somebody_elses_is_known_when_it_is_accepted() -> None:
@@ -587,7 +585,7 @@ def test_somebody_elses_refresh_that_ends_while_a_share_is_claimed_counts_when_i
     line.completes(A, "theirs", began=NOW - 20 * SECOND)
     line.happens(answer, takes=False)
     line.completes(B, "another", began=NOW, after=10 * SECOND, takes=False)
-    line.happens(Enqueued((A,)), "m2")
+    line.happens(Enqueued((A,)))
     assert line.accepts(A).again == A
 
 
@@ -611,8 +609,8 @@ def test_a_repetition_is_not_repeated() -> None:
     line.asks(A)
     line.completes(A, "theirs", began=NOW)
     line.completes(A, after=2 * MINUTE, takes=False)
-    assert line.happens(Looked(), "m2").take == A
-    line.accepts(A, "r2", by="m2")
+    assert line.happens(Looked()).take == A
+    line.accepts(A, "r2")
     assert line.share(A).last == Accepted("r2", line.now, NOW, "w1", "NFS", again=True)
     assert line.completes(A, "theirs again", began=line.now, after=SECOND).again is None
 
@@ -629,10 +627,10 @@ def test_the_refresh_after_a_repetition_may_be_repeated_again() -> None:
     line.asks(A)
     line.completes(A, "theirs", began=NOW)
     line.completes(A, after=2 * MINUTE, takes=False)
-    line.happens(Looked(), "m2")
-    line.accepts(A, "r2", by="m2")
+    line.happens(Looked())
+    line.accepts(A, "r2")
     line.completes(A, "r2", began=line.now, after=2 * MINUTE)
-    line.asks(A, "r3", by="m3")
+    line.asks(A, "r3")
     assert line.completes(A, "theirs again", began=line.now).again == A
 
 
@@ -686,7 +684,7 @@ def test_the_document_is_read_as_it_was_written() -> None:
         not_before=2,
         refusals=3,
         asked_at=4,
-        claim=Claim("m1", 6, 7),
+        claim=Claim(6, 7),
         last=Accepted("r1", 8, 9, "w1", "SMB", again=True),
         in_progress_until=10,
         early=(("r2", 11), ("r3", 0)),
