@@ -1,10 +1,10 @@
 """How long the aggregator takes to be ready for its first event, against `import boto3` and two clients.
 
 Both in fresh interpreters, one after the other in turn, as CPU time without the interpreter's own start; of the code as
-it goes into the functions' zip, compiled. In the Lambda runtime's Python, if there is one on this machine.
+it goes into the functions' zip, of which Python compiles what it imports. In the Lambda runtime's Python, if there is
+one on this machine.
 """
 
-import hashlib
 import shutil
 import statistics
 import subprocess
@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from scripts.make_zip import RUNTIME
+from deploy.package import pack
 
 _ROOT = Path(__file__).parents[1]
 _BUILD = _ROOT / "build" / "cold-start"
+RUNTIME = (3, 13)
 _RUNTIME = f"python{RUNTIME[0]}.{RUNTIME[1]}"
 _PIP_INSTALL = ["-m", "pip", "install", "-qq", "--disable-pip-version-check"]
 
@@ -52,7 +53,7 @@ def measure(rounds: int) -> ColdStart:
     python = runtime or Path(sys.executable)
     took: dict[str, list[float]] = {_BOTO3: [], _OURS: []}
     with tempfile.TemporaryDirectory() as folder:
-        _unpack_functions(python, Path(folder))
+        zipfile.ZipFile(pack()).extractall(folder)
         for _ in range(rounds):
             for code, times in took.items():
                 times.append(_cpu_ms(python, code, folder))
@@ -78,32 +79,8 @@ def _cpu_ms(python: Path, code: str, folder: str) -> float:
         "POWERTOOLS_METRICS_NAMESPACE": "S3EventAggregator",
     }
     program = _PROGRAM.format(code=code)
-    return 1000 * float(subprocess.check_output([python, "-I", "-c", program, folder], env=environment))
-
-
-def _unpack_functions(python: Path, to: Path) -> None:
-    """What Lambda finds in /var/task. The zip carries compiled code if `python` is the runtime's; else it is made."""
-    archive = to / "functions.zip"
-    make, folders = _ROOT / "scripts" / "make_zip.py", [_ROOT / "src", _packages()]
-    subprocess.run([python, make, archive, *folders], check=True, stdout=subprocess.DEVNULL)
-    with zipfile.ZipFile(archive) as functions:
-        functions.extractall(to)
-        compiled = any(name.endswith(".pyc") for name in functions.namelist())
-    if not compiled:
-        subprocess.run([python, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", to], check=True)
-
-
-def _packages() -> Path:
-    """What requirements.txt names, fetched once."""
-    requirements = _ROOT / "requirements.txt"
-    packages = _BUILD / f"packages-{hashlib.sha256(requirements.read_bytes()).hexdigest()[:8]}"
-    if not packages.exists():
-        partial = packages.with_suffix(".partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        flags: list[str | Path] = ["--require-hashes", "--only-binary", ":all:", "--no-compile", "--target", partial]
-        subprocess.run([sys.executable, *_PIP_INSTALL, *flags, "--requirement", requirements], check=True)
-        partial.rename(packages)
-    return packages
+    # With -B, for what is compiled is not kept: /var/task is read-only.
+    return 1000 * float(subprocess.check_output([python, "-IB", "-c", program, folder], env=environment))
 
 
 def _runtime_python() -> Path | None:

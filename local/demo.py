@@ -4,7 +4,6 @@ What it shows is read from the running system: the table, the queue, the calls t
 share's listing as its clients see it.
 """
 
-import os
 import subprocess
 import sys
 import threading
@@ -237,8 +236,8 @@ def title(text: str) -> None:
 
 
 def run(aws: MiniStack, gateway: StorageGateway, script: str, *arguments: str) -> None:
-    """Run a script of this repository and show what it prints, indented. Raises CalledProcessError."""
-    if status := _show(aws, gateway, [str(ROOT / "scripts" / script)], script, *arguments):
+    """Run a deploying script as it does, with the packages that are here already. Raises CalledProcessError."""
+    if status := _show(aws, gateway, [sys.executable, "-m", "deploy", script], script, *arguments):
         raise subprocess.CalledProcessError(status, script)
 
 
@@ -252,7 +251,6 @@ def _show(aws: MiniStack, gateway: StorageGateway, program: list[str], script: s
     console.print(f"  [bold]{' '.join(['scripts/' + script, *arguments])}", soft_wrap=True)
     environment = aws.environment() | {
         "AWS_ENDPOINT_URL_STORAGE_GATEWAY": gateway.endpoint_url,
-        "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
         "COLUMNS": str(console.width - 2),
     }
     with subprocess.Popen(
@@ -278,6 +276,8 @@ def what_is_left(aws: MiniStack) -> list[str]:
 
     notification = aws.client("s3").get_bucket_notification_configuration(Bucket=BUCKET)
     return [
+        *names("cloudformation", "describe_stacks", "Stacks", "StackName"),
+        *(bucket for bucket in names("s3", "list_buckets", "Buckets", "Name") if bucket != BUCKET),
         *names("dynamodb", "list_tables", "TableNames"),
         *names("sqs", "list_queues", "QueueUrls"),
         *names("lambda", "list_functions", "Functions", "FunctionName"),

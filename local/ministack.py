@@ -21,8 +21,6 @@ from typing import Any
 import botocore.session
 from botocore.config import Config
 
-from local.aws_cli import aws_cli
-
 ROOT = Path(__file__).parents[1]
 PYTHON = ROOT / ".venv-ministack" / "bin" / "python"
 REGION, ACCOUNT = "us-east-1", "000000000000"
@@ -40,6 +38,7 @@ NO_PROFILE = {
 # Standard input is a pipe from the parent: its end is the parent's end, be it by SIGKILL, on every system.
 # And what a container has in a folder of its own is the same for all of a function: they share it, with what Python
 # compiles of it, which is half of a cold start.
+# And its CloudFormation refuses an alarm on a query, and leaves a function's recursive loop, subnets and key out.
 LAUNCHER = """
 import os, pathlib, runpy, shutil, signal, threading, time, zipfile
 
@@ -55,6 +54,28 @@ def share(self, folder):
         pathlib.Path(folder, entry.name).symlink_to(entry)
 
 zipfile.ZipFile.extractall = share
+
+from ministack.services import lambda_svc
+from ministack.services.cloudformation import provisioners
+
+record, of_functions = provisioners._cw_metric_alarm_record, provisioners._RESOURCE_HANDLERS["AWS::Lambda::Function"]
+
+def without_query(name, properties):
+    plain = {"Namespace": "-", "MetricName": "-", "Statistic": "Maximum", "Period": 60}
+    return record(name, {**plain, **{key: value for key, value in properties.items() if key != "Metrics"}})
+
+def with_the_rest(make, position):
+    def made(*arguments):
+        name, attributes = make(*arguments)
+        function, properties = lambda_svc._functions[name], arguments[position]
+        function["recursive_loop"] = properties.get("RecursiveLoop", "Terminate")
+        function["config"]["KMSKeyArn"] = properties.get("KmsKeyArn", "")
+        function["config"]["VpcConfig"] = properties.get("VpcConfig", {"SubnetIds": [], "SecurityGroupIds": []})
+        return name, attributes
+    return made
+
+provisioners._cw_metric_alarm_record = without_query
+of_functions.update(create=with_the_rest(of_functions["create"], 1), update=with_the_rest(of_functions["update"], 2))
 
 def follow_parent():
     os.read(0, 1)
@@ -93,7 +114,6 @@ class MiniStack:
     endpoint_url: str
     log: Path
     home: Path
-    cli: Path  # the folder of `aws`
     _clients: dict[tuple[str, str], Any] = field(default_factory=dict, repr=False)
 
     def client(self, service: str, account: str = ACCOUNT) -> Any:
@@ -118,7 +138,7 @@ class MiniStack:
     def environment(self) -> dict[str, str]:
         """The whole environment with which a script or the AWS CLI reaches this AWS and no other."""
         return {name: os.environ[name] for name in ("LANG", "TERM") if name in os.environ} | {
-            "PATH": os.pathsep.join([str(self.cli), str(ROOT / ".venv" / "bin"), os.environ.get("PATH", os.defpath)]),
+            "PATH": os.pathsep.join([str(ROOT / ".venv" / "bin"), os.environ.get("PATH", os.defpath)]),
             "HOME": str(self.home),
             "AWS_ENDPOINT_URL": self.endpoint_url,
             "AWS_ACCESS_KEY_ID": "test",
@@ -127,6 +147,7 @@ class MiniStack:
             "AWS_DEFAULT_REGION": REGION,
             "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_PAGER": "",
+            "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}",
         }
 
 
@@ -137,10 +158,7 @@ def ministack(*, auth: bool = True, async_retry_base_seconds: float = 1) -> Iter
     With `auth` it enforces IAM, the execution roles of functions included. The retries of an asynchronous invocation
     come after the given base and twice that. Raises StartError.
     """
-    with (
-        tempfile.TemporaryDirectory(prefix="ministack-", ignore_cleanup_errors=True) as folder,
-        aws_cli(Path(folder)) as cli,
-    ):
+    with tempfile.TemporaryDirectory(prefix="ministack-", ignore_cleanup_errors=True) as folder:
         home = Path(folder)
         settings = {
             "AUTH": "true" if auth else "false",
@@ -148,7 +166,7 @@ def ministack(*, auth: bool = True, async_retry_base_seconds: float = 1) -> Iter
         }
         for attempts_left in reversed(range(PORT_ATTEMPTS)):
             try:
-                with _running(home, cli, _free_port(), settings) as aws:
+                with _running(home, _free_port(), settings) as aws:
                     yield aws
                 return
             except PortTakenError:
@@ -157,8 +175,8 @@ def ministack(*, auth: bool = True, async_retry_base_seconds: float = 1) -> Iter
 
 
 @contextmanager
-def _running(home: Path, cli: Path, port: int, settings: dict[str, str]) -> Iterator[MiniStack]:
-    aws = MiniStack(f"http://127.0.0.1:{port}", home / "ministack.log", home, cli)
+def _running(home: Path, port: int, settings: dict[str, str]) -> Iterator[MiniStack]:
+    aws = MiniStack(f"http://127.0.0.1:{port}", home / "ministack.log", home)
     environment = settings | {
         "GATEWAY_PORT": str(port),
         "BIND_HOST": "127.0.0.1",

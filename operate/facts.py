@@ -8,6 +8,7 @@ from urllib.parse import unquote_plus
 
 from botocore.exceptions import ClientError
 
+from deploy.notification import filter_of
 from event_aggregator.file_shares import FileShare
 from event_aggregator.folders import EVERYTHING, folder_of, path_below, shown
 from event_aggregator.ignored_keys import pattern_of
@@ -16,7 +17,6 @@ from operate import nearby
 from operate.refresh_log import LeftOut, Refresh, refreshes_of
 from operate.stack import DENIED, Stack, now_ms
 from operate.standing import Snapshot, Standing
-from scripts.stack_files import filter_of
 
 # A refresh came after a change only if it is later by this: LastModified has whole seconds, clocks differ by less than
 # a second, and the log has the end of the call, which takes less than another.

@@ -84,7 +84,7 @@ def _oldest(logs: Any, group: str, at: int) -> int:
     groups = logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"]
     found = [one for one in groups if one["logGroupName"] == group]
     if not found:
-        raise StackError(f"There is no log group {group}: run create-stack.sh again.")
+        raise StackError(f"There is no log group {group}: run create-stack.sh --revert-drift.")
     created: int = found[0]["creationTime"]
     days: int = found[0].get("retentionInDays", 3_650)
     return max(created, at - days * _DAY_MS)

@@ -1,10 +1,11 @@
 """A deployed stack: its names, its settings, its state, and the AWS clients to ask for them.
 
 Reading asks as often as it must and changes nothing. Methods raise botocore's errors, and StackError for what is not as
-create-stack.sh leaves it.
+template.yaml makes it.
 """
 
 import json
+import re
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -15,7 +16,9 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from deploy import eventbridge
 from event_aggregator.access_points import AccessPoints
+from event_aggregator.attached import permissions, targets_of, watched
 from event_aggregator.failures import AWS_ERRORS
 from event_aggregator.file_shares import FileShare, FileShares
 from event_aggregator.gateways import Gateways
@@ -27,7 +30,6 @@ from event_aggregator.turns import Rules
 from event_aggregator.window import Windows
 from operate.standing import Snapshot, as_of
 from operate.terminal import quoted
-from scripts.stack_files import matched, permitted_buckets
 
 _CONFIG = Config(connect_timeout=5, read_timeout=20, retries={"mode": "standard", "total_max_attempts": 4})
 
@@ -164,14 +166,35 @@ class Stack:
         return sum(one.get("CacheAttributes", {}).get("CacheStaleTimeoutInSeconds", 0) for one in described)
 
     def buckets(self) -> list[str]:
-        """The buckets that were attached: those that may invoke the aggregator, and those that the rule names."""
+        """The buckets that were attached: those that may invoke the aggregator, and those that the rules name."""
+        notifying = {bucket for bucket, _ in permissions(self.function_policy())}
+        return sorted(notifying | self._on_eventbridge.keys())
+
+    def function_policy(self) -> dict[str, Any]:
+        """The aggregator's resource policy; empty if there is none."""
         answer = self._if_there("lambda", "get_policy", FunctionName=self.aggregator)
-        return sorted({*permitted_buckets(json.loads(answer.get("Policy", "{}"))), *self._on_eventbridge})
+        return dict(json.loads(answer.get("Policy", "{}")))
 
     @cached_property
     def _on_eventbridge(self) -> dict[str, list[str]]:
-        """The buckets in the rule of changes, each with the prefixes of keys that count, if not all."""
-        return matched(self.rule("ObjectChanges"))
+        """The buckets in the rules of changes, enabled or not, each with the prefixes of keys, if not all."""
+        return eventbridge.of_all(self._watched(self.change_rules()))
+
+    @cached_property
+    def _enabled_on_eventbridge(self) -> dict[str, list[str]]:
+        enabled = {name: rule for name, rule in self.change_rules().items() if rule.get("State") != "DISABLED"}
+        return eventbridge.of_all(self._watched(enabled))
+
+    @staticmethod
+    def _watched(rules: dict[str, dict[str, Any]]) -> dict[str, dict[str, list[str]]]:
+        return {name: watched(rule.get("EventPattern", "")) for name, rule in rules.items()}
+
+    def change_rules(self) -> dict[str, dict[str, Any]]:
+        """The rules of EventBridge that tell the aggregator of changes, by name: as many as their buckets need."""
+        name = f"{self.aggregator}ObjectChanges"
+        pages = self.client("events").get_paginator("list_rules").paginate(NamePrefix=name)
+        rules = [rule for page in pages for rule in page["Rules"]]
+        return {rule["Name"]: rule for rule in rules if re.fullmatch("[0-9]*", rule["Name"].removeprefix(name))}
 
     def rule(self, of: str) -> dict[str, Any]:
         """The stack's rule of EventBridge, as DescribeRule tells of it; empty if there is none."""
@@ -191,7 +214,7 @@ class Stack:
     def notifications(self, bucket: str) -> list[dict[str, Any]]:
         """The entries of the bucket's notification that invoke this stack, one for each prefix; none if it was removed.
 
-        A bucket that tells EventBridge has the same, of the rule's prefixes, unless the rule is disabled.
+        A bucket that tells EventBridge has the same, of its rules' prefixes, unless a rule is disabled.
         """
         configuration = self.client("s3").get_bucket_notification_configuration(Bucket=bucket)
         entries = [
@@ -199,11 +222,22 @@ class Stack:
             for entry in configuration.get("LambdaFunctionConfigurations", [])
             if entry["LambdaFunctionArn"].endswith(f":function:{self.aggregator}")
         ]
-        is_enabled = self.rule("ObjectChanges").get("State") != "DISABLED"
-        if is_enabled and bucket in self._on_eventbridge and "EventBridgeConfiguration" in configuration:
-            prefixes = self._on_eventbridge[bucket] or [""]
-            entries += [{"Filter": {"Key": {"FilterRules": [{"Name": "prefix", "Value": p}]}}} for p in prefixes]
+        by_rule = self._enabled_on_eventbridge.get(bucket)
+        if by_rule is not None and "EventBridgeConfiguration" in configuration:
+            entries += [{"Filter": {"Key": {"FilterRules": [{"Name": "prefix", "Value": p}]}}} for p in by_rule or [""]]
         return entries
+
+    def who_may_have_changed(self, bucket: str) -> str:
+        """What tells who may have replaced the bucket's notification: whom it tells now, and the bucket's tags."""
+        told = targets_of(self.client("s3").get_bucket_notification_configuration(Bucket=bucket))
+        try:
+            tags = self.client("s3").get_bucket_tagging(Bucket=bucket)["TagSet"]
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "NoSuchTagSet":
+                raise
+            tags = []
+        tagged = ", ".join(f"{tag['Key']}={tag['Value']}" for tag in tags)
+        return f"it tells {', '.join(told) or 'nobody'}; its tags: {tagged or 'none'}"
 
     def queue_attributes(self, url: str) -> dict[str, str]:
         return dict(self.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"])

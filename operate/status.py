@@ -86,6 +86,7 @@ class Bucket:
     shares: list[Share]
     # What waits until a place's shares are listed, and what gateways wrote; by what follows the bucket in the key.
     others: dict[str, Window] = field(default_factory=dict)
+    instead: str = ""  # what stands in the place of a notification that is gone
 
 
 @dataclass(frozen=True)
@@ -191,6 +192,7 @@ def _bucket(stack: Stack, name: str, attached: Attached, table: Snapshot) -> Buc
         refreshing_since=item.refresh_started_at if item.refreshing_id else None,
         shares=shares_of(name, stack.shares(name), table, stack.unseen_places),
         others={str(key).partition("/")[2]: window for key, window in others.items() if window},
+        instead=stack.who_may_have_changed(name) if attached is Attached.LOST else "",
     )
 
 
@@ -278,7 +280,7 @@ def _concerns(stack: Stack, report: Report) -> list[Concern]:
         found.append(
             Concern(
                 f"the queue is not read: the refresh function's trigger is {state}",
-                f"enable it in the Lambda console; so does {stack.command('create-stack.sh')}",
+                f"enable it in the Lambda console; so does {stack.command('create-stack.sh', '--revert-drift')}",
             )
         )
     found += loop_that_is_cut_off(stack)
@@ -308,7 +310,7 @@ def loop_that_is_cut_off(stack: Stack) -> Iterator[Concern]:
             f"the recursive loop of {stack.refresh} is {found}: a request that waits long ends in the dead-letter queue"
         )
         allow = f"aws lambda put-function-recursion-config --function-name {stack.refresh} --recursive-loop Allow"
-        mend = f"{allow} --region {stack.region}; so does {stack.command('create-stack.sh')}"
+        mend = f"{allow} --region {stack.region}; so does {stack.command('create-stack.sh', '--revert-drift')}"
         yield Concern(what, mend)
 
 
@@ -317,7 +319,8 @@ def rules_that_do_not_run(stack: Stack) -> Iterator[Concern]:
     for rule, what in _RULES.items():
         if (state := stack.rule(rule).get("State", "gone")) in ("DISABLED", "gone"):
             name = f"the rule {stack.aggregator}{rule} is {state.lower()}: {what}"
-            yield Concern(name, f"enable it in the EventBridge console; so does {stack.command('create-stack.sh')}")
+            mend = stack.command("create-stack.sh", "--revert-drift")
+            yield Concern(name, f"enable it in the EventBridge console; so does {mend}")
 
 
 def _alarms(stack: Stack) -> list[tuple[str, str]]:
@@ -332,7 +335,8 @@ def concerns_of_bucket(stack: Stack, bucket: Bucket, at: int) -> list[Concern]:
     found, logs = [], _logs(stack)
     if bucket.attached is Attached.LOST:
         mend = stack.command("attach-bucket.sh", "--bucket", bucket.name)
-        found.append(Concern(f"{bucket.name} does not notify this stack of its changes", mend))
+        instead = f": {bucket.instead}" if bucket.instead else ""
+        found.append(Concern(f"{bucket.name} does not notify this stack of its changes{instead}", mend))
     if bucket.attached is Attached.GONE:
         mend = stack.command("detach-bucket.sh", "--bucket", bucket.name)
         found.append(Concern(f"there is no bucket {bucket.name} any more", mend))

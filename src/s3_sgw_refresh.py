@@ -5,7 +5,7 @@ first time, and later each time that it fails.
 """
 
 import os
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
@@ -17,6 +17,7 @@ from event_aggregator import aws
 from event_aggregator.access_points import AccessPoints
 from event_aggregator.aggregate import Aggregator
 from event_aggregator.asking import Asker
+from event_aggregator.attached import AttachedBuckets
 from event_aggregator.failures import AWS_ERRORS
 from event_aggregator.file_shares import FileShares
 from event_aggregator.gateways import Gateways
@@ -73,7 +74,9 @@ def _make_refresher() -> Refresher:
         _settings,
         aws.epoch_ms,
     )
-    return Refresher(Aggregator(windows, _queue, _settings, aws.epoch_ms), asker)
+    put_back = frozenset(arn.rpartition(":")[2] for arn in os.environ.get("REATTACH_BUCKET_ARNS", "").split(","))
+    attached = AttachedBuckets(os.environ["AGGREGATOR_ARN"], cache(aws.looking), put_back, _queue.ask_for_all)
+    return Refresher(Aggregator(windows, _queue, _settings, aws.epoch_ms), asker, attached.look)
 
 
 _refresher = _make_refresher()

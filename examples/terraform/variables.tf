@@ -17,100 +17,20 @@ variable "tags" {
 
 # The template's parameters
 
+variable "code_bucket" {
+  type        = string
+  description = "The S3 bucket, of the stack's region, that holds the zip of the functions' code"
+}
+
+variable "code_key" {
+  type        = string
+  description = "The zip's key in that bucket"
+}
+
 variable "name_prefix" {
   type        = string
   default     = ""
-  description = "Goes before every name; each stack of an account needs another, also in other regions"
-}
-
-variable "event_bridge_buckets" {
-  type        = list(string)
-  default     = []
-  description = "Buckets that tell EventBridge of their changes, by a rule of this stack; optional"
-}
-
-variable "gateway_regions" {
-  type        = list(string)
-  default     = []
-  description = "All regions whose file shares are refreshed, if not the stack's alone; optional"
-}
-
-variable "gateway_role_arns" {
-  type        = list(string)
-  default     = []
-  description = "Roles through which the file shares of other accounts are refreshed, one of each; optional"
-}
-
-variable "gateway_external_ids" {
-  type        = list(string)
-  default     = []
-  description = "The external ids that these roles ask for, each as ACCOUNT=ID; optional"
-}
-
-variable "storage_gateway_endpoint_url" {
-  type        = string
-  default     = ""
-  description = "Where Storage Gateway is called, if gateways are in one region, of this endpoint; optional"
-}
-
-variable "gateway_session_name" {
-  type        = string
-  default     = "StorageGateway"
-  description = "Only a role's session of this name may be a gateway that writes; empty: none is"
-}
-
-variable "ignore_keys" {
-  type        = string
-  default     = ""
-  description = "Patterns of keys whose changes refresh nothing, such as *.tmp, with commas; optional"
-}
-
-variable "log_retention_days" {
-  type        = number
-  default     = 30
-  description = "How long logs are kept"
-}
-
-variable "alarm_topic_arn" {
-  type        = string
-  default     = ""
-  description = "An SNS topic that the alarms tell; optional"
-}
-
-variable "permissions_boundary_arn" {
-  type        = string
-  default     = ""
-  description = "A policy that bounds what both roles may do; optional"
-}
-
-variable "kms_key_arn" {
-  type        = string
-  default     = ""
-  description = "The key for table, queues, logs and functions' settings, see docs/house-rules.md; optional"
-}
-
-variable "subnet_ids" {
-  type        = list(string)
-  default     = []
-  description = "Where the refresh function runs, if it must reach Storage Gateway in a VPC; optional"
-}
-
-variable "security_group_ids" {
-  type        = list(string)
-  default     = []
-  description = "Those of the refresh function in the subnets; needed with them"
-}
-
-variable "visible_threshold" {
-  type        = number
-  default     = 180
-  description = "An alarm, when a change becomes visible later than this; three times the longest delay or interval, say"
-}
-
-variable "wait_threshold" {
-  type        = number
-  default     = 3600
-  description = "An alarm, when a share has waited longer than this; more than three times that"
+  description = "Prefix of all names; unique per stack in the account and region"
 }
 
 variable "refresh_delay_seconds" {
@@ -122,19 +42,13 @@ variable "refresh_delay_seconds" {
 variable "refresh_quiet_seconds" {
   type        = string
   default     = "0"
-  description = "Instead: from a window's last change to its refresh; 0: off; above RefreshMaxDelaySeconds no function starts"
+  description = "Instead: from a window's last change to its refresh, at most RefreshMaxDelaySeconds; 0: off"
 }
 
 variable "refresh_max_delay_seconds" {
   type        = string
   default     = "900"
-  description = "Then at most this from its first change, 1 to 43200"
-}
-
-variable "in_progress_timeout_seconds" {
-  type        = number
-  default     = 3600
-  description = "How long a share's refresh is waited for; 0: not at all"
+  description = "With a quiet time, at most this from a window's first change to its refresh, 1 to 43200"
 }
 
 variable "min_refresh_interval_seconds" {
@@ -146,13 +60,19 @@ variable "min_refresh_interval_seconds" {
 variable "refreshes_per_gateway" {
   type        = number
   default     = 2
-  description = "How many refreshes are started at one gateway at a time"
+  description = "How many refreshes are started at one gateway at a time; AWS says that a gateway takes two"
+}
+
+variable "in_progress_timeout_seconds" {
+  type        = number
+  default     = 3600
+  description = "How long the end of a refresh is waited for, if no event tells of it; 0: not at all"
 }
 
 variable "refresh_scope" {
   type        = string
   default     = "folders"
-  description = "What to refresh: what changed (folders), or the whole share (share)"
+  description = "What to refresh, what changed (folders) or the whole share (share); exceptions by bucket follow"
 }
 
 variable "refresh_other_gateways" {
@@ -161,8 +81,92 @@ variable "refresh_other_gateways" {
   description = "What a gateway writes refreshes no share (off), every share that shows it but the writer's own (auto), or also the only share of a bucket if it is not known to be the writer's (on)"
 }
 
+variable "ignore_keys" {
+  type        = string
+  default     = ""
+  description = "Patterns of keys whose changes refresh nothing, such as *.tmp, with commas between them"
+}
+
+variable "gateway_session_name" {
+  type        = string
+  default     = "StorageGateway"
+  description = "Only a role's session of this name may be a gateway that writes; empty: none is"
+}
+
+variable "reattach_bucket_arns" {
+  type        = list(string)
+  default     = []
+  description = "Buckets whose notification the refresh function may put back if others replaced it, as arn:aws:s3:::NAME"
+}
+
+variable "gateway_regions" {
+  type        = list(string)
+  default     = []
+  description = "All regions whose file shares are refreshed, with commas between them; empty: the stack's"
+}
+
+variable "gateway_role_arns" {
+  type        = list(string)
+  default     = []
+  description = "Roles that refresh the file shares of other accounts, one per account (docs/other-accounts.md)"
+}
+
+variable "gateway_external_ids" {
+  type        = list(string)
+  default     = []
+  description = "The external ids that these roles ask for, each as ACCOUNT=ID"
+}
+
+variable "storage_gateway_endpoint_url" {
+  type        = string
+  default     = ""
+  description = "Where Storage Gateway is called, if all gateways are in one region behind this endpoint"
+}
+
+variable "permissions_boundary" {
+  type        = string
+  default     = ""
+  description = "ARN of a policy that bounds what both roles may do"
+}
+
+variable "kms_key" {
+  type        = string
+  default     = ""
+  description = "ARN of the key for table, queues, logs and the functions' settings"
+}
+
+variable "earlier_kms_key" {
+  type        = string
+  default     = ""
+  description = "ARN of the key before, which queued messages may still need"
+}
+
+variable "subnet_ids" {
+  type        = list(string)
+  default     = []
+  description = "Where the refresh function runs, if it must reach Storage Gateway in a VPC"
+}
+
+variable "security_group_ids" {
+  type        = list(string)
+  default     = []
+  description = "Those of the refresh function in these subnets"
+}
+
 variable "log_level" {
   type        = string
   default     = "INFO"
   description = "DEBUG also tells of each absorbed change"
+}
+
+variable "log_retention_days" {
+  type        = number
+  default     = 30
+  description = "How long logs are kept"
+}
+
+variable "alarm_topic_arn" {
+  type        = string
+  default     = ""
+  description = "An SNS topic in the stack's region (no FIFO topic), told when an alarm goes off and when it ends"
 }

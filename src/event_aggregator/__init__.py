@@ -19,6 +19,7 @@ waiting        the folders that wait for a share, under the share's own key
 turns          whose turn it is at a gateway, and when: the rules, and nothing else
 gateways       each gateway's document in the table, written as the rules say
 asking         how a share is asked when it is its turn
+attached       the buckets that should tell of their changes, and whether they do
 
 failures, settings, observability and aws serve all of them: what an error means, environment variables, logs and
 metrics, SDK clients.

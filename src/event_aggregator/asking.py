@@ -298,7 +298,8 @@ class Asker:
             share=str(key),
             correlation_id=shown.window,
         )
-        measure(key.bucket, SecondsUntilVisible=elapsed)
+        late = self.settings.lateness(key.bucket, key.share_id, elapsed)
+        measure(key.bucket, SecondsUntilVisible=elapsed, VisibleLateness=late)
 
 
 def _tell_of_refresh(key: Key, changes: Changes, round_: Round, now: int) -> None:

@@ -37,7 +37,7 @@ class FastLoader(Loader):
     """
 
     def list_available_services(self, type_name: str) -> list[str]:  # noqa: ARG002 - the library's signature
-        return ["dynamodb", "iam", "s3control", "sqs", "storagegateway", "sts"]
+        return ["dynamodb", "events", "iam", "lambda", "s3", "s3control", "sqs", "storagegateway", "sts"]
 
     def load_data_with_path(self, name: str) -> tuple[Any, str]:
         if name != "endpoints" or _SPECIAL_ENDPOINTS & os.environ.keys():
@@ -155,6 +155,11 @@ def s3_control(session: Session) -> Any:
 
 def iam(session: Session) -> Any:
     return session.create_client("iam", config=_RETRYING)
+
+
+def looking(service: str) -> Any:
+    """For what can be left out if it is not reachable."""
+    return own_session.create_client(service, config=_ONCE)
 
 
 def epoch_ms() -> int:

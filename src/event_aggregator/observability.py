@@ -32,6 +32,9 @@ METRICS = {
     "SecondsWaiting": MetricUnit.Seconds,  # every 15 minutes, for each share or place that waits: for how long
     "SecondsUntilAccepted": MetricUnit.Seconds,  # from the first change to the accepted refresh
     "SecondsUntilVisible": MetricUnit.Seconds,  # from the first change to the end of the refresh
+    "NotificationsLost": MetricUnit.Count,  # every 15 minutes, of a bucket that should tell of its changes and does not
+    "WaitingLateness": MetricUnit.Count,  # SecondsWaiting in windows, or in 20 minutes if a window takes less
+    "VisibleLateness": MetricUnit.Count,  # SecondsUntilVisible in windows
 }
 
 

@@ -37,6 +37,7 @@ class NotRefreshedError(Exception):
 class Refresher:
     aggregator: Aggregator
     asker: Asker
+    look_at_notifications: Callable[[], object] = bool  # of the attached buckets; where there are none, nothing
 
     def handle(self, body: str, bucket_attribute: str | None, message_id: str, time_left: int) -> None:
         """Do what a message on the queue asks for. `time_left`: milliseconds until Lambda ends this."""
@@ -59,6 +60,7 @@ class Refresher:
                 self.asker.completed(message, delivery)
             case Sweep():
                 self._sweep(delivery)
+                self.look_at_notifications()  # last, for it may not be reachable from a VPC
             case _:
                 assert_never(message)
 
@@ -182,15 +184,20 @@ class Refresher:
                 lines.setdefault(key, [])
             elif key.kind is Kind.SHARE and (item := Waiting.of(attributes)).gateway:
                 if item.changes and not self._is_given_up(key, item.changes.since, now):
-                    measure(key.bucket, SecondsWaiting=(now - item.changes.since) / 1000)
+                    self._tell_how_long(key, now - item.changes.since)
                     lines.setdefault(Key.read(item.gateway), []).append(key)
             else:  # a window; a share's is one of an earlier release, which has a request of its own
                 window = Item.of(attributes)
                 if key.kind in (Kind.PLACE, Kind.SHARE) and window.since:
-                    measure(key.bucket, SecondsWaiting=(now - window.since) / 1000)
+                    self._tell_how_long(key, now - window.since)
                 self._look_for_request(key, window, now)
         for gateway, keys in lines.items():
             self.asker.look_for_turns(gateway, keys, delivery)
+
+    def _tell_how_long(self, key: Key, waited_ms: int) -> None:
+        """Changes wait from the first of their bucket's window on: what is long depends on that, beyond 20 minutes."""
+        late = self.aggregator.settings.lateness(key.bucket, key.share_id, waited_ms / 1000, least=1200)
+        measure(key.bucket, SecondsWaiting=waited_ms / 1000, WaitingLateness=late)
 
     def _look_for_request(self, key: Key, item: Item, now: int) -> None:
         """Send the request of a window again that must be lost."""

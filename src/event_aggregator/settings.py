@@ -128,9 +128,9 @@ class Settings:
             return self.refresh_max_delay_seconds.of(bucket)
         return self.refresh_delay_seconds.of(bucket)
 
-    def longest_delay_of_all(self) -> int:
-        """The same of the bucket for which it is the longest."""
-        return max(map(self.longest_delay, ("", *self.buckets())))
+    def lateness(self, bucket: str, share: str, seconds: float, least: float = 1) -> float:
+        """How many times its window, or `least` seconds, a change of the bucket has taken; 1: all that it may take."""
+        return seconds / max(self.longest_delay(bucket), self.min_refresh_interval_seconds.of(share), least)
 
     def buckets(self) -> tuple[str, ...]:
         """The buckets that are exceptions in anything."""
@@ -166,7 +166,9 @@ class Settings:
 def _required(environment: Mapping[str, str], name: str) -> str:
     if value := environment.get(name):
         return value
-    raise SettingError(f"{name} is not set: set it in the function's environment, or run create-stack.sh again.")
+    raise SettingError(
+        f"{name} is not set: set it in the function's environment, or run create-stack.sh --revert-drift."
+    )
 
 
 def _number(  # noqa: PLR0913 - what there is to know of a number

@@ -2,41 +2,30 @@
 
 import itertools
 import json
-import os
+import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
-from pathlib import Path
+from string import Template
 from typing import Any, TypeVar
 
 import pytest
 
+from deploy.template import Json
 from local.completions import to_rule_targets
 from local.gateway import FileShare, StorageGateway
 from local.ministack import ACCOUNT, REGION, RESOLVER, ROOT, MiniStack, ministack
-from scripts import stack_files
 from tests.e2e.proxy import Proxy
 from tests.unit.conftest import s3_event, s3_record
 
 T = TypeVar("T")
 
 FUNCTIONS = ("S3EventAggregator", "S3StorageGatewayRefresh")
-
-# In the place of the AWS CLI: makes the call, and after the call numbered AWS_KILL_AFTER kills the script that made it.
-KILLING_AWS = """#!/bin/bash
-"$REAL_AWS" "$@"
-status=$?
-if [[ $* != --version ]]; then
-  printf . >>"$AWS_CALLS"
-  calls=$(<"$AWS_CALLS")
-  ((${#calls} != AWS_KILL_AFTER)) || kill -KILL 0
-fi
-exit $status
-"""
 
 
 def eventually(condition: Callable[[], T]) -> T:
@@ -51,9 +40,13 @@ def eventually(condition: Callable[[], T]) -> T:
     return last
 
 
+DEPLOYING = ("create-stack.sh", "delete-stack.sh", "attach-bucket.sh", "detach-bucket.sh", "zip.sh")
+
+
 def run_script(aws: MiniStack, name: str, *arguments: str, check: bool = True, **environment: str) -> str:
-    """What a script of the repository prints, both streams together."""
-    return _run(aws, [str(ROOT / "scripts" / name), *arguments], environment, check=check)
+    """What a script of the repository prints, both streams together; one that deploys has the tests' packages."""
+    program = [sys.executable, "-m", "deploy", name] if name in DEPLOYING else [str(ROOT / "scripts" / name)]
+    return _run(aws, [*program, *arguments], environment, check=check)
 
 
 def run_aws(aws: MiniStack, *arguments: str) -> str:
@@ -252,11 +245,12 @@ def s3_control(aws: MiniStack) -> Iterator[Any]:
 _operators: dict[str, dict[str, str]] = {}
 
 
-def operators_policy() -> stack_files.Json:
+def operators_policy() -> Json:
     """What iam/operator.json says of the stack of these tests."""
     values = {"Partition": "aws", "Region": REGION, "Account": ACCOUNT, "NamePrefix": ""}
     text = (ROOT / "iam" / "operator.json").read_text()
-    return stack_files.render(as_enforced_here(text), values)
+    policy: Json = json.loads(Template(as_enforced_here(text)).substitute(values))
+    return policy
 
 
 def as_enforced_here(policy: str) -> str:
@@ -279,31 +273,17 @@ def operator(aws: MiniStack) -> dict[str, str]:
 
 
 @pytest.fixture
-def kill_after(aws: MiniStack, tmp_path: Path) -> Any:
-    """Runs a script that is killed after so many calls of the AWS CLI; whether it was."""
-    environment = aws.environment()
-    real = next(
-        Path(folder) / "aws" for folder in environment["PATH"].split(os.pathsep) if (Path(folder) / "aws").exists()
-    )
-    stub = tmp_path / "bin" / "aws"
-    stub.parent.mkdir()
-    stub.write_text(KILLING_AWS)
-    stub.chmod(0o755)
+def kill_after(aws: MiniStack) -> Any:
+    """Runs a deploying script that is killed after so many calls of AWS; whether it was."""
 
     def run(calls: int, name: str, *arguments: str) -> bool:
-        count = tmp_path / "calls"
-        count.unlink(missing_ok=True)
-        run_script(
-            aws,
-            name,
-            *arguments,
-            check=False,
-            PATH=f"{stub.parent}{os.pathsep}{environment['PATH']}",
-            REAL_AWS=str(real),
-            AWS_CALLS=str(count),
-            AWS_KILL_AFTER=str(calls),
-        )
-        return len(count.read_text()) == calls
+        with Proxy(aws.endpoint_url) as proxy:
+            command = [sys.executable, "-m", "deploy", name, *arguments]
+            environment = aws.environment() | {"AWS_ENDPOINT_URL": proxy.endpoint_url}
+            nothing = subprocess.DEVNULL
+            with subprocess.Popen(command, env=environment, stdin=nothing, stdout=nothing, stderr=nothing) as process:
+                proxy.kill_after(calls, process)
+            return process.returncode == -signal.SIGKILL
 
     return run
 

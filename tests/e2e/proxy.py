@@ -3,6 +3,7 @@
 import itertools
 import json
 import random
+import subprocess
 import threading
 import urllib.error
 import urllib.request
@@ -29,6 +30,8 @@ class Proxy:
         self.fault_rate = 0.0
         self.throttle_every = 0
         self.asked = itertools.count(1)
+        self.made = itertools.count(1)
+        self.kills: tuple[int, subprocess.Popen[Any] | None] = (0, None)
         self.chance = random.Random(0)  # noqa: S311
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, self))
         self.endpoint_url = f"http://127.0.0.1:{self._server.server_port}"
@@ -44,6 +47,16 @@ class Proxy:
     def fail(self, rate: float, seed: int) -> None:
         """From now on, have this share of the calls fail; 0: none."""
         self.fault_rate, self.chance = rate, random.Random(seed)  # noqa: S311
+
+    def kill_after(self, calls: int, process: "subprocess.Popen[Any]") -> None:
+        """Kills the process, which makes the calls, when so many were made, before it hears the last answer."""
+        self.kills = (calls, process)
+
+    def count(self) -> None:
+        """A call was made."""
+        calls, process = self.kills
+        if process and next(self.made) == calls:
+            process.kill()
 
     def fault(self) -> str:
         """What befalls the next call, or nothing."""
@@ -82,6 +95,7 @@ class _Handler(BaseHTTPRequestHandler):
         if fault == "twice" and operation == "SendMessage":
             self._forward(body)
         status, headers, answer = self._forward(body)
+        self.proxy.count()
         if fault == "lost after":
             self.close_connection = True
         else:
@@ -94,7 +108,7 @@ class _Handler(BaseHTTPRequestHandler):
         match service:
             case "s3":
                 self._answer(503, {}, b"<Error><Code>SlowDown</Code><Message>Please reduce your rate</Message></Error>")
-            case "iam" | "sts":
+            case "iam" | "sts" | "cloudformation":
                 error = b"<Error><Code>Throttling</Code><Message>Rate exceeded</Message></Error>"
                 self._answer(400, {}, b"<ErrorResponse>" + error + b"</ErrorResponse>")
             case "lambda":

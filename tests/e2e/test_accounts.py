@@ -37,9 +37,9 @@ ROLE = f"arn:aws:iam::{OTHER}:role/{NAME}"
 
 _doc = (ROOT / "docs/other-accounts.md").read_text().replace("111111111111", ACCOUNT)
 TRUST, PERMISSIONS = re.findall(r"```json\n(.*?)```", _doc, re.DOTALL)
-FUNCTION_ROLE = f"arn:aws:iam::{ACCOUNT}:role/S3AggregatorActionLambdaRole"
+FUNCTION_ROLE = f"arn:aws:iam::{ACCOUNT}:role/S3GatewayRefresh-us-east-1"
 # As aws:PrincipalArn of a session AWS takes the ARN of its role, the local AWS that of the session.
-FUNCTION_SESSION = f"arn:aws:sts::{ACCOUNT}:assumed-role/S3AggregatorActionLambdaRole/*"
+FUNCTION_SESSION = f"arn:aws:sts::{ACCOUNT}:assumed-role/S3GatewayRefresh-us-east-1/*"
 
 
 def trust(aws: MiniStack, session: str) -> None:
@@ -89,7 +89,7 @@ def test_the_refresh_function_may_assume_the_role_that_it_was_given_and_no_other
 
 @contextmanager
 def trust_in_another_function(aws: MiniStack) -> Iterator[None]:
-    trust(aws, FUNCTION_SESSION.replace("Action", "Another"))
+    trust(aws, FUNCTION_SESSION.replace("Gateway", "Another"))
     try:
         yield
     finally:

@@ -1,11 +1,12 @@
 """Every action that iam/ allows is needed, and nothing else is allowed: on the deployed stack, with IAM enforced.
 
-What the local AWS enforces is taken away, an action at a time, and what needs it fails until it is given back (but for
-one action, which only hastens what comes without it as well). What it does not enforce (logs, the poller of the queue;
-and Storage Gateway, whose simulation knows no IAM), and what is not tried again after a denial (access points, the
-shares' roles), is evaluated: its IAM simulator (SimulatePrincipalPolicy: the evaluator with which it enforces the
-others) says what the deployed policies allow on the resources of the calls made, and on others. It lets S3 and
-EventBridge through without a permission: that side is asserted on the policies as deployed.
+What the local AWS enforces is taken away, an action at a time, and what needs it fails until it is given back (but
+for one action, which only hastens what comes without it as well). What it does not enforce (logs, the poller of the
+queue; and Storage Gateway, whose simulation knows no IAM), and what is not tried again after a denial (access points,
+the shares' roles, the buckets' notifications), is evaluated: its IAM simulator (SimulatePrincipalPolicy: the
+evaluator with which it enforces the others) says what the deployed policies allow on the resources of the calls made,
+and on others. It lets S3 and EventBridge through without a permission: that side is asserted on the policies as
+deployed.
 """
 
 import json
@@ -23,14 +24,15 @@ from tests.e2e.conftest import FUNCTIONS, Bucket, eventually
 from tests.e2e.proxy import Proxy
 
 AGGREGATOR, REFRESH = FUNCTIONS
-ROLES = {AGGREGATOR: "S3EventAggregatorLambdaRole", REFRESH: "S3AggregatorActionLambdaRole"}
-POLICY = "S3EventAggregator-us-east-1"
+ROLES = {AGGREGATOR: "S3Aggregator-us-east-1", REFRESH: "S3GatewayRefresh-us-east-1"}
+POLICY = "S3EventAggregator"
 
 ACCOUNT, ANOTHER_ACCOUNT = "000000000000", "999999999999"
 TABLE = f"arn:aws:dynamodb:us-east-1:{ACCOUNT}:table/S3EventAggregator"
 QUEUE = f"arn:aws:sqs:us-east-1:{ACCOUNT}:S3EventAggregatorActionQueue"
 SHARE_ROLE = f"arn:aws:iam::{ACCOUNT}:role/StorageGatewayBucketAccessRole"
 SHARE = f"arn:aws:storagegateway:us-east-1:{ACCOUNT}:share/share-00000001"
+FUNCTION = f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:{AGGREGATOR}"
 RULES = ("S3EventAggregatorRefreshComplete", "S3EventAggregatorSweep")
 
 
@@ -109,8 +111,9 @@ NOT_ENFORCED = {
     *((REFRESH, f"storagegateway:{action}") for action in ("ListFileShares", "RefreshCache")),
     *((REFRESH, f"s3:{action}") for action in ("GetAccessPoint", "ListAccessPoints")),
     (REFRESH, "iam:GetRole"),
+    *((REFRESH, action) for action in ("lambda:GetPolicy", "events:ListRules", "s3:GetBucketNotification")),
 }
-KNOW_NO_RESOURCE = ("storagegateway:ListFileShares", "s3:GetAccessPoint", "s3:ListAccessPoints")
+KNOW_NO_RESOURCE = ("events:ListRules", "storagegateway:ListFileShares", "s3:GetAccessPoint", "s3:ListAccessPoints")
 
 
 # The policies as deployed
@@ -222,7 +225,7 @@ def test_every_action_that_a_role_has_is_taken_away_above_or_named_as_not_enforc
     allowed = [(f, action) for f in FUNCTIONS for s in policy_of(aws, f)["Statement"] for action in actions_of(s)]
     assert sorted(allowed) == sorted([*ENFORCED, HASTENS, *NOT_ENFORCED])
     # Of people; and for stacks with roles of other accounts, a key of the user's, or in subnets: not this one.
-    others = ("lambda-trust", "queue-senders", "operator", "assume-gateway-roles", "kms", "vpc")
+    others = ("lambda-trust", "queue-senders", "operator", "assume-gateway-roles", "reattach", "kms", "vpc")
     of_roles = [path for path in (ROOT / "iam").glob("*.json") if path.stem not in others]
     in_files = {a for path in of_roles for s in json.loads(path.read_text())["Statement"] for a in actions_of(s)}
     assert in_files == {action for _, action in allowed}
@@ -240,10 +243,11 @@ def other_calls(function: str) -> dict[str, list[str]]:
         "logs": [f"{log}:log-stream:1", f"{other_log}:log-stream:1", f"{log}2:log-stream:1"],
         "storagegateway": [
             SHARE,
-            SHARE.replace(ACCOUNT, ANOTHER_ACCOUNT),
-            SHARE.replace("east", "west"),
+            SHARE.replace(ACCOUNT, ANOTHER_ACCOUNT),  # the simulator takes every call for one in us-east-1
             SHARE.replace("share/share", "gateway/sgw"),
         ],
+        "lambda": [FUNCTION, f"{FUNCTION}2", FUNCTION.replace(ACCOUNT, ANOTHER_ACCOUNT)],
+        "s3": ["arn:aws:s3:::any-bucket"],
         "iam": [SHARE_ROLE, SHARE_ROLE.replace(ACCOUNT, ANOTHER_ACCOUNT), SHARE_ROLE.replace(":role/", ":user/")],
     }
 
@@ -304,9 +308,12 @@ def test_the_calls_to_storage_gateway_are_those_that_the_policy_allows(
 # Who may invoke the functions and send to the queue
 
 
-def test_s3_may_invoke_the_aggregator_only_for_the_named_bucket_of_this_account(aws: MiniStack) -> None:
+def test_s3_may_invoke_the_aggregator_only_for_the_named_bucket_and_the_stacks_rules_of_changes(aws: MiniStack) -> None:
     functions = aws.client("lambda")
-    [statement] = json.loads(functions.get_policy(FunctionName=AGGREGATOR)["Policy"])["Statement"]
+    of_rules, statement = json.loads(functions.get_policy(FunctionName=AGGREGATOR)["Policy"])["Statement"]
+    rules = f"arn:aws:events:us-east-1:{ACCOUNT}:rule/S3EventAggregatorObjectChanges*"
+    assert of_rules["Principal"] == {"Service": "events.amazonaws.com"}
+    assert of_rules["Condition"] == {"ArnLike": {"AWS:SourceArn": rules}}
     del statement["Sid"]
     assert statement == {
         "Effect": "Allow",

@@ -22,7 +22,6 @@ from event_aggregator.table import Item, Key
 from event_aggregator.turns import Gateway, Rules
 from event_aggregator.waiting import Waiting, WaitingShares
 from event_aggregator.window import Windows
-from tests.unit.resident import Programs, running_programs
 
 START = 1_790_000_000_000  # epoch milliseconds
 
@@ -129,13 +128,6 @@ class World:
         """The bodies of the wakes that were sent, oldest first."""
         bodies = [message["MessageBody"] for message in self.sent]
         return [body for body in bodies if "token" in json.loads(body)]
-
-
-@pytest.fixture(scope="session")
-def programs() -> Iterator[Programs]:
-    """For the PATH of scripts."""
-    with running_programs() as programs:
-        yield programs
 
 
 @pytest.fixture

@@ -1,633 +1,518 @@
-"""attach-bucket.sh and detach-bucket.sh against a small AWS behind the CLI, which keeps what is written.
+"""Buckets attached to a stack and detached from it, on moto's S3, Lambda, EventBridge and SQS."""
 
-It can kill the script after any write, and lose a notification as S3 does when two put theirs at once.
-"""
-
+import io
 import json
-import shutil
-import subprocess
-from copy import deepcopy
+import zipfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
+from botocore.exceptions import ClientError
+from moto import mock_aws
 
-from tests.unit.resident import KillScript, Programs, operation_of
+from deploy import eventbridge
+from deploy.__main__ import main
+from deploy.buckets import Buckets, Wish
+from deploy.template import Json, RefusedError
+from event_aggregator.file_shares import FileShare
+from operate.stack import Stack
 
-ROOT = Path(__file__).parents[2]
-
-ARN = "arn:aws:lambda:us-east-1:123456789012:function:S3EventAggregator"
-RULE_ARN = "arn:aws:events:us-east-1:123456789012:rule/S3EventAggregatorObjectChanges"
-THEIRS = {"Id": "audit", "QueueArn": "arn:aws:sqs:us-east-1:123456789012:q", "Events": ["s3:ObjectTagging:*"]}
-
-
-def statement(flags: dict[str, str]) -> dict[str, Any]:
-    """Of the function's policy, as Lambda makes it."""
-    condition = {"ArnLike": {"AWS:SourceArn": flags["--source-arn"]}}
-    if "--source-account" in flags:
-        condition["StringEquals"] = {"AWS:SourceAccount": flags["--source-account"]}
-    return {"Sid": flags["--statement-id"], "Principal": {"Service": flags["--principal"]}, "Condition": condition}
-
-
-def content(file: str) -> Any:
-    return json.loads(Path(file.removeprefix("file://")).read_text())
+ACCOUNT, BUCKET = "123456789012", "my.bucket"
+BY_RULE = Wish(source="eventbridge")
+BY_NOTIFICATION = Wish(source="notification")
+RULE = "p-S3EventAggregatorObjectChanges"
 
 
 @dataclass
 class Account:
-    """An AWS account with a stack and two buckets, of which the first notifies somebody else already."""
+    """An account with a stack and a bucket; time goes on only while the code waits."""
 
-    folder: Path
-    env: dict[str, str] = field(default_factory=dict)
-    kept: dict[str, Any] = field(
-        default_factory=lambda: {
-            "stack": True,
-            "policy": {},
-            "rule": None,
-            "targets": [],
-            "notifications": {"my-bucket": {"QueueConfigurations": [THEIRS]}, "other": {}},
-            "messages": [],
-            "variables": {},
-            "shares": [],
-            "denied": [],
-            "access_points": {},
-            "aliases": {},
-            "more": None,
-            "calls": [],
-            "overwritten": False,
-        }
-    )
+    stack: Stack
+    said: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    replaces: str = ""
 
-    @property
-    def state(self) -> Any:
-        return deepcopy(self.kept)
+    def buckets(self, *, is_dry: bool = False) -> Buckets:
+        def pause(seconds: float) -> None:
+            self.seconds += seconds
 
-    def change(self, **changed: Any) -> None:
-        self.kept |= deepcopy(changed)
-
-    def aws(self, _retries: str, arguments: list[str]) -> str:
-        """What the AWS CLI prints."""
-        service_and_operation, words = operation_of(arguments)
-        operation = service_and_operation.split(" ")[-1]
-        region = dict(pairwise(arguments)).get("--region", "")
-        if operation == "list-file-shares" and region in self.kept["denied"]:
-            raise ValueError("\nAn error occurred (AccessDeniedException) when calling the operation: you may not")
-        answer = self.answer(operation, words, region)
-        if answer is None:
-            code = "NoSuchAccessPoint" if operation == "get-access-point" else "ResourceNotFoundException"
-            raise ValueError(f"\nAn error occurred ({code}) when calling the operation: not there")
-        self.kept["calls"].append(arguments)
-        if not operation.startswith(("get-", "list-", "describe-", "--version")):
-            self.kept["writes"].append(operation)
-            if len(self.kept["writes"]) == self.kept["killed_after"]:
-                raise KillScript
-        return f"{answer if isinstance(answer, str) else json.dumps(answer)}\n"
-
-    def answer(self, operation: str, words: list[str], region: str) -> Any:  # noqa: PLR0911, PLR0912 - a branch an operation
-        """The answer to a call, made to what is kept; None if it is about something that is not there."""
-        state, flags = self.kept, dict(pairwise(words))
-        match operation:
-            case "--version":
-                return "aws-cli/2.18.0 Python/3.12.6 Linux/6.1 exe/x86_64"
-            case "get-caller-identity":
-                return "123456789012\tarn:aws:iam::123456789012:user/me"
-            case "get-bucket-location":
-                return "None"
-            case "get-function-configuration":
-                return {"Environment": {"Variables": state["variables"]}} if state["stack"] else None
-            case "get-queue-url":
-                return "https://sqs.us-east-1.amazonaws.com/123456789012/Q" if state["stack"] else None
-            case "get-policy":
-                statements = [{"Sid": sid, **statement} for sid, statement in state["policy"].items()]
-                return {"Statement": statements} if statements else None
-            case "get-bucket-notification-configuration":
-                return state["notifications"][flags["--bucket"]]
-            case "describe-rule":
-                return state["rule"]
-            case "list-targets-by-rule":
-                return (state["targets"] or ["null"])[0] if state["rule"] else None
-            case "describe-alarms":
-                return {"MetricAlarms": []}
-            case "list-file-shares":
-                there = [share for share in state["shares"] if share["FileShareARN"].split(":")[3] == region]
-                return {"FileShareInfoList": there}
-            case "describe-nfs-file-shares" | "describe-smb-file-shares":
-                kind, arns = operation[9:12].upper(), words[words.index("--file-share-arn-list") + 1 :]
-                assert len(arns) <= 10
-                found = [share for share in state["shares"] if share["FileShareARN"] in arns]
-                assert all(share["FileShareType"] == kind and f":{region}:" in share["FileShareARN"] for share in found)
-                return {f"{kind}FileShareInfoList": found}
-            case "get-access-point":
-                return state["access_points"].get(f"{flags['--account-id']}/{flags['--name']}")
-            case "list-access-points":
-                return f"{state['more']}\t{state['aliases'].get(flags['--query'].split(chr(39))[1])}"
-            case "send-message":
-                assert flags["--message-body"] == "{}"
-                message = {"delay": int(flags["--delay-seconds"]), "attributes": flags["--message-attributes"]}
-                state["messages"].append(message)
-            case "add-permission":
-                state["policy"][flags["--statement-id"]] = statement(flags)
-            case "remove-permission":
-                del state["policy"][flags["--statement-id"]]
-            case "put-rule":
-                state["rule"] = content(flags["--cli-input-json"])
-            case "put-targets":
-                state["targets"] = content(flags["--targets"])
-            case "remove-targets":
-                state["targets"] = []
-            case "delete-rule":
-                assert not state["targets"], "EventBridge deletes no rule that has targets"
-                state["rule"] = None
-            case "put-bucket-notification-configuration":
-                put = content(flags["--notification-configuration"])
-                state["notifications"][flags["--bucket"]] = (
-                    {"EventBridgeConfiguration": {}} if state["overwritten"] else put
-                )
-            case "describe-table" | "list-event-source-mappings" | "list-attached-role-policies":
-                return None  # the rest of the stack
-            case _:
-                assert operation.startswith("delete-"), f"unexpected: {operation}"
-                return None
-        return ""
-
-    def run(self, script: str, *arguments: str, killed_after: int = 0) -> tuple[int, str, list[str]]:
-        """The script's exit code, what it prints, and the operations by which it wrote."""
-        self.change(writes=[], killed_after=killed_after)
-        done = subprocess.run(
-            [self.folder / "scripts" / script, "--region", "us-east-1", *arguments],
-            env={"PATH": f"{self.folder / 'bin'}:/usr/bin:/bin"} | self.env,
-            start_new_session=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
+        return Buckets(
+            *(self.stack, ACCOUNT, "aws", self.said.append),
+            is_dry=is_dry,
+            replaces=self.replaces,
+            pause=pause,
+            clock=lambda: self.seconds,
         )
-        return done.returncode, done.stdout, self.state["writes"]
 
-    def attach(self, *arguments: str) -> list[str]:
-        """Attaches my-bucket; the operations by which that wrote."""
-        exit_code, output, writes = self.run("attach-bucket.sh", "--bucket", "my-bucket", *arguments)
-        assert exit_code == 0, output
-        return writes
+    def attach(self, wish: Wish | None = None, bucket: str = BUCKET) -> list[str]:
+        """What is said."""
+        self.said.clear()
+        self.buckets().attach(bucket, wish or Wish())
+        return [line.split()[0] for line in self.said]
 
-    def detach(self, bucket: str = "my-bucket") -> list[str]:
-        exit_code, output, writes = self.run("detach-bucket.sh", "--bucket", bucket)
-        assert exit_code == 0, output
-        return writes
+    def detach(self, bucket: str = BUCKET) -> list[str]:
+        self.said.clear()
+        self.buckets().detach(bucket)
+        return [line.split()[0] for line in self.said]
 
-    def attached(self) -> Any:
-        """All that says that buckets are attached."""
-        return {name: self.state[name] for name in ("policy", "rule", "targets", "notifications")}
+    def notification(self, bucket: str = BUCKET) -> Json:
+        found = self.stack.client("s3").get_bucket_notification_configuration(Bucket=bucket)
+        return {name: value for name, value in found.items() if name != "ResponseMetadata"}
 
-    def filters(self) -> list[str]:
-        entries = self.state["notifications"]["my-bucket"].get("LambdaFunctionConfigurations", [])
-        return [
-            rule["Value"]
-            for entry in entries
-            for rule in entry.get("Filter", {"Key": {"FilterRules": []}})["Key"]["FilterRules"]
-        ]
+    def put(self, configuration: Json) -> None:
+        self.stack.client("s3").put_bucket_notification_configuration(
+            Bucket=BUCKET, NotificationConfiguration=configuration
+        )
 
-    def detail(self) -> Any:
-        """What the rule asks of the events it takes."""
-        return json.loads(self.state["rule"]["EventPattern"])["detail"]
+    def watched(self) -> dict[str, list[str]]:
+        return eventbridge.of_all(self.buckets().rules())
+
+    def asked(self) -> list[str]:
+        """The buckets of which all was asked for, each time."""
+        sqs = self.stack.client("sqs")
+        url = sqs.get_queue_url(QueueName="p-S3EventAggregatorActionQueue")["QueueUrl"]
+        attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["ApproximateNumberOfMessagesDelayed"])
+        return [BUCKET] * int(attributes["Attributes"]["ApproximateNumberOfMessagesDelayed"])
+
+    def on_put(self, do: Callable[[Json], None]) -> None:
+        """Has this done with what is put before each put of a notification."""
+
+        def before(params: Json, **_: Any) -> None:
+            do(params)
+
+        self.stack.client("s3").meta.events.register(
+            "before-parameter-build.s3.PutBucketNotificationConfiguration", before
+        )
 
 
 @pytest.fixture
-def account(tmp_path: Path, programs: Programs) -> Account:
-    for folder in ("scripts", "s3", "cloudwatch"):
-        shutil.copytree(ROOT / folder, tmp_path / folder)
-    programs.install(tmp_path / "bin")
-    account = Account(tmp_path)
-    programs.aws = account.aws
-    return account
+def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
+    for name, value in {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}.items():
+        monkeypatch.setenv(name, value)
+    with mock_aws():
+        stack = Stack(boto3.Session(region_name="us-east-1"), "p-")
+        role = stack.client("iam").create_role(RoleName="r", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+        code = io.BytesIO()
+        zipfile.ZipFile(code, "w").close()
+        stack.client("lambda").create_function(
+            FunctionName="p-S3EventAggregator",
+            Runtime="python3.13",
+            Role=role,
+            Handler="a.b",
+            Code={"ZipFile": code.getvalue()},
+        )
+        stack.client("sqs").create_queue(QueueName="p-S3EventAggregatorActionQueue")
+        for name in (BUCKET, "other"):
+            stack.client("s3").create_bucket(Bucket=name)
+        keep_eventbridge(stack.client("s3"))
+        yield Account(stack)
 
 
-def share(number: int, location: str, kind: str = "NFS", region: str = "us-east-1") -> dict[str, str]:
-    arn = f"arn:aws:storagegateway:{region}:123456789012:share/share-{number:08X}"
-    return {"FileShareARN": arn, "FileShareType": kind, "LocationARN": location}
+def keep_eventbridge(s3: Any) -> None:
+    """Moto forgets that a bucket tells EventBridge."""
+    telling: dict[str, bool] = {}
+
+    def put(params: Json, **_: Any) -> None:
+        telling[params["Bucket"]] = "EventBridgeConfiguration" in params["NotificationConfiguration"]
+
+    def asked(params: Json, context: Json, **_: Any) -> None:
+        context["bucket"] = params["Bucket"]
+
+    def get(parsed: Json, context: Json, **_: Any) -> None:
+        if telling.get(context["bucket"]) and "Error" not in parsed:
+            parsed["EventBridgeConfiguration"] = {}
+
+    s3.meta.events.register_last("before-parameter-build.s3.PutBucketNotificationConfiguration", put)
+    s3.meta.events.register("before-parameter-build.s3.GetBucketNotificationConfiguration", asked)
+    s3.meta.events.register("after-call.s3.GetBucketNotificationConfiguration", get)
 
 
-# By the bucket's notification
+def error(code: str, message: str, **more: str) -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": message, **more}}, "PutBucketNotificationConfiguration")  # type: ignore[typeddict-item]
+
+
+def others() -> Json:
+    queue = {"Id": "q", "QueueArn": f"arn:aws:sqs:us-east-1:{ACCOUNT}:q", "Events": ["s3:ObjectRestore:*"]}
+    return {"QueueConfigurations": [queue]}
 
 
 def test_a_bucket_is_attached_beside_the_notifications_of_others_and_detached_without_a_trace(account: Account) -> None:
-    before = account.attached()
-    assert account.attach() == ["send-message", "add-permission", "put-bucket-notification-configuration"]
-    notification = account.state["notifications"]["my-bucket"]
-    assert [entry["LambdaFunctionArn"] for entry in notification["LambdaFunctionConfigurations"]] == [ARN]
-    assert notification["QueueConfigurations"] == [THEIRS]
-    assert account.attach() == []
-    assert account.detach() == ["put-bucket-notification-configuration", "remove-permission"]
-    assert account.attached() == before
-    assert account.detach() == []
+    account.put(others())
+
+    assert account.attach() == ["ask", "create", "set"]
+    [ours] = account.notification()["LambdaFunctionConfigurations"]
+    assert ours["LambdaFunctionArn"] == f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:p-S3EventAggregator"
+    assert account.notification()["QueueConfigurations"] == others()["QueueConfigurations"]
+    assert account.buckets().attached() == [BUCKET]
+
+    assert account.attach() == ["keep"], "nothing is put if nothing changes"
+    assert account.asked() == [BUCKET]
+
+    assert account.detach() == ["set", "delete"]
+    assert account.notification() == others()
+    assert account.buckets().attached() == []
+    assert account.detach() == ["skip"]
 
 
-def test_what_changes_until_s3_sends_events_is_asked_for_before_s3_is_told(account: Account) -> None:
+def test_only_the_bucket_may_invoke_the_function_and_only_for_its_account(account: Account) -> None:
     account.attach()
-    [message] = account.state["messages"]
-    assert message["attributes"] == "bucket-name={DataType=String,StringValue=my-bucket}"
-    assert message["delay"] == 360
+
+    [statement] = account.stack.function_policy()["Statement"]
+    assert statement["Principal"] == {"Service": "s3.amazonaws.com"}
+    assert f"arn:aws:s3:::{BUCKET}" in json.dumps(statement)
+    assert ACCOUNT in json.dumps(statement["Condition"])
 
 
-def test_without_an_initial_refresh_nothing_is_asked_for(account: Account) -> None:
-    assert "send-message" not in account.attach("--no-initial-refresh")
+def test_a_dry_run_says_what_would_be_done_and_writes_nothing(account: Account) -> None:
+    for wish in (Wish(), BY_RULE):
+        account.buckets(is_dry=True).attach(BUCKET, wish)
+
+    assert [line.split()[:2] for line in account.said] == [
+        ["would", verb] for verb in ("ask", "create", "set", "ask", "set", "set", "set")
+    ]
+    assert account.notification() == {}
+    assert account.buckets().attached() == account.asked() == []
 
 
-def test_a_notification_that_somebody_else_overwrote_is_said_to_be_missing(account: Account) -> None:
-    account.change(overwritten=True)
-    exit_code, output, _ = account.run("attach-bucket.sh", "--bucket", "my-bucket")
-    assert exit_code == 1
-    assert "missing: audit" in output
-    assert "missing: s3-event-aggregator" in output
-    assert "EventBridge is on" in output
-    assert "Then run this again." in output
+def test_what_s3_would_refuse_is_refused_before_anything_is_written(account: Account) -> None:
+    taken = others()
+    taken["QueueConfigurations"][0]["Events"] = ["s3:ObjectCreated:*"]
+    account.put(taken)
+
+    with pytest.raises(RefusedError, match=r"has this already:\n  q: s3:ObjectCreated:\* to arn:aws:sqs"):
+        account.attach()
+    assert account.said == []
+
+    assert account.attach(BY_RULE) == ["ask", "set", "set", "set"]
 
 
-def test_a_bucket_of_no_stack_is_told_how_to_make_one(account: Account) -> None:
-    account.change(stack=False)
-    exit_code, output, writes = account.run("attach-bucket.sh", "--bucket", "my-bucket")
-    assert exit_code == 1
-    assert "scripts/create-stack.sh --region us-east-1 --bucket my-bucket" in output
-    assert writes == []
+def test_a_full_policy_is_refused_before_anything_is_written_with_the_way_out(account: Account) -> None:
+    buckets, fitting = account.buckets(), 0
+    account.stack.client("s3").create_bucket(Bucket="first")
+    account.attach(bucket="first")
+    account.said.clear()
+    with pytest.raises(RefusedError, match=r"it holds 1 buckets, and \d+ would be added.*--event-source eventbridge"):  # noqa: PT012
+        for fitting in range(80):
+            account.stack.client("s3").create_bucket(Bucket=f"bucket-{fitting}")
+            buckets.plan(f"bucket-{fitting}", Wish())
+    assert account.said == []
+    assert 50 < fitting < 70
+
+    for number in range(fitting - 3):
+        account.attach(Wish(initial_refresh=False), f"bucket-{number}")
+    assert len(json.dumps(account.stack.function_policy(), separators=(",", ":"))) <= 20_480
+    assert account.attach(bucket="first") == ["keep"], "which has its statement"
 
 
-@pytest.mark.parametrize("source", ["notification", "eventbridge"])
-def test_a_dry_run_says_what_would_be_done_and_writes_nothing(account: Account, source: str) -> None:
-    arguments = ("--bucket", "my-bucket", "--event-source", source, "--dry-run")
-    exit_code, output, writes = account.run("attach-bucket.sh", *arguments)
-    assert exit_code == 0, output
-    assert "would ask for a refresh of all of my-bucket" in output
-    assert writes == []
-    account.attach("--event-source", source)
-    exit_code, output, writes = account.run("detach-bucket.sh", "--bucket", "my-bucket", "--dry-run")
-    assert exit_code == 0, output
-    assert "would delete permission for" in output
-    assert writes == []
+@pytest.mark.parametrize(
+    ("bucket", "region", "message"),
+    [
+        ("not-there", "us-east-1", "There is no bucket not-there. Create it first, or correct --bucket."),
+        (BUCKET, "eu-west-1", f"The bucket {BUCKET} is in us-east-1, and the stack is in eu-west-1."),
+    ],
+)
+def test_a_bucket_that_is_not_here_is_refused(account: Account, bucket: str, region: str, message: str) -> None:
+    stack = Stack(boto3.Session(region_name=region), "p-")
+
+    with pytest.raises(RefusedError, match=message):
+        Buckets(stack, ACCOUNT, "aws", account.said.append).refuse_unless_here(bucket)
 
 
-@pytest.mark.parametrize(("source", "is_refused"), [("notification", True), ("eventbridge", False)])
-def test_a_dry_run_says_what_s3_would_refuse_and_eventbridge_would_not(
-    account: Account, source: str, is_refused: bool
-) -> None:
-    account.change(notifications={"my-bucket": {"QueueConfigurations": [{**THEIRS, "Events": ["s3:ObjectCreated:*"]}]}})
-    _, output, _ = account.run("attach-bucket.sh", "--bucket", "my-bucket", "--event-source", source, "--dry-run")
-    assert ("which S3 would refuse" in output) == is_refused
-    assert ("audit: s3:ObjectCreated:*" in output) == is_refused
+# Somebody else writes at the same time
+
+
+def test_an_entry_that_comes_in_between_is_merged_when_s3_answers_409(account: Account) -> None:
+    puts: list[Json] = []
+
+    def somebody_writes(params: Json) -> None:
+        puts.append(params)
+        if len(puts) == 1:
+            account.put(others())
+            raise error("OperationAborted", "A conflicting conditional operation is currently in progress")
+
+    account.on_put(lambda params: somebody_writes(params) if "LambdaFunction" in str(params) else None)
+
+    assert account.attach() == ["ask", "create", "set"]
+    assert len(puts) == 2
+    assert account.notification()["QueueConfigurations"] == others()["QueueConfigurations"]
+    assert account.notification()["LambdaFunctionConfigurations"]
+
+
+def test_an_entry_that_comes_in_between_stays_when_ours_is_detached(account: Account) -> None:
+    account.attach()
+    puts: list[Json] = []
+
+    def somebody_writes(params: Json) -> None:
+        puts.append(params)
+        if len(puts) == 1:
+            account.stack.client("s3").put_bucket_notification_configuration(
+                Bucket=BUCKET, NotificationConfiguration={**account.notification(), **others()}
+            )
+            raise error("OperationAborted", "A conflicting conditional operation is currently in progress")
+
+    account.on_put(lambda params: somebody_writes(params) if params.get("SkipDestinationValidation") else None)
+    account.detach()
+
+    assert account.notification() == others()
+
+
+def test_who_is_overwritten_again_and_again_is_told(account: Account) -> None:
+    account.stack.client("s3").meta.events.register(
+        "after-call.s3.PutBucketNotificationConfiguration",
+        lambda **_: (
+            boto3.Session(region_name="us-east-1")
+            .client("s3")
+            .put_bucket_notification_configuration(Bucket=BUCKET, NotificationConfiguration={})
+        ),
+    )
+
+    with pytest.raises(RefusedError, match="Somebody else overwrites the notification"):
+        account.attach()
+
+
+# Dead targets of others
+
+
+def test_a_dead_target_of_somebody_else_is_named_at_once(account: Account) -> None:
+    account.put(others())
+    dead = others()["QueueConfigurations"][0]["QueueArn"]
+
+    def refuse(params: Json) -> None:
+        if not params.get("SkipDestinationValidation"):
+            told = {"ArgumentName": f"{dead}, null", "ArgumentValue": "The destination queue does not exist"}
+            raise error("InvalidArgument", "Unable to validate the following destination configurations", **told)
+
+    account.on_put(refuse)
+
+    with pytest.raises(RefusedError, match=rf"(?s)could not validate .*{dead}.*--skip-destination-validation"):
+        account.attach()
+    assert account.seconds == 0
+
+    assert account.attach(Wish(skip_validation=True)) == ["ask", "set"]
+    assert account.notification()["LambdaFunctionConfigurations"]
+
+
+def test_a_permission_that_is_not_known_yet_is_waited_for_and_all_is_asked_for_again(account: Account) -> None:
+    tries: list[Json] = []
+
+    def refuse(params: Json) -> None:
+        tries.append(params)
+        if len(tries) < 12:
+            raise error("InvalidArgument", "Unable to validate the following destination configurations")
+
+    account.on_put(refuse)
+
+    assert account.attach() == ["ask", "create", "set", "ask"]
+    assert account.seconds == 22
+
+
+def test_any_other_refusal_is_not_taken_for_a_passing_one(account: Account) -> None:
+    def refuse(_: Json) -> None:
+        raise error("AccessDenied", "no")
+
+    account.on_put(refuse)
+
+    with pytest.raises(ClientError, match="AccessDenied"):
+        account.attach()
+    assert account.seconds == 0
 
 
 # By EventBridge
 
 
-def test_a_bucket_is_attached_by_a_rule_of_eventbridges(account: Account) -> None:
-    writes = account.attach("--event-source", "eventbridge")
-    put = "put-bucket-notification-configuration"
-    assert writes == ["send-message", "add-permission", "put-rule", "put-targets", put]
-    assert json.loads(account.state["rule"]["EventPattern"]) == {
-        "source": ["aws.s3"],
-        "detail-type": ["Object Created", "Object Deleted"],
-        "detail": {"bucket": {"name": ["my-bucket"]}},
-    }
-    assert account.state["targets"] == [{"Id": "aggregator", "Arn": ARN}]
-    assert list(account.state["policy"].values()) == [
-        {
-            "Sid": "events-object-changes",
-            "Principal": {"Service": "events.amazonaws.com"},
-            "Condition": {"ArnLike": {"AWS:SourceArn": RULE_ARN}},
-        }
-    ]
-    notification = account.state["notifications"]["my-bucket"]
-    assert notification == {"QueueConfigurations": [THEIRS], "EventBridgeConfiguration": {}}
-    assert account.attach() == [], "it keeps its event source"
+def test_a_bucket_is_attached_by_a_rule_of_eventbridges_and_the_rule_goes_with_its_last_bucket(
+    account: Account,
+) -> None:
+    account.attach(BY_RULE)
+    account.attach(BY_RULE, bucket="other")
+    assert account.watched() == {BUCKET: [], "other": []}
+    assert account.notification() == {"EventBridgeConfiguration": {}}
+    [target] = account.stack.client("events").list_targets_by_rule(Rule=RULE)["Targets"]
+    assert target["Arn"] == account.buckets().function_arn
+    assert account.attach(BY_RULE) == ["keep", "keep"]
+
+    account.detach()
+    assert account.watched() == {"other": []}
+    assert account.notification() == {"EventBridgeConfiguration": {}}, "others may have rules for it"
+    account.detach("other")
+    assert account.stack.change_rules() == {}
 
 
-def test_the_rule_goes_with_its_last_bucket(account: Account) -> None:
-    account.attach("--event-source", "eventbridge", "--bucket", "other")
-    assert account.detail() == {"bucket": {"name": ["my-bucket", "other"]}}
-    assert account.detach() == ["put-rule"]
-    assert account.detail() == {"bucket": {"name": ["other"]}}
-    assert account.detach("other") == ["remove-permission", "remove-targets", "delete-rule"]
-    assert (account.state["policy"], account.state["rule"]) == ({}, None)
-    assert account.state["notifications"]["other"] == {"EventBridgeConfiguration": {}}, "others may use it"
+def test_there_are_as_many_rules_as_the_prefixes_need(account: Account) -> None:
+    prefixes = tuple(f"{number:02}-{'x' * 100}/" for number in range(40))
+
+    account.attach(Wish(source="eventbridge", prefixes=prefixes))
+
+    assert len(account.stack.change_rules()) == 3
+    assert sorted(account.watched()[BUCKET]) == sorted(prefixes)
+    account.attach(Wish(prefixes=("a/",)))
+    assert {name: len(rule["EventPattern"]) > 0 for name, rule in account.stack.change_rules().items()} == {RULE: True}
+    assert account.watched() == {BUCKET: ["a/"]}
 
 
-def test_a_rule_that_lost_its_target_is_mended_and_what_was_missed_is_asked_for(account: Account) -> None:
-    account.attach("--event-source", "eventbridge")
-    account.change(targets=[])
-    assert account.attach() == ["send-message", "put-targets"]
+def test_a_rule_that_was_disabled_or_lost_its_target_is_mended_and_what_was_missed_is_asked_for(
+    account: Account,
+) -> None:
+    account.attach(BY_RULE)
+    events = account.stack.client("events")
+    events.disable_rule(Name=RULE)
+    events.remove_targets(Rule=RULE, Ids=["aggregator"])
+
+    assert account.attach() == ["ask", "set", "set", "keep"]
+    assert account.stack.change_rules()[RULE]["State"] == "ENABLED"
+    assert account.attach() == ["keep", "keep"]
 
 
-def a_rule_of_cloudformations(account: Account, *buckets: str) -> None:
-    """As template.yaml makes it: the permission's id is CloudFormation's, the order of the buckets the parameter's."""
-    account.attach("--event-source", "eventbridge", "--bucket", "other")
-    [permission] = account.state["policy"].values()
-    pattern = json.loads(account.state["rule"]["EventPattern"]) | {"detail": {"bucket": {"name": buckets}}}
-    account.change(
-        policy={"stack-ChangesPermission-1A2B": permission | {"Sid": "stack-ChangesPermission-1A2B"}},
-        rule={"State": "ENABLED", "EventPattern": json.dumps(pattern)},
-        notifications={"my-bucket": {}, "other": {}},
-        messages=[],
+def test_a_bucket_changes_its_way_by_the_new_one_first_and_keeps_its_prefixes(account: Account) -> None:
+    account.attach(Wish(prefixes=("a b/",)))
+
+    assert account.attach(BY_RULE)[-2:] == ["set", "delete"]
+    assert account.watched() == {BUCKET: ["a b/"]}
+    assert account.notification() == {"EventBridgeConfiguration": {}}
+
+    account.attach(BY_NOTIFICATION)
+    [ours] = account.notification()["LambdaFunctionConfigurations"]
+    assert ours["Filter"]["Key"]["FilterRules"][0]["Value"] == "a+b/"
+    assert account.watched() == {}
+
+    account.attach(Wish(prefixes=()))
+    assert "Filter" not in account.notification()["LambdaFunctionConfigurations"][0]
+
+
+def test_a_trigger_that_was_made_in_the_console_becomes_ours(account: Account) -> None:
+    functions = account.stack.client("lambda")
+    functions.add_permission(
+        FunctionName="p-S3EventAggregator",
+        StatementId="lambda-1234",
+        Action="lambda:InvokeFunction",
+        Principal="s3.amazonaws.com",
+        SourceArn=f"arn:aws:s3:::{BUCKET}",
+    )
+
+    assert account.attach() == ["ask", "create", "set", "delete"]
+    assert account.buckets().permissions() == [(BUCKET, "s3-my_bucket")]
+
+
+def test_a_bucket_that_is_gone_is_left_out_and_can_be_detached(account: Account) -> None:
+    account.attach()
+    account.stack.client("s3").delete_bucket(Bucket=BUCKET)
+
+    assert account.attach() == ["skip"]
+    assert account.detach() == ["delete"]
+    assert account.buckets().attached() == []
+
+
+# Prefixes of shares
+
+
+@dataclass
+class StackOfShares(Stack):
+    """One with these file shares."""
+
+    found: tuple[FileShare, ...] = ()
+
+    @property
+    def unseen_places(self) -> list[str]:
+        return []
+
+    def shares(self, bucket: str) -> list[FileShare]:
+        return [share for share in self.found if share.bucket == bucket]
+
+
+def share(prefix: str, unknown: str = "") -> FileShare:
+    return FileShare(
+        f"arn:aws:storagegateway:us-east-1:1:share/{prefix}", "NFS", "g", "AVAILABLE", BUCKET, prefix, unknown=unknown
     )
 
 
-def test_a_bucket_of_cloudformations_rule_is_made_to_tell_eventbridge_and_the_rule_stays(account: Account) -> None:
-    a_rule_of_cloudformations(account, "other", "my-bucket")
-    before = account.state["rule"]
-    writes = account.attach("--event-source", "eventbridge")
-    assert writes == ["send-message", "put-bucket-notification-configuration"]
-    assert account.attach() == []
-    exit_code, output, writes = account.run("detach-bucket.sh", "--bucket", "my-bucket")
-    assert (exit_code, writes, account.state["rule"]) == (0, [], before)
-    assert "take my-bucket out of the parameter EventBridgeBuckets" in output
-    assert "nothing of this stack" not in output
+def test_the_prefixes_are_those_that_the_buckets_shares_show(account: Account) -> None:
+    shares = (share("a/"), share("a/b/"), share("c/"))
+    account.stack = StackOfShares(account.stack.session, "p-", _clients=account.stack._clients, found=shares)
+
+    account.attach(Wish(source="eventbridge", prefixes_from_shares=True))
+
+    assert account.watched() == {BUCKET: ["a/", "c/"]}
 
 
-def test_a_bucket_that_cloudformation_has_attached_in_full_is_refreshed_when_it_is_attached_by_name(
-    account: Account,
+@pytest.mark.parametrize(
+    ("shares", "message"),
+    [
+        ((), f"No file share shows the bucket {BUCKET}"),
+        ((share("a/"), share("b/", unknown="it cannot be described")), "(?s)Give the prefixes by --prefix.*described"),
+    ],
+)
+def test_shares_that_do_not_tell_all_prefixes_are_refused_before_anything_is_written(
+    account: Account, shares: tuple[FileShare, ...], message: str
 ) -> None:
-    a_rule_of_cloudformations(account, "other", "my-bucket")
-    account.change(notifications={"my-bucket": {"EventBridgeConfiguration": {}}, "other": {}})
-    assert account.attach() == []
-    assert account.attach("--event-source", "eventbridge", "--no-initial-refresh") == []
-    assert account.attach("--event-source", "eventbridge") == ["send-message"]
+    account.stack = StackOfShares(account.stack.session, "p-", found=shares)
 
-
-@pytest.mark.parametrize(("bucket", "arguments"), [("my-bucket", ()), ("other", ("--prefix", "a/"))])
-def test_cloudformations_rule_is_not_changed_but_its_parameter_named(
-    account: Account, bucket: str, arguments: tuple[str, ...]
-) -> None:
-    a_rule_of_cloudformations(account, "other")
-    by = ("--event-source", "eventbridge", *arguments)
-    exit_code, output, writes = account.run("attach-bucket.sh", "--bucket", bucket, *by)
-    assert (exit_code, writes) == (1, [])
-    assert f"Name {bucket} in the parameter EventBridgeBuckets" in output
-
-
-def test_a_bucket_changes_its_event_source_by_the_new_one_first_and_keeps_its_prefixes(account: Account) -> None:
-    account.attach("--prefix", "a b/", "--prefix", "ü/")
-    before = account.attached()
-    put = "put-bucket-notification-configuration"
-    writes = account.attach("--event-source", "eventbridge")
-    assert writes == ["send-message", "add-permission", "put-rule", "put-targets", put, put, "remove-permission"]
-    assert account.detail() == {
-        "bucket": {"name": ["my-bucket"]},
-        "object": {"key": [{"prefix": "a b/"}, {"prefix": "ü/"}]},
-    }
-    writes = account.attach("--event-source", "notification")
-    rule_goes = ["remove-permission", "remove-targets", "delete-rule"]
-    assert writes == ["send-message", "add-permission", put, *rule_goes]
-    before["notifications"]["my-bucket"]["EventBridgeConfiguration"] = {}
-    assert account.attached() == before
-
-
-def test_a_bucket_left_between_two_event_sources_is_mended_in_both(account: Account) -> None:
-    account.attach("--event-source", "eventbridge")
-    by_eventbridge = account.state["policy"]
-    account.attach("--event-source", "notification")
-    by_notification = account.state["policy"]
-    account.attach("--event-source", "eventbridge")
-    account.change(policy=by_eventbridge | by_notification, notifications={"my-bucket": {}})
-    put = "put-bucket-notification-configuration"
-    assert account.attach() == ["send-message", put, put]
-    notification = account.state["notifications"]["my-bucket"]
-    assert sorted(notification) == ["EventBridgeConfiguration", "LambdaFunctionConfigurations"]
-
-
-def test_a_stack_is_deleted_with_all_that_attached_its_buckets(account: Account) -> None:
-    account.attach("--event-source", "eventbridge")
-    account.run("attach-bucket.sh", "--bucket", "other", "--prefix", "a/")
-    account.change(stack=False)  # nothing else of it is there
-    exit_code, output, _ = account.run("delete-stack.sh", "--yes")
-    assert exit_code == 0, output
-    assert account.attached() == {
-        "policy": {},
-        "rule": None,
-        "targets": [],
-        "notifications": {
-            "my-bucket": {"QueueConfigurations": [THEIRS], "EventBridgeConfiguration": {}},
-            "other": {},
-        },
-    }
-
-
-def test_a_permission_for_all_buckets_names_none_to_detach(account: Account) -> None:
-    account.attach()
-    [ours] = account.state["policy"].values()
-    for_all = {**ours, "Condition": {"ArnLike": {"AWS:SourceArn": "arn:aws:s3:::*"}}}
-    account.change(policy=account.state["policy"] | {"by-hand": for_all}, stack=False)
-    exit_code, output, _ = account.run("delete-stack.sh", "--yes")
-    assert exit_code == 0, output
-    assert account.state["policy"] == {"by-hand": for_all}
+    with pytest.raises(RefusedError, match=message):
+        account.attach(Wish(prefixes_from_shares=True))
+    assert account.said == []
 
 
 # Killed
 
 
-@pytest.mark.parametrize(("source", "writes"), [("notification", 3), ("eventbridge", 5)])
-def test_killed_after_any_write_a_script_ends_right_when_it_is_run_again(
-    account: Account, source: str, writes: int
-) -> None:
-    arguments = ("--bucket", "my-bucket", "--event-source", source)
-    account.attach("--event-source", source)
-    attached = account.attached()
-    assert len(account.state["writes"]) == writes
-    detach_writes = len(account.detach())
-    detached = account.attached()
-    for number in range(1, writes + 1):
-        account.change(messages=[], notifications={"my-bucket": {"QueueConfigurations": [THEIRS]}, "other": {}})
-        account.run("attach-bucket.sh", *arguments, killed_after=number)
-        assert account.state["messages"], "asked for before anything else is written"
-        again = account.attach("--event-source", source)
-        assert account.attached() == attached
-        assert again[:1] == (["send-message"] if number < writes else []), "and again, if anything was left to write"
-        if number < detach_writes:
-            account.run("detach-bucket.sh", "--bucket", "my-bucket", killed_after=number)
+class KilledError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("wish", [Wish(), BY_RULE], ids=["notification", "eventbridge"])
+def test_killed_after_any_write_it_ends_right_when_it_is_run_again(account: Account, wish: Wish) -> None:
+    def run(writes: int, act: Callable[[Buckets], None]) -> bool:
+        """Whether it was killed after so many writes."""
+        buckets = account.buckets()
+        write = buckets._write
+
+        def count(what: str, *call: Any, **arguments: Any) -> None:
+            write(what, *call, **arguments)
+            if buckets.written == writes:
+                raise KilledError
+
+        buckets._write = count  # type: ignore[method-assign]
+        try:
+            act(buckets)
+        except KilledError:
+            return True
+        return False
+
+    writes = 0
+    while True:
+        writes += 1
+        attach_was_killed = run(writes, lambda buckets: buckets.attach(BUCKET, wish))
+        account.buckets().attach(BUCKET, wish)
+        assert account.attach(wish)[0] == "keep"
+        assert account.buckets().attached() == [BUCKET]
+        detach_was_killed = run(writes, lambda buckets: buckets.detach(BUCKET))
         account.detach()
-        assert account.attached() == detached
+        assert account.buckets().attached() == []
+        assert "LambdaFunctionConfigurations" not in account.notification()
+        if not attach_was_killed and not detach_was_killed:
+            break
+    assert writes > 3
 
 
-# Attached by the 2018 scripts, or in the console
-
-
-OLD_ENTRY = {"Id": "s3-event-aggregator", "LambdaFunctionArn": ARN, "Events": ["s3:ObjectCreated:*"]}
-OLD_PERMISSION = {
-    "Sid": "SID_my-bucket",
-    "Principal": {"Service": "s3.amazonaws.com"},
-    "Condition": {"ArnLike": {"AWS:SourceArn": "arn:aws:s3:::my-bucket"}},
-}
-
-
-@pytest.fixture(params=["s3-event-aggregator", "4f8c-made-in-the-console"])
-def old(account: Account, request: pytest.FixtureRequest) -> Account:
-    """An account whose first bucket was attached by other means than these scripts."""
-    entries = [{**OLD_ENTRY, "Id": request.param}]
-    account.change(
-        policy={"SID_my-bucket": OLD_PERMISSION},
-        notifications={
-            "my-bucket": {"QueueConfigurations": [THEIRS], "LambdaFunctionConfigurations": entries},
-            "other": {},
-        },
-    )
-    return account
-
-
-@pytest.mark.parametrize("killed_after", range(5))
-def test_an_old_way_of_attaching_a_bucket_becomes_ours_and_is_not_doubled(old: Account, killed_after: int) -> None:
-    if killed_after:
-        old.run("attach-bucket.sh", "--bucket", "my-bucket", killed_after=killed_after)
-        assert old.state["messages"], "all of the bucket is asked for before anything is written"
-    old.attach()
-    notification = old.state["notifications"]["my-bucket"]
-    [entry] = notification["LambdaFunctionConfigurations"]
-    assert (entry["Id"], len(entry["Events"])) == ("s3-event-aggregator", 3)
-    assert notification["QueueConfigurations"] == [THEIRS]
-    [(statement_id, permission)] = old.state["policy"].items()
-    assert statement_id == "s3-my-bucket"
-    assert permission["Condition"]["StringEquals"] == {"AWS:SourceAccount": "123456789012"}
-    assert old.attach() == []
-
-
-def test_an_old_permission_goes_only_when_s3_has_been_told_that_it_may_go_on(old: Account) -> None:
-    assert old.attach() == [
-        "send-message",
-        "add-permission",
-        "put-bucket-notification-configuration",
-        "remove-permission",
-    ]
-
-
-def test_an_old_way_of_attaching_a_bucket_is_detached_without_a_trace(old: Account) -> None:
-    old.detach()
-    assert old.attached()["policy"] == {}
-    assert old.state["notifications"]["my-bucket"] == {"QueueConfigurations": [THEIRS]}
-
-
-# Prefixes
-
-
-def test_only_the_keys_below_the_prefixes_are_told_of_until_all_are_again(account: Account) -> None:
-    account.attach("--prefix", "photos/2026/", "--prefix", "a b+ü=/", "--prefix", "photos/")
-    assert account.filters() == ["a+b%2B%C3%BC%3D/", "photos/"], "encoded, and without those below another"
-    assert account.attach() == [], "they stay"
-    put = "put-bucket-notification-configuration"
-    assert account.attach("--prefix", "photos/") == ["send-message", put]
-    assert account.filters() == ["photos/"]
-    assert account.attach("--all-keys") == ["send-message", put]
-    assert account.filters() == []
-    account.detach()
-    assert account.state["notifications"]["my-bucket"] == {"QueueConfigurations": [THEIRS]}
-
-
-def test_buckets_with_and_without_prefixes_share_a_rule(account: Account) -> None:
-    account.attach("--event-source", "eventbridge", "--prefix", "a/")
-    account.run("attach-bucket.sh", "--bucket", "other", "--event-source", "eventbridge")
-    ours = {"bucket": {"name": ["my-bucket"]}, "object": {"key": [{"prefix": "a/"}]}}
-    assert account.detail() == {"$or": [{"bucket": {"name": ["other"]}}, ours]}
-    account.attach("--all-keys")
-    assert account.detail() == {"bucket": {"name": ["my-bucket", "other"]}}
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--prefix", ""], "give --all-keys"),
-        (["--prefix", "/photos/"], "begin with no slash"),
-        (["--prefix", "a/", "--all-keys"], "contradict each other"),
-        (["--event-source", "sns"], "one of notification eventbridge"),
-        (["--event-source"], "needs a value"),
-    ],
-)
-def test_a_flag_that_cannot_be_meant_is_refused(account: Account, arguments: list[str], message: str) -> None:
-    exit_code, output, writes = account.run("attach-bucket.sh", "--bucket", "my-bucket", *arguments)
-    assert exit_code == 1
-    assert message in output
-    assert writes == []
-
-
-def test_the_prefixes_are_those_that_the_buckets_shares_show(account: Account) -> None:
-    nfs = [share(number, f"arn:aws:s3:::my-bucket/team {number:02}/") for number in range(12)]
-    others = [share(90, "arn:aws:s3:::other/x/"), share(91, "arn:aws:s3:::my-bucket/smb/", "SMB")]
-    account.change(shares=nfs + others)
-    account.env["AWS_ENDPOINT_URL_STORAGE_GATEWAY"] = "http://gateway"
-    account.attach("--prefixes-from-shares")
-    assert account.filters() == ["smb/", *(f"team+{number:02}/" for number in range(12))]
-    calls = [call for call in account.state["calls"] if "storagegateway" in call]
-    assert [call[call.index("storagegateway") + 1] for call in calls] == [
-        "list-file-shares",
-        "describe-nfs-file-shares",
-        "describe-nfs-file-shares",
-        "describe-smb-file-shares",
-    ]
-    assert all(call[call.index("--endpoint-url") + 1] == "http://gateway" for call in calls)
-
-
-def test_a_share_of_the_whole_bucket_needs_all_keys(account: Account) -> None:
-    account.change(shares=[share(1, "arn:aws:s3:::my-bucket/a/"), share(2, "arn:aws:s3:::my-bucket")])
-    account.attach("--prefixes-from-shares")
-    assert account.filters() == []
-
-
-def test_the_shares_of_all_regions_of_gateways_count_and_of_no_other(account: Account) -> None:
-    account.change(
-        variables={"GATEWAY_REGIONS": "us-east-1,eu-west-1"},
-        shares=[
-            share(1, "arn:aws:s3:::my-bucket/home/"),
-            share(1, "arn:aws:s3:::my-bucket/away/", "SMB", "eu-west-1"),
-            share(1, "arn:aws:s3:::my-bucket/", "NFS", "eu-north-1"),
-        ],
-    )
-    account.attach("--prefixes-from-shares")
-    assert account.filters() == ["away/", "home/"]
-
-
-POINT = "arn:aws:s3:us-east-1:123456789012:accesspoint"
-
-
-def test_a_share_on_an_access_point_counts_if_that_leads_to_the_bucket(account: Account) -> None:
-    account.change(
-        shares=[
-            share(1, "arn:aws:s3:::my-bucket/direct/"),
-            share(2, f"{POINT}/mine/by arn/"),
-            share(3, f"{POINT}/of-another-bucket/x/"),
-            share(4, f"{POINT.replace('1234', '9999')}/of-another-account/theirs/"),
-            share(5, f"{POINT.replace('east', 'west')}/in-another-region/x/"),
-            share(6, "mine-1a-s3alias/by alias/"),
-            share(7, "arn:aws:s3:::not-mine-2b-s3alias/x/"),
-        ],
-        access_points={
-            "123456789012/mine": "my-bucket",
-            "123456789012/of-another-bucket": "other",
-            "999956789012/of-another-account": "my-bucket",
-        },
-        aliases={"mine-1a-s3alias": "my-bucket"},
-    )
-    account.attach("--prefixes-from-shares")
-    assert account.filters() == ["by+alias/", "by+arn/", "direct/", "theirs/"]
-
-
-ROLE = "arn:aws:iam::210987654321:role/gateways"
-
-
-@pytest.mark.parametrize(
-    ("location", "there", "message"),
-    [
-        ("arn:aws:s3:::other/a/", {}, "No file share of this account in us-east-1 shows the bucket my-bucket"),
-        (f"{POINT}/gone/a/", {}, f"The bucket behind {POINT}/gone, which a file share is on, cannot be looked up:"),
-        ("far-1a-s3alias/a/", {"more": "token"}, "The bucket behind far-1a-s3alias"),
-        ("arn:aws:s3:::my-bucket/a/", {"variables": {"GATEWAY_ROLE_ARNS": ROLE}}, "Give the prefixes of all by --pref"),
-        (
-            "arn:aws:s3:::my-bucket/a/",
-            {"variables": {"GATEWAY_REGIONS": "us-east-1,eu-west-1"}, "denied": ["eu-west-1"]},
-            "aws --region eu-west-1 storagegateway list-file-shares failed",
-        ),
-    ],
-)
-def test_shares_that_do_not_tell_all_prefixes_stop_the_script_before_it_writes(
-    account: Account, location: str, there: dict[str, Any], message: str
+@pytest.mark.usefixtures("account")
+def test_without_a_stack_there_is_nothing_to_attach_a_bucket_to(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    account.change(shares=[share(1, location)], **there)
-    exit_code, output, writes = account.run("attach-bucket.sh", "--bucket", "my-bucket", "--prefixes-from-shares")
-    assert exit_code == 1
-    assert message in output
-    assert writes == []
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+
+    assert main(["attach-bucket.sh", "--bucket", "other", "--name-prefix", "q-"]) == 1
+    assert "There is no stack with the prefix q- in us-east-1" in capsys.readouterr().err
+    assert main(["detach-bucket.sh", "--bucket", "other", "--name-prefix", "p-", "--dry-run"]) == 0
+    assert "bucket other: nothing of this stack is attached to it" in capsys.readouterr().out
+
+
+def test_terraform_and_cdk_get_the_lines_that_they_need(account: Account) -> None:
+    lines = "\n".join(account.buckets().as_code(BUCKET, Wish(prefixes=("a/", "b/"))))
+
+    assert lines.count("lambda_function {") == 2
+    assert '  filter_prefix       = "b/"' in lines
+    assert 'resource "aws_lambda_permission" "s3-my_bucket" {' in lines
+    assert f'  source_arn     = "arn:aws:s3:::{BUCKET}"' in lines
+    assert lines.count("bucket.addEventNotification(") == 2 * 3
+    assert account.notification() == {}

@@ -11,11 +11,10 @@ import pytest
 from botocore.validate import ParamValidator
 
 from event_aggregator.observability import METRICS
-from scripts import stack_files
+from tests.unit.deployed import TEMPLATE, resources
 
 ROOT = Path(__file__).parents[2]
 DASHBOARD = (ROOT / "cloudwatch/dashboard.json").read_text()
-ALARMS = (ROOT / "cloudwatch/alarms.json").read_text()
 QUERIES = sorted((ROOT / "cloudwatch").glob("*.logs"))
 
 # Those of the longest prefix that the scripts allow.
@@ -31,12 +30,15 @@ NAMES = {
     "DeadLetterQueue": f"{PREFIX}S3EventAggregatorActionQueueDeadLetter",
     "Table": f"{PREFIX}S3EventAggregator",
 }
-OF_THE_DASHBOARD = NAMES.keys() - {"NamePrefix"}  # CloudFormation, which fills them in as well, knows no prefix
-WIDGETS: list[dict[str, Any]] = stack_files.render(DASHBOARD, NAMES)["widgets"]
-PUT = [alarm for _, _, alarm in stack_files.alarms(ALARMS, NAMES, 60, [], "")]
-TOPIC = "arn:aws-cn:sns:cn-northwest-1:123456789012:operators"
+OF_CLOUDFORMATION = {"AWS::Partition": "aws-cn", "AWS::Region": NAMES["Region"], "AWS::AccountId": NAMES["Account"]}
+IN_THE_TEMPLATE = resources("AWS::CloudWatch::Dashboard", NamePrefix=PREFIX, **OF_CLOUDFORMATION)["Dashboard"]
+WIDGETS: list[dict[str, Any]] = json.loads(IN_THE_TEMPLATE["DashboardBody"])["widgets"]
+PUT = list(resources("AWS::CloudWatch::Alarm", NamePrefix=PREFIX, **OF_CLOUDFORMATION).values())
+QUERIED = re.findall(r"MAX\((\w+)\)", json.dumps(PUT))
 # What a metric of the code is called.
-METRIC = re.compile(r"\b(?:Changes|Windows|Refreshes|Shares|Folders|WholeShare|Seconds)(?:[A-Z][a-z]+)+\b")
+METRIC = re.compile(
+    r"\b(?:Changes|Windows|Refreshes|Shares|Folders|WholeShare|Seconds|Waiting|Visible|Notifications)(?:[A-Z][a-z]+)+\b"
+)
 
 
 def metrics_of_the_code() -> set[str]:
@@ -54,9 +56,10 @@ def cloudwatch() -> Any:
 # The dashboard
 
 
-def test_the_dashboard_has_only_placeholders_that_cloudformation_fills_in_as_well() -> None:
-    assert set(re.findall(r"\$\{(\w+)\}", DASHBOARD)) == OF_THE_DASHBOARD
+def test_the_dashboard_has_only_placeholders_that_are_filled_in() -> None:
+    assert set(re.findall(r"\$\{(\w+)\}", DASHBOARD)) <= NAMES.keys()
     assert DASHBOARD.count("$") == len(re.findall(r"\$\{\w+\}", DASHBOARD))
+    assert "$" not in IN_THE_TEMPLATE["DashboardBody"]
 
 
 @pytest.mark.parametrize("widget", WIDGETS, ids=lambda widget: f"{widget['x']},{widget['y']}")
@@ -118,7 +121,7 @@ def test_a_search_finds_only_what_this_stacks_functions_have_emitted() -> None:
 
 
 def test_the_dashboard_is_what_put_dashboard_takes(cloudwatch: Any) -> None:
-    body = json.dumps(stack_files.render(DASHBOARD, NAMES))
+    body = json.dumps({"widgets": WIDGETS})
     shape = cloudwatch.operation_model("PutDashboard").input_shape
 
     assert ParamValidator().validate({"DashboardName": "d", "DashboardBody": body}, shape).generate_report() == ""
@@ -127,16 +130,17 @@ def test_the_dashboard_is_what_put_dashboard_takes(cloudwatch: Any) -> None:
 # The code's metrics
 
 
-@pytest.mark.parametrize("path", ["cloudwatch/dashboard.json", "cloudwatch/alarms.json", "README.md"])
+@pytest.mark.parametrize("path", ["cloudwatch/dashboard.json", "template.yaml", "README.md"])
 def test_every_metric_that_is_named_is_emitted_by_the_code(path: str) -> None:
-    named = set(METRIC.findall((ROOT / path).read_text()))
+    others = TEMPLATE["Parameters"].keys() | TEMPLATE["Resources"].keys()
+    named = set(METRIC.findall((ROOT / path).read_text())) - others
 
     assert named
     assert named - metrics_of_the_code() == set()
 
 
-def test_every_metric_of_the_code_is_on_the_dashboard() -> None:
-    assert metrics_of_the_code() - set(METRIC.findall(DASHBOARD)) == set()
+def test_every_metric_of_the_code_is_on_the_dashboard_or_in_an_alarm() -> None:
+    assert metrics_of_the_code() - set(METRIC.findall(DASHBOARD)) - set(QUERIED) == set()
 
 
 # The alarms
@@ -161,131 +165,11 @@ def test_an_alarm_keeps_the_constraints_of_put_metric_alarm(alarm: dict[str, Any
 @pytest.mark.parametrize("alarm", PUT, ids=lambda alarm: alarm["AlarmName"].removeprefix(PREFIX))
 def test_an_alarm_says_which_command_to_run_on_this_stack(alarm: dict[str, Any]) -> None:
     commands = re.findall(r"scripts/[a-z-]+\.sh|aws logs tail", alarm["AlarmDescription"])
-    flags = f"--region {NAMES['Region']} --name-prefix {PREFIX}"
+    flags = f'--region {NAMES["Region"]} --name-prefix "{PREFIX}"'
     scripts = [command for command in commands if command.startswith("scripts/")]
 
     assert commands
     assert alarm["AlarmDescription"].count(flags) == len(scripts)
-
-
-def test_without_a_prefix_a_command_has_none() -> None:
-    names = {name: value.removeprefix(PREFIX) for name, value in NAMES.items()}
-
-    for _, _, alarm in stack_files.alarms(ALARMS, names, 60, [], ""):
-        assert "--name-prefix" not in alarm["AlarmDescription"]
-
-
-@pytest.mark.parametrize(("window", "late", "waits"), [(1, 3, 3600), (900, 2700, 3600), (43200, 129600, 129600)])
-def test_what_is_late_depends_on_the_window(window: int, late: int, waits: int) -> None:
-    alarms = {alarm["AlarmName"]: alarm for _, _, alarm in stack_files.alarms(ALARMS, NAMES, window, [], "")}
-
-    assert alarms[f"{PREFIX}S3EventAggregatorLateToBeVisible"]["Threshold"] == late
-    assert alarms[f"{PREFIX}S3EventAggregatorShareWaits"]["Threshold"] == waits
-
-
-# What is done with an alarm, by what CloudWatch tells of it
-
-
-def described(alarm: dict[str, Any]) -> dict[str, Any]:
-    """An alarm as DescribeAlarms answers: all that was put, and what CloudWatch knows or sets besides.
-
-    https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_DescribeAlarms.html
-    """
-    answered = {
-        "AlarmArn": f"arn:aws-cn:cloudwatch:cn-northwest-1:123456789012:alarm:{alarm['AlarmName']}",
-        "AlarmConfigurationUpdatedTimestamp": "2026-01-31T12:00:00.000Z",
-        "ActionsEnabled": True,
-        "InsufficientDataActions": [],
-        "StateValue": "OK",
-        "StateReason": "Threshold Crossed",
-        "StateReasonData": "{}",
-        "StateUpdatedTimestamp": "2026-01-31T12:00:00.000Z",
-        "StateTransitionedTimestamp": "2026-01-31T12:00:00.000Z",
-        "Dimensions": [],
-        **alarm,
-        "Threshold": float(alarm["Threshold"]),
-    }
-    if "Metrics" in alarm:
-        answered["Metrics"] = [{**query, "Label": "", "AccountId": "123456789012"} for query in alarm["Metrics"]]
-    return answered
-
-
-def of_the_local_aws(alarm: dict[str, Any]) -> dict[str, Any]:
-    """The same as MiniStack answers: it has a statistic and a period for each alarm, and no queries."""
-    answered = {"Statistic": "Average", "Period": 60, **described(alarm)}
-    return {name: value for name, value in answered.items() if name != "Metrics"}
-
-
-def plan(existing: list[dict[str, Any]], topic: str = "", window: int = 60) -> list[tuple[str, str, dict[str, Any]]]:
-    return list(stack_files.alarms(ALARMS, NAMES, window, existing, topic))
-
-
-def told(planned: list[tuple[str, str, dict[str, Any]]]) -> list[list[str]]:
-    return [[*alarm["AlarmActions"], *alarm["OKActions"]] for _, _, alarm in planned]
-
-
-@pytest.mark.parametrize("answer", [described, of_the_local_aws])
-def test_alarms_that_are_as_they_were_put_are_kept(answer: Any) -> None:
-    assert {verb for verb, _, _ in plan([answer(alarm) for alarm in PUT])} == {"keep"}
-
-
-def test_an_alarm_is_changed_if_the_window_is() -> None:
-    changed = [what for verb, what, _ in plan([described(alarm) for alarm in PUT], window=90) if verb == "change"]
-
-    assert changed == [f"alarm {PREFIX}S3EventAggregatorLateToBeVisible: AlarmDescription, Threshold 180.0 -> 270"]
-
-
-@pytest.mark.parametrize(
-    "by_hand",
-    [
-        {"Metrics": [{"Id": "longest", "Expression": "SELECT MAX(Other)", "Period": 900, "ReturnData": True}]},
-        {"Metrics": None, "MetricName": "SecondsWaiting"},
-    ],
-)
-def test_an_alarm_whose_query_was_changed_by_hand_is_put_again(by_hand: dict[str, Any]) -> None:
-    existing = [described(alarm) for alarm in PUT]
-    existing[1] |= by_hand
-
-    changed = [(what, alarm) for verb, what, alarm in plan(existing) if verb == "change"]
-
-    assert changed == [(f"alarm {PREFIX}S3EventAggregatorShareWaits: Metrics", PUT[1])]
-
-
-def test_nobody_is_told_unless_a_topic_is_given() -> None:
-    assert told(plan([])) == [[]] * len(PUT)
-    assert told(plan([], TOPIC)) == [[TOPIC, TOPIC]] * len(PUT)
-
-
-def test_a_topic_stays_until_another_is_given_or_none() -> None:
-    existing = [described(alarm) for _, _, alarm in plan([], TOPIC)]
-
-    assert {verb for verb, _, _ in plan(existing)} == {"keep"}
-    assert {verb for verb, _, _ in plan(existing, TOPIC)} == {"keep"}
-    assert told(plan(existing, f"{TOPIC}-2")) == [[f"{TOPIC}-2", f"{TOPIC}-2"]] * len(PUT)
-    assert told(plan(existing, "none")) == [[]] * len(PUT)
-    assert plan(existing, "none")[0][:2] == (
-        "change",
-        f"alarm {PREFIX}S3EventAggregatorDeadLetters: AlarmActions, OKActions",
-    )
-
-
-def test_an_alarm_lost_in_an_interrupted_run_tells_whom_the_others_do() -> None:
-    existing = [described(alarm) for _, _, alarm in plan([], TOPIC)]
-
-    planned = plan(existing[:3])
-
-    assert [verb for verb, _, _ in planned] == ["keep"] * 3 + ["create"] * (len(PUT) - 3)
-    assert told(planned) == [[TOPIC, TOPIC]] * len(PUT)
-
-
-def test_an_alarm_of_another_stack_whose_name_begins_alike_is_not_ours() -> None:
-    other = described({**PUT[0], "AlarmName": f"{PUT[0]['AlarmName']}-mine", "AlarmActions": [TOPIC]})
-
-    assert told(plan([other])) == [[]] * len(PUT)
-    assert stack_files.alarm_names(ALARMS, NAMES, [other, *map(described, PUT[:2])]) == [
-        f"{PREFIX}S3EventAggregatorDeadLetters",
-        f"{PREFIX}S3EventAggregatorShareWaits",
-    ]
 
 
 # The queries

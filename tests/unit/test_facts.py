@@ -307,5 +307,5 @@ def test_a_log_that_may_not_be_read_says_so_and_one_that_is_gone_ends_it(stack: 
     with pytest.raises(ClientError):
         refreshes_of(stack, SHARE, AT - DAY, AT, 0)
     logs.add_response("describe_log_groups", {"logGroups": []})
-    with pytest.raises(StackError, match=r"There is no log group .*: run create-stack.sh again."):
+    with pytest.raises(StackError, match=r"There is no log group .*: run create-stack.sh --revert-drift."):
         refreshes_of(stack, SHARE, AT - DAY, AT, 0)

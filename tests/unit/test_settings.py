@@ -223,3 +223,21 @@ def test_a_bad_log_level_names_the_choices() -> None:
         SettingError, match="LOG_LEVEL is 'LOUD': set it to one of DEBUG, INFO, WARNING, ERROR, CRITICAL"
     ):
         Settings.read(NEEDED | {"LOG_LEVEL": "LOUD"})
+
+
+@pytest.mark.parametrize(
+    ("given", "longest"),
+    [
+        ({}, 60),  # the interval
+        ({"REFRESH_DELAY_SECONDS": "600"}, 600),
+        ({"REFRESH_QUIET_SECONDS": "10"}, 900),
+        ({"REFRESH_DELAY_SECONDS": "30,my-bucket=600"}, 600),
+        ({"MIN_REFRESH_INTERVAL_SECONDS": "60,share-1=3600"}, 3600),
+        ({"REFRESH_DELAY_SECONDS": "600", "REFRESH_QUIET_SECONDS": "10", "REFRESH_MAX_DELAY_SECONDS": "100"}, 100),
+    ],
+)
+def test_a_change_is_late_by_what_its_window_may_take_at_most(given: dict[str, str], longest: int) -> None:
+    settings = Settings.read({"TABLE_NAME": "t", "QUEUE_URL": "q", **given})
+
+    assert settings.lateness("my-bucket", "share-1", 3 * longest) == 3
+    assert settings.lateness("my-bucket", "share-1", 3 * 7200, least=7200) == 3

@@ -11,6 +11,7 @@ from botocore.stub import Stubber
 from moto import mock_aws
 from rich.console import Console
 
+from deploy import eventbridge
 from event_aggregator.file_shares import FileShare
 from event_aggregator.settings import Settings
 from event_aggregator.table import Item, Key
@@ -38,7 +39,6 @@ from operate.status import (
     shares_of,
     trigger_that_does_not_read,
 )
-from scripts import stack_files
 
 AT = 1_790_000_000_000
 ARN = "arn:aws:storagegateway:us-east-1:1:"
@@ -112,6 +112,10 @@ def test_what_goes_its_way_is_no_concern(stack: Stack, bucket: Bucket) -> None:
     ("bucket", "what"),
     [
         (replace(WELL, attached=Attached.LOST), "my-bucket does not notify this stack of its changes"),
+        (
+            replace(WELL, attached=Attached.LOST, instead="it tells nobody; its tags: none"),
+            "my-bucket does not notify this stack of its changes: it tells nobody; its tags: none",
+        ),
         (replace(WELL, attached=Attached.GONE), "there is no bucket my-bucket any more"),
         (replace(WELL, shares=[]), "no file share shows my-bucket"),
         (
@@ -298,10 +302,23 @@ def test_a_bucket_that_was_deleted_does_not_keep_the_others_from_being_seen(stac
 
 @pytest.mark.parametrize(("state", "found"), [("ENABLED", Attached.YES), ("DISABLED", Attached.LOST)])
 def test_a_rule_that_is_disabled_tells_nothing(stack: Stack, state: str, found: Attached) -> None:
-    stack._rules["ObjectChanges"] = stack_files.rule_for({"my-bucket": []}) | {"State": state}
-    with Stubber(stack.client("s3")) as stub:
+    rule = {"Name": f"{stack.aggregator}ObjectChanges", "EventPattern": eventbridge.pattern({"my-bucket": []})}
+    with Stubber(stack.client("s3")) as stub, Stubber(stack.client("events")) as events:
+        events.add_response("list_rules", {"Rules": [{**rule, "State": state}]})
         stub.add_response("get_bucket_notification_configuration", {"EventBridgeConfiguration": {}})
         assert attached(stack, "my-bucket", ["my-bucket"]) is found
+
+
+def test_who_may_have_replaced_a_notification_is_told_by_its_targets_and_the_buckets_tags(stack: Stack) -> None:
+    topic = {"TopicArn": "arn:aws:sns:us-east-1:1:t", "Events": ["s3:ObjectCreated:*"]}
+    for tags, told in (([{"Key": "managed-by", "Value": "terraform"}], "managed-by=terraform"), (None, "none")):
+        with Stubber(stack.client("s3")) as stub:
+            stub.add_response("get_bucket_notification_configuration", {"TopicConfigurations": [topic]})
+            if tags:
+                stub.add_response("get_bucket_tagging", {"TagSet": tags})
+            else:
+                stub.add_client_error("get_bucket_tagging", "NoSuchTagSet")
+            assert stack.who_may_have_changed("b") == f"it tells arn:aws:sns:us-east-1:1:t; its tags: {told}"
 
 
 def test_a_rule_that_is_disabled_or_gone_is_named_with_what_enables_it(stack: Stack) -> None:
@@ -309,7 +326,7 @@ def test_a_rule_that_is_disabled_or_gone_is_named_with_what_enables_it(stack: St
     disabled, gone = rules_that_do_not_run(stack)
     assert disabled.what.startswith("the rule p-S3EventAggregatorRefreshComplete is disabled: ")
     assert gone.what == "the rule p-S3EventAggregatorSweep is gone: lost requests are not found"
-    assert disabled.then.endswith("scripts/create-stack.sh --region us-east-1 --name-prefix p-")
+    assert disabled.then.endswith("scripts/create-stack.sh --revert-drift --region us-east-1 --name-prefix p-")
     stack._rules |= {"RefreshComplete": {"State": "ENABLED"}, "Sweep": {"State": "ENABLED"}}
     assert list(rules_that_do_not_run(stack)) == []
 

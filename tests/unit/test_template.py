@@ -1,222 +1,268 @@
-"""template.yaml says what create-stack.sh does, wherever the local AWS cannot show it; without AWS."""
+"""template.yaml, wherever the local AWS cannot show what it makes; without AWS."""
 
 import json
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import hcl2
 import pytest
-import yaml
 
+from deploy.template import TEMPLATE as FILE
 from event_aggregator.request import MAX_RECEIVES, VISIBILITY_TIMEOUT_SECONDS
 from event_aggregator.settings import SettingError, Settings
-from scripts import stack_files
+from scripts.fill_template import filled
+from tests.unit.deployed import PARAMETERS, TEMPLATE, resources, statements
 
 ROOT = Path(__file__).parents[2]
-TEMPLATE = yaml.safe_load((ROOT / "template.yaml").read_text())
-SCRIPT = (ROOT / "scripts/create-stack.sh").read_text()
-PARAMETERS: dict[str, dict[str, Any]] = TEMPLATE["Parameters"]
-# Each setting's flag, what it allows, and its variable, as the script checks them.
-CHECKS = re.findall(r"(--[a-z-]+)\) (?:in_range|one_of) .*? \"\$2\" (.*) && set_to ([A-Z_]+)", SCRIPT)
-DEFAULTS = dict(re.findall(r"\b([A-Z_]+)=(\S+?)\"?\s", SCRIPT[SCRIPT.index('defaults="') : SCRIPT.index("retention=")]))
-# For each setting with exceptions: a value, and two names.
-WITH_EXCEPTIONS = {
-    "REFRESH_DELAY_SECONDS": ("30", "my.bucket-1", "renders"),
-    "REFRESH_QUIET_SECONDS": ("30", "my.bucket-1", "renders"),
-    "REFRESH_MAX_DELAY_SECONDS": ("90", "my.bucket-1", "renders"),
-    "REFRESH_SCOPE": ("share", "my.bucket-1", "renders"),
-    "MIN_REFRESH_INTERVAL_SECONDS": ("60", "share-1234ABCD", "share-4CD"),
-}
-TEXT_OF_SETTINGS = (ROOT / "docs/settings.md").read_text()
+KEY, EARLIER = (f"arn:aws:kms:us-east-1:123456789012:key/{n}234abcd-12ab-34cd-56ef-1234567890ab" for n in (1, 2))
 TOPIC = "arn:aws:sns:us-east-1:123456789012:operators"
-NAMES = {
-    "Partition": "aws",
-    "Region": "us-east-1",
-    "Account": "123456789012",
-    "NamePrefix": "dev-",
-    "Table": "dev-S3EventAggregator",
-    "Queue": "dev-S3EventAggregatorActionQueue",
-    "DeadLetterQueue": "dev-S3EventAggregatorActionQueueDeadLetter",
-    "Aggregator": "dev-S3EventAggregator",
-    "Refresh": "dev-S3StorageGatewayRefresh",
-}
+FUNCTIONS = "AWS::Lambda::Function"
 
 
-def parameter_of(variable: str) -> str:
-    """REFRESH_DELAY_SECONDS: RefreshDelaySeconds."""
-    return "".join(word.capitalize() for word in variable.split("_"))
+def variables(function: str, **given: Any) -> dict[str, str]:
+    found = resources(FUNCTIONS, **given)[function]["Environment"]["Variables"]
+    return {name: str(value) for name, value in found.items()}
 
 
-def resolved(value: Any, values: dict[str, Any]) -> Any:  # noqa: PLR0911, PLR0912 - a return for each function
-    """The value with CloudFormation's functions carried out; `values` are those of parameters."""
-    if isinstance(value, list):
-        return [inner for inner in (resolved(inner, values) for inner in value) if inner is not None]
-    if not isinstance(value, dict):
-        return value
-    match next(iter(value.items()), None):
-        case "Ref", "AWS::NoValue":
-            return None
-        case "Ref", name:
-            return values.get(name, name)
-        case "Fn::GetAtt", [name, "Arn"]:
-            return f"arn of {name}"
-        case "Fn::Sub", [text, more]:
-            return substituted(text, values | resolved(more, values))
-        case "Fn::Sub", text:
-            return substituted(text, values)
-        case "Fn::If", [condition, yes, no]:
-            return resolved(yes if resolved(TEMPLATE["Conditions"][condition], values) else no, values)
-        case "Fn::Not", [condition]:
-            return not resolved(condition, values)
-        case "Fn::Equals", [one, other]:
-            return resolved(one, values) == resolved(other, values)
-        case "Fn::EachMemberEquals", [texts, text]:
-            return all(member == text for member in resolved(texts, values))
-        case "Fn::Select", [index, texts]:
-            return resolved(texts, values)[index]
-        case "Fn::Join", [between, texts]:
-            return between.join(resolved(texts, values))
-    return {name: found for name, inner in value.items() if (found := resolved(inner, values)) is not None}
+def test_what_stands_between_the_marks_is_what_the_files_say() -> None:
+    assert FILE.read_text() == filled(FILE.read_text()), "python scripts/fill_template.py"
 
 
-def substituted(text: str, values: dict[str, Any]) -> str:
-    return re.sub(r"\$\{([\w:]+)\}", lambda found: str(values[found[1]]), text)
+def test_a_mark_takes_what_its_file_says_and_leaves_the_rest() -> None:
+    marked = "a: # by hand\n  # >>> iam/sqs-writer.json\n  old\n  # <<<\nb: 1\n"
 
-
-def with_defaults(given: dict[str, Any]) -> dict[str, Any]:
-    """These parameters, and the others at their defaults."""
-    values = {name: parameter["Default"] for name, parameter in PARAMETERS.items()}
-    lists = {name for name, parameter in PARAMETERS.items() if parameter["Type"] == "CommaDelimitedList"}
-    values |= {name: [""] for name in lists} | {"NamePrefix": "dev-"} | given
-    return values | {"AWS::Partition": "aws", "AWS::Region": "us-east-1", "AWS::AccountId": "123456789012"}
-
-
-def resources(kind: str, **given: Any) -> list[dict[str, Any]]:
-    """The properties of each resource of this kind, with these parameters, and the others at their defaults."""
-    values = with_defaults(given)
-    return [
-        resolved(resource["Properties"], values)
-        for resource in TEMPLATE["Resources"].values()
-        if resource["Type"] == kind
-        and ("Condition" not in resource or resolved(TEMPLATE["Conditions"][resource["Condition"]], values))
+    assert filled(marked).splitlines()[:4] == [
+        "a: # by hand",
+        "  # >>> iam/sqs-writer.json",
+        *filled(marked).splitlines()[2:4],
     ]
+    assert "  - Sid: SendRequestsAndFailedEvents" in filled(marked)
+    assert "old" not in filled(marked)
+    assert filled(marked).endswith("  # <<<\nb: 1\n")
 
 
-def test_the_template_is_what_its_maker_writes() -> None:
-    made = subprocess.run(
-        [sys.executable, ROOT / "scripts/make_template.py"], capture_output=True, text=True, check=True
-    )
-    assert (ROOT / "template.yaml").read_text() == made.stdout, "python scripts/make_template.py > template.yaml"
+def test_every_policy_of_iam_but_the_operators_is_in_the_template() -> None:
+    in_template = set(re.findall(r"# >>> iam/(.*)\.json", FILE.read_text()))
+
+    assert in_template == {path.stem for path in (ROOT / "iam").glob("*.json")} - {"operator"}
 
 
 def test_the_linter_finds_nothing_in_the_template() -> None:
-    done = subprocess.run(
-        [Path(sys.executable).parent / "cfn-lint", ROOT / "template.yaml"], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([Path(sys.executable).parent / "cfn-lint", FILE], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_the_description_has_the_version() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+
+    assert TEMPLATE["Description"].startswith(f"s3-event-aggregator {version}: ")
+
+
+def test_it_needs_no_transform() -> None:
+    assert "Transform" not in TEMPLATE
+
+
+@pytest.mark.parametrize("region", ["ap-southeast-1", "us-isof-south-1"])
+def test_the_roles_names_find_room_with_the_longest_prefix_and_region(region: str) -> None:
+    roles = resources("AWS::IAM::Role", NamePrefix=32 * "p", **{"AWS::Region": region})
+
+    assert [len(role["RoleName"]) <= 64 for role in roles.values()] == [True, True]
 
 
 # Parameters
 
 
-def test_every_setting_of_the_script_is_a_parameter_with_its_default_and_its_limits() -> None:
-    # Those that are lists have a test of their own; those with exceptions have a pattern each.
-    assert {variable for *_, variable in CHECKS} | WITH_EXCEPTIONS.keys() == DEFAULTS.keys()
-    needed = {"TABLE_NAME": "t", "QUEUE_URL": "q"}
-    for variable in WITH_EXCEPTIONS:
-        default = PARAMETERS[parameter_of(variable)]["Default"]
-        assert default == DEFAULTS[variable]
-        assert Settings.read({**needed, variable: default}) == Settings.read(needed)
-    for _, allowed, variable in CHECKS:
-        parameter = PARAMETERS[parameter_of(variable)]
-        assert str(parameter["Default"]) == DEFAULTS[variable]
-        if "AllowedValues" in parameter:
-            assert parameter["AllowedValues"] == allowed.strip('"').split()
-        else:
-            assert [parameter["MinValue"], parameter["MaxValue"]] == [int(limit) for limit in allowed.split()]
+def test_both_functions_have_every_setting_and_its_default_is_theirs() -> None:
+    own = {"TABLE_NAME": "t", "QUEUE_URL": "https://sqs/1/q"}
+    for function in ("Aggregator", "Refresh"):
+        assert Settings.read(variables(function) | own) == Settings.read(own)
+    assert variables("Refresh").keys() - variables("Aggregator").keys() == {"AGGREGATOR_ARN", "REATTACH_BUCKET_ARNS"}
 
 
-def test_logs_may_be_kept_as_long_as_the_script_allows() -> None:
-    [allowed] = re.findall(r"--log-retention-days\)\s+one_of .*? \"\$2\" \"(.*)\"", SCRIPT)
-    assert PARAMETERS["LogRetentionDays"]["AllowedValues"] == [int(days) for days in allowed.split()]
+def test_a_value_of_every_setting_gets_to_both_functions() -> None:
+    given: dict[str, Any] = {
+        "RefreshDelaySeconds": "1,my-bucket=600",
+        "RefreshQuietSeconds": 2,
+        "RefreshMaxDelaySeconds": 3,
+        "InProgressTimeoutSeconds": 4,
+        "MinRefreshIntervalSeconds": 5,
+        "RefreshesPerGateway": 6,
+        "RefreshScope": "share",
+        "RefreshOtherGateways": "off",
+        "IgnoreKeys": "*.tmp",
+        "GatewaySessionName": "",
+        "GatewayRegions": ["us-east-1", "eu-west-1"],
+        "GatewayRoleArns": ["arn:aws:iam::210987654321:role/gateways"],
+        "GatewayExternalIds": ["210987654321=secret"],
+        "LogLevel": "DEBUG",
+    }
+    for function in ("Aggregator", "Refresh"):
+        changed = {name for name, value in variables(function, **given).items() if value != variables(function)[name]}
+        assert len(changed) == len(given)
+        assert resources(FUNCTIONS, **given)[function]["LoggingConfig"]["ApplicationLogLevel"] == "DEBUG"
 
 
-@pytest.mark.parametrize("variable", WITH_EXCEPTIONS)
-def test_the_pattern_of_a_parameter_with_exceptions_takes_what_the_functions_take(variable: str) -> None:
-    pattern, (value, one, other) = PARAMETERS[parameter_of(variable)]["AllowedPattern"], WITH_EXCEPTIONS[variable]
+def test_only_the_refresh_function_calls_storage_gateway_at_an_endpoint() -> None:
+    given = {"StorageGatewayEndpointUrl": "https://vpce"}
+
+    assert "AWS_ENDPOINT_URL_STORAGE_GATEWAY" not in variables("Aggregator", **given) | variables("Refresh")
+    assert variables("Refresh", **given)["AWS_ENDPOINT_URL_STORAGE_GATEWAY"] == "https://vpce"
+
+
+# For each setting with exceptions: a value, and two names.
+WITH_EXCEPTIONS = {
+    "RefreshDelaySeconds": ("30", "my.bucket-1", "renders"),
+    "RefreshQuietSeconds": ("30", "my.bucket-1", "renders"),
+    "RefreshMaxDelaySeconds": ("90", "my.bucket-1", "renders"),
+    "RefreshScope": ("share", "my.bucket-1", "renders"),
+    "MinRefreshIntervalSeconds": ("60", "share-1234ABCD", "share-4CD"),
+}
+
+
+@pytest.mark.parametrize("name", WITH_EXCEPTIONS)
+def test_the_pattern_of_a_parameter_with_exceptions_takes_what_the_functions_take(name: str) -> None:
+    pattern, (value, one, other) = PARAMETERS[name]["AllowedPattern"], WITH_EXCEPTIONS[name]
+    variable = variable_of(name).upper()
     bad = [f"{one}={value}", f"{value},{one}", f"{value},{one}=", f"{value},", f"{value}, {one}={value}", ""]
     bad += [f"{value},-{one}={value}", f"{value},{one}_={value}", f"{value}0000000", f"{value},{value}"]
     good = [value, f"{value},{one}={value}", f"{value},{one}={value},{other}={value}"]
     assert [text for text in good + bad if re.fullmatch(pattern, text)] == good
     ample = {"REFRESH_QUIET_SECONDS": "1"} if variable == "REFRESH_MAX_DELAY_SECONDS" else {}
-    environment = {"TABLE_NAME": "t", "QUEUE_URL": "q", **ample}
+    given = {"TABLE_NAME": "t", "QUEUE_URL": "q", **ample}
     for text in good:
-        read = getattr(Settings.read(environment | {variable: text}), variable.lower())
+        read = getattr(Settings.read(given | {variable: text}), variable.lower())
         assert [str(each) for each in read.values()] == [value] * text.count(value)
     for text in bad:
         with pytest.raises(SettingError, match=variable):
-            Settings.read(environment | {variable: text})
+            Settings.read(given | {variable: text})
 
 
 @pytest.mark.parametrize(
-    ("variable", "exceptions"),
+    ("name", "exceptions"),
     [
-        ("REFRESH_DELAY_SECONDS", [f"bucket-of-20-char{number}=3600" for number in range(100, 220)]),
-        ("MIN_REFRESH_INTERVAL_SECONDS", [f"share-12345{number}=3600" for number in range(100, 260)]),
+        ("RefreshDelaySeconds", [f"bucket-of-20-char{number}=3600" for number in range(100, 220)]),
+        ("MinRefreshIntervalSeconds", [f"share-12345{number}=3600" for number in range(100, 260)]),
     ],
 )
-def test_lambda_takes_as_many_exceptions_as_the_documentation_says(variable: str, exceptions: list[str]) -> None:
-    assert f"about {len(exceptions)} with" in TEXT_OF_SETTINGS or f"or {len(exceptions)} of file" in TEXT_OF_SETTINGS
-    for function in resources("AWS::Lambda::Function", **{parameter_of(variable): ",".join(["30", *exceptions])}):
-        variables = {name: str(value) for name, value in function["Environment"]["Variables"].items()}
-        queue = f"https://sqs.us-east-1.amazonaws.com/123456789012/{NAMES['Queue']}"
-        variables |= {"TABLE_NAME": NAMES["Table"], "QUEUE_URL": queue}
-        assert sum(len(name) + len(value) for name, value in variables.items()) <= 4096
-        assert len(getattr(Settings.read(variables), variable.lower()).exceptions) == len(exceptions)
+def test_lambda_takes_as_many_exceptions_as_the_documentation_says(name: str, exceptions: list[str]) -> None:
+    text = (ROOT / "docs/settings.md").read_text()
+    assert f"about {len(exceptions)} with" in text or f"or {len(exceptions)} of file" in text
+    queue = "https://sqs.us-east-1.amazonaws.com/123456789012/dev-S3EventAggregatorActionQueue"
+    for function in ("Aggregator", "Refresh"):
+        found = variables(function, **{name: ",".join(["30", *exceptions])})
+        found |= {"TABLE_NAME": "dev-S3EventAggregator", "QUEUE_URL": queue}
+        assert sum(len(variable) + len(value) for variable, value in found.items()) <= 4096
+        assert len(getattr(Settings.read(found), variable_of(name)).exceptions) == len(exceptions)
 
 
-@pytest.mark.parametrize("variable", [name for name in DEFAULTS if name not in WITH_EXCEPTIONS])
-def test_the_functions_know_a_parameters_default_as_theirs_and_take_its_limits_and_nothing_beyond(
-    variable: str,
-) -> None:
-    parameter = PARAMETERS[parameter_of(variable)]
-    needed = {"TABLE_NAME": "t", "QUEUE_URL": "q"}
+# Resources
 
-    def read(value: object) -> Settings:
-        return Settings.read({**needed, variable: str(value)})
 
-    assert Settings.read({**needed, variable: str(parameter["Default"])}) == Settings.read(needed)
-    limits = parameter.get("AllowedValues") or [parameter["MinValue"], parameter["MaxValue"]]
-    assert {str(getattr(read(limit), variable.lower())) for limit in limits} == {str(limit) for limit in limits}
-    for beyond in ["NOTHING_SUCH"] if "AllowedValues" in parameter else [limits[0] - 1, limits[1] + 1]:
-        with pytest.raises(SettingError):
-            read(beyond)
+def test_the_refresh_function_may_send_to_the_queue_that_it_is_called_by() -> None:
+    assert [f.get("RecursiveLoop") for f in resources(FUNCTIONS).values()] == [None, "Allow"]
+
+
+def test_who_sends_requests_is_made_after_who_reads_them_and_deleted_before() -> None:
+    assert TEMPLATE["Resources"]["Aggregator"]["DependsOn"] == "Trigger"
+
+
+def test_the_queue_delivers_as_often_and_as_far_apart_as_the_functions_reckon_with() -> None:
+    queue = resources("AWS::SQS::Queue")["Queue"]
+    assert (queue["VisibilityTimeout"], queue["RedrivePolicy"]["maxReceiveCount"]) == (
+        VISIBILITY_TIMEOUT_SECONDS,
+        MAX_RECEIVES,
+    )
+
+
+def test_without_a_key_of_the_users_nothing_names_one() -> None:
+    assert {queue["SqsManagedSseEnabled"] for queue in resources("AWS::SQS::Queue").values()} == {True}
+    kinds = {resource["Type"] for resource in TEMPLATE["Resources"].values()}
+    assert [kind for kind in kinds if "kms" in json.dumps(resources(kind)).lower()] == []
+
+
+def test_a_key_is_on_all_that_can_have_one() -> None:
+    queues = resources("AWS::SQS::Queue", KmsKey=KEY).values()
+    assert [(queue["KmsMasterKeyId"], queue["SqsManagedSseEnabled"]) for queue in queues] == [(KEY, False)] * 2
+    table = resources("AWS::DynamoDB::Table", KmsKey=KEY)["Table"]
+    assert table["SSESpecification"] == {"SSEEnabled": True, "SSEType": "KMS", "KMSMasterKeyId": KEY}
+    assert [group["KmsKeyId"] for group in resources("AWS::Logs::LogGroup", KmsKey=KEY).values()] == [KEY, KEY]
+    assert [function["KmsKeyArn"] for function in resources(FUNCTIONS, KmsKey=KEY).values()] == [KEY, KEY]
 
 
 @pytest.mark.parametrize(
-    ("given", "refusals"),
+    ("given", "usable"),
     [
-        ({}, []),
-        ({"SubnetIds": ["subnet-1a", "subnet-2b"], "SecurityGroupIds": ["sg-3c"]}, []),
-        ({"SubnetIds": ["subnet-1a"]}, ["SubnetIds needs SecurityGroupIds: give both, or neither."]),
-        ({"SecurityGroupIds": ["sg-3c"]}, ["SecurityGroupIds needs SubnetIds: give both, or neither."]),
-        ({"SubnetIds": [], "SecurityGroupIds": []}, []),  # as an empty value may be read, too
+        ({"KmsKey": KEY}, [KEY]),
+        ({"EarlierKmsKey": EARLIER}, [EARLIER]),
+        ({"KmsKey": KEY, "EarlierKmsKey": EARLIER}, [KEY, EARLIER]),
     ],
 )
-def test_subnets_without_security_groups_are_refused_and_the_other_way_round(
-    given: dict[str, list[str]], refusals: list[str]
-) -> None:
-    values = with_defaults(given)
-    assert [
-        assertion["AssertDescription"]
-        for rule in TEMPLATE["Rules"].values()
-        if resolved(rule["RuleCondition"], values)
-        for assertion in rule["Assertions"]
-        if not resolved(assertion["Assert"], values)
-    ] == refusals
+def test_both_roles_may_use_the_key_and_the_one_before(given: dict[str, str], usable: list[str]) -> None:
+    for role in ("AggregatorRole", "RefreshRole"):
+        statement = statements(role, **given)["UseTheKeyOfTableAndQueues"]
+        assert statement["Action"] == ["kms:Decrypt", "kms:GenerateDataKey"]
+        assert statement["Resource"] == usable
+        assert "UseTheKeyOfTableAndQueues" not in statements(role)
+
+
+def test_a_permissions_boundary_is_on_both_roles_if_one_is_given() -> None:
+    boundary = "arn:aws:iam::123456789012:policy/OnlyThis"
+    assert [role.get("PermissionsBoundary") for role in resources("AWS::IAM::Role").values()] == [None, None]
+    bounded = resources("AWS::IAM::Role", PermissionsBoundary=boundary).values()
+    assert [role["PermissionsBoundary"] for role in bounded] == [boundary, boundary]
+
+
+def test_file_shares_are_refreshed_in_the_given_regions_or_else_in_the_stacks() -> None:
+    def regions(**given: Any) -> Any:
+        return statements("RefreshRole", **given)["RefreshFileShares"]["Condition"]["StringEquals"][
+            "aws:RequestedRegion"
+        ]
+
+    assert regions() == "us-east-1"
+    assert regions(GatewayRegions=["us-east-1", "eu-west-1"]) == ["us-east-1", "eu-west-1"]
+
+
+def test_only_the_named_buckets_notifications_may_be_put_back() -> None:
+    buckets = ["arn:aws:s3:::a-bucket"]
+
+    assert statements("RefreshRole", ReattachBucketArns=buckets)["PutNotificationsBack"]["Resource"] == buckets
+    assert variables("Refresh", ReattachBucketArns=buckets)["REATTACH_BUCKET_ARNS"] == buckets[0]
+    assert "PutNotificationsBack" not in statements("RefreshRole")
+
+
+def test_exactly_the_given_roles_of_other_accounts_may_be_assumed() -> None:
+    roles = ["arn:aws:iam::210987654321:role/gateways"]
+
+    assert statements("RefreshRole", GatewayRoleArns=roles)["RefreshFileSharesOfOtherAccounts"]["Resource"] == roles
+    assert "RefreshFileSharesOfOtherAccounts" not in statements("RefreshRole")
+
+
+def test_only_the_refresh_function_runs_in_subnets_and_only_its_role_may_connect_to_them() -> None:
+    network = {"SubnetIds": ["subnet-1a"], "SecurityGroupIds": ["sg-3c"]}
+    assert [function.get("VpcConfig") for function in resources(FUNCTIONS, **network).values()] == [None, network]
+    assert resources("AWS::IAM::Policy", **network)["VpcPolicy"]["Roles"] == ["RefreshRole"]
+    assert "VpcPolicy" in resources(FUNCTIONS, **network)["Refresh"]["Description"], "so that it is made before"
+    assert resources("AWS::IAM::Policy") == {}
+
+
+def test_only_the_stacks_own_rules_of_changes_may_invoke_the_aggregator() -> None:
+    permission = resources("AWS::Lambda::Permission")["RulesOfChanges"]
+    assert permission["Principal"] == "events.amazonaws.com"
+    rules = "arn:aws:events:us-east-1:123456789012:rule/dev-S3EventAggregatorObjectChanges*"
+    assert permission["SourceArn"] == rules
+
+
+@pytest.mark.parametrize("topic", ["", TOPIC])
+def test_the_alarms_tell_the_topic_if_one_is_given(topic: str) -> None:
+    told = [topic] if topic else None
+    alarms = resources("AWS::CloudWatch::Alarm", AlarmTopicArn=topic).values()
+    assert {(str(alarm.get("AlarmActions")), str(alarm.get("OKActions"))) for alarm in alarms} == {
+        (str(told), str(told))
+    }
 
 
 # Terraform
@@ -246,11 +292,16 @@ def module() -> dict[str, dict[str, Any]]:
 def test_the_terraform_module_has_every_parameter_as_a_variable_of_its_type_and_default_and_no_other(
     module: dict[str, Any],
 ) -> None:
+    def default(parameter: dict[str, Any]) -> dict[str, Any]:
+        if "Default" not in parameter:
+            return {}
+        return {"default": [] if parameter["Type"] == "CommaDelimitedList" else parameter["Default"]}
+
     expected = {
         variable_of(name): {
             "type": TYPES[parameter["Type"]],
-            "default": [] if parameter["Type"] == "CommaDelimitedList" else parameter["Default"],
             "description": parameter["Description"],
+            **default(parameter),
         }
         for name, parameter in PARAMETERS.items()
     }
@@ -278,126 +329,3 @@ def test_what_the_terraform_module_refers_to_is_there(module: dict[str, Any]) ->
         f"{kind}.{name}" for kind, made in module["resource"].items() for name in made
     }
     assert set(re.findall(r'\boutputs\[\\"(\w+)', text)) == TEMPLATE["Outputs"].keys()
-
-
-# Resources
-
-
-@pytest.mark.parametrize("topic", ["", TOPIC])
-def test_the_alarms_are_those_that_the_script_puts(topic: str) -> None:
-    text = (ROOT / "cloudwatch/alarms.json").read_text()
-    put = [alarm for _, _, alarm in stack_files.alarms(text, NAMES, 60, [], topic or "none")]
-    assert any("Metrics" in alarm for alarm in put), "which the local AWS does not know"
-
-    told: dict[str, Any] = {"AlarmActions": [], "OKActions": []}
-    assert [{**told, **alarm} for alarm in resources("AWS::CloudWatch::Alarm", AlarmTopicArn=topic)] == put
-
-
-def test_the_refresh_function_may_send_to_the_queue_that_it_is_called_by() -> None:
-    assert [f.get("RecursiveLoop") for f in resources("AWS::Lambda::Function")] == [None, "Allow"]
-
-
-KEY = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
-
-
-def sids(role: dict[str, Any]) -> list[str]:
-    return [statement["Sid"] for statement in role["Policies"][0]["PolicyDocument"]["Statement"]]
-
-
-def test_the_queue_delivers_as_often_and_as_far_apart_as_the_functions_reckon_with() -> None:
-    [queue] = [queue for queue in resources("AWS::SQS::Queue") if "RedrivePolicy" in queue]
-    assert (queue["VisibilityTimeout"], queue["RedrivePolicy"]["maxReceiveCount"]) == (
-        VISIBILITY_TIMEOUT_SECONDS,
-        MAX_RECEIVES,
-    )
-
-
-def test_without_a_key_of_the_users_nothing_names_one() -> None:
-    assert {queue["SqsManagedSseEnabled"] for queue in resources("AWS::SQS::Queue")} == {True}
-    everything = [made for resource in TEMPLATE["Resources"].values() for made in resources(resource["Type"])]
-    assert [made for made in everything if "kms" in json.dumps(made).lower()] == []
-
-
-def test_a_key_is_on_all_that_the_script_puts_it_on() -> None:
-    given = {"KmsKeyArn": KEY}
-    queues = resources("AWS::SQS::Queue", **given)
-    assert [(queue["KmsMasterKeyId"], queue["SqsManagedSseEnabled"]) for queue in queues] == [(KEY, False)] * 2
-    [table] = resources("AWS::DynamoDB::Table", **given)
-    assert table["SSESpecification"] == {"SSEEnabled": True, "SSEType": "KMS", "KMSMasterKeyId": KEY}
-    assert [group["KmsKeyId"] for group in resources("AWS::Logs::LogGroup", **given)] == [KEY, KEY]
-    assert [function["KmsKeyArn"] for function in resources("AWS::Lambda::Function", **given)] == [KEY, KEY]
-    for role in resources("AWS::IAM::Role", **given):
-        [statement] = [s for s in role["Policies"][0]["PolicyDocument"]["Statement"] if "kms:Decrypt" in s["Action"]]
-        assert statement == stack_files.render((ROOT / "iam/kms.json").read_text(), {"KmsKey": KEY})["Statement"][0]
-
-
-def test_a_permissions_boundary_is_on_both_roles_if_one_is_given() -> None:
-    boundary = "arn:aws:iam::123456789012:policy/OnlyThis"
-    assert [role.get("PermissionsBoundary") for role in resources("AWS::IAM::Role")] == [None, None]
-    bounded = resources("AWS::IAM::Role", PermissionsBoundaryArn=boundary)
-    assert [role["PermissionsBoundary"] for role in bounded] == [boundary, boundary]
-
-
-def test_gateways_in_other_regions_and_accounts_are_asked_with_these_regions_and_roles_alone() -> None:
-    roles = ["arn:aws:iam::210987654321:role/gateways"]
-    external_id = "210987654321=secret"
-    given = {
-        "GatewayRegions": ["us-east-1", "eu-west-1"],
-        "GatewayRoleArns": roles,
-        "GatewayExternalIds": [external_id],
-    }
-    for function in resources("AWS::Lambda::Function", **given):
-        variables = function["Environment"]["Variables"]
-        assert (variables["GATEWAY_REGIONS"], variables["GATEWAY_ROLE_ARNS"]) == ("us-east-1,eu-west-1", *roles)
-        assert variables["GATEWAY_EXTERNAL_IDS"] == external_id
-    _, role = resources("AWS::IAM::Role", **given)
-    statements = {s["Sid"]: s for s in role["Policies"][0]["PolicyDocument"]["Statement"]}
-    shares = statements["RefreshFileShares"]
-    assert shares["Resource"] == "arn:aws:storagegateway:*:123456789012:share/*"
-    assert shares["Condition"] == {"StringEquals": {"aws:RequestedRegion": ["us-east-1", "eu-west-1"]}}
-    assert statements["RefreshFileSharesOfOtherAccounts"]["Resource"] == roles
-
-    _, role = resources("AWS::IAM::Role")
-    statements = {s["Sid"]: s for s in role["Policies"][0]["PolicyDocument"]["Statement"]}
-    assert statements["RefreshFileShares"]["Resource"] == "arn:aws:storagegateway:us-east-1:123456789012:share/*"
-    assert "RefreshFileSharesOfOtherAccounts" not in statements
-
-
-def test_an_endpoint_and_the_name_of_gateways_sessions_are_variables_of_the_functions_if_they_are_given() -> None:
-    endpoint, session = "AWS_ENDPOINT_URL_STORAGE_GATEWAY", "GATEWAY_SESSION_NAME"
-
-    def variables(**given: str) -> list[dict[str, str]]:
-        made = resources("AWS::Lambda::Function", **given)
-        every = [function["Environment"]["Variables"] for function in made]
-        return [{name: of[name] for name in (endpoint, session) if name in of} for of in every]
-
-    assert variables() == [{}, {}]
-    settings = Settings.read({"TABLE_NAME": "t", "QUEUE_URL": "q"})
-    assert PARAMETERS["GatewaySessionName"]["Default"] == settings.gateway_session_name
-    given = {"StorageGatewayEndpointUrl": "https://vpce", "GatewaySessionName": ""}
-    assert variables(**given) == [{session: ""}, {session: "", endpoint: "https://vpce"}]
-
-
-def test_only_the_refresh_function_runs_in_subnets_and_only_its_role_may_connect_to_them() -> None:
-    network = {"SubnetIds": ["subnet-1a"], "SecurityGroupIds": ["sg-3c"]}
-    assert [function.get("VpcConfig") for function in resources("AWS::Lambda::Function", **network)] == [None, network]
-    may_connect = ["LetLambdaConnectTheFunctionToSubnets" in sids(r) for r in resources("AWS::IAM::Role", **network)]
-    assert may_connect == [False, True]
-    assert all("LetLambdaConnectTheFunctionToSubnets" not in sids(role) for role in resources("AWS::IAM::Role"))
-
-
-def test_buckets_that_tell_eventbridge_have_the_rule_that_the_script_makes() -> None:
-    assert len(resources("AWS::Events::Rule")) == 2
-    assert resources("AWS::Lambda::Permission") == []
-
-    *_, rule = resources("AWS::Events::Rule", EventBridgeBuckets=["archive", "photos"])
-    [permission] = resources("AWS::Lambda::Permission", EventBridgeBuckets=["archive", "photos"])
-
-    made = stack_files.rule_for({"archive": [], "photos": []})
-    assert rule == {
-        "Name": "dev-S3EventAggregatorObjectChanges",
-        "State": made["State"],
-        "EventPattern": json.loads(made["EventPattern"]),
-        "Targets": [{"Id": "aggregator", "Arn": "arn of Aggregator"}],
-    }
-    assert permission["SourceArn"] == "arn of ChangesRule"

@@ -1,0 +1,218 @@
+"""A bucket's notification configuration: ours in it, and out of it, whatever else there is."""
+
+import json
+from urllib.parse import quote_plus
+
+import hypothesis
+import pytest
+from hypothesis import strategies as st
+
+from deploy import notification
+from deploy.notification import attached, detached, entries, filter_of, own_of, prefixes_of
+from deploy.template import Json, RefusedError
+from event_aggregator.attached import permissions
+
+ARN = "arn:aws:lambda:us-east-1:123456789012:function:S3EventAggregator"
+[OURS] = entries(ARN, "", [])
+
+
+def entry(events: list[str], **rules: str) -> Json:
+    found: Json = {"TopicArn": "arn:x", "Events": events}
+    if rules:
+        found["Filter"] = {"Key": {"FilterRules": [{"Name": name, "Value": value} for name, value in rules.items()]}}
+    return found
+
+
+OTHERS: Json = {
+    "LambdaFunctionConfigurations": [
+        {"Id": "thumbnails", "LambdaFunctionArn": f"{ARN}Other", "Events": ["s3:ObjectRestore:*"]}
+    ],
+    "QueueConfigurations": [
+        {
+            "Id": "q",
+            "QueueArn": "arn:aws:sqs:us-east-1:123456789012:q",
+            "Events": ["s3:ObjectTagging:*"],
+            "Filter": {"Key": {"FilterRules": [{"Name": "Prefix", "Value": "für+x/"}]}},
+        }
+    ],
+    "EventBridgeConfiguration": {},
+}
+
+
+def test_the_buckets_are_those_that_s3_may_invoke_the_function_for() -> None:
+    policy = {
+        "Statement": [
+            {"Principal": {"Service": "events.amazonaws.com"}, "Condition": {"ArnLike": {"AWS:SourceArn": "arn:r"}}},
+            {
+                "Sid": "s3-my_bucket",
+                "Principal": {"Service": "s3.amazonaws.com"},
+                "Condition": {"ArnLike": {"AWS:SourceArn": "arn:aws:s3:::my.bucket"}},
+            },
+            {"Sid": "any-bucket", "Principal": {"Service": "s3.amazonaws.com"}},
+            {
+                "Sid": "some",
+                "Principal": {"Service": "s3.amazonaws.com"},
+                "Condition": {"ArnLike": {"AWS:SourceArn": "arn:aws:s3:::my-*"}},
+            },
+        ]
+    }
+
+    assert permissions(policy) == [("my.bucket", "s3-my_bucket")]
+    assert permissions({}) == []
+
+
+def test_attaching_again_changes_nothing_though_s3_answers_in_another_order() -> None:
+    answered = {**OURS, "Events": OURS["Events"][::-1], "Filter": {"Key": {"FilterRules": []}}}
+    before = attached(OTHERS, [answered])
+
+    assert attached(before, [OURS]) == before
+
+
+def test_an_entry_with_our_id_for_another_function_is_not_stolen() -> None:
+    theirs = {**OURS, "LambdaFunctionArn": f"{ARN}Other"}
+    before = {"LambdaFunctionConfigurations": [theirs]}
+
+    with pytest.raises(RefusedError, match=f"s3-event-aggregator, and it goes to {ARN}Other"):
+        attached(before, [OURS])
+    assert detached(before, ARN) == before
+
+
+def test_who_else_is_told_is_known() -> None:
+    assert notification.others_targets(attached(OTHERS, [OURS]), ARN) == [
+        f"{ARN}Other",
+        "arn:aws:sqs:us-east-1:123456789012:q",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("theirs", "prefixes", "overlap"),
+    [
+        (entry(["s3:ObjectCreated:Put"]), [], True),
+        (entry(["s3:ObjectCreated:*"]), ["a/"], True),
+        (entry(["s3:ObjectRemoved:DeleteMarkerCreated"]), [], True),
+        (entry(["s3:ObjectRestore:*"]), [], False),
+        (entry(["s3:ObjectCreated:*"], Prefix="a/"), [], True),
+        (entry(["s3:ObjectCreated:*"], Prefix="a/"), ["a/b/"], True),
+        (entry(["s3:ObjectCreated:*"], Prefix="a/b/"), ["a/", "c/"], True),
+        (entry(["s3:ObjectCreated:*"], prefix="a/"), ["b/"], False),
+        (entry(["s3:ObjectCreated:*"], suffix=".gz"), ["b/"], True),
+        (entry(["s3:ObjectCreated:*"], prefix="a/", suffix=".gz"), ["b/"], False),
+    ],
+)
+def test_entries_overlap_if_they_share_an_event_type_and_a_key(
+    theirs: Json, prefixes: list[str], overlap: bool
+) -> None:
+    ours = entries(ARN, "", prefixes)
+    before = {**attached({}, ours), "TopicConfigurations": [{**theirs, "Id": "theirs"}]}
+
+    assert notification.overlaps(before, ours) == ([f"theirs: {theirs['Events'][0]} to arn:x"] if overlap else [])
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "common"),
+    [
+        ({"suffix": ".gz"}, {"suffix": ".tar.gz"}, True),
+        ({"suffix": ".gz"}, {"suffix": ".zip"}, False),
+        ({"prefix": "a/", "suffix": ".gz"}, {"prefix": "a/", "suffix": ".zip"}, False),
+    ],
+)
+def test_suffixes_match_a_common_key_if_one_ends_with_the_other(
+    one: dict[str, str], other: dict[str, str], common: bool
+) -> None:
+    assert notification._share_a_key(one, other) is common
+
+
+@pytest.mark.parametrize(
+    ("prefix", "value"),
+    [
+        ("photos/2026-01_a.b/", "photos/2026-01_a.b/"),
+        ("a b+c=d%/", "a+b%2Bc%3Dd%25/"),
+        ("für/", "f%C3%BCr/"),
+        ("what is (not) clear/", "what+is+"),
+        ("~home/", ""),
+    ],
+)
+def test_a_prefix_is_encoded_for_its_filter_and_cut_off_where_the_encoding_is_not_documented(
+    prefix: str, value: str
+) -> None:
+    assert notification.filter_value(prefix) == value
+
+
+# Bucket notifications, whatever else the bucket has
+
+EVENTS = st.lists(st.sampled_from(["s3:ObjectCreated:*", "s3:ObjectCreated:Put", "s3:ObjectRestore:*"]), min_size=1)
+FILTERS = st.fixed_dictionaries({"Name": st.sampled_from(["Prefix", "Suffix"]), "Value": st.text(max_size=5)}).map(
+    lambda rule: {"Key": {"FilterRules": [rule]}}
+)
+
+
+def others_of(target: str, arns: list[str]) -> st.SearchStrategy[list[Json]]:
+    """Entries of others: never to our function."""
+    entries = st.fixed_dictionaries(
+        {target: st.sampled_from(arns), "Events": EVENTS},
+        optional={"Id": st.sampled_from(["other", "x-s3-event-aggregator", "é"]), "Filter": FILTERS},
+    )
+    return st.lists(entries, min_size=1, max_size=3)
+
+
+CONFIGURATIONS: st.SearchStrategy[Json] = st.fixed_dictionaries(
+    {},
+    optional={
+        "LambdaFunctionConfigurations": others_of("LambdaFunctionArn", [f"{ARN}Other"]),
+        "QueueConfigurations": others_of("QueueArn", ["arn:aws:sqs:us-east-1:123456789012:q"]),
+        "TopicConfigurations": others_of("TopicArn", ["arn:aws:sns:us-east-1:123456789012:t"]),
+        "EventBridgeConfiguration": st.just({}),
+    },
+)
+RANDOM = hypothesis.settings(max_examples=300, derandomize=True, database=None, deadline=None)
+PREFIXES = st.lists(st.text(st.sampled_from("ab/ü +%(~"), max_size=4), max_size=4)
+
+
+@RANDOM
+@hypothesis.given(CONFIGURATIONS, PREFIXES, PREFIXES)
+def test_attach_then_detach_is_the_identity_and_the_last_prefixes_hold(
+    before: Json, first: list[str], second: list[str]
+) -> None:
+    copy = json.loads(json.dumps(before))
+    ours = entries(ARN, "", second)
+    after = attached(attached(before, entries(ARN, "", first)), ours)
+
+    assert after["LambdaFunctionConfigurations"][-1] in ours
+    assert attached(after, ours) == after
+    assert attached(after, entries(ARN, "", prefixes_of(after, ARN))) == after
+    assert detached(after, ARN) == before == copy
+    assert detached(before, ARN) == before
+
+
+@RANDOM
+@hypothesis.given(PREFIXES, st.text(st.sampled_from("ab/ü +%(~"), max_size=6))
+def test_a_key_below_a_prefix_matches_exactly_one_entry_of_ours(prefixes: list[str], rest: str) -> None:
+    key = quote_plus((prefixes or [""])[-1] + rest, safe="/")
+    filters = [filter_of(own).get("prefix", "") for own in entries(ARN, "", prefixes)]
+
+    assert sum(key.startswith(prefix) for prefix in filters) == 1
+
+
+@RANDOM
+@hypothesis.given(CONFIGURATIONS, EVENTS, st.integers(0, 3), st.sampled_from([OURS["Id"], "made-in-the-console", ""]))
+def test_an_older_entry_for_our_function_is_replaced_wherever_it_stands_and_those_of_others_stay_as_they_were(
+    others: Json, events: list[str], position: int, entry_id: str
+) -> None:
+    functions = list(others.get("LambdaFunctionConfigurations", []))
+    functions.insert(position, {**OURS, "Id": entry_id, "Events": events})
+    before = {**others, "LambdaFunctionConfigurations": functions}
+
+    after = attached(before, [OURS])
+
+    assert own_of(after, ARN) == [OURS]
+    assert detached(after, ARN) == detached(before, ARN) == others
+
+
+@RANDOM
+@hypothesis.given(CONFIGURATIONS, st.integers(0, 3))
+def test_an_entry_of_ours_that_is_as_it_should_be_stays_where_it_stands(others: Json, position: int) -> None:
+    functions = list(others.get("LambdaFunctionConfigurations", []))
+    functions.insert(position, {**OURS, "Events": OURS["Events"][::-1]})
+    before = {**others, "LambdaFunctionConfigurations": functions}
+
+    assert attached(before, [OURS]) == before
