@@ -33,6 +33,7 @@ resource "aws_cloudformation_stack" "this" {
     GatewayRegions             = join(",", var.gateway_regions)
     GatewayRoleArns            = join(",", var.gateway_role_arns)
     StorageGatewayEndpointUrl  = var.storage_gateway_endpoint_url
+    VisibleEvents              = var.visible_events
     PermissionsBoundary        = var.permissions_boundary
     KmsKey                     = var.kms_key
     EarlierKmsKey              = var.earlier_kms_key

@@ -32,6 +32,7 @@ METRICS = {
     "SecondsUntilVisible": MetricUnit.Seconds,  # from the first change to the end of the refresh
     "WaitingLateness": MetricUnit.Count,  # SecondsWaiting in windows, or in 20 minutes if a window takes less
     "VisibleLateness": MetricUnit.Count,  # SecondsUntilVisible in windows
+    "VisibleEventsLost": MetricUnit.Count,  # that EventBridge did not take
 }
 
 

@@ -21,6 +21,7 @@ def test_only_table_and_queue_are_needed_and_the_rest_has_defaults() -> None:
         refresh_other_gateways="auto",
         gateway_regions=(),
         gateway_role_arns=(),
+        visible_events="on",
         log_level="INFO",
     )
 
