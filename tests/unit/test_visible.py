@@ -1,10 +1,13 @@
 """The event that tells others that a share shows what changed, as EventBridge gets it."""
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import EndpointConnectionError
+from moto.events.models import EventPattern
 
 from event_aggregator.file_shares import FileShare
 from event_aggregator.observability import timestamp
@@ -188,3 +191,26 @@ def test_the_role_may_send_events_of_this_source_to_the_default_bus_alone_and_wi
     assert statement["Condition"] == {"StringEquals": {"events:source": SOURCE}}
     assert sid not in statements("RefreshRole", VisibleEvents="off")
     assert sid not in statements("AggregatorRole")
+
+
+# The page about it
+
+
+PAGE = (Path(__file__).parents[2] / "docs/events.md").read_text()
+BLOCKS = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL)]
+TYPES = {"string": str, "string, UTC": str, "list of strings, or missing": list, "boolean": bool, "number": float}
+
+
+def test_the_page_tells_of_every_field_and_of_its_type(world: World, region: Region, function: Function) -> None:
+    rows = re.findall(r"^\| `([a-z-]+)` \| ([^|]+) \|", PAGE, re.MULTILINE)
+    function.deliver_request()
+    function.complete(region.refreshes[0])
+    for detail in (*details(world), BLOCKS[0]["detail"]):
+        assert [(name, type(value)) for name, value in detail.items()] == [(name, TYPES[kind]) for name, kind in rows]
+    assert (BLOCKS[0]["source"], BLOCKS[0]["detail-type"]) == (SOURCE, DETAIL_TYPE)
+
+
+def test_the_rule_of_the_page_matches_its_event_and_not_one_of_another_share() -> None:
+    event, pattern = BLOCKS[0], EventPattern.load(json.dumps(BLOCKS[1]))
+    assert pattern.matches_event(event)
+    assert not pattern.matches_event(event | {"detail": event["detail"] | {"share": "share-2"}})
