@@ -20,6 +20,12 @@ from deploy.template import RefusedError, parameters, settings
 from operate.stack import Stack, StackError
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_OTHER_KINDS = {
+    "--x-s3": "a directory bucket (S3 Express) tells nobody of its changes, and no file share shows one.",
+    "--table-s3": "a table bucket (S3 Tables) has no files, and no file share shows one.",
+    "-s3alias": "this is the alias of an access point. Give the bucket behind it.",
+    "--ol-s3": "this is the alias of an access point. Give the bucket behind it.",
+}
 _ENDPOINT = "AWS_ENDPOINT_URL_STORAGE_GATEWAY"
 
 
@@ -95,6 +101,14 @@ def _delete(deployment: Deployment, options: argparse.Namespace) -> None:
         _say(f"Nothing to delete: there is no such stack in {stack.region}.")
 
 
+def _delete_2018(deployment: Deployment, options: argparse.Namespace) -> None:
+    if not (options.yes or options.dry_run):
+        raise RefusedError(
+            "This removes what the scripts of 2018 made, without a way back: look at --dry-run, then --yes."
+        )
+    deployment.delete_2018()
+
+
 def _attach(deployment: Deployment, options: argparse.Namespace) -> None:
     buckets, stack = _named(options), deployment.stack
     wish = _wish(options)
@@ -137,6 +151,9 @@ def _buckets(options: argparse.Namespace) -> list[str]:
     for bucket in options.bucket:
         if not _BUCKET.fullmatch(bucket):
             raise RefusedError(f"--bucket {bucket}: this is not a bucket name.")
+        for end, why in _OTHER_KINDS.items():
+            if bucket.endswith(end):
+                raise RefusedError(f"--bucket {bucket}: {why}")
     return list(dict.fromkeys(options.bucket))
 
 
@@ -209,6 +226,15 @@ def parser() -> argparse.ArgumentParser:
     _add_bucket(command, "one more bucket to remove the notification from; those attached are found without it")
     command.add_argument("--yes", action="store_true", help="does not ask")
     command.set_defaults(dry_run=False)
+    command = _command(
+        commands,
+        "delete-2018.sh",
+        _delete_2018,
+        "Removes what the scripts of the project of 2018 made, when no bucket notifies it any more: its functions,"
+        " queue, table, roles and policies. It has no --name-prefix.",
+    )
+    command.add_argument("--dry-run", action="store_true", help="says what would be deleted, and deletes nothing")
+    command.add_argument("--yes", action="store_true", help="does it")
     command = _command(
         commands,
         "attach-bucket.sh",

@@ -5,6 +5,7 @@ attached by EventBridge from the pattern of a rule. So each of these is written 
 and removed after it has stopped to: killed anywhere, the next run goes on.
 """
 
+import itertools
 import json
 import re
 import time
@@ -16,11 +17,10 @@ from botocore.exceptions import ClientError
 
 from deploy import eventbridge, notification
 from deploy.template import Json, RefusedError
+from event_aggregator.attached import permissions, watched
+from event_aggregator.request import INITIAL_REFRESH_SECONDS, ActionQueue
 from operate.stack import Stack
 
-# S3 takes "around five minutes" to apply that a bucket tells EventBridge, and promises no time for a notification.
-# https://docs.aws.amazon.com/AmazonS3/latest/userguide/enable-event-notifications-eventbridge.html
-_INITIAL_REFRESH_SECONDS = 360
 # A permission, or what was put, is known everywhere within some seconds.
 _PATIENCE_SECONDS, _PAUSE_SECONDS = 60, 2.0
 _CDK_TYPES = ("OBJECT_CREATED", "OBJECT_REMOVED", "LIFECYCLE_EXPIRATION")
@@ -58,6 +58,7 @@ class Buckets:
     partition: str
     say: Callable[[str], None]
     is_dry: bool = False
+    replaces: str = ""  # the function of 2018, in the place of whose notification ours is put
     pause: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
     written: int = 0
@@ -75,13 +76,11 @@ class Buckets:
 
     def permissions(self) -> list[tuple[str, str]]:
         """The buckets whose notifications may invoke the aggregator, each with its statement's id."""
-        return notification.permissions(self.stack.function_policy())
+        return permissions(self.stack.function_policy())
 
     def rules(self) -> dict[str, eventbridge.Watched]:
         """What each of the stack's rules watches."""
-        return {
-            name: eventbridge.watched(rule.get("EventPattern", "")) for name, rule in self.stack.change_rules().items()
-        }
+        return {name: watched(rule.get("EventPattern", "")) for name, rule in self.stack.change_rules().items()}
 
     def attached(self) -> list[str]:
         return sorted({bucket for bucket, _ in self.permissions()} | eventbridge.of_all(self.rules()).keys())
@@ -124,6 +123,7 @@ class Buckets:
         prefixes = self._prefixes(bucket, wish)
         if prefixes is None:
             in_entries = notification.prefixes_of(configuration, self.function_arn)
+            in_entries = in_entries or notification.prefixes_of(configuration, self.replaces)
             prefixes = notification.shortest([*in_entries, *([""] if by_rule == [] else by_rule or [])])
         source = wish.source or ("" if is_notifying or by_rule is not None else "notification")
         ours = planned = None
@@ -158,8 +158,8 @@ class Buckets:
         return notification.shortest(share.prefix for share in shares)
 
     def _refuse_what_s3_would(self, bucket: str, configuration: Json, ours: list[Json]) -> None:
-        wanted = notification.attached(configuration, ours)
-        if wanted != configuration and (taken := notification.overlaps(configuration, ours)):
+        left = notification.detached(configuration, self.replaces)
+        if notification.attached(left, ours) != configuration and (taken := notification.overlaps(left, ours)):
             raise RefusedError(
                 f"S3 notifies one target only of a change, and the bucket {bucket} has this already:\n  "
                 + "\n  ".join(taken)
@@ -200,12 +200,15 @@ class Buckets:
             self._attach_by_notification(bucket, plan.ours, wish)
         if plan.rules is not None:
             self._ensure_rules(bucket, plan.rules, wish)
-            self._put(bucket, notification.telling_eventbridge, wish, f"events of {bucket} to EventBridge")
+            self._put(bucket, self._telling_eventbridge, wish, f"events of {bucket} to EventBridge")
         # Only now: a change that comes by both is one change.
         if wish.source == "eventbridge":
             self._detach_by_notification(bucket)
         if wish.source == "notification":
             self._detach_by_eventbridge(bucket)
+
+    def _telling_eventbridge(self, now: Json) -> Json:
+        return notification.telling_eventbridge(notification.detached(now, self.replaces))
 
     def _attach_by_notification(self, bucket: str, ours: list[Json], wish: Wish) -> None:
         permission = self._permission_of(bucket)
@@ -216,7 +219,11 @@ class Buckets:
                 self.stack.client("lambda").add_permission,
                 **permission,
             )
-        self._put(bucket, lambda now: notification.attached(now, ours), wish, f"notification of {bucket}")
+
+        def merge(now: Json) -> Json:
+            return notification.attached(notification.detached(now, self.replaces), ours)
+
+        self._put(bucket, merge, wish, f"notification of {bucket}")
         self._remove_permissions(bucket, but=permission["StatementId"])
 
     def _remove_permissions(self, bucket: str, but: str = "") -> None:
@@ -236,20 +243,20 @@ class Buckets:
             if not wanted[name]:
                 self._delete_rule(name)
                 continue
-            rule, watched = found.get(name, {}), wanted[name]
-            if rule.get("State") == "ENABLED" and eventbridge.watched(rule["EventPattern"]) == {**watched}:
+            rule, in_rule = found.get(name, {}), wanted[name]
+            if rule.get("State") == "ENABLED" and watched(rule["EventPattern"]) == {**in_rule}:
                 self.say(f"keep    rule {name}")
             else:
                 self._ask_for_all(bucket, wish)
-                self._put_rule(f"{name}: {', '.join(watched)}", name, watched)
+                self._put_rule(f"{name}: {', '.join(in_rule)}", name, in_rule)
             target = {"Id": "aggregator", "Arn": self.function_arn}
             if not rule or target not in events.list_targets_by_rule(Rule=name)["Targets"]:
                 self._ask_for_all(bucket, wish)
                 told = f"set     its target: {self.stack.aggregator}"
                 self._write(told, _put_targets, events=events, Rule=name, Targets=[target])
 
-    def _put_rule(self, what: str, name: str, watched: eventbridge.Watched) -> None:
-        put, pattern = self.stack.client("events").put_rule, eventbridge.pattern(watched)
+    def _put_rule(self, what: str, name: str, of_rule: eventbridge.Watched) -> None:
+        put, pattern = self.stack.client("events").put_rule, eventbridge.pattern(of_rule)
         self._write(f"set     rule {what}", put, Name=name, State="ENABLED", EventPattern=pattern)
 
     def _ask_for_all(self, bucket: str, wish: Wish) -> None:
@@ -260,21 +267,14 @@ class Buckets:
         if not wish.initial_refresh or bucket in self._asked:
             return
         self._asked.add(bucket)
-        minutes = _INITIAL_REFRESH_SECONDS // 60
-        self._write(
-            f"ask     for a refresh of all of {bucket} in {minutes} minutes, when S3 sends its events",
-            self._send,
-            bucket=bucket,
-        )
+        minutes = INITIAL_REFRESH_SECONDS // 60
+        told = f"ask     for a refresh of all of {bucket} in {minutes} minutes, when S3 sends its events"
+        self._write(told, self._send, bucket=bucket)
 
     def _send(self, bucket: str) -> None:
         sqs = self.stack.client("sqs")
-        sqs.send_message(
-            QueueUrl=sqs.get_queue_url(QueueName=f"{self.stack.aggregator}ActionQueue")["QueueUrl"],
-            MessageBody="{}",
-            DelaySeconds=_INITIAL_REFRESH_SECONDS,
-            MessageAttributes={"bucket-name": {"DataType": "String", "StringValue": bucket}},
-        )
+        url = sqs.get_queue_url(QueueName=f"{self.stack.aggregator}ActionQueue")["QueueUrl"]
+        ActionQueue(lambda: sqs, url).ask_for_all(bucket)
 
     def _put(self, bucket: str, merge: Callable[[Json], Json], wish: Wish, what: str) -> None:
         """Merges into what S3 has, and puts that, until S3 answers with it. S3 takes no condition with a put: whoever
@@ -346,7 +346,7 @@ class Buckets:
         self._remove_permissions(bucket)
 
     def _detach_by_eventbridge(self, bucket: str) -> None:
-        rules = {name: watched for name, watched in self.rules().items() if bucket in watched}
+        rules = {name: of_rule for name, of_rule in self.rules().items() if bucket in of_rule}
         for name, left in eventbridge.without(rules, bucket).items():
             if left:
                 self._put_rule(f"{name}: without {bucket}", name, left)
@@ -375,36 +375,29 @@ class Buckets:
         """What Terraform and CDK must hold if they own the bucket's notifications, for they replace all of them."""
         prefixes = notification.shortest(self._prefixes(bucket, wish) or [])
         ours = notification.entries(self.function_arn, self.stack.prefix, prefixes)
-        statement = self._permission_of(bucket)
-        yield "# Terraform: in the bucket's one aws_s3_bucket_notification"
+        yield "# Terraform: in the bucket's one aws_s3_bucket_notification, and the permission beside it"
         for entry in ours:
-            yield "lambda_function {"
-            yield f'  id                  = "{entry["Id"]}"'
-            yield f'  lambda_function_arn = "{self.function_arn}"'
-            yield f"  events              = {json.dumps(entry['Events'])}"
-            if prefix := notification.filter_of(entry).get("prefix"):
-                yield f'  filter_prefix       = "{prefix}"'
-            yield "}"
-        yield "# ... and beside it"
-        yield f'resource "aws_lambda_permission" "{statement["StatementId"]}" {{'
-        yield f'  statement_id   = "{statement["StatementId"]}"'
-        yield '  action         = "lambda:InvokeFunction"'
-        yield f'  function_name  = "{self.stack.aggregator}"'
-        yield '  principal      = "s3.amazonaws.com"'
-        yield f'  source_arn     = "{statement["SourceArn"]}"'
-        yield f'  source_account = "{self.account}"'
-        yield "}"
-        yield ""
-        yield "// CDK (TypeScript): `bucket` is the construct of the bucket; it makes the permission itself"
-        yield "const refresh = lambda.Function.fromFunctionAttributes(this, 'S3EventAggregator', {"
+            prefix = notification.filter_of(entry).get("prefix", "")
+            told = {"id": entry["Id"], "lambda_function_arn": self.function_arn, "events": entry["Events"]}
+            yield from _block("lambda_function", told | ({"filter_prefix": prefix} if prefix else {}))
+        statement = {
+            "".join(f"_{c.lower()}" if c.isupper() else c for c in name)[1:]: value
+            for name, value in self._permission_of(bucket).items()
+        }
+        yield from _block(f'resource "aws_lambda_permission" "{statement["statement_id"]}"', statement)
+        yield "// CDK, in TypeScript, which makes the permission itself; `bucket` is the bucket's construct"
+        yield "const aggregator = lambda.Function.fromFunctionAttributes(this, 'S3EventAggregator', {"
         yield f"  functionArn: '{self.function_arn}', sameEnvironment: true }});"
-        types = ", ".join(f"s3.EventType.{name}" for name in _CDK_TYPES)
-        yield f"for (const event of [{types}]) {{"
-        filters = [notification.filter_of(entry).get("prefix", "") for entry in ours]
-        for prefix in filters:
+        for entry, type_ in itertools.product(ours, _CDK_TYPES):
+            prefix = notification.filter_of(entry).get("prefix", "")
             more = f", {{ prefix: '{prefix}' }}" if prefix else ""
-            yield f"  bucket.addEventNotification(event, new s3n.LambdaDestination(refresh){more});"
-        yield "}"
+            yield f"bucket.addEventNotification(s3.EventType.{type_}, new s3n.LambdaDestination(aggregator){more});"
+
+
+def _block(head: str, told: Mapping[str, Any]) -> list[str]:
+    """A block of Terraform's, formatted as it does."""
+    width = max(map(len, told))
+    return [f"{head} {{", *(f"  {name:<{width}} = {json.dumps(value)}" for name, value in told.items()), "}"]
 
 
 def _put_targets(events: Any, **put: Any) -> None:

@@ -4,9 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from botocore.exceptions import ClientError
-
-from deploy import cloudformation
+from deploy import cloudformation, of_2018
 from deploy.buckets import Buckets, Wish
 from deploy.cloudformation import CloudStack
 from deploy.package import ArtifactBucket, digest, pack
@@ -14,7 +12,12 @@ from deploy.template import TEMPLATE, Json, RefusedError, environment, parameter
 from event_aggregator.settings import LEAST_ADVISED_INTERVAL_SECONDS
 from operate.stack import Stack
 
-_CONSOLES = {"aws-cn": "console.amazonaws.cn", "aws-us-gov": "console.amazonaws-us-gov.com"}
+_CONSOLES = {
+    "aws": "{region}.console.aws.amazon.com",
+    "aws-cn": "console.amazonaws.cn",
+    "aws-us-gov": "console.amazonaws-us-gov.com",
+    "aws-eusc": "{region}.console.amazonaws-eusc.eu",
+}
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,10 @@ class Deployment:
 
     @cached_property
     def buckets(self) -> Buckets:
-        return Buckets(self.stack, *self._caller, self.say, self.is_dry)
+        buckets = Buckets(self.stack, *self._caller, self.say, self.is_dry)
+        if self.stack.prefix and of_2018.owner_of(self.stack.client("lambda"), of_2018.AGGREGATOR) == "":
+            buckets.replaces = buckets.function_arn.replace(self.stack.aggregator, of_2018.AGGREGATOR)
+        return buckets
 
     @cached_property
     def cloud(self) -> CloudStack:
@@ -57,19 +63,15 @@ class Deployment:
     def _owner(self) -> str:
         """The stack of CloudFormation that owns the functions; RefusedError if none does."""
         for function in (self.stack.aggregator, self.stack.refresh):
-            try:
-                tags = self.stack.client("lambda").get_function(FunctionName=function).get("Tags", {})
-            except ClientError as error:
-                if error.response["Error"]["Code"] != "ResourceNotFoundException":
-                    raise
-                continue
-            if "aws:cloudformation:stack-name" in tags:
-                return str(tags["aws:cloudformation:stack-name"])
-            raise RefusedError(
-                f"There is a function {function} that no stack of CloudFormation owns: it is of the project of 2018, or"
-                " of somebody else. Give --name-prefix, so that this stack has names of its own; for what to do with"
-                " the old one see docs/upgrading-from-2018.md."
-            )
+            owner = of_2018.owner_of(self.stack.client("lambda"), function)
+            if owner == "":
+                raise RefusedError(
+                    f"There is a function {function} that no stack of CloudFormation owns: it is of the project of"
+                    " 2018, or of somebody else. Give --name-prefix, so that this stack has names of its own; how to"
+                    " move to it, and to remove the old one, is in docs/upgrading-from-2018.md."
+                )
+            if owner:
+                return owner
         return ""
 
     # Create, or change
@@ -183,12 +185,12 @@ class Deployment:
             self.say("\nNothing was changed.")
             return
         region, partition = self.stack.region, self._caller[1]
-        console = _CONSOLES.get(partition, f"{region}.console.aws.amazon.com")
+        console = _CONSOLES.get(partition, "").format(region=region)
         dashboard = f"{self.stack.aggregator}-{region}"
         self.say(f"\nDeployed. Changes in these buckets refresh their file shares: {', '.join(watched)}")
         self.say(f"Logs:   aws logs tail /aws/lambda/{self.stack.aggregator} --follow --region {region}")
         self.say(f"        aws logs tail /aws/lambda/{self.stack.refresh} --follow --region {region}")
-        if partition in ("aws", *_CONSOLES):  # another one's console has an address that is not known here
+        if console:  # that of another partition is not known here
             self.say(f"Graphs: https://{console}/cloudwatch/home?region={region}#dashboards/dashboard/{dashboard}")
         self.say(f"Remove: {self.stack.command('delete-stack.sh')}")
 
@@ -204,6 +206,10 @@ class Deployment:
         own = self._artifacts("")
         had_code = [self._artifacts(name).remove() for name in {code or own.name, own.name}]
         return was_there or any(had_code) or self.buckets.written > 0
+
+    def delete_2018(self) -> None:
+        if not of_2018.delete(self.stack, *self._caller, self.say, is_dry=self.is_dry):
+            self.say("There is nothing of 2018.")
 
 
 def _parameters_of(stack: Json | None) -> dict[str, str]:

@@ -27,16 +27,6 @@ def pattern(watched: Watched) -> str:
     return json.dumps(matched, ensure_ascii=False, separators=(",", ":"))
 
 
-def watched(text: str) -> dict[str, list[str]]:
-    """The buckets in a pattern, each with its prefixes: `pattern` the other way round."""
-    detail = json.loads(text or "{}").get("detail", {})
-    return {
-        bucket: [key["prefix"] for key in alternative.get("object", {}).get("key", [])]
-        for alternative in detail.get("$or", [detail])
-        for bucket in alternative.get("bucket", {}).get("name", [])
-    }
-
-
 def of_all(rules: Mapping[str, Watched]) -> dict[str, list[str]]:
     """What the rules watch together."""
     found: dict[str, list[str]] = {}

@@ -10,14 +10,7 @@ from typing import Any
 from urllib.parse import quote_plus, unquote_plus
 
 from deploy.template import Json, RefusedError
-
-# The notifications that go to one target each, and the name of that target in them.
-TARGETS = {
-    "LambdaFunctionConfigurations": "LambdaFunctionArn",
-    "QueueConfigurations": "QueueArn",
-    "TopicConfigurations": "TopicArn",
-}
-EVENTS = ["s3:ObjectCreated:*", "s3:ObjectRemoved:*", "s3:LifecycleExpiration:*"]
+from event_aggregator.attached import EVENTS, TARGETS, targets_of
 
 
 def entries(function_arn: str, name_prefix: str, prefixes: Iterable[str]) -> list[Json]:
@@ -90,7 +83,7 @@ def overlaps(configuration: Json, ours: Sequence[Json]) -> list[str]:
 
 def others_targets(configuration: Json, function_arn: str) -> list[str]:
     """To whom the other entries go."""
-    return sorted({target for target, _ in _all(configuration)} - {function_arn})
+    return [target for target in targets_of(configuration) if target != function_arn]
 
 
 def prefixes_of(configuration: Json, function_arn: str) -> list[str]:
@@ -120,20 +113,6 @@ def shortest(prefixes: Iterable[str]) -> list[str]:
 def filter_of(entry: Json) -> dict[str, str]:
     rules = entry.get("Filter", {}).get("Key", {}).get("FilterRules", [])
     return {rule["Name"].lower(): rule["Value"] for rule in rules}  # S3 answers "Prefix" to who put "prefix"
-
-
-def permissions(function_policy: Json) -> list[tuple[str, str]]:
-    """The buckets that may invoke the function, each with the id of the statement that says so.
-
-    A statement made by hand may be about all buckets, or about those whose names begin alike: it names none.
-    """
-    return [
-        (source.rpartition(":")[2], statement["Sid"])
-        for statement in function_policy.get("Statement", [])
-        if statement.get("Principal") == {"Service": "s3.amazonaws.com"}
-        for source in [statement.get("Condition", {}).get("ArnLike", {}).get("AWS:SourceArn", "")]
-        if source and not re.search("[*?]", source)
-    ]
 
 
 def _all(configuration: Json) -> list[tuple[str, Json]]:

@@ -38,11 +38,12 @@ class Outcome(StrEnum):
     MISSED = "no event"
     NO_SHARE = "no share"
     IMPOSSIBLE = "cannot be shown"
+    IGNORED = "ignored"
     UNLESS = "visible, unless it was brought back since"
     UNSURE = "not known"
 
 
-_DONE = (Outcome.VISIBLE, Outcome.NOT_SHOWN, Outcome.ABSENT)
+_DONE = (Outcome.VISIBLE, Outcome.NOT_SHOWN, Outcome.ABSENT, Outcome.IGNORED)
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ def _answer(facts: Facts, share: Share) -> Answer:
     if refresh:
         return _refreshed(facts, share, refresh)
     if coming is None:
-        return _nothing_comes(facts, share)
+        return _on_purpose(facts, share) or _nothing_comes(facts, share)
     if facts.object.exists is False and facts.object.changed is None:
         return replace(coming, text=f"There is no such object; if it was deleted a moment ago: {coming.text}")
     return coming
@@ -250,6 +251,27 @@ def _nothing_comes(facts: Facts, share: Share) -> Answer:
     return Answer(name, Outcome.MISSED, text, [*late, *_what_to_check(facts)])
 
 
+def _on_purpose(facts: Facts, share: Share) -> Answer | None:
+    """Why no refresh is to come, if that is known: who wrote it, or what the key is like."""
+    name, changed = share.share, facts.object.changed
+    if changed is None:
+        return None
+    if left_out := [one for one in share.left_out if one.at >= changed]:
+        through = "this share" if left_out[-1].knows_it else "a gateway, and such refreshes no share"
+        text = (
+            f"Not known: what changed in {facts.folder} was written through {through}, and so it was left out of the"
+            f" refresh at {_when(facts.at, left_out[-1].at)}. If that was this change, nothing is to come of it."
+        )
+        return Answer(name, Outcome.UNSURE, text, ["look on the share", f"to see it now: {facts.refresh}"])
+    if facts.ignored_by:
+        text = (
+            f"Its changes refresh nothing, as its key matches {facts.ignored_by} of IGNORE_KEYS: it is seen when"
+            f" something else has {facts.folder} refreshed."
+        )
+        return Answer(name, Outcome.IGNORED, text, [f"to see it now: {facts.refresh}"])
+    return None
+
+
 def _without_a_time(facts: Facts, share: Share) -> Answer:
     if facts.object.is_folder:
         text = "Not known: it is a folder without an object of its own, and so has no time; ask for a file in it."
@@ -267,13 +289,10 @@ def _what_to_check(facts: Facts) -> list[str]:
         return [f"the bucket does not notify this stack: {facts.mend}"]
     if facts.excluded_by:
         return [f"the notification's filter leaves it out: {', '.join(facts.excluded_by)}"]
-    checks = [f"whether the aggregator opened a window then, or failed: {facts.aggregator_log}"]
-    if facts.ignored:
-        checks.append(
-            f"who wrote it: changes by principals whose id contains {facts.ignored!r} are not counted, for the gateway"
-            " that uploads knows what it uploads (--refresh-other-gateways is off)"
-        )
-    return [*checks, "whether the notification is newer than the change"]
+    return [
+        f"whether the aggregator opened a window then, or failed: {facts.aggregator_log}",
+        "whether the notification is newer than the change",
+    ]
 
 
 # The evidence
@@ -358,7 +377,10 @@ def _of_notification(facts: Facts) -> list[str]:
         return [
             f"{facts.bucket} notifies this stack, but not of this key: its filter is {', '.join(facts.excluded_by)}."
         ]
-    return [f"{facts.bucket} notifies this stack of changes of this key (its notification configuration)."]
+    lines = [f"{facts.bucket} notifies this stack of changes of this key (its notification configuration)."]
+    if facts.ignored_by:
+        lines.append(f"Changes of keys like {facts.ignored_by} are ignored (IGNORE_KEYS).")
+    return lines
 
 
 def _of_windows(facts: Facts) -> list[str]:
@@ -412,6 +434,8 @@ def _of_refreshes(facts: Facts, share: Share) -> list[str]:
         shortened = "the first and the last " if len(readers) > 2 else ""
         times = f"{plural(len(readers), 'time')} {since}"
         lines.append(f"{name} accepted {times} to read {facts.folder}: {shortened}{each} (the log).")
+    for one in share.left_out:
+        lines.append(f"{name} was left out at {_when(at, one.at)}, as a gateway wrote what changed (the log).")
     return [*lines, share.log_lacks] if share.log_lacks else lines
 
 

@@ -11,9 +11,10 @@ from botocore.exceptions import ClientError
 from deploy.notification import filter_of
 from event_aggregator.file_shares import FileShare
 from event_aggregator.folders import EVERYTHING, folder_of, path_below, shown
+from event_aggregator.ignored_keys import pattern_of
 from event_aggregator.table import Item, Key, Kind
 from operate import nearby
-from operate.refresh_log import Refresh, refreshes_of
+from operate.refresh_log import LeftOut, Refresh, refreshes_of
 from operate.stack import DENIED, Stack, now_ms
 from operate.standing import Snapshot, Standing
 
@@ -85,6 +86,7 @@ class Share:
     handed_over: int | None = None  # a refresh of its folder began then, and has not asked this share yet
     in_window: bool = False  # the bucket's window will have it read the folder
     refreshes: list[Refresh] = field(default_factory=list)  # oldest first
+    left_out: list[LeftOut] = field(default_factory=list)  # of refreshes of its folder, since a gateway wrote
     stale_seconds: int = 0  # so long after a folder was read, it reads it again if somebody opens it; 0: it does not
     log_lacks: str | None = None  # why there may be others
 
@@ -98,7 +100,7 @@ class Facts:
     object: S3Object
     notified: bool
     excluded_by: list[str]  # filters of the notification, if all of its entries have one that the key does not pass
-    ignored: str  # changes by principals whose id contains this are not counted; empty: all are
+    ignored_by: str  # the pattern of IGNORE_KEYS that the key matches; empty: none
     window: Window | None
     by_gateways: Window | None  # of what gateways wrote: refreshed on the shares that do not know of it
     closed: Closed | None
@@ -145,12 +147,12 @@ def look(stack: Stack, bucket: str, key: str, log_since: int | None = None) -> F
         object=found,
         notified=bool(entries),
         excluded_by=excluded_by(entries, key),
-        ignored=settings.ignore_principals_containing if settings.refresh_other_gateways == "off" else "",
+        ignored_by=pattern_of(key, settings.ignore_keys),
         window=_window(item, folder, scope) if item.window_id else None,
         by_gateways=_by_gateways(table, bucket, folder, scope),
         closed=_closed(item, folder),
         places=_places(table, bucket, folder, scope),
-        shares=[_with_log(stack, share, known, log_since) for share, known in showing_it],
+        shares=[_with_log(stack, share, known, folder, log_since) for share, known in showing_it],
         others={share.share_id: share.prefix for share in showing if not key.startswith(share.prefix)},
         unresolved=list(stack.notes),
         unseen=stack.unseen_places,
@@ -293,9 +295,11 @@ def _closed(item: Item, folder: str) -> Closed | None:
     return Closed(item.refreshed_since, item.refresh_started_at, reads, item.refreshing_id is not None)
 
 
-def _with_log(stack: Stack, share: FileShare, known: Share, since: int) -> Share:
-    refreshes, lacks = refreshes_of(stack, share, since, now_ms(), known.standing.last_accepted or 0)
-    return replace(known, refreshes=refreshes, log_lacks=lacks, stale_seconds=stack.stale_seconds(share))
+def _with_log(stack: Stack, share: FileShare, known: Share, folder: str, since: int) -> Share:
+    refreshes, left_out, lacks = refreshes_of(stack, share, since, now_ms(), known.standing.last_accepted or 0)
+    left_out = [one for one in left_out if will_read(one.folders, folder, share.prefix, "folders")]
+    stale = stack.stale_seconds(share)
+    return replace(known, refreshes=refreshes, left_out=left_out, log_lacks=lacks, stale_seconds=stale)
 
 
 def share_facts(  # noqa: PLR0913 - what there is to know of it

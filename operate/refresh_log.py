@@ -1,4 +1,4 @@
-"""The refreshes that a share accepted, as the refresh function's log tells of them.
+"""The refreshes that a share accepted, and those it was left out of, as the refresh function's log tells of them.
 
 The table knows only when the last one was accepted; the log also knows the folders, and those before it.
 """
@@ -37,10 +37,19 @@ class Refresh:
         return folder in self.folders
 
 
+@dataclass(frozen=True)
+class LeftOut:
+    """A share was not asked for what a gateway wrote; folders as windows hold them."""
+
+    at: int
+    folders: list[str]
+    knows_it: bool  # it was written through this share
+
+
 def refreshes_of(
     stack: Stack, share: FileShare, since: int, until: int, last_accepted: int
-) -> tuple[list[Refresh], str | None]:
-    """The refreshes that the log tells of, oldest first, and why there may be others.
+) -> tuple[list[Refresh], list[LeftOut], str | None]:
+    """The refreshes that the log tells of, those that it was left out of, oldest first, and why there may be others.
 
     `last_accepted`, from the table, tells whether the log is behind: it takes seconds to show a line.
     """
@@ -67,7 +76,7 @@ def refreshes_of(
     refreshes = read_log(lines, str(share.key))
     if not lacks and last_accepted > since and not any(one.accepted > last_accepted - 1_000 for one in refreshes):
         lacks = f"The log has no line yet of the refresh that {share.share_id} accepted at {clock(last_accepted)}."
-    return refreshes, lacks
+    return refreshes, left_out_of(lines, str(share.key)), lacks
 
 
 def _oldest(logs: Any, group: str, at: int) -> int:
@@ -98,6 +107,16 @@ def read_log(lines: Iterable[str], share_key: str) -> list[Refresh]:
     return [
         replace(refresh, completed=_end_of(refresh, following, ends))
         for refresh, following in zip_longest(refreshes, refreshes[1:])
+    ]
+
+
+def left_out_of(lines: Iterable[str], share_key: str) -> list[LeftOut]:
+    """The refreshes that a share was left out of, in lines of the refresh function's log."""
+    about = [fields for line in lines if (fields := _fields(line)).get("share") == share_key]
+    return [
+        LeftOut(epoch_ms_of(fields["timestamp"]), fields["folders"], fields["knows_it"])
+        for fields in about
+        if fields["message"].startswith("Left out ")
     ]
 
 

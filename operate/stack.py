@@ -16,8 +16,9 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from deploy import eventbridge, notification
+from deploy import eventbridge
 from event_aggregator.access_points import AccessPoints
+from event_aggregator.attached import permissions, targets_of, watched
 from event_aggregator.failures import AWS_ERRORS
 from event_aggregator.file_shares import FileShare, FileShares
 from event_aggregator.gateways import Gateways
@@ -166,7 +167,7 @@ class Stack:
 
     def buckets(self) -> list[str]:
         """The buckets that were attached: those that may invoke the aggregator, and those that the rules name."""
-        notifying = {bucket for bucket, _ in notification.permissions(self.function_policy())}
+        notifying = {bucket for bucket, _ in permissions(self.function_policy())}
         return sorted(notifying | self._on_eventbridge.keys())
 
     def function_policy(self) -> dict[str, Any]:
@@ -186,7 +187,7 @@ class Stack:
 
     @staticmethod
     def _watched(rules: dict[str, dict[str, Any]]) -> dict[str, dict[str, list[str]]]:
-        return {name: eventbridge.watched(rule.get("EventPattern", "")) for name, rule in rules.items()}
+        return {name: watched(rule.get("EventPattern", "")) for name, rule in rules.items()}
 
     def change_rules(self) -> dict[str, dict[str, Any]]:
         """The rules of EventBridge that tell the aggregator of changes, by name: as many as their buckets need."""
@@ -221,10 +222,22 @@ class Stack:
             for entry in configuration.get("LambdaFunctionConfigurations", [])
             if entry["LambdaFunctionArn"].endswith(f":function:{self.aggregator}")
         ]
-        watched = self._enabled_on_eventbridge.get(bucket)
-        if watched is not None and "EventBridgeConfiguration" in configuration:
-            entries += [{"Filter": {"Key": {"FilterRules": [{"Name": "prefix", "Value": p}]}}} for p in watched or [""]]
+        by_rule = self._enabled_on_eventbridge.get(bucket)
+        if by_rule is not None and "EventBridgeConfiguration" in configuration:
+            entries += [{"Filter": {"Key": {"FilterRules": [{"Name": "prefix", "Value": p}]}}} for p in by_rule or [""]]
         return entries
+
+    def who_may_have_changed(self, bucket: str) -> str:
+        """What tells who may have replaced the bucket's notification: whom it tells now, and the bucket's tags."""
+        told = targets_of(self.client("s3").get_bucket_notification_configuration(Bucket=bucket))
+        try:
+            tags = self.client("s3").get_bucket_tagging(Bucket=bucket)["TagSet"]
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "NoSuchTagSet":
+                raise
+            tags = []
+        tagged = ", ".join(f"{tag['Key']}={tag['Value']}" for tag in tags)
+        return f"it tells {', '.join(told) or 'nobody'}; its tags: {tagged or 'none'}"
 
     def queue_attributes(self, url: str) -> dict[str, str]:
         return dict(self.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"])

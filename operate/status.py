@@ -32,7 +32,7 @@ _MONTH_MS = 30 * 24 * 3_600_000
 # What to do about what waits.
 _BY_ITSELF = "When the cause is removed, it is refreshed by itself"
 
-_OF_THE_AGGREGATOR = ("ChangesAbsorbed", "WindowsOpened")
+_OF_THE_AGGREGATOR = ("ChangesAbsorbed", "ChangesIgnored", "WindowsOpened")
 _LONGEST = tuple(name for name in METRICS if name.startswith("Seconds"))
 
 # The rules without which nothing is lost, but found late; that of changes is seen at its buckets.
@@ -86,6 +86,7 @@ class Bucket:
     shares: list[Share]
     # What waits until a place's shares are listed, and what gateways wrote; by what follows the bucket in the key.
     others: dict[str, Window] = field(default_factory=dict)
+    instead: str = ""  # what stands in the place of a notification that is gone
 
 
 @dataclass(frozen=True)
@@ -191,6 +192,7 @@ def _bucket(stack: Stack, name: str, attached: Attached, table: Snapshot) -> Buc
         refreshing_since=item.refresh_started_at if item.refreshing_id else None,
         shares=shares_of(name, stack.shares(name), table, stack.unseen_places),
         others={str(key).partition("/")[2]: window for key, window in others.items() if window},
+        instead=stack.who_may_have_changed(name) if attached is Attached.LOST else "",
     )
 
 
@@ -281,6 +283,7 @@ def _concerns(stack: Stack, report: Report) -> list[Concern]:
                 f"enable it in the Lambda console; so does {stack.command('create-stack.sh', '--revert-drift')}",
             )
         )
+    found += loop_that_is_cut_off(stack)
     found += rules_that_do_not_run(stack)
     found += [Concern(f"alarm {name}", description) for name, description in _alarms(stack)]
     for bucket in report.buckets:
@@ -297,6 +300,18 @@ def trigger_that_does_not_read(stack: Stack) -> str | None:
     states = [mapping["State"] for mapping in answer["EventSourceMappings"]]
     reading = ("Enabled", "Enabling", "Creating", "Updating")
     return None if any(state in reading for state in states) else ", ".join(states) or "gone"
+
+
+def loop_that_is_cut_off(stack: Stack) -> Iterator[Concern]:
+    """Lambda takes a request that is sent again and again for a runaway loop, unless it is told not to."""
+    answer = stack.client("lambda").get_function_recursion_config(FunctionName=stack.refresh)
+    if (found := answer["RecursiveLoop"]) != "Allow":
+        what = (
+            f"the recursive loop of {stack.refresh} is {found}: a request that waits long ends in the dead-letter queue"
+        )
+        allow = f"aws lambda put-function-recursion-config --function-name {stack.refresh} --recursive-loop Allow"
+        mend = f"{allow} --region {stack.region}; so does {stack.command('create-stack.sh', '--revert-drift')}"
+        yield Concern(what, mend)
 
 
 def rules_that_do_not_run(stack: Stack) -> Iterator[Concern]:
@@ -320,7 +335,8 @@ def concerns_of_bucket(stack: Stack, bucket: Bucket, at: int) -> list[Concern]:
     found, logs = [], _logs(stack)
     if bucket.attached is Attached.LOST:
         mend = stack.command("attach-bucket.sh", "--bucket", bucket.name)
-        found.append(Concern(f"{bucket.name} does not notify this stack of its changes", mend))
+        instead = f": {bucket.instead}" if bucket.instead else ""
+        found.append(Concern(f"{bucket.name} does not notify this stack of its changes{instead}", mend))
     if bucket.attached is Attached.GONE:
         mend = stack.command("detach-bucket.sh", "--bucket", bucket.name)
         found.append(Concern(f"there is no bucket {bucket.name} any more", mend))
@@ -422,6 +438,8 @@ def _settings(report: Report) -> RenderableType:
     gateways = f"Gateways in {regions}; what one wrote refreshes the others: {settings['refresh_other_gateways']}."
     gateways += f" Log level {settings['log_level']}."
     lines = [asks, gateways]
+    if patterns := settings["ignore_keys"]:
+        lines.append(f"Changes of keys like these refresh nothing: {', '.join(patterns)}.")
     if roles := settings["gateway_role_arns"]:
         lines.append(
             f"Of the file shares that it reaches through {', '.join(roles)} only those are shown that it has asked."
@@ -516,13 +534,15 @@ def _held(folders: list[str]) -> str:
 
 
 def _day(report: Report) -> Table:
-    table = _table("Last 24 hours", "Changes", "Windows", "Refreshes", "Refused", "Deferred", "Longest until visible")
+    columns = ("Changes", "Ignored", "Windows", "Refreshes", "Left out", "Refused", "Deferred", "Longest until visible")
+    table = _table("Last 24 hours", *columns)
     for bucket, day in report.last_day.items():
         count = Counter(day)
         visible = span(day["SecondsUntilVisible"]) if "SecondsUntilVisible" in day else "not known"
-        changes = count["ChangesAbsorbed"] + count["WindowsOpened"]
-        others = ("WindowsOpened", "RefreshesAccepted", "RefreshesRefused", "RefreshesDeferred")
-        add_row(table, bucket, f"{changes:,.0f}", *(f"{count[name]:,.0f}" for name in others), visible)
+        count["Changes"] = count["ChangesAbsorbed"] + count["ChangesIgnored"] + count["WindowsOpened"]
+        refreshes = ("RefreshesAccepted", "SharesLeftOut", "RefreshesRefused", "RefreshesDeferred")
+        shown = ("Changes", "ChangesIgnored", "WindowsOpened", *refreshes)
+        add_row(table, bucket, *(f"{count[name]:,.0f}" for name in shown), visible)
     return table
 
 

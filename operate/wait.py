@@ -21,7 +21,7 @@ from operate.words import clock
 
 _SHOWN = (Outcome.VISIBLE, Outcome.UNLESS)
 # Of these no waiting makes anything else.
-_NEVER = (Outcome.NO_SHARE, Outcome.NOT_SHOWN, Outcome.IMPOSSIBLE, Outcome.ABSENT)
+_NEVER = (Outcome.NO_SHARE, Outcome.NOT_SHOWN, Outcome.IMPOSSIBLE, Outcome.ABSENT, Outcome.IGNORED)
 
 # An event typically arrives within seconds (S3 user guide, EventNotifications): after this it counts as arrived.
 _ARRIVED_MS = 60_000
@@ -52,7 +52,7 @@ def judge(facts: Facts, wish: Wish, began: int) -> list[Answer]:
         what = f"{wish.share} is not known to show {facts.bucket}/{facts.key}"
         prefix = facts.others.get(wish.share)
         raise StackError(what if prefix is None else f"{what}: it shows what lies below /{prefix}")
-    by_then = conclude(replace(facts, object=S3Object(True, began)))
+    by_then = conclude(replace(facts, object=S3Object(True, began), ignored_by=""))
     answers = []
     for answer, then in zip(by_then if wish.before else conclude(facts), by_then, strict=True):
         if wish.share in (None, answer.share):
@@ -68,8 +68,9 @@ def _shown_by_then(facts: Facts, answer: Answer, began: int) -> Answer | None:
     shares = [share for share in facts.shares if share.share == answer.share]
     is_idle = all(not share.standing.is_being_asked and not share.standing.in_progress_since for share in shares)
     nothing_comes = is_idle and answer.outcome in (Outcome.MISSED, Outcome.UNSURE)
-    events_arrive = facts.notified and not facts.excluded_by
-    if shares and nothing_comes and events_arrive and facts.at >= began + _ARRIVED_MS:
+    # What a gateway wrote refreshes no other share, if the settings say so.
+    is_told = facts.notified and not facts.excluded_by and all(one.knows_it for s in shares for one in s.left_out)
+    if shares and nothing_comes and is_told and facts.at >= began + _ARRIVED_MS:
         text = f"What was written before {clock(began)} is shown: a minute later nothing waits for it."
         return Answer(answer.share, Outcome.VISIBLE, text)
     return None

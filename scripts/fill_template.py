@@ -31,6 +31,7 @@ NAMES = {
 VALUES = {
     "GatewayRegions": "!If [HasRegions, !Ref GatewayRegions, !Ref AWS::Region]",
     "GatewayRoles": "!Ref GatewayRoleArns",
+    "ReattachBuckets": "!Ref ReattachBucketArns",
     "KmsKeys": "[!If [HasKey, !Ref KmsKey, !Ref AWS::NoValue],"
     " !If [HasEarlierKey, !Ref EarlierKmsKey, !Ref AWS::NoValue]]",
 }

@@ -5,7 +5,7 @@ first time, and later each time that it fails.
 """
 
 import os
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
@@ -17,6 +17,7 @@ from event_aggregator import aws
 from event_aggregator.access_points import AccessPoints
 from event_aggregator.aggregate import Aggregator
 from event_aggregator.asking import Asker
+from event_aggregator.attached import AttachedBuckets
 from event_aggregator.failures import AWS_ERRORS
 from event_aggregator.file_shares import FileShares
 from event_aggregator.gateways import Gateways
@@ -37,7 +38,9 @@ _settings = Settings.read(os.environ)
 def _places() -> Places:
     """The file shares of every region and account that the settings name."""
     home, makers, roles = aws.region(), {}, {}
-    others = {role.split(":")[4]: aws.session_in_role(role) for role in _settings.gateway_role_arns}
+    roles_of = {role.split(":")[4]: role for role in _settings.gateway_role_arns}
+    ids = _settings.gateway_external_ids
+    others = {account: aws.session_in_role(role, ids.get(account, "")) for account, role in roles_of.items()}
     access_points = AccessPoints(lambda account: aws.s3_control(others.get(account, aws.own_session)))
     for account, session in {"": aws.own_session, **others}.items():
         roles[account] = Roles(partial(aws.iam, session), logger.warning)
@@ -73,7 +76,9 @@ def _make_refresher() -> Refresher:
         aws.epoch_ms,
         VisibleEvents(aws.events) if _settings.visible_events == "on" else None,
     )
-    return Refresher(Aggregator(windows, _queue, _settings, aws.epoch_ms), asker)
+    put_back = frozenset(arn.rpartition(":")[2] for arn in os.environ.get("REATTACH_BUCKET_ARNS", "").split(","))
+    attached = AttachedBuckets(os.environ["AGGREGATOR_ARN"], cache(aws.looking), put_back, _queue.ask_for_all)
+    return Refresher(Aggregator(windows, _queue, _settings, aws.epoch_ms), asker, attached.look)
 
 
 _refresher = _make_refresher()

@@ -81,10 +81,22 @@ variable "refresh_other_gateways" {
   description = "What a gateway writes refreshes no share (off), every share that shows it but the writer's own (auto), or also the only share of a bucket if it is not known to be the writer's (on)"
 }
 
-variable "ignore_principals_containing" {
+variable "ignore_keys" {
+  type        = string
+  default     = ""
+  description = "Patterns of keys whose changes refresh nothing, such as *.tmp, with commas between them"
+}
+
+variable "gateway_session_name" {
   type        = string
   default     = "StorageGateway"
-  description = "Whoever has this in the principal's id wrote through a gateway; empty: nobody did"
+  description = "Only a role's session of this name may be a gateway that writes; empty: none is"
+}
+
+variable "reattach_bucket_arns" {
+  type        = list(string)
+  default     = []
+  description = "Buckets whose notification the refresh function may put back if others replaced it, as arn:aws:s3:::NAME"
 }
 
 variable "gateway_regions" {
@@ -97,6 +109,12 @@ variable "gateway_role_arns" {
   type        = list(string)
   default     = []
   description = "Roles that refresh the file shares of other accounts, one per account (docs/other-accounts.md)"
+}
+
+variable "gateway_external_ids" {
+  type        = list(string)
+  default     = []
+  description = "The external ids that these roles ask for, each as ACCOUNT=ID"
 }
 
 variable "storage_gateway_endpoint_url" {

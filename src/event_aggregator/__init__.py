@@ -3,6 +3,7 @@
 changes        an S3 event becomes changes (bucket, key, time, identity)
 folders        a change changes a folder; which folders one refresh of a share takes
 table          the state: one DynamoDB item for each key, changed by conditional writes
+ignored_keys   which changes are of keys that nobody wants to see
 window         a change opens or joins its bucket's refresh window
 memo           an open window that this container has seen, so that most changes need no call at all
 request        the window's one request, delayed (SQS)
@@ -19,6 +20,7 @@ turns          whose turn it is at a gateway, and when: the rules, and nothing e
 gateways       each gateway's document in the table, written as the rules say
 visible        the event that tells others that a share shows what changed (EventBridge)
 asking         how a share is asked when it is its turn
+attached       the buckets that should tell of their changes, and whether they do
 
 failures, settings, observability and aws serve all of them: what an error means, environment variables, logs and
 metrics, SDK clients.

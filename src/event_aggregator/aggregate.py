@@ -8,12 +8,14 @@ the same event must come again.
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
 from event_aggregator.changes import Change, NoChangeError, read_event
 from event_aggregator.failures import AWS_ERRORS, in_words
 from event_aggregator.folders import folder_of
+from event_aggregator.ignored_keys import pattern_of
 from event_aggregator.memo import Memo, is_open
 from event_aggregator.observability import Tally, logger, measure, timestamp
 from event_aggregator.request import LIFETIME_MS, ActionQueue, Request
@@ -25,7 +27,8 @@ from event_aggregator.window import Due, Windows
 _CHANGES_A_WRITE = 50
 
 # An event that Lambda cannot hand over waits no longer (Lambda guide, invocation-async-error-handling).
-_LONGEST_WAIT_MS = 6 * 3_600_000
+_AN_HOUR_MS = 3_600_000
+_LONGEST_WAIT_MS = 6 * _AN_HOUR_MS
 
 # A window whose opener has not confirmed its request may be taken over this long after the opener must have ended.
 _SEND_LEASE_MARGIN_MS = 10_000
@@ -43,6 +46,7 @@ class Aggregator:
     now: Callable[[], int]  # epoch milliseconds
     memo: Memo = field(default_factory=Memo)
     tally: Tally = field(default_factory=Tally)
+    ignored: Tally = field(default_factory=partial(Tally, "ChangesIgnored"))  # by the hour, as no window ends
     _told: set[str] = field(default_factory=set)
 
     def aggregate_event(self, event: Any, time_left: int) -> None:
@@ -77,24 +81,22 @@ class Aggregator:
         """The keys whose windows the changes belong in, and the changes, in their order, as many as share a write."""
         windows: dict[Key, list[Change]] = {}
         for change in changes:
-            if key := self._key(change):
-                windows.setdefault(key, []).append(change)
+            if pattern_of(change.key, self.settings.ignore_keys):
+                self.ignored.add(Key.read(change.bucket), str(self.now() // _AN_HOUR_MS), 1)
+            else:
+                windows.setdefault(self._key(change), []).append(change)
         for key, of_key in windows.items():
             for start in range(0, len(of_key), _CHANGES_A_WRITE):
                 yield key, of_key[start : start + _CHANGES_A_WRITE]
 
-    def _key(self, change: Change) -> Key | None:
-        """Of the window that the change belongs in; None: in none.
+    def _key(self, change: Change) -> Key:
+        """Of the window that the change belongs in.
 
-        What a gateway wrote is no news for the share that it was written through. So it has a window of its own, and
-        when that is due it is seen which other shares there are.
+        What a gateway wrote is no news for the share that it was written through. So what may be a gateway's has a
+        window of its role's, and when that is due it is seen whether a share has this role, and which others there are.
         """
-        gateways = self.settings.ignore_principals_containing
-        if not gateways or gateways not in change.principal:
-            return Key.read(change.bucket)
-        if self.settings.refresh_other_gateways == "off":
-            return None
-        return Key.of_writer(change.bucket, change.role_id)
+        role_id = change.role_of(self.settings.gateway_session_name)
+        return Key.of_writer(change.bucket, role_id) if role_id else Key.read(change.bucket)
 
     def _absorb(self, key: Key, changes: list[Change], deadline: int) -> None:
         folders, now = frozenset(folder_of(change.key) for change in changes), self.now()

@@ -1,7 +1,9 @@
 """The SDK's clients: one session, botocore alone (boto3 adds nothing that is used here), bounded waiting."""
 
 import os
+import re
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,6 +15,7 @@ from botocore.credentials import (
     CredentialResolver,
     DeferredRefreshableCredentials,
 )
+from botocore.exceptions import ClientError
 from botocore.loaders import Loader
 from botocore.session import Session
 
@@ -34,7 +37,7 @@ class FastLoader(Loader):
     """
 
     def list_available_services(self, type_name: str) -> list[str]:  # noqa: ARG002 - the library's signature
-        return ["dynamodb", "events", "iam", "s3control", "sqs", "storagegateway", "sts"]
+        return ["dynamodb", "events", "iam", "lambda", "s3", "s3control", "sqs", "storagegateway", "sts"]
 
     def load_data_with_path(self, name: str) -> tuple[Any, str]:
         if name != "endpoints" or _SPECIAL_ENDPOINTS & os.environ.keys():
@@ -90,24 +93,56 @@ class _InRole(CredentialProvider):
 
     METHOD = "assume-role"
 
-    def __init__(self, role_arn: str) -> None:
+    def __init__(self, role_arn: str, external_id: str) -> None:
         super().__init__()
         self._role_arn = role_arn
+        self._external_id = external_id
 
     def load(self) -> DeferredRefreshableCredentials:
         fetcher = AssumeRoleCredentialFetcher(
             client_creator=partial(own_session.create_client, config=_RETRYING),
             source_credentials=own_session.get_credentials(),
             role_arn=self._role_arn,
-            extra_args={"RoleSessionName": "s3-event-aggregator"},
+            extra_args={
+                "RoleSessionName": "s3-event-aggregator",
+                **({"ExternalId": self._external_id} if self._external_id else {}),
+            },
         )
-        return DeferredRefreshableCredentials(refresh_using=fetcher.fetch_credentials, method=self.METHOD)
+        assume = partial(self._assume, fetcher.fetch_credentials)
+        return DeferredRefreshableCredentials(refresh_using=assume, method=self.METHOD)
+
+    def _assume(self, fetch: Callable[[], Any]) -> Any:
+        try:
+            return fetch()
+        except ClientError as error:
+            answer: Any = error.response
+            advice = _with_advice(answer, self._role_arn, self._external_id)
+            told: Any = {**answer, "Error": {**answer["Error"], "Message": advice}}
+            raise ClientError(told, error.operation_name) from error
 
 
-def session_in_role(role_arn: str) -> Session:
+def _with_advice(answer: Any, role_arn: str, external_id: str) -> str:
+    """What STS answered, and if it may be the role's trust policy that denies, what to put there.
+
+    Where that is not what denies, the answer says so (IAM user guide, troubleshoot_access-denied).
+    """
+    message = str(answer["Error"].get("Message", ""))
+    caller = re.search(r"arn:(aws[a-z-]*):sts::([0-9]{12}):assumed-role/([^/ ]+)/", message)
+    if answer["Error"]["Code"] != "AccessDenied" or "identity-based" in message or "explicit deny" in message:
+        return message
+    start = f"arn:{caller[1]}:iam::{caller[2]}" if caller else ""
+    who = f"{start}:root if aws:PrincipalArn is {start}:role/{caller[3]}" if caller else "the refresh function's role"
+    if external_id:
+        secret = f" and sts:ExternalId is {external_id}"
+    else:
+        secret = f"; if it asks for an sts:ExternalId, set GATEWAY_EXTERNAL_IDS={role_arn.split(':')[4]}=ID"
+    return f"{message.rstrip('.')}. The trust policy there must allow sts:AssumeRole to {who}{secret}"
+
+
+def session_in_role(role_arn: str, external_id: str = "") -> Session:
     """A session for calls in another account. They also raise what STS answers if the role cannot be assumed."""
     session = _new_session()
-    session.register_component("credential_provider", CredentialResolver([_InRole(role_arn)]))
+    session.register_component("credential_provider", CredentialResolver([_InRole(role_arn, external_id)]))
     return session
 
 
@@ -126,6 +161,11 @@ def s3_control(session: Session) -> Any:
 
 def iam(session: Session) -> Any:
     return session.create_client("iam", config=_RETRYING)
+
+
+def looking(service: str) -> Any:
+    """For what can be left out if it is not reachable."""
+    return own_session.create_client(service, config=_ONCE)
 
 
 def epoch_ms() -> int:

@@ -73,10 +73,15 @@ class Change:
     principal: str  # who wrote: an id of IAM's, or empty
     identity: str  # the same over every delivery of this change, and no other change's in this bucket
 
-    @property
-    def role_id(self) -> str:
-        """Of the role by which it was written, if it was by one: AWS:AROAEXAMPLE:session says so (IAM identifiers)."""
-        return next((part for part in self.principal.split(":") if part.startswith("AROA") and part.isalnum()), "")
+    def role_of(self, session_name: str) -> str:
+        """The id of the role by which it was written, if that was in a session of this name, not empty; else empty.
+
+        AWS:AROAEXAMPLE:session is how S3 names who wrote by a role (IAM user guide, reference_identifiers).
+        """
+        who, _, session = self.principal.rpartition(":")
+        role_id = who.removeprefix("AWS:")
+        is_one = session == session_name and role_id.startswith("AROA") and role_id.isalnum()
+        return role_id if session_name and is_one else ""
 
 
 def read_event(event: Any) -> tuple[list[Change], list[NotAnS3RecordError]]:

@@ -166,7 +166,7 @@ def in_words(failures: Iterable[Exception]) -> str:
 
 def said(error: Exception) -> str:
     """What AWS answered, without the SDK's words around it, and not too long for the table."""
-    return (error.response["Error"]["Message"] if isinstance(error, ClientError) else str(error))[:300]
+    return (error.response["Error"]["Message"] if isinstance(error, ClientError) else str(error))[:600]
 
 
 def _codes(error: ClientError) -> tuple[str, str]:

@@ -4,6 +4,7 @@ The guarantee: a message is either understood or refused with a text that quotes
 """
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,9 @@ from event_aggregator.changes import epoch_ms_of
 from event_aggregator.folders import EVERYTHING
 from event_aggregator.request import VERSION, Request, WakeRequest
 from event_aggregator.table import Key
+
+# What may stand in a key of the table; a name that no bucket has is shown by no share.
+_BUCKET = re.compile(r"[A-Za-z0-9._-]+")
 
 
 class NotUnderstoodError(ValueError):
@@ -89,16 +93,45 @@ def read_message(body: str, bucket_attribute: str | None) -> Message:  # noqa: P
             return Sweep()
         case {"requestPayload": event}:
             return FailedEvent(event)
-        case {"bucket": str(bucket), "folders": [*folders]} if bucket and folders and all(map(_is_folder, folders)):
-            return BucketRequest(bucket, frozenset(folders))
+        case {"bucket": _} | {"folders": _}:
+            return _bucket_request(content, body)
         case dict() if not content and bucket_attribute:  # the request of the 2018 project, which knew no windows
             return BucketRequest(bucket_attribute, frozenset({EVERYTHING}))
     raise NotUnderstoodError(f"The message is neither a request nor an event that is known here: {body[:500]}")
 
 
-def _is_folder(folder: Any) -> bool:
-    """Whether this names what to refresh as windows do: /a/b, / for the root, */a/b for all below, * for everything."""
-    return isinstance(folder, str) and (folder == EVERYTHING or folder.removeprefix(EVERYTHING).startswith("/"))
+def _bucket_request(content: dict[str, Any], body: str) -> BucketRequest:
+    """{"bucket": "my-bucket", "folders": ["a/b"]}, from who knows what changed: docs/settings.md. Raises
+    NotUnderstoodError, which says what is wrong with it."""
+    bucket, folders = content.get("bucket"), content.get("folders")
+    if unknown := content.keys() - {"bucket", "folders"}:
+        names = ", ".join(sorted(unknown))
+        raise NotUnderstoodError(f"A request for a bucket holds `bucket` and `folders`, and not {names}: {body[:500]}")
+    if not isinstance(bucket, str) or not _BUCKET.fullmatch(bucket):
+        raise NotUnderstoodError(f"`bucket` must be the name of a bucket, as a text: {body[:500]}")
+    if not isinstance(folders, list) or not folders:
+        raise NotUnderstoodError(f'`folders` must be a list of folders of the bucket, or ["*"] for all: {body[:500]}')
+    return BucketRequest(bucket, frozenset(_folder(folder, body) for folder in folders))
+
+
+def _folder(folder: Any, body: str) -> str:
+    """What to refresh, as windows hold it: /a/b, / for the root, */a/b for all below, * for everything.
+
+    a/b and a/b/ stand for /a/b, as in RefreshCache's FolderList. Which names no share can show is seen later.
+    """
+    try:
+        text = folder.encode().decode()  # JSON may hold half of a pair of characters, which no table takes
+    except (AttributeError, UnicodeEncodeError):
+        text = ""
+    if text == EVERYTHING:
+        return EVERYTHING
+    mark = EVERYTHING if text.startswith(f"{EVERYTHING}/") else ""
+    if not text or (text.startswith(EVERYTHING) and not mark):
+        raise NotUnderstoodError(
+            f"`folders` holds {folder!r:.100}: a folder is a text such as a/b, / for the bucket's root, */a/b for all"
+            f" that is below, * for everything, and /*a if its name begins with a star: {body[:500]}"
+        )
+    return f"{mark}/{text.removeprefix(mark).removeprefix('/').removesuffix('/')}"
 
 
 def _folders_of(listed: Any) -> tuple[str, ...] | None:

@@ -21,15 +21,18 @@ _metrics = Metrics()
 # All metrics there are, each with the dimensions `bucket` and `service`, the function that emits it.
 METRICS = {
     "ChangesAbsorbed": MetricUnit.Count,  # that needed no request of their own
+    "ChangesIgnored": MetricUnit.Count,  # whose key matches IGNORE_KEYS
     "WindowsOpened": MetricUnit.Count,  # by a change; each sends one request
     "RefreshesAccepted": MetricUnit.Count,  # by a share
     "RefreshesRefused": MetricUnit.Count,  # by a share, or it did not answer or is not AVAILABLE; tried again
     "RefreshesDeferred": MetricUnit.Count,  # by us: a share got changes, and could not be asked at once
+    "SharesLeftOut": MetricUnit.Count,  # not asked, as their own gateway wrote what a window holds
     "FoldersRefreshed": MetricUnit.Count,  # named in an accepted refresh
     "WholeShareRefreshes": MetricUnit.Count,  # accepted refreshes of everything that a share shows
     "SecondsWaiting": MetricUnit.Seconds,  # every 15 minutes, for each share or place that waits: for how long
     "SecondsUntilAccepted": MetricUnit.Seconds,  # from the first change to the accepted refresh
     "SecondsUntilVisible": MetricUnit.Seconds,  # from the first change to the end of the refresh
+    "NotificationsLost": MetricUnit.Count,  # every 15 minutes, of a bucket that should tell of its changes and does not
     "WaitingLateness": MetricUnit.Count,  # SecondsWaiting in windows, or in 20 minutes if a window takes less
     "VisibleLateness": MetricUnit.Count,  # SecondsUntilVisible in windows
     "VisibleEventsLost": MetricUnit.Count,  # that EventBridge did not take
@@ -55,21 +58,22 @@ def measure(bucket: str, **values: float) -> None:
 
 
 class Tally:
-    """Counts absorbed changes without a line each.
+    """Counts changes, those that a window absorbed if no other metric is named, without a line each.
 
     A count is emitted when it has grown by a quarter, and with the bucket's next window: thirty lines for a thousand
     changes. What a container has counted since then goes with it: a fifth of its last window at most.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, metric: str = "ChangesAbsorbed") -> None:
+        self._metric = metric
         self._counts: dict[Key, tuple[str | None, int, int]] = {}  # key: window, changes counted, changes emitted
 
     def add(self, key: Key, window: str | None, changes: int) -> None:
-        """Count `changes` as absorbed by a window of `key`, a bucket's or another of the bucket's."""
+        """Count `changes` in a window of `key`, a bucket's or another of the bucket's."""
         seen, counted, emitted = self._counts.get(key, (window, 0, 0))
         counted += changes
         if counted > emitted and (seen != window or counted >= emitted + emitted // 4):
-            measure(key.bucket, ChangesAbsorbed=counted - emitted)
+            measure(key.bucket, **{self._metric: counted - emitted})
             emitted = counted
         self._counts[key] = (window, counted, emitted) if seen == window else (window, 0, 0)
 

@@ -5,7 +5,8 @@ A place is named by its region, eu-west-1, and in another account than the funct
 shares there do not name it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 
 from event_aggregator.failures import AWS_ERRORS
 from event_aggregator.file_shares import FileShare, FileShares
@@ -53,27 +54,49 @@ class Places:
         """Whether an event tells when a refresh of the share is complete."""
         return not share.place
 
-    def writer(self, shares: Sequence[FileShare], place: str, role_id: str, *, lone: bool) -> FileShare | None:
-        """The one of `shares`, those of `place` that show a bucket, through which the role with this id wrote.
+    def left_out(self, shares: Sequence[FileShare], place: str, role_id: str, others: str) -> list[FileShare]:
+        """Those of `shares`, of `place` and a bucket, that need no refresh of what the role with this id wrote.
 
-        It knows what was written; every other share does not. It is the one whose role that is; or, with `lone`, the
-        only share that there is, if IAM does not tell its role's id. None if there may be another: two with one role,
-        one that cannot be described, a place that cannot be listed.
+        A gateway writes by the role of the share that was written through, and that share knows of it. `others` is the
+        setting about the other shares: with `off` none of them is refreshed either, if the role is a share's. What
+        another role wrote is news for every share.
         """
         try:
-            ids = {share.arn: self._role_id(share) for share in shares}
-            found = [share for share in shares if role_id and ids[share.arn] == role_id]
-            if lone and not found and len(shares) == 1 and not ids[shares[0].arn]:
-                found = list(shares)
-            if len(found) != 1 or any(share.unknown for share in shares):
-                return None
-            elsewhere = [self.at(name).showing(found[0].bucket) for name in self.names if name != place]
+            if others == "off" and self._is_a_shares(role_id, shares, place):
+                return list(shares)
+            writer = self._writer(shares, place, role_id, lone=others != "on")
         except AWS_ERRORS:  # it is not known which other shares there are, or whose: nobody is left out
+            return []
+        return [writer] if writer else []
+
+    def _is_a_shares(self, role_id: str, shares: Sequence[FileShare], place: str) -> bool:
+        return any(
+            role_id and self._role_id(share) == role_id for share in chain(shares, self._elsewhere(shares, place))
+        )
+
+    def _writer(self, shares: Sequence[FileShare], place: str, role_id: str, *, lone: bool) -> FileShare | None:
+        """The share through which the role with this id wrote: the one whose role that is.
+
+        Or, with `lone`, the only share that there is, if IAM does not tell its role's id. None if there may be another:
+        two with one role, one that cannot be described, a place that cannot be listed.
+        """
+        ids = {share.arn: self._role_id(share) for share in shares}
+        found = [share for share in shares if role_id and ids[share.arn] == role_id]
+        if lone and not found and len(shares) == 1 and not ids[shares[0].arn]:
+            found = list(shares)
+        if len(found) != 1 or any(share.unknown for share in shares):
             return None
-        others = [share for listed in elsewhere for share in listed]
-        if any(other.unknown or other.role == found[0].role or not ids[found[0].arn] for other in others):
-            return None
-        return found[0]
+        writer = found[0]
+        for other in self._elsewhere(shares, place):
+            if other.unknown or other.role == writer.role or not ids[writer.arn]:
+                return None
+        return writer
+
+    def _elsewhere(self, shares: Sequence[FileShare], place: str) -> Iterator[FileShare]:
+        """The file shares of all other places that show the same bucket."""
+        for name in self.names:
+            if name != place and shares:
+                yield from self.at(name).showing(shares[0].bucket)
 
     def _role_id(self, share: FileShare) -> str:
         roles = self._roles.get(share.place.partition(":")[2])

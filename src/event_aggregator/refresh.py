@@ -37,6 +37,7 @@ class NotRefreshedError(Exception):
 class Refresher:
     aggregator: Aggregator
     asker: Asker
+    look_at_notifications: Callable[[], object] = bool  # of the attached buckets; where there are none, nothing
 
     def handle(self, body: str, bucket_attribute: str | None, message_id: str, time_left: int) -> None:
         """Do what a message on the queue asks for. `time_left`: milliseconds until Lambda ends this."""
@@ -59,6 +60,7 @@ class Refresher:
                 self.asker.completed(message, delivery)
             case Sweep():
                 self._sweep(delivery)
+                self.look_at_notifications()  # last, for it may not be reachable from a VPC
             case _:
                 assert_never(message)
 
@@ -113,9 +115,10 @@ class Refresher:
         if not shares and len(places.names) == 1:
             logger.warning(f"No file share shows the bucket {key.bucket}: nothing to refresh", bucket=key.bucket)
         if key.writer is not None:
-            lone = self.aggregator.settings.refresh_other_gateways == "auto"
-            writer = places.writer(shares, name, key.writer, lone=lone)
-            shares = [share for share in shares if share != writer]
+            others = self.aggregator.settings.refresh_other_gateways
+            left_out = places.left_out(shares, name, key.writer, others)
+            _tell_of(left_out, changes, others)
+            shares = [share for share in shares if share not in left_out]
         self._hand_to(shares, changes, delivery)
 
     def _wait_for_place(
@@ -212,3 +215,18 @@ class Refresher:
         logger.warning(f"The settings name no gateways in {key.place}: what waited for {key} is forgotten")
         self.asker.waiting.forget(key)
         return True
+
+
+def _tell_of(left_out: Sequence[FileShare], changes: Changes, others: str) -> None:
+    """Tell of shares that are not asked for what a gateway wrote, though they show it."""
+    why = "through a gateway, and REFRESH_OTHER_GATEWAYS is off" if others == "off" else "by its own role"
+    for share in left_out:
+        if folders := shown(changes.folders, share.prefix):
+            logger.info(
+                f"Left out {share.key}: what changed was written {why}",
+                bucket=share.bucket,
+                share=str(share.key),
+                folders=sorted(folders),
+                knows_it=others != "off",
+            )
+            measure(share.bucket, SharesLeftOut=1)

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 # An SQS message can be delayed no longer (SQS API reference, SendMessage); a request that comes early is sent again.
 MAX_DELAY_SECONDS = 900
 
+# After a bucket was attached.
+INITIAL_REFRESH_SECONDS = 360
+
 # Lambda would stop a chain of messages that go round without a delay as a runaway loop.
 MIN_DELAY_MS = 1_000
 
@@ -91,6 +94,19 @@ class ActionQueue:
                 "bucket-name": {"DataType": "String", "StringValue": message.key.bucket or "-"},
                 "timestamp": {"DataType": "Number", "StringValue": str(now / 1000)},
             },
+        )
+
+    def ask_for_all(self, bucket: str) -> None:
+        """Have all of a bucket refreshed in some minutes, for until S3 has applied a notification it sends no events.
+
+        It takes "around five minutes" until a bucket tells EventBridge, and is promised no time for a notification.
+        https://docs.aws.amazon.com/AmazonS3/latest/userguide/enable-event-notifications-eventbridge.html
+        """
+        self._client.send_message(
+            QueueUrl=self._url,
+            DelaySeconds=INITIAL_REFRESH_SECONDS,
+            MessageBody="{}",
+            MessageAttributes={"bucket-name": {"DataType": "String", "StringValue": bucket}},
         )
 
     def deliver_again(self, receipt_handle: str, *, seconds: int) -> None:

@@ -20,6 +20,10 @@ _HALF_A_DAY = 43_200
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _SHARE = re.compile(r"share-[0-9A-Za-z]+")
 _REGION = re.compile(r"[a-z]+(-[a-z0-9]+)+")
+# No blank at an end, which would match nothing, and more than stars and slashes, which would match every key.
+_KEYS = re.compile(r"(?=.*[^*/])\S(.*\S)?")
+# What IAM allows in an external id (API reference, AssumeRole) but the comma, which stands between two.
+_EXTERNAL_ID = re.compile(r"[0-9]{12}=[A-Za-z0-9_+=.@:/-]{2,1224}")
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9+=.@_/-]+")
 
 
@@ -57,10 +61,12 @@ class Settings:
     min_refresh_interval_seconds: PerName[int]  # by file share
     refreshes_per_gateway: int  # started at one gateway at a time
     refresh_scope: PerName[str]  # by bucket
-    ignore_principals_containing: str
+    ignore_keys: tuple[str, ...]  # patterns of keys whose changes refresh nothing
+    gateway_session_name: str  # of the role session by which a gateway writes; empty: nobody is a gateway
     refresh_other_gateways: str
     gateway_regions: tuple[str, ...]  # empty: the function's own
     gateway_role_arns: tuple[str, ...]  # of other accounts, one each
+    gateway_external_ids: Mapping[str, str]  # by account, where the role's trust policy asks for one
     visible_events: str  # on or off
     log_level: str
 
@@ -99,13 +105,15 @@ class Settings:
                 read=lambda value: value if value in ("folders", "share") else None,
                 what="one of folders, share",
             ),
+            ignore_keys=_listed(environment, "IGNORE_KEYS", _KEYS, "patterns of some keys, such as *.tmp"),
             # Set but empty means: nobody is a gateway.
-            ignore_principals_containing=environment.get("IGNORE_PRINCIPALS_CONTAINING", "StorageGateway"),
+            gateway_session_name=environment.get("GATEWAY_SESSION_NAME", "StorageGateway"),
             refresh_other_gateways=_one_of(
                 environment, "REFRESH_OTHER_GATEWAYS", ("auto", "on", "off"), default="auto"
             ),
             gateway_regions=_listed(environment, "GATEWAY_REGIONS", _REGION, "regions, such as eu-west-1"),
             gateway_role_arns=tuple(arn for arn in roles if arn.split(":")[4] != own_account),
+            gateway_external_ids=_external_ids(environment),
             visible_events=_one_of(environment, "VISIBLE_EVENTS", ("on", "off"), default="on"),
             log_level=_one_of(environment, "LOG_LEVEL", LOG_LEVELS, default="INFO"),
         )
@@ -234,3 +242,12 @@ def _listed(environment: Mapping[str, str], name: str, pattern: re.Pattern[str],
         if not pattern.fullmatch(value):
             raise SettingError(f"{name} holds {value!r}: set it to {what}, with commas between them.")
     return tuple(dict.fromkeys(values))
+
+
+def _external_ids(environment: Mapping[str, str]) -> dict[str, str]:
+    what = "ACCOUNT=ID, of accounts whose roles ask for an external id"
+    listed = _listed(environment, "GATEWAY_EXTERNAL_IDS", _EXTERNAL_ID, what)
+    ids = {account: external_id for account, _, external_id in (entry.partition("=") for entry in listed)}
+    if len(ids) < len(listed):
+        raise SettingError("GATEWAY_EXTERNAL_IDS holds two external ids of one account: keep one.")
+    return ids

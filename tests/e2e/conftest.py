@@ -249,9 +249,13 @@ def operators_policy() -> Json:
     """What iam/operator.json says of the stack of these tests."""
     values = {"Partition": "aws", "Region": REGION, "Account": ACCOUNT, "NamePrefix": ""}
     text = (ROOT / "iam" / "operator.json").read_text()
-    # The local AWS has the bus in the ARN of every rule.
-    policy: Json = json.loads(Template(text.replace(":rule/", ":rule/default/")).substitute(values))
+    policy: Json = json.loads(Template(as_enforced_here(text)).substitute(values))
     return policy
+
+
+def as_enforced_here(policy: str) -> str:
+    """The local AWS has the bus in the ARN of every rule, and takes one action of a function's for another."""
+    return policy.replace(":rule/", ":rule/default/").replace("GetFunctionRecursionConfig", "GetFunction")
 
 
 def operator(aws: MiniStack) -> dict[str, str]:

@@ -120,6 +120,23 @@ def test_without_the_role_the_shares_at_home_are_refreshed_and_the_others_when_i
     bucket.becomes_visible(home, other)
 
 
+def test_a_role_that_asks_for_an_external_id_is_assumed_with_it_and_a_denial_says_what_is_missing(
+    aws: MiniStack, bucket: Bucket
+) -> None:
+    other, condition = bucket.share(account=OTHER), '"StringEquals": {"sts:ExternalId": "of-the-house"}'
+    asking = TRUST.replace(FUNCTION_ROLE, FUNCTION_SESSION).replace('"Condition": {', f'"Condition": {{{condition}, ')
+    aws.client("iam", OTHER).update_assume_role_policy(RoleName=NAME, PolicyDocument=asking)
+    try:
+        with setting(aws, REFRESH):
+            bucket.put("photos/a.jpg")
+            reason = eventually(lambda: waiting(bucket))[0]
+            assert f"if it asks for an sts:ExternalId, set GATEWAY_EXTERNAL_IDS={OTHER}=ID" in reason
+        with setting(aws, REFRESH, GATEWAY_EXTERNAL_IDS=f"{OTHER}=of-the-house"):
+            bucket.becomes_visible(other)
+    finally:
+        trust(aws, FUNCTION_SESSION)
+
+
 def waiting(bucket: Bucket) -> list[str]:
     """Why the shares of the bucket in the other account could not be listed, once the request to list them is queued.
 

@@ -15,7 +15,7 @@ import pytest
 
 from local.gateway import StorageGateway
 from local.ministack import ROOT, MiniStack
-from tests.e2e.conftest import Bucket, eventually, operator, run_script
+from tests.e2e.conftest import Bucket, _run, eventually, operator, run_script
 
 METRICS = {"ChangesAbsorbed": 90, "WindowsOpened": 10, "RefreshesAccepted": 20, "SecondsUntilVisible": 42}
 
@@ -174,3 +174,4 @@ def test_what_failed_for_good_is_told_in_words_and_sent_back(aws: MiniStack, buc
 
 def test_the_script_sets_up_what_it_needs(attached: Bucket) -> None:
     assert "Exit status" in run_script(attached.aws, "status.sh", "--help")
+    assert "--change-set" in _run(attached.aws, [str(ROOT / "scripts" / "create-stack.sh"), "--help"], {}, check=True)

@@ -69,11 +69,8 @@ def test_who_writes_a_file_waits_until_the_share_shows_it_and_others_are_told_by
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{share.share_id}: Visible since the refresh that was accepted after the change" in done.stdout
 
-    def received() -> dict[str, Any] | None:
-        messages = aws.client("sqs").receive_message(QueueUrl=told).get("Messages", [])
-        return json.loads(messages[0]["Body"]) if messages else None
-
-    event = eventually(received)
+    [message] = eventually(lambda: aws.client("sqs").receive_message(QueueUrl=told).get("Messages", []))
+    event = json.loads(message["Body"])
     detail = event["detail"]
     assert (event["source"], event["resources"][0]) == ("s3-event-aggregator", share.arn)
     assert (detail["bucket"], detail["share"], detail["prefix"]) == (bucket.name, share.share_id, "shots/")

@@ -262,7 +262,7 @@ MUTANTS = (
         "a share is refreshed for what was written through it",
         AGGREGATION,
         "refresh.py",
-        "shares = [share for share in shares if share != writer]",
+        "shares = [share for share in shares if share not in left_out]",
         "shares = list(shares)",
         "WRITTEN_THROUGH",
     ),

@@ -1,5 +1,6 @@
 """From S3 events to windows and requests, with moto's DynamoDB and SQS."""
 
+import json
 from typing import Any
 
 import pytest
@@ -59,24 +60,43 @@ def test_what_a_gateway_wrote_goes_into_a_window_of_its_roles_and_is_absorbed_by
     assert world.item().folders == {"/b"}
 
 
-def test_two_gateways_that_write_by_roles_of_their_own_have_two_windows_and_one_without_another(world: World) -> None:
-    principals = [f"AWS:{user}:StorageGateway" for user in ("AROAX", "AROAY", "somebody")]
+def test_two_gateways_that_write_by_roles_of_their_own_have_two_windows(world: World) -> None:
+    principals = [f"AWS:{role}:StorageGateway" for role in ("AROAX", "AROAY")]
     aggregate(world, *(s3_record(userIdentity={"principalId": principal}) for principal in principals))
     keys = [str(request.key) for request in world.requests()]
-    assert keys == ["my-bucket/gateways:AROAX/", "my-bucket/gateways:AROAY/", "my-bucket/gateways/"]
+    assert keys == ["my-bucket/gateways:AROAX/", "my-bucket/gateways:AROAY/"]
 
 
-def test_what_a_gateway_wrote_is_ignored_if_so_told(world: World) -> None:
-    world.settings["REFRESH_OTHER_GATEWAYS"] = "off"
-    aggregate(world, s3_record("a/1", userIdentity=BY_A_GATEWAY))
-    assert world.sent == []
-    assert world.item("my-bucket/gateways:AROAX/").folders == frozenset()
+@pytest.mark.parametrize("principal", ["AWS:AROAJOB:StorageGatewayLoader", "AWS:somebody:StorageGateway"])
+def test_who_is_only_named_like_a_gateway_writes_as_anybody(world: World, principal: str) -> None:
+    aggregate(world, s3_record(userIdentity={"principalId": principal}))
+    assert [str(request.key) for request in world.requests()] == ["my-bucket"]
 
 
 def test_nobody_is_a_gateway_if_so_told(world: World) -> None:
-    world.settings["IGNORE_PRINCIPALS_CONTAINING"] = ""
+    world.settings["GATEWAY_SESSION_NAME"] = ""
     aggregate(world, s3_record(userIdentity=BY_A_GATEWAY))
     assert [str(request.key) for request in world.requests()] == ["my-bucket"]
+
+
+def test_changes_of_keys_that_nobody_wants_to_see_refresh_nothing_and_are_counted(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.settings["IGNORE_KEYS"] = "*.tmp,*/_temporary/*"
+    aggregate(world, s3_record("a/1.tmp"), s3_record("b/2"), s3_record("_temporary/0/c"))
+    assert world.item().folders == {"/b"}
+    emitted = [json.loads(line) for line in capsys.readouterr().out.splitlines() if "ChangesIgnored" in line]
+    assert [(line["bucket"], line["ChangesIgnored"]) for line in emitted] == [
+        ("my-bucket", [1.0]),
+        ("my-bucket", [1.0]),
+    ]
+
+
+def test_an_event_of_ignored_keys_alone_makes_no_call(world: World) -> None:
+    world.settings["IGNORE_KEYS"] = "*.tmp"
+    fail(world.dynamodb, "UpdateItem", times=9)
+    aggregate(world, s3_record("a/1.tmp"))
+    assert world.sent == []
 
 
 def test_the_delay_is_the_one_that_was_set(world: World) -> None:

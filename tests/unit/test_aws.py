@@ -13,7 +13,7 @@ from moto.core.botocore_stubber import MockRawResponse
 
 from event_aggregator import aws
 from event_aggregator.aws import FastLoader
-from event_aggregator.failures import Failure, meaning
+from event_aggregator.failures import Failure, meaning, said
 
 
 class NotSentError(Exception):
@@ -56,7 +56,16 @@ def plain() -> Session:
 
 @pytest.mark.parametrize(
     "region",
-    ["us-east-1", "eu-central-1", "ap-southeast-5", "cn-north-1", "us-gov-west-1", "us-iso-east-1", "xx-new-1"],
+    [
+        "us-east-1",
+        "eu-central-1",
+        "ap-southeast-5",
+        "cn-north-1",
+        "us-gov-west-1",
+        "eusc-de-east-1",
+        "us-iso-east-1",
+        "xx-new-1",
+    ],
 )
 def test_every_service_is_called_where_botocore_would_call_it(region: str) -> None:
     assert endpoints(fast(), region) == endpoints(plain(), region) != []
@@ -79,16 +88,72 @@ def test_a_session_in_a_role_calls_as_that_role_which_is_assumed_once() -> None:
     assert credentials.get_frozen_credentials() == credentials.get_frozen_credentials()
 
 
-@mock_aws
-def test_a_role_that_cannot_be_assumed_fails_the_call_by_what_sts_answered() -> None:
-    denial = b"<ErrorResponse><Error><Code>AccessDenied</Code><Message>no</Message></Error></ErrorResponse>"
+GATEWAYS = "arn:aws:iam::210987654321:role/gateways"
+SESSION = "arn:aws:sts::123456789012:assumed-role/S3AggregatorActionLambdaRole/S3StorageGatewayRefresh"
+NOT_TRUSTED = f"User: {SESSION} is not authorized to perform: sts:AssumeRole on resource: {GATEWAYS}"
+
+
+def denied(message: str, external_id: str = "", code: str = "AccessDenied") -> ClientError:
+    """How a call in the role GATEWAYS fails, if STS answers this."""
+    body = f"<ErrorResponse><Error><Code>{code}</Code><Message>{message}</Message></Error></ErrorResponse>"
 
     def deny(**_: Any) -> Any:
-        return AWSResponse("test", 403, HTTPHeaders(), MockRawResponse(denial))
+        return AWSResponse("test", 403, HTTPHeaders(), MockRawResponse(body.encode()))
 
-    client = aws.storage_gateway(aws.session_in_role("arn:aws:iam::210987654321:role/gateways"), "eu-west-1")
+    client = aws.storage_gateway(aws.session_in_role(GATEWAYS, external_id), "eu-west-1")
     aws.own_session.register("before-send.sts.AssumeRole", deny)
-    with pytest.raises(ClientError, match=r"AccessDenied.* when calling the AssumeRole operation") as raised:
-        client.list_file_shares()
-    aws.own_session.unregister("before-send.sts.AssumeRole", deny)
-    assert meaning(raised.value) is Failure.DENIED
+    try:
+        with pytest.raises(ClientError, match=rf"{code}.* when calling the AssumeRole operation") as raised:
+            client.list_file_shares()
+    finally:
+        aws.own_session.unregister("before-send.sts.AssumeRole", deny)
+    return raised.value
+
+
+@mock_aws
+@pytest.mark.parametrize("external_id", ["", "secret"])
+def test_an_external_id_is_given_when_the_role_is_assumed(external_id: str) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def see(**call: Any) -> None:
+        asked.append(call["params"])
+
+    aws.own_session.register("provide-client-params.sts.AssumeRole", see)
+    client: Any = aws.session_in_role(GATEWAYS, external_id).create_client("sts")
+    client.get_caller_identity()
+    aws.own_session.unregister("provide-client-params.sts.AssumeRole", see)
+    assert [params.get("ExternalId", "") for params in asked] == [external_id]
+
+
+@mock_aws
+def test_a_role_that_cannot_be_assumed_fails_the_call_by_what_sts_answered() -> None:
+    error = denied("no")
+    assert meaning(error) is Failure.DENIED
+    assert said(error).startswith(
+        "no. The trust policy there must allow sts:AssumeRole to the refresh function's role;"
+    )
+
+
+IF_ASKED = "; if it asks for an sts:ExternalId, set GATEWAY_EXTERNAL_IDS=210987654321=ID"
+
+
+@mock_aws
+@pytest.mark.parametrize(("external_id", "condition"), [("secret", " and sts:ExternalId is secret"), ("", IF_ASKED)])
+def test_a_denial_says_what_the_trust_policy_must_hold(external_id: str, condition: str) -> None:
+    assert said(denied(NOT_TRUSTED, external_id)) == (
+        f"{NOT_TRUSTED}. The trust policy there must allow sts:AssumeRole to arn:aws:iam::123456789012:root if"
+        f" aws:PrincipalArn is arn:aws:iam::123456789012:role/S3AggregatorActionLambdaRole{condition}"
+    )
+
+
+@mock_aws
+@pytest.mark.parametrize(
+    ("message", "code"),
+    [
+        (f"{NOT_TRUSTED} because no identity-based policy allows the sts:AssumeRole action", "AccessDenied"),
+        (f"{NOT_TRUSTED} with an explicit deny in a service control policy", "AccessDenied"),
+        ("The security token included in the request is expired", "ExpiredToken"),
+    ],
+)
+def test_what_is_not_the_trust_policys_doing_is_told_as_sts_says_it(message: str, code: str) -> None:
+    assert said(denied(message, code=code)) == message

@@ -32,12 +32,19 @@ class Account:
     stack: Stack
     said: list[str] = field(default_factory=list)
     seconds: float = 0.0
+    replaces: str = ""
 
     def buckets(self, *, is_dry: bool = False) -> Buckets:
         def pause(seconds: float) -> None:
             self.seconds += seconds
 
-        return Buckets(self.stack, ACCOUNT, "aws", self.said.append, is_dry, pause, lambda: self.seconds)
+        return Buckets(
+            *(self.stack, ACCOUNT, "aws", self.said.append),
+            is_dry=is_dry,
+            replaces=self.replaces,
+            pause=pause,
+            clock=lambda: self.seconds,
+        )
 
     def attach(self, wish: Wish | None = None, bucket: str = BUCKET) -> list[str]:
         """What is said."""
@@ -486,7 +493,8 @@ def test_terraform_and_cdk_get_the_lines_that_they_need(account: Account) -> Non
     lines = "\n".join(account.buckets().as_code(BUCKET, Wish(prefixes=("a/", "b/"))))
 
     assert lines.count("lambda_function {") == 2
-    assert 'filter_prefix       = "b/"' in lines
-    assert f'source_arn     = "arn:aws:s3:::{BUCKET}"' in lines
-    assert lines.count("bucket.addEventNotification(") == 2
+    assert '  filter_prefix       = "b/"' in lines
+    assert 'resource "aws_lambda_permission" "s3-my_bucket" {' in lines
+    assert f'  source_arn     = "arn:aws:s3:::{BUCKET}"' in lines
+    assert lines.count("bucket.addEventNotification(") == 2 * 3
     assert account.notification() == {}

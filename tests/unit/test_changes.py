@@ -102,15 +102,24 @@ def test_a_problem_quotes_no_more_than_a_line_of_a_huge_record() -> None:
     [
         ("AWS:AROAIDPPEZS35WEXAMPLE:StorageGateway", "AROAIDPPEZS35WEXAMPLE"),
         ("AROAIDPPEZS35WEXAMPLE:StorageGateway", "AROAIDPPEZS35WEXAMPLE"),
+        ("AWS:AROAIDPPEZS35WEXAMPLE:StorageGatewayLoader", ""),
+        ("AWS:AROAIDPPEZS35WEXAMPLE:NoStorageGateway", ""),
+        ("AWS:AROAIDPPEZS35WEXAMPLE:", ""),
+        ("AWS:AROAIDPPEZS35WEXAMPLE", ""),
+        ("AWS:AIDAJ45Q7YFFAREXAMPLE:StorageGateway", ""),
+        ("AWS:StorageGateway", ""),
         ("AWS:AIDAJ45Q7YFFAREXAMPLE", ""),
         ("AROA/of-nobody", ""),
         ("EXAMPLE", ""),
         ("", ""),
     ],
 )
-def test_the_role_by_which_somebody_wrote_is_read_from_the_principals_id(principal: str, role_id: str) -> None:
+def test_the_role_of_a_session_is_read_from_the_principals_id_if_the_session_has_the_name(
+    principal: str, role_id: str
+) -> None:
     changes, _ = read_event(s3_event(s3_record(userIdentity={"principalId": principal})))
-    assert [change.role_id for change in changes] == [role_id]
+    assert [change.role_of("StorageGateway") for change in changes] == [role_id]
+    assert [change.role_of("") for change in changes] == [""]
 
 
 # The paths by which an event comes

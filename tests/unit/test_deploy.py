@@ -38,6 +38,8 @@ def test_the_defaults_of_the_template_are_accepted() -> None:
             {"RefreshQuietSeconds": "0,b-1=901"},
             "For b-1 --refresh-quiet-seconds is 901 and --refresh-max-delay-seconds",
         ),
+        ({"GatewayExternalIds": "secret"}, "--gateway-external-ids holds 'secret': set it to ACCOUNT=ID"),
+        ({"IgnoreKeys": "*.tmp,*/*"}, "--ignore-keys holds '[*]/[*]': set it to patterns of some keys"),
         ({"LogLevel": "WARN"}, "--log-level is 'WARN': set it to one of DEBUG, INFO"),
         ({"LogLevel": "CRITICAL"}, "--log-level CRITICAL: it must be one of DEBUG, INFO, WARNING, ERROR"),
         ({"LogRetentionDays": "31"}, "--log-retention-days 31: it must be one of 1, 3, 5"),
@@ -99,11 +101,11 @@ def ordered(monkeypatch: pytest.MonkeyPatch) -> list[Order]:
 
 
 def test_what_is_given_and_only_that_is_handed_on(ordered: list[Order]) -> None:
-    flags = ["--refresh-delay-seconds", "5", "--kms-key", "none", "--ignore-principals-containing", "none"]
+    flags = ["--refresh-delay-seconds", "5", "--kms-key", "none", "--gateway-session-name", "none"]
     assert main(["create-stack.sh", "--bucket", "a-bucket", "--bucket", "a-bucket", "--tag", "a=b=c", *flags]) == 0
 
     [order] = ordered
-    assert order.given == {"RefreshDelaySeconds": "5", "KmsKey": "", "IgnorePrincipalsContaining": "none"}
+    assert order.given == {"RefreshDelaySeconds": "5", "KmsKey": "", "GatewaySessionName": "none"}
     assert order.buckets == ["a-bucket"]
     assert order.tags == {"a": "b=c"}
 
@@ -131,6 +133,9 @@ def test_the_environment_may_name_the_bucket_and_the_endpoint(
     ("arguments", "message"),
     [
         (["create-stack.sh", "--bucket", "No_Bucket"], "--bucket No_Bucket: this is not a bucket name."),
+        (["create-stack.sh", "--bucket", "fast--use1-az4--x-s3"], "a directory bucket (S3 Express) tells nobody"),
+        (["attach-bucket.sh", "--bucket", "rows--table-s3"], "a table bucket (S3 Tables) has no files"),
+        (["attach-bucket.sh", "--bucket", "point-x1-s3alias"], "Give the bucket behind it"),
         (["create-stack.sh", "--tag", "team"], "--tag team: it must be like KEY=VALUE."),
         (["create-stack.sh", "--prefix", ""], "--prefix is empty."),
         (["create-stack.sh", "--prefix", "/a"], "--prefix /a: S3 keys begin with no slash."),
@@ -168,7 +173,8 @@ def test_with_another_key_the_one_before_may_be_used_on() -> None:
         ("", "aws", "https://us-east-1.console.aws.amazon.com/cloudwatch/home?region=us-east-1#dashboards/dashboard/"),
         ("p-", "aws-cn", "https://console.amazonaws.cn/cloudwatch/home"),
         ("", "aws-us-gov", "https://console.amazonaws-us-gov.com/cloudwatch/home"),
-        ("", "aws-eusc", ""),
+        ("", "aws-eusc", "https://us-east-1.console.amazonaws-eusc.eu/cloudwatch/home"),
+        ("", "aws-iso", ""),
     ],
 )
 def test_the_dashboards_address_is_of_its_partition_if_that_is_known(prefix: str, partition: str, address: str) -> None:

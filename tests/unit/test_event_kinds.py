@@ -320,7 +320,7 @@ def test_a_write_that_cloudtrail_reports_is_a_change_by_whoever_wrote(name: str,
 
     assert problems == []
     assert [(change.bucket, change.key, change.time) for change in changes] == [(BUCKET, KEY, START + 999)]
-    assert [change.role_id for change in changes] == ["AROAEXAMPLE"]
+    assert [change.role_of("StorageGateway") for change in changes] == ["AROAEXAMPLE"]
 
 
 def test_two_calls_about_a_key_are_two_changes_and_a_report_that_comes_twice_is_one() -> None:
@@ -372,7 +372,7 @@ def test_a_call_that_changes_no_listing_is_told_once_in_a_container_and_let_go(
 
 def test_a_call_that_changes_no_listing_does_not_hide_the_change_beside_it(world: World) -> None:
     both = {"Records": [by_sqs(event)["Records"][0] for event in (call("GetObject", readOnly=True), call())]}
-    world.settings["IGNORE_PRINCIPALS_CONTAINING"] = ""
+    world.settings["GATEWAY_SESSION_NAME"] = ""
 
     world.aggregator.aggregate_event(both, 30_000)
 

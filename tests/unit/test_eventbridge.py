@@ -4,9 +4,10 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from deploy.eventbridge import Watched, of_all, pattern, watched, with_bucket, without
+from deploy.eventbridge import Watched, of_all, pattern, with_bucket, without
 from deploy.notification import shortest
 from deploy.template import RefusedError
+from event_aggregator.attached import watched
 
 BUCKETS = st.sampled_from(["a" * 60, "b" * 63, "c", "d" * 50, "e" * 40])
 PREFIXES = st.lists(st.text(st.sampled_from('a/ü"%'), min_size=1, max_size=300), max_size=20).map(shortest)

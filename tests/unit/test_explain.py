@@ -9,7 +9,7 @@ import pytest
 from event_aggregator.observability import timestamp
 from operate.explain import Answer, Outcome, as_json, conclude, evidence, exit_status
 from operate.facts import Closed, Facts, S3Object, Share, Window, excluded_by, way_to, will_read
-from operate.refresh_log import Refresh, read_log
+from operate.refresh_log import LeftOut, Refresh, left_out_of, read_log
 from operate.standing import Cause, Standing, Waits
 
 AT = 1_790_000_000_000
@@ -44,7 +44,7 @@ def facts(*shares: Share, **known: Any) -> Facts:
         object=S3Object(True, CHANGED, 1024),
         notified=True,
         excluded_by=[],
-        ignored="StorageGateway",
+        ignored_by="",
         window=None,
         by_gateways=None,
         closed=None,
@@ -293,10 +293,35 @@ def test_no_refresh_and_no_window_means_that_no_event_arrived_and_says_what_to_c
     known = facts(share())
     answer = the_answer(known)
     assert answer.outcome is Outcome.MISSED
-    assert [step.split(" ")[0] for step in answer.then] == ["whether", "who", "whether"]
-    assert "'StorageGateway'" in answer.then[1]
+    assert [step.split(" ")[0] for step in answer.then] == ["whether", "whether"]
     assert status(known) == 1
-    assert len(the_answer(facts(share(), ignored="")).then) == 2
+
+
+def test_a_key_whose_changes_are_ignored_is_said_so_with_the_pattern_unless_a_refresh_read_it_all_the_same() -> None:
+    known = facts(share(), ignored_by="*.jpg")
+    answer = the_answer(known)
+    assert answer.outcome is Outcome.IGNORED
+    assert "matches *.jpg of IGNORE_KEYS" in answer.text
+    assert status(known) == 0
+    assert any("keys like *.jpg are ignored" in line for line in evidence(known))
+    since = [refresh(CHANGED + MINUTE, "/", "2024")]
+    assert the_answer(facts(share(refreshes=since), ignored_by="*.jpg")).outcome is Outcome.VISIBLE
+
+
+@pytest.mark.parametrize(
+    ("knows_it", "through"), [(True, "through this share"), (False, "and such refreshes no share")]
+)
+def test_a_share_that_was_left_out_as_a_gateway_wrote_in_the_folder_may_show_it_or_not(
+    knows_it: bool, through: str
+) -> None:
+    left_out = LeftOut(CHANGED + MINUTE, ["/photos/2024"], knows_it)
+    known = facts(share(left_out=[left_out]))
+    assert the_answer(known).outcome is Outcome.UNSURE
+    assert through in the_answer(known).text
+    assert status(known) == 2
+    assert any("was left out" in line for line in evidence(known))
+    earlier = replace(left_out, at=CHANGED - MINUTE)
+    assert the_answer(facts(share(left_out=[earlier]))).outcome is Outcome.MISSED
 
 
 def test_what_a_gateway_may_have_written_is_refreshed_on_the_others() -> None:
@@ -652,3 +677,13 @@ def test_of_two_rounds_of_one_window_the_end_of_the_second_is_not_that_of_the_fi
         line("my-bucket/share-1 shows what changed, 63.0 s after the first change", AT + 62_000),
     ]
     assert [one.completed for one in read_log(lines, "my-bucket/share-1")] == [None, AT + 62_000]
+
+
+def test_what_a_share_was_left_out_of_is_read_from_the_log() -> None:
+    told: dict[str, Any] = {"folders": ["/photos"], "knows_it": True}
+    lines = [
+        line("Left out my-bucket/share-1: what changed was written by its own role", AT, **told),
+        line("Left out my-bucket/share-10: what changed was written by its own role", AT, share="my-bucket/share-10"),
+        line("Refreshed my-bucket/share-1: everything", AT, folders=["/"], recursive=True),
+    ]
+    assert left_out_of(lines, "my-bucket/share-1") == [LeftOut(AT, ["/photos"], knows_it=True)]

@@ -240,7 +240,7 @@ def test_all_pages_of_the_log_are_read(stack: Stack, logs: Stubber) -> None:
     logs.add_response("describe_log_groups", log_group(retentionInDays=30))
     logs.add_response("filter_log_events", {"events": [], "nextToken": "2"})
     logs.add_response("filter_log_events", {"events": [{"message": told}]})
-    assert refreshes_of(stack, SHARE, AT - DAY, AT, 0) == ([Refresh(AT - 1_000, ["/"], True, "w1")], None)
+    assert refreshes_of(stack, SHARE, AT - DAY, AT, 0) == ([Refresh(AT - 1_000, ["/"], True, "w1")], [], None)
 
 
 def test_a_log_that_is_behind_the_table_says_so(stack: Stack, logs: Stubber) -> None:
@@ -254,7 +254,7 @@ def test_a_log_that_is_behind_the_table_says_so(stack: Stack, logs: Stubber) -> 
     ):
         logs.add_response("describe_log_groups", log_group())
         logs.add_response("filter_log_events", {"events": events})
-        lacks.append(refreshes_of(stack, SHARE, AT - DAY, AT, accepted)[1])
+        lacks.append(refreshes_of(stack, SHARE, AT - DAY, AT, accepted)[2])
     assert lacks == [
         None,
         "The log has no line yet of the refresh that share-1 accepted at 2026-09-21 14:13:18 UTC.",
@@ -274,11 +274,12 @@ def test_a_log_that_does_not_go_back_to_the_change_says_so(stack: Stack, logs: S
     logs.add_response("filter_log_events", {"events": []}, asked)
     assert refreshes_of(stack, SHARE, AT - 31 * DAY, AT, 0) == (
         [],
+        [],
         f"The log {GROUP} goes back to 2026-08-22 14:13:20 UTC only.",
     )
     logs.add_response("describe_log_groups", log_group(creationTime=AT - DAY))
     logs.add_response("filter_log_events", {"events": []}, asked | {"startTime": AT - DAY})
-    _, lacks = refreshes_of(stack, SHARE, AT - 2 * DAY, AT, 0)
+    *_, lacks = refreshes_of(stack, SHARE, AT - 2 * DAY, AT, 0)
     assert lacks == f"The log {GROUP} goes back to 2026-09-20 14:13:20 UTC only."
 
 
@@ -288,17 +289,17 @@ def test_a_long_log_is_read_up_to_a_bound(stack: Stack, logs: Stubber, monkeypat
     for token in ("2", "3"):
         logs.add_response("filter_log_events", {"events": [{"message": "x"}], "nextToken": token})
     lacks = f"Of the log {GROUP} only the first 2 lines about share-1 were read."
-    assert refreshes_of(stack, SHARE, AT - DAY, AT, 0) == ([], lacks)
+    assert refreshes_of(stack, SHARE, AT - DAY, AT, 0) == ([], [], lacks)
     monkeypatch.setattr(refresh_log, "_MAX_PAGES", 1)
     logs.add_response("describe_log_groups", log_group())
     logs.add_response("filter_log_events", {"events": [], "nextToken": "2"})
-    _, stopped = refreshes_of(stack, SHARE, AT - DAY, AT, 0)
+    *_, stopped = refreshes_of(stack, SHARE, AT - DAY, AT, 0)
     assert stopped == f"Of the log {GROUP} only the first 0 lines about share-1 were read."
 
 
 def test_a_log_that_may_not_be_read_says_so_and_one_that_is_gone_ends_it(stack: Stack, logs: Stubber) -> None:
     logs.add_client_error("describe_log_groups", "AccessDeniedException")
-    refreshes, lacks = refreshes_of(stack, SHARE, AT - DAY, AT, 0)
+    refreshes, _, lacks = refreshes_of(stack, SHARE, AT - DAY, AT, 0)
     assert refreshes == []
     assert lacks
     assert lacks.startswith(f"The log {GROUP} could not be read: ")

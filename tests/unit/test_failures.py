@@ -174,7 +174,7 @@ def test_a_token_that_has_expired_and_an_answer_that_came_too_late_pass(expired:
 def test_what_was_said_is_told_without_the_sdks_words_and_not_too_long_for_the_table() -> None:
     assert said(refusal(GATEWAYS, "Too many requests.")) == "Too many requests."
     assert said(EndpointConnectionError(endpoint_url="x")) == 'Could not connect to the endpoint URL: "x"'
-    assert len(said(refusal(GATEWAYS, "x" * 5_000))) == 300
+    assert len(said(refusal(GATEWAYS, "x" * 5_000))) == 600
 
 
 def test_several_failures_are_told_in_one_line_each_with_what_it_befell() -> None:

@@ -23,7 +23,7 @@ CONTEXT = SimpleNamespace(
 
 
 def load(module: str, monkeypatch: pytest.MonkeyPatch, **environment: str) -> Any:
-    for name, value in environment.items():
+    for name, value in {"AGGREGATOR_ARN": "a", **environment}.items():
         monkeypatch.setenv(name, value)
     sys.modules.pop(module, None)
     return importlib.import_module(module)

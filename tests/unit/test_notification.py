@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from deploy import notification
 from deploy.notification import attached, detached, entries, filter_of, own_of, prefixes_of
 from deploy.template import Json, RefusedError
+from event_aggregator.attached import permissions
 
 ARN = "arn:aws:lambda:us-east-1:123456789012:function:S3EventAggregator"
 [OURS] = entries(ARN, "", [])
@@ -56,8 +57,8 @@ def test_the_buckets_are_those_that_s3_may_invoke_the_function_for() -> None:
         ]
     }
 
-    assert notification.permissions(policy) == [("my.bucket", "s3-my_bucket")]
-    assert notification.permissions({}) == []
+    assert permissions(policy) == [("my.bucket", "s3-my_bucket")]
+    assert permissions({}) == []
 
 
 def test_attaching_again_changes_nothing_though_s3_answers_in_another_order() -> None:

@@ -35,5 +35,6 @@ def test_a_change_that_opens_a_window_is_not_absorbed(capsys: pytest.CaptureFixt
     assert absorbed(capsys) == []
 
 
-def test_metrics_are_few_enough_for_their_price_to_be_three_dollars_a_bucket() -> None:
-    assert len(METRICS) <= 10
+def test_metrics_are_few_enough_for_their_price_to_be_four_dollars_a_bucket_if_all_is_well() -> None:
+    of_exceptions = {"ChangesIgnored", "SharesLeftOut", "NotificationsLost", "VisibleEventsLost"}
+    assert len(METRICS.keys() - of_exceptions) <= 12

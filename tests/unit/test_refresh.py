@@ -203,7 +203,7 @@ def test_a_message_may_name_folders_as_windows_do(region: Region, function: Func
     assert len(region.rounds) == 1
 
 
-@pytest.mark.parametrize("folders", [[], ["a/b"], [3], "/a", ["/a", None], {"/a": 1}, [""]], ids=str)
+@pytest.mark.parametrize("folders", [[], [3], "a/b", ["a/b", None], {"/a": 1}, [""]], ids=str)
 def test_a_message_with_folders_that_are_none_is_refused(region: Region, function: Function, folders: object) -> None:
     with pytest.raises(NotUnderstoodError):
         function.handle({"bucket": "my-bucket", "folders": folders})
@@ -211,7 +211,7 @@ def test_a_message_with_folders_that_are_none_is_refused(region: Region, functio
 
 
 def test_a_message_may_ask_for_folders(region: Region, function: Function) -> None:
-    function.handle({"bucket": "my-bucket", "folders": ["/a/b"]})
+    function.handle({"bucket": "my-bucket", "folders": ["a/b"]})
     assert region.rounds[0].folder_list == ["/", "a", "a/b"]
 
 
@@ -475,41 +475,60 @@ class Ids(Roles):
         return self._known.get(arn.rpartition("/")[2].replace("-", "_"), "")
 
 
-def writer(world: World, shares: list[FileShare], *, lone: bool = True, away: Region | None = None, **ids: str) -> str:
-    """The id of the share through which AROAX wrote; empty if nobody is left out."""
+def left_out(
+    world: World, shares: list[FileShare], *, others: str = "auto", away: Region | None = None, **ids: str
+) -> str:
+    """The ids of the shares that are left out of what AROAX wrote, with blanks between them."""
     regions = {HOME: Region(world, shares)} | ({AWAY: away} if away else {})
     places = Places(HOME, {name: partial(same, region) for name, region in regions.items()}, {"": Ids(**ids)})
-    found = places.writer(shares, HOME, "AROAX", lone=lone)
-    return found.share_id if found else ""
+    return " ".join(share.share_id for share in places.left_out(shares, HOME, "AROAX", others))
 
 
 TWO = [share("share-1"), share("share-2")]
 
 
 def test_the_share_whose_role_wrote_is_left_out(world: World) -> None:
-    assert writer(world, TWO, share_1="AROAX", share_2="AROAY") == "share-1"
+    assert left_out(world, TWO, share_1="AROAX", share_2="AROAY") == "share-1"
 
 
 def test_nobody_is_left_out_if_two_shares_have_the_role(world: World) -> None:
-    assert writer(world, [share("share-1"), share("share-2", role="share-1")], share_1="AROAX") == ""
+    assert left_out(world, [share("share-1"), share("share-2", role="share-1")], share_1="AROAX") == ""
 
 
 def test_nobody_is_left_out_if_a_share_is_unknown(world: World) -> None:
-    assert writer(world, [share("share-1"), share("share-2", unknown="denied")], share_1="AROAX") == ""
+    assert left_out(world, [share("share-1"), share("share-2", unknown="denied")], share_1="AROAX") == ""
 
 
 def test_nobody_is_left_out_if_another_place_has_a_share_with_the_role_or_cannot_be_listed(world: World) -> None:
     elsewhere = share("share-9", place=AWAY, role="share-1")
-    assert writer(world, [share()], away=Region(world, [elsewhere]), share_1="AROAX") == ""
-    assert writer(world, [share()], away=Region(world, listing=DOWN), share_1="AROAX") == ""
-    assert writer(world, [share()], away=Region(world, []), share_1="AROAX") == "share-1"
+    assert left_out(world, [share()], away=Region(world, [elsewhere]), share_1="AROAX") == ""
+    assert left_out(world, [share()], away=Region(world, listing=DOWN), share_1="AROAX") == ""
+    assert left_out(world, [share()], away=Region(world, []), share_1="AROAX") == "share-1"
 
 
 def test_the_only_share_is_left_out_if_iam_does_not_tell_its_roles_id(world: World) -> None:
-    assert writer(world, [share()]) == "share-1"
-    assert writer(world, [share()], lone=False) == ""
-    assert writer(world, [share()], share_1="AROAY") == "", "IAM tells that it was another role"
-    assert writer(world, TWO) == ""
+    assert left_out(world, [share()]) == "share-1"
+    assert left_out(world, [share()], others="on") == ""
+    assert left_out(world, [share()], share_1="AROAY") == "", "IAM tells that it was another role"
+    assert left_out(world, TWO) == ""
+
+
+def test_no_share_is_refreshed_for_what_one_wrote_if_so_set_and_every_one_for_what_another_role_wrote(
+    world: World,
+) -> None:
+    assert left_out(world, TWO, others="off", share_1="AROAX", share_2="AROAY") == "share-1 share-2"
+    assert left_out(world, TWO, others="off", share_1="AROAY", share_2="AROAZ") == ""
+    assert left_out(world, [share()], others="off", share_1="AROAY") == ""
+    assert left_out(world, [share()], others="off") == "share-1", "IAM does not tell"
+
+
+def test_it_is_seen_whether_a_share_of_another_place_has_the_writers_role_if_no_share_is_to_be_refreshed(
+    world: World,
+) -> None:
+    elsewhere = Region(world, [share("share-9", place=AWAY)])
+    ids = {"share_1": "AROAY", "share_9": "AROAX"}
+    assert left_out(world, [share()], others="off", away=elsewhere, **ids) == "share-1"
+    assert left_out(world, [share()], others="off", away=Region(world, listing=DOWN), **ids) == ""
 
 
 def test_a_place_that_the_settings_do_not_name_is_said_so() -> None:

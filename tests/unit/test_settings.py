@@ -17,22 +17,35 @@ def test_only_table_and_queue_are_needed_and_the_rest_has_defaults() -> None:
         min_refresh_interval_seconds=PerName(60),
         refreshes_per_gateway=2,
         refresh_scope=PerName("folders"),
-        ignore_principals_containing="StorageGateway",
+        ignore_keys=(),
+        gateway_session_name="StorageGateway",
         refresh_other_gateways="auto",
         gateway_regions=(),
         gateway_role_arns=(),
+        gateway_external_ids={},
         visible_events="on",
         log_level="INFO",
     )
 
 
-def test_an_empty_ignored_principal_ignores_nobody() -> None:
-    assert Settings.read(NEEDED | {"IGNORE_PRINCIPALS_CONTAINING": ""}).ignore_principals_containing == ""
+def test_nobody_is_a_gateway_if_the_sessions_name_is_empty() -> None:
+    assert Settings.read(NEEDED | {"GATEWAY_SESSION_NAME": ""}).gateway_session_name == ""
+
+
+def test_patterns_of_keys_are_read_with_commas_between_them() -> None:
+    read = Settings.read(NEEDED | {"IGNORE_KEYS": "*.tmp,*/_temporary/*,~$ *"})
+    assert read.ignore_keys == ("*.tmp", "*/_temporary/*", "~$ *")
+
+
+@pytest.mark.parametrize("value", ["*.tmp, *.bak", "*.tmp ", "*", "*.tmp,*/*", "/**", "/"])
+def test_a_pattern_that_matches_every_key_or_by_a_blank_none_is_named(value: str) -> None:
+    with pytest.raises(SettingError, match=r"IGNORE_KEYS holds .*: set it to patterns of some keys, such as \*\.tmp"):
+        Settings.read(NEEDED | {"IGNORE_KEYS": value})
 
 
 def test_regions_are_read_with_commas_between_them_and_each_once() -> None:
-    environment = NEEDED | {"GATEWAY_REGIONS": "us-east-1,us-gov-west-1,us-east-1"}
-    assert Settings.read(environment).gateway_regions == ("us-east-1", "us-gov-west-1")
+    environment = NEEDED | {"GATEWAY_REGIONS": "us-east-1,us-gov-west-1,us-east-1,eusc-de-east-1"}
+    assert Settings.read(environment).gateway_regions == ("us-east-1", "us-gov-west-1", "eusc-de-east-1")
 
 
 @pytest.mark.parametrize("value", ["us-east-1, eu-west-1", "us-east-1;eu-west-1", "US-EAST-1", "share-1/x"])
@@ -55,6 +68,22 @@ def test_roles_are_read_with_commas_between_them() -> None:
 def test_a_bad_role_is_named(value: str) -> None:
     with pytest.raises(SettingError, match="GATEWAY_ROLE_ARNS holds "):
         Settings.read(NEEDED | {"GATEWAY_ROLE_ARNS": value})
+
+
+def test_external_ids_are_read_by_account_with_commas_between_them() -> None:
+    read = Settings.read(NEEDED | {"GATEWAY_EXTERNAL_IDS": "123456789012=a=b/c:d,210987654321=@e"})
+    assert read.gateway_external_ids == {"123456789012": "a=b/c:d", "210987654321": "@e"}
+
+
+@pytest.mark.parametrize("value", ["secret", "123456789012=", "123456789012=x", "123456789012=a b", "12=secret"])
+def test_a_bad_external_id_is_named(value: str) -> None:
+    with pytest.raises(SettingError, match=r"GATEWAY_EXTERNAL_IDS holds .*: set it to ACCOUNT=ID, of accounts whose"):
+        Settings.read(NEEDED | {"GATEWAY_EXTERNAL_IDS": value})
+
+
+def test_two_external_ids_of_one_account_are_refused() -> None:
+    with pytest.raises(SettingError, match="two external ids of one account"):
+        Settings.read(NEEDED | {"GATEWAY_EXTERNAL_IDS": "123456789012=ab,123456789012=cd"})
 
 
 def test_two_roles_of_one_account_are_refused_since_each_share_would_be_asked_twice() -> None:

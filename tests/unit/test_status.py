@@ -32,6 +32,7 @@ from operate.status import (
     _window,
     attached,
     concerns_of_bucket,
+    loop_that_is_cut_off,
     refreshed_lately,
     rules_that_do_not_run,
     screen,
@@ -45,7 +46,7 @@ MINUTE, HOUR = 60_000, 3_600_000
 SHARE = Share("share-1", "", "AVAILABLE", Standing(last_accepted=AT - MINUTE))
 WELL = Bucket("my-bucket", attached=Attached.YES, window=None, refreshing_since=None, shares=[SHARE])
 NEEDED = {"TABLE_NAME": "t", "QUEUE_URL": "q"}
-SETTINGS = _in_force(Settings.read(NEEDED))
+SETTINGS = _in_force(Settings.read(NEEDED | {"IGNORE_KEYS": "*.tmp,.DS_Store"}))
 ROLE = "arn:aws:iam::222222222222:role/r"
 REPORT = Report(
     at=AT,
@@ -56,7 +57,12 @@ REPORT = Report(
     lines=[],
     requests={"delayed": 1, "ready": 0, "in_flight": 0},
     dead_letters=0,
-    last_day={"my-bucket": {"ChangesAbsorbed": 990, "WindowsOpened": 10, "SecondsUntilVisible": 42}},
+    last_day={
+        "my-bucket": {
+            **{"ChangesAbsorbed": 990, "ChangesIgnored": 234, "WindowsOpened": 10},
+            **{"SharesLeftOut": 7, "SecondsUntilVisible": 42},
+        }
+    },
 )
 
 
@@ -106,6 +112,10 @@ def test_what_goes_its_way_is_no_concern(stack: Stack, bucket: Bucket) -> None:
     ("bucket", "what"),
     [
         (replace(WELL, attached=Attached.LOST), "my-bucket does not notify this stack of its changes"),
+        (
+            replace(WELL, attached=Attached.LOST, instead="it tells nobody; its tags: none"),
+            "my-bucket does not notify this stack of its changes: it tells nobody; its tags: none",
+        ),
         (replace(WELL, attached=Attached.GONE), "there is no bucket my-bucket any more"),
         (replace(WELL, shares=[]), "no file share shows my-bucket"),
         (
@@ -179,6 +189,20 @@ def test_a_queue_that_nobody_reads_is_found(
 
     monkeypatch.setitem(stack._clients, "lambda", Lambda())
     assert trigger_that_does_not_read(stack) == found
+
+
+@pytest.mark.parametrize("found", ["Allow", "Terminate"])
+def test_a_recursive_loop_that_somebody_has_set_back_is_found_with_the_command_that_mends_it(
+    stack: Stack, found: str
+) -> None:
+    with Stubber(stack.client("lambda")) as stub:
+        asked = {"FunctionName": "p-S3StorageGatewayRefresh"}
+        stub.add_response("get_function_recursion_config", {"RecursiveLoop": found}, asked)
+        concerns = list(loop_that_is_cut_off(stack))
+    assert bool(concerns) == (found == "Terminate")
+    for concern in concerns:
+        assert concern.what.startswith("the recursive loop of p-S3StorageGatewayRefresh is Terminate")
+        assert "--function-name p-S3StorageGatewayRefresh --recursive-loop Allow --region us-east-1" in concern.then
 
 
 def test_a_bucket_is_not_said_to_be_without_shares_if_some_are_not_known(stack: Stack) -> None:
@@ -285,6 +309,18 @@ def test_a_rule_that_is_disabled_tells_nothing(stack: Stack, state: str, found: 
         assert attached(stack, "my-bucket", ["my-bucket"]) is found
 
 
+def test_who_may_have_replaced_a_notification_is_told_by_its_targets_and_the_buckets_tags(stack: Stack) -> None:
+    topic = {"TopicArn": "arn:aws:sns:us-east-1:1:t", "Events": ["s3:ObjectCreated:*"]}
+    for tags, told in (([{"Key": "managed-by", "Value": "terraform"}], "managed-by=terraform"), (None, "none")):
+        with Stubber(stack.client("s3")) as stub:
+            stub.add_response("get_bucket_notification_configuration", {"TopicConfigurations": [topic]})
+            if tags:
+                stub.add_response("get_bucket_tagging", {"TagSet": tags})
+            else:
+                stub.add_client_error("get_bucket_tagging", "NoSuchTagSet")
+            assert stack.who_may_have_changed("b") == f"it tells arn:aws:sns:us-east-1:1:t; its tags: {told}"
+
+
 def test_a_rule_that_is_disabled_or_gone_is_named_with_what_enables_it(stack: Stack) -> None:
     stack._rules |= {"RefreshComplete": {"State": "DISABLED"}, "Sweep": {}}
     disabled, gone = rules_that_do_not_run(stack)
@@ -336,7 +372,8 @@ def test_the_screen_tells_of_windows_waits_and_the_last_day() -> None:
     assert "share-4 in progress for 40 s 40 s ago" in words
     assert "2 folders" in text
     assert "eu-west-1/ waits, next try in 20 s" in " ".join(text.split())
-    assert "1,000" in text
+    assert "Changes of keys like these refresh nothing: *.tmp, .DS_Store." in text
+    assert "my-bucket 1,234 234 10 0 7 0 0 42 s" in words
     assert "1 request delayed" in text
     assert "Dead-letter queue: empty." in text
     sick = replace(report, concerns=[Concern("it is broken", "mend it")])

@@ -80,7 +80,7 @@ def test_both_functions_have_every_setting_and_its_default_is_theirs() -> None:
     own = {"TABLE_NAME": "t", "QUEUE_URL": "https://sqs/1/q"}
     for function in ("Aggregator", "Refresh"):
         assert Settings.read(variables(function) | own) == Settings.read(own)
-    assert variables("Aggregator").keys() == variables("Refresh").keys()
+    assert variables("Refresh").keys() - variables("Aggregator").keys() == {"AGGREGATOR_ARN", "REATTACH_BUCKET_ARNS"}
 
 
 def test_a_value_of_every_setting_gets_to_both_functions() -> None:
@@ -93,9 +93,11 @@ def test_a_value_of_every_setting_gets_to_both_functions() -> None:
         "RefreshesPerGateway": 6,
         "RefreshScope": "share",
         "RefreshOtherGateways": "off",
-        "IgnorePrincipalsContaining": "",
+        "IgnoreKeys": "*.tmp",
+        "GatewaySessionName": "",
         "GatewayRegions": ["us-east-1", "eu-west-1"],
         "GatewayRoleArns": ["arn:aws:iam::210987654321:role/gateways"],
+        "GatewayExternalIds": ["210987654321=secret"],
         "VisibleEvents": "off",
         "LogLevel": "DEBUG",
     }
@@ -223,6 +225,14 @@ def test_file_shares_are_refreshed_in_the_given_regions_or_else_in_the_stacks() 
 
     assert regions() == "us-east-1"
     assert regions(GatewayRegions=["us-east-1", "eu-west-1"]) == ["us-east-1", "eu-west-1"]
+
+
+def test_only_the_named_buckets_notifications_may_be_put_back() -> None:
+    buckets = ["arn:aws:s3:::a-bucket"]
+
+    assert statements("RefreshRole", ReattachBucketArns=buckets)["PutNotificationsBack"]["Resource"] == buckets
+    assert variables("Refresh", ReattachBucketArns=buckets)["REATTACH_BUCKET_ARNS"] == buckets[0]
+    assert "PutNotificationsBack" not in statements("RefreshRole")
 
 
 def test_exactly_the_given_roles_of_other_accounts_may_be_assumed() -> None:

@@ -12,6 +12,7 @@ from operate import wait as waiting
 from operate.__main__ import main
 from operate.explain import Outcome
 from operate.facts import Facts, S3Object, Window
+from operate.refresh_log import LeftOut
 from operate.stack import Stack, StackError
 from operate.standing import Cause, Standing
 from operate.wait import Wish, judge, wait
@@ -111,6 +112,12 @@ def test_whatever_was_written_before_is_not_shown_while_anything_may_come_of_it(
     assert not shown(known, WRITTEN_BEFORE)
 
 
+@pytest.mark.parametrize("knows_it", [True, False])
+def test_what_a_gateway_wrote_is_shown_by_the_share_that_it_came_through_alone(*, knows_it: bool) -> None:
+    left_out = [LeftOut(CHANGED + 32_000, ["/photos/2024"], knows_it)]
+    assert shown(facts(share(left_out=left_out))) is knows_it
+
+
 def test_a_share_that_does_not_show_the_key_cannot_be_waited_for() -> None:
     with pytest.raises(
         StackError, match=r"share-2 is not known to show my-bucket/photos/2024/a.jpg: .* below /videos/"
@@ -198,8 +205,9 @@ def test_it_ends_with_2_if_at_the_end_of_its_time_it_is_not_known() -> None:
         facts(others={"share-1": "videos/"}),
         facts(share(path="/a//b.jpg")),
         facts(share(), object=S3Object(False)),
+        facts(share(), ignored_by="*.jpg"),
     ],
-    ids=["no share", "outside all prefixes", "a name that no share shows", "no such object"],
+    ids=["no share", "outside all prefixes", "a name that no share shows", "no such object", "ignored"],
 )
 def test_it_ends_with_2_at_once_if_waiting_does_not_help(known: Facts) -> None:
     clock = Clock(known)

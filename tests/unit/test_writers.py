@@ -1,5 +1,6 @@
 """Which share a gateway's write came through: it is left out, and never another one; with moto's IAM."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -120,6 +121,42 @@ def written(world: World, iam: Any, roles: Roles) -> Callable[..., list[str]]:
 
 Written = Callable[..., list[str]]
 FOUR = [share("share-1"), share("share-2"), share("share-3", prefix="photos/"), share("share-4", prefix="videos/")]
+
+
+def test_nothing_is_asked_for_what_a_gateway_wrote_if_so_set(world: World, written: Written) -> None:
+    world.settings["REFRESH_OTHER_GATEWAYS"] = "off"
+    assert written(FOUR) == []
+
+
+def test_what_a_gateway_wrote_and_whom_that_left_out_is_told_and_counted(
+    written: Written, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level("INFO")
+    assert written([share("share-1"), share("share-2")]) == ["share-2"]
+    [told] = [record for record in caplog.records if record.message.startswith("Left out ")]
+    assert told.message == "Left out my-bucket/share-1: what changed was written by its own role"
+    assert (told.__dict__["share"], told.__dict__["folders"]) == ("my-bucket/share-1", ["/photos"])
+    [line] = [line for line in capsys.readouterr().out.splitlines() if "SharesLeftOut" in line]
+    assert json.loads(line)["SharesLeftOut"] == [1.0]
+
+
+@pytest.mark.parametrize("mode", ["auto", "on", "off"])
+def test_a_job_whose_session_is_named_like_a_gateways_refreshes_every_share(
+    world: World, roles: Roles, mode: str
+) -> None:
+    world.settings["REFRESH_OTHER_GATEWAYS"] = mode
+    for role, session in (
+        ("job", "StorageGateway"),
+        ("job", "StorageGatewayLoader"),
+        ("nobody", "StorageGatewayLoader"),
+    ):
+        home = Region(world, [share(role) if role == "nobody" else share()])
+        function = Function(world, {HOME: home})
+        function.roles = roles
+        record = s3_record(f"{session}/b.jpg", at=world.time, userIdentity={"principalId": f"AWS:AROAJOB:{session}"})
+        world.aggregator.aggregate_event(s3_event(record), TIME_LEFT)
+        function.run()
+        assert home.asked == [home.shares[0].share_id]
 
 
 @pytest.mark.parametrize("mode", ["auto", "on"])

@@ -1,0 +1,128 @@
+"""From the project of 2018 to a stack beside it, and the removal of the old one; on moto."""
+
+import io
+import json
+import zipfile
+from typing import Any
+
+import pytest
+
+from deploy import of_2018
+from deploy.buckets import Wish
+from deploy.create import Deployment
+from deploy.template import Json, RefusedError
+from tests.unit.test_buckets import ACCOUNT, BUCKET, BY_RULE, Account, account, others
+
+__all__ = ["account"]
+OLD = f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:S3EventAggregator"
+
+
+@pytest.fixture
+def old(account: Account) -> Account:
+    """An account with what the scripts of 2018 made, beside a new stack with a prefix."""
+    client, code = account.stack.client, io.BytesIO()
+    zipfile.ZipFile(code, "w").close()
+    iam: Any = client("iam")
+    statement = {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": "*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    for role in of_2018._ROLES:
+        iam.create_role(RoleName=role, AssumeRolePolicyDocument=policy)
+    for name in of_2018._POLICIES:
+        iam.create_policy(PolicyName=name, PolicyDocument=policy)
+        iam.attach_role_policy(RoleName=of_2018._ROLES[0], PolicyArn=f"arn:aws:iam::{ACCOUNT}:policy/{name}")
+    for name in (of_2018.AGGREGATOR, of_2018.REFRESH):
+        client("lambda").create_function(
+            FunctionName=name,
+            Runtime="python3.13",
+            Role=f"arn:aws:iam::{ACCOUNT}:role/{of_2018._ROLES[0]}",
+            Handler="a.b",
+            Code={"ZipFile": code.getvalue()},
+        )
+    client("sqs").create_queue(QueueName="S3EventAggregatorActionQueue")
+    client("lambda").create_event_source_mapping(
+        FunctionName=of_2018.REFRESH, EventSourceArn=f"arn:aws:sqs:us-east-1:{ACCOUNT}:S3EventAggregatorActionQueue"
+    )
+    client("dynamodb").create_table(
+        TableName="S3EventAggregator",
+        AttributeDefinitions=[{"AttributeName": "BucketName", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "BucketName", "KeyType": "HASH"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    client("lambda").add_permission(
+        FunctionName=of_2018.AGGREGATOR,
+        StatementId=f"SID_{BUCKET.replace('.', '_')}",
+        Action="lambda:InvokeFunction",
+        Principal="s3.amazonaws.com",
+        SourceArn=f"arn:aws:s3:::{BUCKET}",
+    )
+    rule = {"Name": "prefix", "Value": "photos/"}
+    entry: Json = {"Id": "s3-event-aggregator", "LambdaFunctionArn": OLD, "Filter": {"Key": {"FilterRules": [rule]}}}
+    account.put({**others(), "LambdaFunctionConfigurations": [{**entry, "Events": ["s3:ObjectCreated:*"]}]})
+    account.replaces = deployment(account).buckets.replaces
+    return account
+
+
+def deployment(account: Account) -> Deployment:
+    return Deployment(account.stack, account.said.append)
+
+
+def delete(account: Account, *, is_dry: bool = False) -> bool:
+    account.said.clear()
+    return of_2018.delete(account.stack, ACCOUNT, "aws", account.said.append, is_dry=is_dry)
+
+
+def test_the_entry_of_2018_is_exchanged_for_ours_in_one_put_and_keeps_its_prefix(old: Account) -> None:
+    puts: list[Json] = []
+    old.on_put(puts.append)
+    assert old.replaces == OLD
+
+    assert old.attach() == ["ask", "create", "set"]
+
+    [ours] = old.notification()["LambdaFunctionConfigurations"]
+    assert ours["LambdaFunctionArn"] == f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:p-S3EventAggregator"
+    assert ours["Filter"]["Key"]["FilterRules"][0]["Value"] == "photos/"
+    assert old.notification()["QueueConfigurations"] == others()["QueueConfigurations"]
+    assert len(puts) == 1
+    assert old.attach() == ["keep"]
+
+
+def test_eventbridge_takes_the_place_of_2018_as_well(old: Account) -> None:
+    old.attach(BY_RULE)
+
+    assert old.watched() == {BUCKET: ["photos/"]}
+    assert "LambdaFunctionConfigurations" not in old.notification()
+
+
+def test_what_is_of_2018_is_removed_when_no_bucket_needs_it_and_nothing_else(old: Account) -> None:
+    with pytest.raises(RefusedError, match=f"These buckets still notify S3EventAggregator of 2018: {BUCKET}"):
+        delete(old)
+    assert old.said == []
+    old.attach(Wish(initial_refresh=False))
+
+    assert delete(old, is_dry=True)
+    assert old.stack.client("lambda").get_function(FunctionName=of_2018.REFRESH)
+    assert delete(old)
+
+    functions = old.stack.client("lambda").list_functions()["Functions"]
+    assert [function["FunctionName"] for function in functions] == ["p-S3EventAggregator"]
+    assert old.stack.client("dynamodb").list_tables()["TableNames"] == []
+    assert len(old.stack.client("sqs").list_queues()["QueueUrls"]) == 1
+    assert [role["RoleName"] for role in old.stack.client("iam").list_roles()["Roles"]] == ["r"]
+    assert old.stack.client("iam").list_policies(Scope="Local")["Policies"] == []
+    assert not delete(old)
+
+
+def test_a_stack_of_cloudformations_is_not_of_2018(old: Account) -> None:
+    tags = {"aws:cloudformation:stack-name": "mine"}
+    old.stack.client("lambda").tag_resource(Resource=OLD, Tags=tags)
+
+    assert deployment(old).buckets.replaces == ""
+    with pytest.raises(RefusedError, match="The function S3EventAggregator is of the stack mine"):
+        delete(old)
+
+
+def test_without_a_prefix_the_new_stack_would_have_the_same_names(old: Account) -> None:
+    old.stack.prefix = ""
+
+    with pytest.raises(RefusedError, match=r"(?s)no stack of CloudFormation owns.*Give --name-prefix"):
+        _ = deployment(old).cloud
