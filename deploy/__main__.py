@@ -112,7 +112,7 @@ def _delete_2018(deployment: Deployment, options: argparse.Namespace) -> None:
 def _attach(deployment: Deployment, options: argparse.Namespace) -> None:
     buckets, stack = _named(options), deployment.stack
     wish = _wish(options)
-    _ = stack.settings  # StackError if there is no stack
+    _ = stack.variables  # StackError if there is no stack; who may not decrypt them needs them no further
     for bucket in buckets:
         deployment.buckets.refuse_unless_here(bucket)
         if options.as_code:

@@ -14,6 +14,7 @@ from moto import mock_aws
 
 from deploy import buckets as module
 from deploy import eventbridge
+from deploy.__main__ import main
 from deploy.buckets import Buckets, Wish
 from deploy.template import Json, RefusedError
 from event_aggregator.file_shares import FileShare
@@ -487,6 +488,18 @@ def test_killed_after_any_write_it_ends_right_when_it_is_run_again(account: Acco
         if not attach_was_killed and not detach_was_killed:
             break
     assert writes > 3
+
+
+@pytest.mark.usefixtures("account")
+def test_without_a_stack_there_is_nothing_to_attach_a_bucket_to(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+
+    assert main(["attach-bucket.sh", "--bucket", "other", "--name-prefix", "q-"]) == 1
+    assert "There is no stack with the prefix q- in us-east-1" in capsys.readouterr().err
+    assert main(["detach-bucket.sh", "--bucket", "other", "--name-prefix", "p-", "--dry-run"]) == 0
+    assert "bucket other: nothing of this stack is attached to it" in capsys.readouterr().out
 
 
 def test_terraform_and_cdk_get_the_lines_that_they_need(account: Account) -> None:

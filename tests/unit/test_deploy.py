@@ -2,14 +2,17 @@
 
 import re
 import subprocess
+from dataclasses import dataclass, field
 from typing import Any
 
+import boto3
 import pytest
 
 from deploy import create
 from deploy.__main__ import main, parser
-from deploy.buckets import Wish
+from deploy.buckets import Buckets, Wish
 from deploy.create import Deployment, Order
+from deploy.package import ArtifactBucket
 from deploy.template import OWN, Json, RefusedError, parameters, refuse_unless_consistent, settings
 from local.ministack import ROOT
 from operate.stack import Stack
@@ -203,6 +206,98 @@ def test_a_stack_of_another_prefix_is_not_taken_for_this_one() -> None:
 
     with pytest.raises(RefusedError, match="The stack s has another --name-prefix: a_"):
         deployment.create(Order({}, {}, [], Wish()))
+
+
+# What CloudFormation is asked for
+
+
+@dataclass
+class Cloud:
+    """The stack of CloudFormation's: as it is found, and as it is when it is settled."""
+
+    found: Json | None
+    settled: Json | None
+    name: str = "s"
+    proposed: list[Json] = field(default_factory=list)
+    more: Json = field(default_factory=dict)
+
+    def find(self) -> Json | None:
+        return self.found
+
+    def settle(self) -> Json | None:
+        return self.settled
+
+    def propose(self, _: Json | None, url: str, values: list[Json], tags: Json, **more: str) -> Json:
+        assert url.endswith(".yaml")
+        self.proposed, self.more = values, {**tags, **more}
+        return {"Changes": []}
+
+
+def deployed(**values: str) -> Json:
+    own = {"NamePrefix": "p-", "CodeBucket": "b", "CodeKey": "before.zip", **values}
+    return {"Parameters": [{"ParameterKey": name, "ParameterValue": value} for name, value in own.items()]}
+
+
+def asked_for(monkeypatch: pytest.MonkeyPatch, cloud: Cloud, given: dict[str, str], **more: Any) -> dict[str, Any]:
+    """The parameters of the change set; of one whose value is to stay: None."""
+    monkeypatch.setattr(create, "pack", lambda: ROOT / "README.md")
+    monkeypatch.setattr(ArtifactBucket, "make", lambda _: False)
+    monkeypatch.setattr(ArtifactBucket, "put", lambda _, name, __: f"s3-event-aggregator/{name}")
+    monkeypatch.setattr(Buckets, "attached", lambda _: [])
+    deployment = Deployment(Stack(boto3.Session(region_name=REGION), "p-"), print)
+    deployment.__dict__ |= {"_caller": (ACCOUNT, "aws"), "cloud": cloud}
+    deployment.__dict__["buckets"] = Buckets(deployment.stack, ACCOUNT, "aws", print)
+    deployment.create(Order(given, {"team": "storage"}, [], Wish(), **more))
+    return {one["ParameterKey"]: one.get("ParameterValue") for one in cloud.proposed}
+
+
+def test_a_setting_that_is_not_given_keeps_its_value_if_the_deployed_template_knows_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stack = deployed(RefreshDelaySeconds="120", LogLevel="DEBUG", OfAnEarlierTemplate="1")
+    cloud = Cloud(stack, stack)
+
+    assert asked_for(monkeypatch, cloud, {"LogLevel": "INFO"}) == {
+        "NamePrefix": "p-",
+        "CodeBucket": "b",
+        "CodeKey": "s3-event-aggregator/README.md",
+        "LogLevel": "INFO",
+        "RefreshDelaySeconds": None,
+    }
+    assert [one for one in cloud.proposed if "UsePreviousValue" in one] == [
+        {"ParameterKey": "RefreshDelaySeconds", "UsePreviousValue": True}
+    ]
+    assert cloud.more == {"team": "storage"}
+
+
+def test_what_is_in_force_counts_when_settings_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    stack = deployed(RefreshMaxDelaySeconds="300")
+
+    with pytest.raises(RefusedError, match="--refresh-quiet-seconds is 600 and --refresh-max-delay-seconds is 300"):
+        asked_for(monkeypatch, Cloud(stack, stack), {"RefreshQuietSeconds": "600"})
+
+
+def test_a_stack_that_has_to_be_created_anew_gets_the_values_that_it_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud = Cloud(deployed(RefreshDelaySeconds="120", OfAnEarlierTemplate="1"), None)
+
+    asked = asked_for(monkeypatch, cloud, {})
+
+    assert asked["RefreshDelaySeconds"] == "120"
+    assert "OfAnEarlierTemplate" not in asked
+    assert not any("UsePreviousValue" in one for one in cloud.proposed)
+
+
+def test_drift_is_reverted_if_that_is_asked_for_and_there_is_a_stack(monkeypatch: pytest.MonkeyPatch) -> None:
+    for settled, mode in ((deployed(), {"DeploymentMode": "REVERT_DRIFT"}), (None, {})):
+        cloud = Cloud(deployed(), settled)
+        asked_for(monkeypatch, cloud, {}, reverts_drift=True)
+        assert cloud.more == {"team": "storage", **mode}
+
+
+def test_another_key_leaves_the_one_before_usable(monkeypatch: pytest.MonkeyPatch) -> None:
+    stack = deployed(KmsKey=KEY)
+
+    assert asked_for(monkeypatch, Cloud(stack, stack), {"KmsKey": ""})["EarlierKmsKey"] == KEY
 
 
 # The launchers
