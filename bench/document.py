@@ -80,7 +80,8 @@ is the aggregator's part, _in all_ is with the refresh of one share and the repo
 rounds where the folders are more than one RefreshCache call takes. Write units grow with the names of the folders, here
 of {FOLDER_BYTES} bytes each: those of this window, and in its first two writes those of the one before. The baseline
 writes once for each event and once to close: counted {number(plain.meter.calls["UpdateItem"])} times for
-{number(plain.events)} events.
+{number(plain.events)} events. The event that tells others of a completed refresh (`--visible-events`) is one call of
+PutEvents more, at $1 a million, and no write: it is in no table here.
 
 {many}"""
 

@@ -38,9 +38,10 @@ NO_PROFILE = {
 # Standard input is a pipe from the parent: its end is the parent's end, be it by SIGKILL, on every system.
 # And what a container has in a folder of its own is the same for all of a function: they share it, with what Python
 # compiles of it, which is half of a cold start.
+# And it knows no condition on the source of the events that a role may send.
 # And its CloudFormation refuses an alarm on a query, and leaves a function's recursive loop, subnets and key out.
 LAUNCHER = """
-import os, pathlib, runpy, shutil, signal, threading, time, zipfile
+import json, os, pathlib, runpy, shutil, signal, threading, time, zipfile
 
 unzip, unzipping = zipfile.ZipFile.extractall, threading.Lock()
 
@@ -55,8 +56,19 @@ def share(self, folder):
 
 zipfile.ZipFile.extractall = share
 
+from ministack.core import iam_actions
 from ministack.services import lambda_svc
 from ministack.services.cloudformation import provisioners
+
+of_tags = iam_actions.request_tag_context
+
+def with_those_of_events(service, action, body, params):
+    found = of_tags(service, action, body, params)
+    if action == "events:PutEvents":
+        found["events:source"] = ",".join(sorted({entry["Source"] for entry in json.loads(body)["Entries"]}))
+    return found
+
+iam_actions.request_tag_context = with_those_of_events
 
 record, of_functions = provisioners._cw_metric_alarm_record, provisioners._RESOURCE_HANDLERS["AWS::Lambda::Function"]
 

@@ -15,7 +15,7 @@ from rich.console import RenderableType
 from rich.live import Live
 
 from event_aggregator.failures import AWS_ERRORS
-from operate import explain, facts, redrive, refresh_now, status
+from operate import explain, facts, redrive, refresh_now, status, wait
 from operate.stack import DENIED, Stack, StackError, now_ms
 from operate.terminal import Parser, console, one_line, tell, tell_program, utf8
 from operate.words import clock
@@ -32,6 +32,8 @@ def main(arguments: list[str]) -> int:
             raise StackError("Which region? Give --region, or set AWS_REGION, or run: aws configure")
         return run(Stack(session, options.name_prefix), options)
     except (StackError, *AWS_ERRORS) as error:
+        if getattr(options, "quiet", False):
+            return 2
         tell(error, sys.stderr)
         if isinstance(error, ClientError) and error.response["Error"]["Code"] in DENIED:
             tell("What this needs is in iam/operator.json: docs/house-rules.md, Who operates it", sys.stderr)
@@ -73,6 +75,36 @@ def parser() -> argparse.ArgumentParser:
         "--key", metavar="K", type=utf8, required=True, help="as S3 has it: not encoded, no slash at the front"
     )
     command.add_argument("--json", action="store_true", help="for programs: times in milliseconds since 1970")
+    command = _command(
+        commands,
+        "wait.sh",
+        _wait,
+        "Waits until every file share that shows a key shows its last change, as S3 has it: a refresh of its folder"
+        " that was accepted after the change is complete. It looks every 5 s, after a minute every 15 s, with what"
+        " explain.sh knows. Where it is not known which came first, the change or the refresh, as with an upload in"
+        " parts or a replica, it may take a minute longer, until the event of the change must have arrived.",
+        "Exit status: 0 all of them show it; 1 one did not within the time, with the reason and what to do; 2 it could"
+        " not tell, no share can show it, or S3 has no such object and no delete marker (for a deletion in a bucket"
+        " without versioning give --since). In a bucket with versioning a version counts as shown that was brought"
+        " back, by deleting a later one, after the refresh and before its event has arrived: S3 does not tell of that."
+        " So does an upload in parts whose event was lost. Of shares outside the stack's region and account nobody"
+        " reports when a refresh is complete: they count as refreshed the least interval after it was accepted, and"
+        " those of other accounts are not seen. An NFS or SMB client may show its own old listing for up to a minute"
+        " more. This machine's clock must be right to the second.",
+    )
+    command.add_argument("--bucket", metavar="B", type=utf8, required=True, help="the bucket")
+    command.add_argument(
+        "--key", metavar="K", type=utf8, required=True, help="as S3 has it: not encoded, no slash at the front"
+    )
+    command.add_argument("--share", metavar="S", type=utf8, help="only this one, share-1234ABCD (default: every one)")
+    command.add_argument("--timeout", metavar="N", type=_seconds, default=300, help="seconds (default: 300)")
+    command.add_argument(
+        "--since",
+        action="store_true",
+        help="for whatever was written to, or deleted from, the key's folder before now; if nothing waits for it a"
+        " minute later, it is shown",
+    )
+    command.add_argument("--quiet", action="store_true", help="prints nothing; the exit status tells")
     command = _command(
         commands,
         "refresh-now.sh",
@@ -179,6 +211,27 @@ def _explain(stack: Stack, options: argparse.Namespace) -> int:
     else:
         console(wraps=False).print(explain.screen(found))
     return explain.exit_status(explain.conclude(found))
+
+
+def _wait(stack: Stack, options: argparse.Namespace) -> int:
+    wish = wait.Wish(options.share, options.since, options.timeout)
+
+    def look(began: int) -> facts.Facts:
+        log_since = began - facts.SURELY_MS if wish.before else None
+        return facts.look(Stack(stack.session, stack.prefix), options.bucket, options.key, log_since)
+
+    return wait.wait(look, wish, _nothing if options.quiet else tell)
+
+
+def _seconds(argument: str) -> int:
+    """For argparse: not below 0."""
+    if not (argument.isascii() and argument.isdigit()):
+        raise argparse.ArgumentTypeError(f"{argument!r} is no whole number of seconds")
+    return int(argument)
+
+
+def _nothing(text: object) -> None:
+    """Tells nobody."""
 
 
 if __name__ == "__main__":

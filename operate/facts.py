@@ -119,8 +119,11 @@ class Facts:
 # Collecting
 
 
-def look(stack: Stack, bucket: str, key: str) -> Facts:
-    """Everything about the key as it is now. It is read in the order in which a change goes: none slips through."""
+def look(stack: Stack, bucket: str, key: str, log_since: int | None = None) -> Facts:
+    """Everything about the key as it is now. It is read in the order in which a change goes: none slips through.
+
+    The log is read from `log_since` on, or from the change.
+    """
     at, folder, settings = now_ms(), folder_of(key), stack.settings
     scope = settings.refresh_scope.of(bucket)
     entries = stack.notifications(bucket)  # first: it raises if there is no such bucket
@@ -135,7 +138,8 @@ def look(stack: Stack, bucket: str, key: str) -> Facts:
         for share in showing
         if key.startswith(share.prefix)
     ]
-    log_since = at - _DAY_MS if found.changed is None else found.changed - SURELY_MS
+    if log_since is None:
+        log_since = at - _DAY_MS if found.changed is None else found.changed - SURELY_MS
     return Facts(
         bucket=bucket,
         key=key,

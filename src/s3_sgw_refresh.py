@@ -27,6 +27,7 @@ from event_aggregator.refresh import Refresher
 from event_aggregator.request import ActionQueue, seconds_until_retry
 from event_aggregator.settings import LEAST_ADVISED_INTERVAL_SECONDS, Settings
 from event_aggregator.turns import Rules
+from event_aggregator.visible import VisibleEvents
 from event_aggregator.waiting import WaitingShares
 from event_aggregator.window import Windows
 from event_aggregator.writers import Roles
@@ -73,6 +74,7 @@ def _make_refresher() -> Refresher:
         Gateways(dynamodb, table, _queue, Rules.of(_settings), aws.epoch_ms),
         _settings,
         aws.epoch_ms,
+        VisibleEvents(aws.events) if _settings.visible_events == "on" else None,
     )
     put_back = frozenset(arn.rpartition(":")[2] for arn in os.environ.get("REATTACH_BUCKET_ARNS", "").split(","))
     attached = AttachedBuckets(os.environ["AGGREGATOR_ARN"], cache(aws.looking), put_back, _queue.ask_for_all)

@@ -36,6 +36,7 @@ resource "aws_cloudformation_stack" "this" {
     GatewayRoleArns           = join(",", var.gateway_role_arns)
     GatewayExternalIds        = join(",", var.gateway_external_ids)
     StorageGatewayEndpointUrl = var.storage_gateway_endpoint_url
+    VisibleEvents             = var.visible_events
     PermissionsBoundary       = var.permissions_boundary
     KmsKey                    = var.kms_key
     EarlierKmsKey             = var.earlier_kms_key

@@ -123,6 +123,12 @@ variable "storage_gateway_endpoint_url" {
   description = "Where Storage Gateway is called, if all gateways are in one region behind this endpoint"
 }
 
+variable "visible_events" {
+  type        = string
+  default     = "on"
+  description = "Whether an event on EventBridge's default bus tells that a share shows what changed"
+}
+
 variable "permissions_boundary" {
   type        = string
   default     = ""

@@ -18,6 +18,7 @@ writers        the ids of the roles by which gateways write (IAM)
 waiting        the folders that wait for a share, under the share's own key
 turns          whose turn it is at a gateway, and when: the rules, and nothing else
 gateways       each gateway's document in the table, written as the rules say
+visible        the event that tells others that a share shows what changed (EventBridge)
 asking         how a share is asked when it is its turn
 attached       the buckets that should tell of their changes, and whether they do
 

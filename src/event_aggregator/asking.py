@@ -34,6 +34,7 @@ from event_aggregator.turns import (
     Woken,
     earlier_may_be_void,
 )
+from event_aggregator.visible import Visible, VisibleEvents
 from event_aggregator.waiting import Changes, Waiting, WaitingShares
 from event_aggregator.window import Windows
 
@@ -76,6 +77,7 @@ class Asker:
     gateways: Gateways
     settings: Settings
     now: Callable[[], int]  # epoch milliseconds
+    events: VisibleEvents | None = None  # None: nobody is told of what is visible
 
     def enqueue(
         self, gateway: Key, handed: Sequence[Handed], delivery: Delivery, *, takes: bool = False, leaves: bool = False
@@ -131,11 +133,13 @@ class Asker:
     def completed(self, event: RefreshCompleted, delivery: Delivery) -> None:
         """A place is free at the gateway; and what our refresh has shown is known to be visible."""
         put_back: list[Key] = []
+        events = self._events_of(event.share_arn, event.gateway, event.folders, event.at)
 
         def before_writing(_: Gateway, after: Gateway, todo: Todo) -> bool:
             if (key := todo.again) and (last := after.shares[key].last):
                 self._put_back(key, last, event, is_earlier=earlier_may_be_void(after.shares[key], event.began or 0))
                 put_back.append(key)
+            events(after, todo)
             return True
 
         share_id = event.share_arn.rpartition("/")[2]
@@ -174,6 +178,8 @@ class Asker:
                 raise
             takes, direct = self._has_time(delivery), None
             todo = self.gateways.happened(gateway, happened, delivery, takes=takes, before_writing=finish)
+            if todo and todo.completed:
+                self._tell_of_completion(*todo.completed, None)
         return taken
 
     def _look(self, key: Key) -> _Ask | Nothing | Refused:
@@ -222,15 +228,28 @@ class Asker:
         timeout = self.settings.in_progress_timeout_seconds if self.places.is_told_of(share) else 0
         until = now + (timeout * 1000 or self.gateways.rules.least_interval)
 
+        events = self._events_of(share.arn, Key.read(share.gateway_arn), tuple(round_.folder_list), None)
+
         def finish(_: Gateway, after: Gateway, todo: Todo) -> bool:
             if left := round_.left | (folders if todo.again == key else frozenset()):
                 self.waiting.add(key, share, replace(ask.changes, folders=left), uuid4().hex)
             if ask.closed:
                 self.waiting.complete(key, ask.closed, keep=key.share_id in after.others)
+            events(after, todo)
             return True
 
-        first, window = ask.changes.since, ask.changes.correlation
-        return Asked(key, refresh, until, first, window, share.kind, left=bool(round_.left)), finish
+        asked = Asked(
+            key,
+            refresh,
+            until,
+            first_change=ask.changes.since,
+            window=ask.changes.correlation,
+            kind=share.kind,
+            prefix=share.prefix,
+            recursive=round_.recursive,
+            left=bool(round_.left),
+        )
+        return asked, finish
 
     def _refused(self, key: Key, ask: _Ask, round_: Round, error: Exception, *, alone: bool) -> Busy | Refused:
         """Keep the folders, note why, and decide what is asked for next.
@@ -289,6 +308,23 @@ class Asker:
     def _tell_of_refusal(self, key: Key, reason: str) -> None:
         logger.info(f"{key} waits: {reason}", bucket=key.bucket, share=str(key))
         measure(key.bucket, RefreshesRefused=1)
+
+    def _events_of(
+        self, share_arn: str, gateway: Key, folders: tuple[str, ...] | None, at: int | None
+    ) -> Callable[[Gateway, Todo], None]:
+        """What tells others that the share shows what changed, if it follows that a refresh is complete; once.
+
+        Not of a refresh that may have had no effect: its repeat does.
+        """
+        sent = False
+
+        def send(after: Gateway, todo: Todo) -> None:
+            nonlocal sent
+            if self.events and todo.completed and not sent and not after.shares[todo.completed[0]].again:
+                sent = True
+                self.events.send(Visible(*todo.completed, share_arn, gateway, folders, at or self.now()))
+
+        return send
 
     def _tell_of_completion(self, key: Key, shown: Accepted, at: int | None) -> None:
         elapsed = max(0, (at or self.now()) - shown.first_change) / 1000  # not below 0: the event has whole seconds

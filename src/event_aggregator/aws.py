@@ -66,6 +66,7 @@ def _new_session() -> Session:
 
 own_session = _new_session()
 _RETRYING = Config(connect_timeout=3, read_timeout=8, retries={"mode": "standard", "total_max_attempts": 3})
+_BRIEFLY = Config(connect_timeout=2, read_timeout=3, retries={"mode": "standard", "total_max_attempts": 2})
 _ONCE = Config(connect_timeout=3, read_timeout=20, retries={"total_max_attempts": 1})
 
 
@@ -75,6 +76,11 @@ def dynamodb() -> "DynamoDBClient":
 
 def sqs() -> "SQSClient":
     return cast("SQSClient", own_session.create_client("sqs", config=_RETRYING))
+
+
+def events() -> Any:
+    """EventBridge, which a refresh must not wait for: at most 10 s and a pause between two attempts."""
+    return own_session.create_client("events", config=_BRIEFLY)
 
 
 def region() -> str:

@@ -33,7 +33,8 @@ class BucketRequest:
 class RefreshCompleted:
     """A refresh that a share accepted as `notification_id` began, and is complete; epoch milliseconds, if it says so.
 
-    From EventBridge, where Storage Gateway reports it (S3 File Gateway user guide, monitoring-file-gateway).
+    From EventBridge, where Storage Gateway reports it (S3 File Gateway user guide, monitoring-file-gateway). `folders`:
+    what was to be refreshed, as FolderList names it.
     """
 
     share_arn: str
@@ -41,6 +42,7 @@ class RefreshCompleted:
     notification_id: str
     began: int | None
     at: int | None
+    folders: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,8 @@ def read_message(body: str, bucket_attribute: str | None) -> Message:  # noqa: P
             gateways := [arn for arn in arns if ":gateway/" in str(arn)]
         ):
             began, at = _time_of(detail.get("started")), _time_of(detail.get("completed"))
-            return RefreshCompleted(shares[0], Key.read(gateways[0]), notification_id, began, at)
+            folders = _folders_of(detail.get("folderList"))
+            return RefreshCompleted(shares[0], Key.read(gateways[0]), notification_id, began, at, folders)
         case {"sweep": True}:
             return Sweep()
         case {"requestPayload": event}:
@@ -129,6 +132,12 @@ def _folder(folder: Any, body: str) -> str:
             f" that is below, * for everything, and /*a if its name begins with a star: {body[:500]}"
         )
     return f"{mark}/{text.removeprefix(mark).removeprefix('/').removesuffix('/')}"
+
+
+def _folders_of(listed: Any) -> tuple[str, ...] | None:
+    """None for what is no list of folders: a completion counts all the same."""
+    is_list = isinstance(listed, list) and all(isinstance(folder, str) for folder in listed)
+    return tuple(listed) if is_list and listed else None
 
 
 def _time_of(iso_time: Any) -> int | None:

@@ -35,6 +35,7 @@ METRICS = {
     "NotificationsLost": MetricUnit.Count,  # every 15 minutes, of a bucket that should tell of its changes and does not
     "WaitingLateness": MetricUnit.Count,  # SecondsWaiting in windows, or in 20 minutes if a window takes less
     "VisibleLateness": MetricUnit.Count,  # SecondsUntilVisible in windows
+    "VisibleEventsLost": MetricUnit.Count,  # that EventBridge did not take
 }
 
 

@@ -67,6 +67,7 @@ class Settings:
     gateway_regions: tuple[str, ...]  # empty: the function's own
     gateway_role_arns: tuple[str, ...]  # of other accounts, one each
     gateway_external_ids: Mapping[str, str]  # by account, where the role's trust policy asks for one
+    visible_events: str  # on or off
     log_level: str
 
     @classmethod
@@ -113,6 +114,7 @@ class Settings:
             gateway_regions=_listed(environment, "GATEWAY_REGIONS", _REGION, "regions, such as eu-west-1"),
             gateway_role_arns=tuple(arn for arn in roles if arn.split(":")[4] != own_account),
             gateway_external_ids=_external_ids(environment),
+            visible_events=_one_of(environment, "VISIBLE_EVENTS", ("on", "off"), default="on"),
             log_level=_one_of(environment, "LOG_LEVEL", LOG_LEVELS, default="INFO"),
         )
         accounts = [arn.split(":")[4] for arn in settings.gateway_role_arns]

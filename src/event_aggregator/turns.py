@@ -71,6 +71,9 @@ class Accepted:
     window: str
     kind: str  # of the share, NFS or SMB
     again: bool = False  # it repeats one that somebody else's refresh may have made void
+    prefix: str = ""  # of the share
+    recursive: bool = False
+    left: bool = False  # not all folders of these changes: the share has others left to ask for
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +176,8 @@ class Asked:
     first_change: int
     window: str
     kind: str
+    prefix: str = ""
+    recursive: bool = False
     left: bool = False
 
 
@@ -264,7 +269,7 @@ class Todo:
     alone: bool = False  # no other refresh is known to be in progress at the gateway
     direct: bool = False  # nobody waited: the share that was enqueued needs no window of its own
     wake: Wake | None = None  # queue this one first
-    completed: tuple[Key, Accepted] | None = None  # a share's refresh that was known to be in progress
+    completed: tuple[Key, Accepted] | None = None  # a share's refresh that is known, since now, to be complete
     again: Key | None = None  # this share's last refresh is to be repeated: its folders must be in its window first
 
 
@@ -370,7 +375,8 @@ def _answered(
         case Asked():
             share = _accepted(gateway, share, happened, now)
             gateway = replace(gateway, refused_at=0)
-            todo = Todo(again=key if share.again else None)
+            complete = (key, share.last) if share.last and not share.in_progress_until else None
+            todo = Todo(again=key if share.again else None, completed=complete)
         case Busy():
             share, gateway = _back(share), replace(gateway, refused_at=now)
         case Refused(perhaps=perhaps):
@@ -389,7 +395,17 @@ def _accepted(gateway: Gateway, share: Share, asked: Asked, now: int) -> Share:
     complete = any(refresh == asked.refresh for refresh, _ in share.early)
     others = [began for refresh, began in share.early if refresh != asked.refresh]
     began = max([*others, gateway.others.get(asked.key.share_id, 0)])
-    last = Accepted(asked.refresh, now, asked.first_change, asked.window, asked.kind, share.again)
+    last = Accepted(
+        refresh=asked.refresh,
+        at=now,
+        first_change=asked.first_change,
+        window=asked.window,
+        kind=asked.kind,
+        again=share.again,
+        prefix=asked.prefix,
+        recursive=asked.recursive,
+        left=asked.left,
+    )
     # When a repeat was accepted does not matter: it is not repeated.
     before = ((share.last.refresh, 0 if share.last.again else share.last.at),) if share.last else ()
     share = replace(

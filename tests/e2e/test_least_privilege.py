@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from event_aggregator.visible import SOURCE
 from local.gateway import TOO_MANY, FileShare, Place, Refusal, RefusedError, StorageGateway
 from local.ministack import ROOT, MiniStack
 from tests.e2e.conftest import FUNCTIONS, Bucket, eventually
@@ -30,6 +31,7 @@ POLICY = "S3EventAggregator"
 ACCOUNT, ANOTHER_ACCOUNT = "000000000000", "999999999999"
 TABLE = f"arn:aws:dynamodb:us-east-1:{ACCOUNT}:table/S3EventAggregator"
 QUEUE = f"arn:aws:sqs:us-east-1:{ACCOUNT}:S3EventAggregatorActionQueue"
+BUS = f"arn:aws:events:us-east-1:{ACCOUNT}:event-bus/default"
 SHARE_ROLE = f"arn:aws:iam::{ACCOUNT}:role/StorageGatewayBucketAccessRole"
 SHARE = f"arn:aws:storagegateway:us-east-1:{ACCOUNT}:share/share-00000001"
 FUNCTION = f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:{AGGREGATOR}"
@@ -102,6 +104,9 @@ ENFORCED: dict[tuple[str, str], Callable[[Bucket], Done]] = {
 
 # Without which all is done as well, but later.
 HASTENS = (REFRESH, "sqs:ChangeMessageVisibility")
+
+# Without which all is done as well, and nobody is told.
+TELLS = (REFRESH, "events:PutEvents")
 
 # By whom each is called: the function's log, the trigger that reads the queue, the refresh function.
 NOT_ENFORCED = {
@@ -221,9 +226,21 @@ def test_a_failed_message_that_the_function_may_not_have_sooner_comes_again_afte
     assert "only after its visibility timeout: An error occurred (AccessDenied" in json.loads(warning)["message"]
 
 
+def test_without_the_permission_to_tell_of_it_a_refresh_is_complete_all_the_same(
+    aws: MiniStack, bucket: Bucket
+) -> None:
+    share = bucket.share()
+    with without(aws, *TELLS):
+        since = time.time_ns() // 1_000_000
+        bucket.put("a.txt")
+        bucket.becomes_visible(share)
+        eventually(lambda: denied(aws, REFRESH, since) == {TELLS[1]})
+        eventually(bucket.is_settled)
+
+
 def test_every_action_that_a_role_has_is_taken_away_above_or_named_as_not_enforced(aws: MiniStack) -> None:
     allowed = [(f, action) for f in FUNCTIONS for s in policy_of(aws, f)["Statement"] for action in actions_of(s)]
-    assert sorted(allowed) == sorted([*ENFORCED, HASTENS, *NOT_ENFORCED])
+    assert sorted(allowed) == sorted([*ENFORCED, HASTENS, TELLS, *NOT_ENFORCED])
     # Of people; and for stacks with roles of other accounts, a key of the user's, or in subnets: not this one.
     others = ("lambda-trust", "queue-senders", "operator", "assume-gateway-roles", "reattach", "kms", "vpc")
     of_roles = [path for path in (ROOT / "iam").glob("*.json") if path.stem not in others]
@@ -240,6 +257,7 @@ def other_calls(function: str) -> dict[str, list[str]]:
     return {
         "dynamodb": [TABLE, f"{TABLE}2", TABLE.replace(ACCOUNT, ANOTHER_ACCOUNT), TABLE.replace("east", "west")],
         "sqs": [QUEUE, f"{QUEUE}DeadLetter", QUEUE.replace(ACCOUNT, ANOTHER_ACCOUNT), QUEUE.replace("east", "west")],
+        "events": [BUS, f"{BUS}2", BUS.replace(ACCOUNT, ANOTHER_ACCOUNT), BUS.replace("east", "west")],
         "logs": [f"{log}:log-stream:1", f"{other_log}:log-stream:1", f"{log}2:log-stream:1"],
         "storagegateway": [
             SHARE,
@@ -257,8 +275,9 @@ def is_allowed(aws: MiniStack, function: str, action: str, resource: str) -> boo
 
 
 def may(aws: MiniStack, principal: str, action: str, resource: str) -> bool:
+    source = {"ContextKeyName": "events:source", "ContextKeyType": "string", "ContextKeyValues": [SOURCE]}
     answer = aws.client("iam", principal.split(":")[4]).simulate_principal_policy(
-        PolicySourceArn=principal, ActionNames=[action], ResourceArns=[resource]
+        PolicySourceArn=principal, ActionNames=[action], ResourceArns=[resource], ContextEntries=[source]
     )
     [result] = answer["EvaluationResults"]
     return bool(result["EvalDecision"] == "allowed")
@@ -282,7 +301,9 @@ def gateway_asks_iam(
 
 
 @pytest.mark.parametrize(
-    ("function", "action"), sorted([*ENFORCED, HASTENS, *NOT_ENFORCED]), ids=lambda value: value.replace(":", "-")
+    ("function", "action"),
+    sorted([*ENFORCED, HASTENS, TELLS, *NOT_ENFORCED]),
+    ids=lambda value: value.replace(":", "-"),
 )
 def test_an_action_is_allowed_on_its_own_resource_and_on_no_other(aws: MiniStack, function: str, action: str) -> None:
     right, *wrong = ["*"] if action in KNOW_NO_RESOURCE else other_calls(function)[action.partition(":")[0]]

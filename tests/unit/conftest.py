@@ -20,6 +20,7 @@ from event_aggregator.request import ActionQueue, Request
 from event_aggregator.settings import Settings
 from event_aggregator.table import Item, Key
 from event_aggregator.turns import Gateway, Rules
+from event_aggregator.visible import VisibleEvents
 from event_aggregator.waiting import Waiting, WaitingShares
 from event_aggregator.window import Windows
 
@@ -63,6 +64,25 @@ def fail(client: Any, operation: str, *, after: int = 0, times: int = 1) -> None
 
 
 @dataclass
+class Bus:
+    """EventBridge's default bus, behind its SDK's client. `sent` holds every entry that it took."""
+
+    sent: list[dict[str, Any]] = field(default_factory=list)
+    calls: int = 0
+    error: Exception | None = None  # that each call raises
+    refusal: dict[str, str] = field(default_factory=dict)  # of each entry, in an answer that says 200
+
+    def put_events(self, *, Entries: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803 - the SDK's
+        self.calls += 1
+        if self.error:
+            raise self.error
+        if not self.refusal:
+            self.sent += Entries
+        answers = [self.refusal or {"EventId": str(self.calls)} for _ in Entries]
+        return {"FailedEntryCount": len(answers) if self.refusal else 0, "Entries": answers}
+
+
+@dataclass
 class World:
     """The AWS of a test: the real table, queue and aggregator over moto."""
 
@@ -73,6 +93,7 @@ class World:
     time: int = START
     settings: dict[str, str] = field(default_factory=dict)
     sent: list[dict[str, Any]] = field(default_factory=list)  # the parameters of every SendMessage
+    bus: Bus = field(default_factory=Bus)
 
     @property
     def windows(self) -> Windows:
@@ -101,8 +122,15 @@ class World:
 
     def refresher(self, places: Places, gateways: Gateways | None = None) -> Refresher:
         """The refresh function, in a container that starts, or that has these `gateways`."""
+        settings = self.read_settings
         asker = Asker(
-            places, self.windows, self.waiting, gateways or self.gateways, self.read_settings, lambda: self.time
+            places,
+            self.windows,
+            self.waiting,
+            gateways or self.gateways,
+            settings,
+            lambda: self.time,
+            VisibleEvents(lambda: self.bus) if settings.visible_events == "on" else None,
         )
         return Refresher(self.aggregator, asker)
 

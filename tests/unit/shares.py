@@ -1,7 +1,7 @@
 """File shares that do as a test says, and the refresh function that is given its messages when they are due."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
@@ -91,10 +91,12 @@ class Refresh:
     is_complete: bool = False
 
     def event(self, completed_at: int) -> dict[str, Any]:
-        return completion(self.share, self.id, self.at, completed_at)
+        return completion(self.share, self.id, self.at, completed_at, self.round_.folder_list)
 
 
-def completion(share: FileShare, notification_id: str, started: int, completed: int) -> dict[str, Any]:
+def completion(
+    share: FileShare, notification_id: str, started: int, completed: int, folder_list: Sequence[str] = ("/",)
+) -> dict[str, Any]:
     """The event as EventBridge delivers it (S3 File Gateway user guide, monitoring-file-gateway)."""
     return {
         "version": "0",
@@ -106,7 +108,7 @@ def completion(share: FileShare, notification_id: str, started: int, completed: 
             "notification-id": notification_id,
             "started": timestamp(started),
             "completed": timestamp(completed),
-            "folderList": ["/"],
+            "folderList": list(folder_list),
         },
     }
 

@@ -30,6 +30,7 @@ def endpoints(session: Session, region: str) -> list[tuple[str, ...]]:
 
     calls: list[tuple[Any, str, dict[str, str]]] = [
         ("dynamodb", "list_tables", {}),
+        ("events", "list_rules", {}),
         ("s3control", "list_access_points", {"AccountId": "123456789012"}),
         ("sqs", "list_queues", {}),
         ("storagegateway", "list_tapes", {}),

@@ -30,6 +30,7 @@ def calls(world: World) -> Counter[str]:
 def test_a_window_of_one_share_on_one_gateway_takes_7_writes_1_message_and_11_calls(
     world: World, calls: Counter[str]
 ) -> None:
+    world.settings["VISIBLE_EVENTS"] = "off"
     region = Region(world)
     function = Function(world, {HOME: region})
     aggregator = world.aggregator
@@ -44,6 +45,23 @@ def test_a_window_of_one_share_on_one_gateway_takes_7_writes_1_message_and_11_ca
     assert (region.looked, region.listings, function.queue) == ([], 1, [])
     assert calls == {"UpdateItem": 7, "GetItem": 1, "SendMessage": 1}
     assert calls.total() + region.listings + 1 == 11, "with the one RefreshCache"
+    assert world.bus.calls == 0
+
+
+def test_telling_others_of_what_is_visible_takes_one_call_more(world: World, calls: Counter[str]) -> None:
+    region = Region(world)
+    function = Function(world, {HOME: region})
+    aggregator = world.aggregator
+    for number in range(1, 4):
+        calls.clear()
+        aggregator.aggregate_event(s3_event(s3_record(at=world.time)), TIME_LEFT)
+        function.deliver_next()
+        assert world.bus.calls == number - 1, "at the completion"
+        world.time += 60_000
+        function.complete(region.refreshes[-1])
+        assert world.bus.calls == number
+    assert (region.looked, region.listings) == ([], 3)
+    assert calls == {"UpdateItem": 7, "GetItem": 1, "SendMessage": 1}
 
 
 def test_a_container_that_starts_reads_the_gateways_document_once(world: World, calls: Counter[str]) -> None:

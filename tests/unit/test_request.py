@@ -81,7 +81,12 @@ def test_a_completion_event_names_its_share_and_its_notification() -> None:
         },
     }
     expected = RefreshCompleted(
-        "arn:aws:storagegateway:us-east-1:1:share/share-1", GATEWAY, "n1", 1_517_952_882_000, 1_517_952_893_000
+        "arn:aws:storagegateway:us-east-1:1:share/share-1",
+        GATEWAY,
+        "n1",
+        began=1_517_952_882_000,
+        at=1_517_952_893_000,
+        folders=("/",),
     )
     assert read_message(json.dumps(event), None) == expected
 

@@ -23,6 +23,7 @@ def test_only_table_and_queue_are_needed_and_the_rest_has_defaults() -> None:
         gateway_regions=(),
         gateway_role_arns=(),
         gateway_external_ids={},
+        visible_events="on",
         log_level="INFO",
     )
 

@@ -98,6 +98,7 @@ def test_a_value_of_every_setting_gets_to_both_functions() -> None:
         "GatewayRegions": ["us-east-1", "eu-west-1"],
         "GatewayRoleArns": ["arn:aws:iam::210987654321:role/gateways"],
         "GatewayExternalIds": ["210987654321=secret"],
+        "VisibleEvents": "off",
         "LogLevel": "DEBUG",
     }
     for function in ("Aggregator", "Refresh"):
