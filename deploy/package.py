@@ -75,7 +75,11 @@ def _packages() -> Path:
         runtime = ["--python-version", "3.13", "--platform", "manylinux2014_aarch64", "--target", f"{made}/packages"]
         if subprocess.run([*pip, *what, *runtime], check=False).returncode:
             raise RefusedError("pip could not fetch the functions' packages (see above).")
-        Path(made, "packages").replace(folder)
+        try:
+            Path(made, "packages").replace(folder)
+        except OSError:
+            if not folder.exists():  # or another run has fetched them meanwhile
+                raise
     return folder
 
 

@@ -14,6 +14,7 @@ from event_aggregator.messages import (
     BucketRequest,
     FailedEvent,
     NotUnderstoodError,
+    OtherEvent,
     RefreshCompleted,
     Sweep,
     read_message,
@@ -104,6 +105,8 @@ def _in_words(stack: Stack, message: dict[str, Any]) -> str:
             what = f"the report that a refresh of {arn} is complete"
         case Sweep():
             what = "the reminder to look for lost requests, one of every 15 minutes: harmless"
+        case OtherEvent(kind):
+            what = f"an event that asks for nothing: {kind}"
         case _:
             assert_never(content)
     return f"{sent}  {what}"

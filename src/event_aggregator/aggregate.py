@@ -60,7 +60,7 @@ class Aggregator:
         failures: list[Exception] = []
         for problem in problems:
             if isinstance(problem, NoChangeError):
-                self._tell_once(str(problem))
+                self.tell_once(str(problem))
             else:
                 failures.append(problem)
         for key, of_key in self._by_window(changes):
@@ -72,7 +72,8 @@ class Aggregator:
         if failures:
             raise NotFinishedError(in_words(failures)) from failures[0]
 
-    def _tell_once(self, text: str) -> None:
+    def tell_once(self, text: str) -> None:
+        """Warn of what would else be told with every event, once in a container."""
         if text not in self._told:
             self._told.add(text)
             logger.warning(text)

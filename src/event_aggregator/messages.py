@@ -17,6 +17,9 @@ from event_aggregator.table import Key
 _BUCKET = re.compile(r"[A-Za-z0-9._-]+")
 
 
+_COMPLETED = "Storage Gateway Refresh Cache Event"
+
+
 class NotUnderstoodError(ValueError):
     """A message on the queue that is no request and no failure record; the text quotes it."""
 
@@ -57,7 +60,14 @@ class FailedEvent:
     event: Any
 
 
-Message = Request | WakeRequest | BucketRequest | RefreshCompleted | Sweep | FailedEvent
+@dataclass(frozen=True, slots=True)
+class OtherEvent:
+    """An event of EventBridge's that asks for nothing here, such as that a file was uploaded; `kind` names it."""
+
+    kind: str
+
+
+Message = Request | WakeRequest | BucketRequest | RefreshCompleted | Sweep | FailedEvent | OtherEvent
 
 
 def read_message(body: str, bucket_attribute: str | None) -> Message:  # noqa: PLR0911 - one for each kind
@@ -80,11 +90,13 @@ def read_message(body: str, bucket_attribute: str | None) -> Message:  # noqa: P
                 f"The request is of version {version!r}, and this function knows version {VERSION}: {body[:500]}"
             )
         case {
-            "detail-type": "Storage Gateway Refresh Cache Event",
+            "detail-type": kind,
             "resources": [*arns],
             "detail": {"notification-id": str(notification_id), **detail},
-        } if (shares := [arn for arn in arns if ":share/" in str(arn)]) and (
-            gateways := [arn for arn in arns if ":gateway/" in str(arn)]
+        } if (
+            kind == _COMPLETED
+            and (shares := [arn for arn in arns if ":share/" in str(arn)])
+            and (gateways := [arn for arn in arns if ":gateway/" in str(arn)])
         ):
             began, at = _time_of(detail.get("started")), _time_of(detail.get("completed"))
             folders = _folders_of(detail.get("folderList"))
@@ -93,6 +105,10 @@ def read_message(body: str, bucket_attribute: str | None) -> Message:  # noqa: P
             return Sweep()
         case {"requestPayload": event}:
             return FailedEvent(event)
+        case {"detail-type": str(kind), "source": str(source), "detail": _} if (
+            kind != _COMPLETED and source != "aws.s3"
+        ):
+            return OtherEvent(f"{kind} of {source}")
         case {"bucket": _} | {"folders": _}:
             return _bucket_request(content, body)
         case dict() if not content and bucket_attribute:  # the request of the 2018 project, which knew no windows

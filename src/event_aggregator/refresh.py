@@ -15,7 +15,7 @@ from event_aggregator.failures import AWS_ERRORS, in_words, said
 from event_aggregator.file_shares import FileShare
 from event_aggregator.folders import shown
 from event_aggregator.gateways import Delivery
-from event_aggregator.messages import BucketRequest, FailedEvent, RefreshCompleted, Sweep, read_message
+from event_aggregator.messages import BucketRequest, FailedEvent, OtherEvent, RefreshCompleted, Sweep, read_message
 from event_aggregator.observability import logger, measure, timestamp
 from event_aggregator.places import UnnamedPlaceError
 from event_aggregator.request import LIFETIME_MS, MIN_DELAY_MS, Request, WakeRequest
@@ -61,6 +61,10 @@ class Refresher:
             case Sweep():
                 self._sweep(delivery)
                 self.look_at_notifications()  # last, for it may not be reachable from a VPC
+            case OtherEvent(kind):
+                self.aggregator.tell_once(
+                    f"The queue gets events that ask for nothing: {kind}. Make the rule match refreshes alone."
+                )
             case _:
                 assert_never(message)
 

@@ -1,6 +1,7 @@
 """The zip of the functions' code, and the bucket that it lies in."""
 
 import io
+import subprocess
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
+from deploy import package
 from deploy.package import ArtifactBucket, zip_of
 from deploy.template import RefusedError
 
@@ -48,6 +50,20 @@ def test_the_zip_differs_when_a_file_does(source: Path) -> None:
     (source / "handler.py").write_text("pass\n")
 
     assert zip_of([source]) != before
+
+
+def test_two_runs_at_once_may_fetch_the_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def pip(command: list[str], **_: Any) -> Any:
+        """Meanwhile another run has fetched them."""
+        requirements = (package.ROOT / "requirements.txt").read_bytes()
+        for folder in (Path(command[-1]), tmp_path / f"packages-{package.digest(requirements)}"):
+            folder.mkdir()
+            (folder / "room.py").write_text("X = 1\n")
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(package, "BUILD", tmp_path)
+    monkeypatch.setattr(subprocess, "run", pip)
+    assert "room.py" in zipfile.ZipFile(package.pack()).namelist()
 
 
 @pytest.fixture

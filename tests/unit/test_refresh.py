@@ -149,6 +149,12 @@ def test_a_table_that_fails_during_a_hand_over_fails_the_message_which_is_repeat
     assert world.item().refreshing_id is None
 
 
+def test_an_event_of_another_kind_is_told_of_and_let_go(function: Function, caplog: pytest.LogCaptureFixture) -> None:
+    event = {"detail-type": "Storage Gateway File Upload Event", "source": "aws.storagegateway", "detail": {}}
+    function.handle(event)
+    assert "File Upload Event of aws.storagegateway" in caplog.text
+
+
 def test_a_message_that_is_not_understood_fails(function: Function) -> None:
     with pytest.raises(NotUnderstoodError):
         function.handle("no json")

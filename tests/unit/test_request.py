@@ -7,6 +7,7 @@ from event_aggregator.messages import (
     BucketRequest,
     FailedEvent,
     NotUnderstoodError,
+    OtherEvent,
     RefreshCompleted,
     Sweep,
     read_message,
@@ -161,6 +162,17 @@ def test_the_scheduled_message_asks_for_a_sweep() -> None:
     assert read_message('{"sweep": true}', None) == Sweep()
 
 
+def test_an_event_of_another_kind_that_a_rule_sends_here_is_known_to_ask_for_nothing() -> None:
+    event = {
+        "detail-type": "Storage Gateway File Upload Event",
+        "source": "aws.storagegateway",
+        "resources": ["arn:aws:storagegateway:us-east-1:111122223333:share/share-F123D451"],
+        "detail": {"event-type": "upload-complete", "bucket-name": "my-bucket", "object-key": "a/b"},
+    }
+    kind = "Storage Gateway File Upload Event of aws.storagegateway"
+    assert read_message(json.dumps(event), None) == OtherEvent(kind)
+
+
 def test_a_failure_record_carries_the_event() -> None:
     record = {"version": "1.0", "requestContext": {"condition": "RetriesExhausted"}, "requestPayload": {"Records": []}}
     assert read_message(json.dumps(record), None) == FailedEvent({"Records": []})
@@ -195,6 +207,8 @@ def test_a_failure_record_carries_the_event() -> None:
         '{"version": 1, "key": 3, "window": "w", "attempt": 1}',
         '{"version": 1, "key": "b", "window": "w", "attempt": 0}',
         '{"hello": "world"}',
+        '{"detail-type": "Storage Gateway Refresh Cache Event", "source": "aws.storagegateway", "detail": {}}',
+        '{"detail-type": "Object Created", "source": "aws.s3", "detail": {}}',
     ],
 )
 def test_anything_else_is_refused_and_quoted(body: str) -> None:
