@@ -12,7 +12,7 @@ from moto import mock_aws
 
 from deploy import package
 from deploy.package import ArtifactBucket, zip_of
-from deploy.template import RefusedError
+from deploy.template import ROOT, RefusedError
 
 ACCOUNT = "123456789012"
 OWN = f"s3-event-aggregator-{ACCOUNT}-us-east-1"
@@ -55,7 +55,7 @@ def test_the_zip_differs_when_a_file_does(source: Path) -> None:
 def test_two_runs_at_once_may_fetch_the_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def pip(command: list[str], **_: Any) -> Any:
         """Meanwhile another run has fetched them."""
-        requirements = (package.ROOT / "requirements.txt").read_bytes()
+        requirements = (ROOT / "requirements.txt").read_bytes()
         for folder in (Path(command[-1]), tmp_path / f"packages-{package.digest(requirements)}"):
             folder.mkdir()
             (folder / "room.py").write_text("X = 1\n")
