@@ -67,6 +67,8 @@ def _new_session() -> Session:
 own_session = _new_session()
 _RETRYING = Config(connect_timeout=3, read_timeout=8, retries={"mode": "standard", "total_max_attempts": 3})
 _BRIEFLY = Config(connect_timeout=2, read_timeout=3, retries={"mode": "standard", "total_max_attempts": 2})
+# In us-east-1 S3 would be called by its old name, of which the partitions alone tell nothing.
+REGIONAL = Config(s3={"us_east_1_regional_endpoint": "regional"})
 _ONCE = Config(connect_timeout=3, read_timeout=20, retries={"total_max_attempts": 1})
 
 
@@ -165,7 +167,7 @@ def iam(session: Session) -> Any:
 
 def looking(service: str) -> Any:
     """For what can be left out if it is not reachable."""
-    return own_session.create_client(service, config=_ONCE)
+    return own_session.create_client(service, config=_ONCE.merge(REGIONAL))
 
 
 def epoch_ms() -> int:

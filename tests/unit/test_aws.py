@@ -31,13 +31,15 @@ def endpoints(session: Session, region: str) -> list[tuple[str, ...]]:
     calls: list[tuple[Any, str, dict[str, str]]] = [
         ("dynamodb", "list_tables", {}),
         ("events", "list_rules", {}),
+        ("lambda", "list_functions", {}),
+        ("s3", "get_bucket_notification_configuration", {"Bucket": "my-bucket"}),
         ("s3control", "list_access_points", {"AccountId": "123456789012"}),
         ("sqs", "list_queues", {}),
         ("storagegateway", "list_tapes", {}),
         ("sts", "get_caller_identity", {}),
     ]
     for service, operation, parameters in calls:
-        client = session.create_client(service, region_name=region)
+        client = session.create_client(service, region_name=region, config=aws.REGIONAL)
         client.meta.events.register("before-sign", stop)
         with pytest.raises(NotSentError):
             getattr(client, operation)(**parameters)
