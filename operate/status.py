@@ -534,8 +534,9 @@ def _held(folders: list[str]) -> str:
 
 
 def _day(report: Report) -> Table:
-    columns = ("Changes", "Ignored", "Windows", "Refreshes", "Left out", "Refused", "Deferred", "Longest until visible")
+    columns = ("Changes", "Ignored", "Windows", "Refreshes", "Left out", "Refused", "Deferred", "Visible within")
     table = _table("Last 24 hours", *columns)
+    table.padding = (0, 1, 0, 0)  # it has the most columns
     for bucket, day in report.last_day.items():
         count = Counter(day)
         visible = span(day["SecondsUntilVisible"]) if "SecondsUntilVisible" in day else "not known"
@@ -557,5 +558,6 @@ def _queues(report: Report) -> RenderableType:
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     for number, column in enumerate(columns):
-        table.add_column(column, overflow="fold", no_wrap=number == 0)
+        whole = max((len(word) for word in column.split()), default=0)
+        table.add_column(column, overflow="fold", no_wrap=number == 0, min_width=whole)
     return table
