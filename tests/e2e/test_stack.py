@@ -257,8 +257,8 @@ def test_a_change_set_is_made_and_not_carried_out(second: MiniStack) -> None:
     assert f"to change  function {AGGREGATOR}: Environment" in said
     assert variables(second)["REFRESH_DELAY_SECONDS"] == "30"
     found = second.client("cloudformation").list_change_sets(StackName=STACK)["Summaries"]
-    [change_set] = [one for one in found if one["ExecutionStatus"] == "AVAILABLE"]
-    assert change_set["ChangeSetId"] in said
+    [change_set] = [one for one in found if one["ChangeSetId"] in said]
+    assert change_set["ExecutionStatus"] == "AVAILABLE"
     second.client("cloudformation").execute_change_set(ChangeSetName=change_set["ChangeSetId"])
     eventually(lambda: variables(second)["REFRESH_DELAY_SECONDS"] == "90")
     run_script(second, *CREATE)
