@@ -5,11 +5,12 @@ from collections.abc import Sequence
 
 from bench.cold_start import ColdStart
 from bench.events import FOLDER_BYTES, Absorbed, WarmPath, Window
-from bench.money import ASSUMPTIONS, IDLE_POLLS, PRICES, PRICES_AS_OF, Bill, million_events, on_s3
+from bench.money import million_events
 from bench.report import dollars, machine, number, ratio, table, today
 from bench.scope import DEPTH, OBJECTS_A_FOLDER, Cost, Scope, Spread
 from bench.traffic import Outcome
 from bench.turns import TAKES, Line
+from plan.prices import ASSUMPTIONS, IDLE_POLLS, PRICES, PRICES_AS_OF, Bill, on_s3
 
 SCOPE_CHART, TRAFFIC_CHART, UPLOAD_CHART = "refresh-cost.png", "refreshes.png", "quiet-window.png"
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Usage: scripts/setup.sh [operate]
+# Usage: scripts/setup.sh [operate|plan]
 #
 # Makes the virtual environments that demo.sh and test.sh need, in this checkout, and makes them again when
 # pyproject.toml changes: .venv with the tools, .venv-ministack with the local AWS, apart, because the functions that
 # the local AWS runs see its packages. Does nothing when both are there. With `operate` it makes .venv-operate alone,
-# for the operator's commands.
+# for the operator's commands; with `plan`, .venv-plan for plan.sh.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -13,8 +13,8 @@ main() {
     echo "This needs python3 3.11 or later on the PATH; found: $(python3 --version 2>&1 || true)" >&2
     exit 1
   }
-  if [ "${1:-}" = operate ]; then
-    make_venv .venv-operate operate >&2
+  if [ $# -gt 0 ]; then
+    make_venv ".venv-$1" "$1" >&2
     return
   fi
   make_venv .venv dev &

@@ -101,7 +101,7 @@ class Aggregator:
 
     def _absorb(self, key: Key, changes: list[Change], deadline: int) -> None:
         folders, now = frozenset(folder_of(change.key) for change in changes), self.now()
-        due = self._due(key.bucket, now)
+        due = Due.of_change(self.settings, key.bucket, now)
         if known := self.memo.recall(key, now):
             if is_open(known, now) and known.holds(folders) and due.fits(known):
                 logger.debug("Absorbed by the window of %s, from memory", key)
@@ -131,14 +131,6 @@ class Aggregator:
                 correlation_id=opened,
             )
             measure(key.bucket, WindowsOpened=1)
-
-    def _due(self, bucket: str, now: int) -> Due:
-        """A fixed delay after the first change; or, with a quiet time, 1 to 1.25 times that after the last one."""
-        quiet = self.settings.refresh_quiet_seconds.of(bucket) * 1000
-        if not quiet:
-            return Due(now + self.settings.refresh_delay_seconds.of(bucket) * 1000)
-        longest = self.settings.refresh_max_delay_seconds.of(bucket) * 1000
-        return Due(now + min(quiet + quiet // 4, longest), tolerance=quiet // 4, longest=longest)
 
     def gather(  # noqa: PLR0913 - what a window is made of
         self,

@@ -85,10 +85,9 @@ class ActionQueue:
 
     def send(self, message: Request | WakeRequest, *, now: int, due: int) -> None:
         """Queue `message` so that it arrives at `due`, or as near before it as SQS allows (epoch milliseconds)."""
-        seconds = -(-(due - now) // 1000)  # rounded up
         self._client.send_message(
             QueueUrl=self._url,
-            DelaySeconds=max(0, min(seconds, MAX_DELAY_SECONDS)),
+            DelaySeconds=delay_seconds(now, due),
             MessageBody=json.dumps({"version": VERSION, **message.content()}),
             MessageAttributes={
                 "bucket-name": {"DataType": "String", "StringValue": message.key.bucket or "-"},
@@ -114,6 +113,11 @@ class ActionQueue:
         self._client.change_message_visibility(
             QueueUrl=self._url, ReceiptHandle=receipt_handle, VisibilityTimeout=seconds
         )
+
+
+def delay_seconds(now: int, due: int) -> int:
+    """For how long SQS is to delay what is sent now and due then (epoch milliseconds): whole seconds, rounded up."""
+    return max(0, min(-(-(due - now) // 1000), MAX_DELAY_SECONDS))
 
 
 def seconds_until_retry(receives: int) -> int:

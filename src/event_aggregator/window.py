@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from event_aggregator.folders import EVERYTHING, MAX_FOLDERS_LEFT
+from event_aggregator.settings import Settings
 from event_aggregator.table import Item, Key, Table, number, strings
 
 # A window keeps MAX_FOLDERS_LEFT folders and this many bytes of their names, then `*`: writes are charged by size.
@@ -35,6 +36,15 @@ class Due:
     at: int
     tolerance: int = 0
     longest: int = 0
+
+    @classmethod
+    def of_change(cls, settings: Settings, bucket: str, now: int) -> "Due":
+        """A fixed delay after the first change; or, with a quiet time, 1 to 1.25 times that after the last one."""
+        quiet = settings.refresh_quiet_seconds.of(bucket) * 1000
+        if not quiet:
+            return cls(now + settings.refresh_delay_seconds.of(bucket) * 1000)
+        longest = settings.refresh_max_delay_seconds.of(bucket) * 1000
+        return cls(now + min(quiet + quiet // 4, longest), tolerance=quiet // 4, longest=longest)
 
     def fits(self, item: Item) -> bool:
         return item.refresh_at >= min(self.at - self.tolerance, item.opened_at + self.longest)

@@ -452,7 +452,7 @@ MUTANTS = (
     Mutant(
         "a bucket has the delay of all others",
         FRESHNESS,
-        "aggregate.py",
+        "window.py",
         "refresh_delay_seconds.of(bucket)",
         "refresh_delay_seconds.default",
         "TWO_PACES",
