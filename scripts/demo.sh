@@ -6,5 +6,5 @@
 # removes everything with delete-stack.sh. Sets up what it needs in this checkout first. Ctrl-C stops all of it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-./scripts/setup.sh
-PYTHONPATH="src:." exec .venv/bin/python -m local.demo
+./dev/setup.sh
+PYTHONPATH="src:." exec .venv/bin/python -m dev.local.demo

@@ -7,13 +7,13 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 main() {
-  ./scripts/setup.sh
+  ./dev/setup.sh
   export PATH="$PWD/.venv/bin:$PATH"
   if [ $# -gt 0 ]; then exec pytest "$@"; fi
   step "ruff" ruff check --quiet .
   step "ruff format" ruff format --check --quiet .
   step "mypy --strict" mypy
-  step "shellcheck" shellcheck -x scripts/*.sh .ci/run
+  step "shellcheck" shellcheck -x scripts/*.sh dev/*.sh .ci/run
   # A local AWS for each process, and much of the end-to-end tests is waiting: they come first, in the order of the files.
   exec pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 }

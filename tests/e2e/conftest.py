@@ -16,10 +16,10 @@ from typing import Any, TypeVar
 
 import pytest
 
-from deploy.template import Json
-from local.completions import to_rule_targets
-from local.gateway import FileShare, StorageGateway
-from local.ministack import ACCOUNT, REGION, RESOLVER, ROOT, MiniStack, ministack
+from commands.deploy.template import Json
+from dev.local.completions import to_rule_targets
+from dev.local.gateway import FileShare, StorageGateway
+from dev.local.ministack import ACCOUNT, REGION, RESOLVER, ROOT, MiniStack, ministack
 from tests.e2e.proxy import Proxy
 from tests.unit.conftest import s3_event, s3_record
 
@@ -45,7 +45,7 @@ DEPLOYING = ("create-stack.sh", "delete-stack.sh", "attach-bucket.sh", "detach-b
 
 def run_script(aws: MiniStack, name: str, *arguments: str, check: bool = True, **environment: str) -> str:
     """What a script of the repository prints, both streams together; one that deploys has the tests' packages."""
-    program = [sys.executable, "-m", "deploy", name] if name in DEPLOYING else [str(ROOT / "scripts" / name)]
+    program = [sys.executable, "-m", "commands.deploy", name] if name in DEPLOYING else [str(ROOT / "scripts" / name)]
     return _run(aws, [*program, *arguments], environment, check=check)
 
 
@@ -278,7 +278,7 @@ def kill_after(aws: MiniStack) -> Any:
 
     def run(calls: int, name: str, *arguments: str) -> bool:
         with Proxy(aws.endpoint_url) as proxy:
-            command = [sys.executable, "-m", "deploy", name, *arguments]
+            command = [sys.executable, "-m", "commands.deploy", name, *arguments]
             environment = aws.environment() | {"AWS_ENDPOINT_URL": proxy.endpoint_url}
             nothing = subprocess.DEVNULL
             with subprocess.Popen(command, env=environment, stdin=nothing, stdout=nothing, stderr=nothing) as process:

@@ -10,12 +10,12 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+from dev.local.gateway import StorageGateway
+from dev.local.ministack import ACCOUNT, REGION, ROOT, MiniStack
 from event_aggregator.access_points import AccessPoints
 from event_aggregator.file_shares import FileShares
 from event_aggregator.folders import Round
 from event_aggregator.writers import Roles
-from local.gateway import StorageGateway
-from local.ministack import ACCOUNT, REGION, ROOT, MiniStack
 from tests.e2e.conftest import FUNCTIONS, Bucket, deliver_again_soon, eventually, run_script, setting
 from tests.e2e.test_commands import operate
 from tests.e2e.test_least_privilege import (

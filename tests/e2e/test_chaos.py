@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from local.gateway import NOT_CACHED, StorageGateway
-from local.ministack import MiniStack
+from dev.local.gateway import NOT_CACHED, StorageGateway
+from dev.local.ministack import MiniStack
 from tests.e2e.conftest import FUNCTIONS, Bucket
 from tests.e2e.proxy import Proxy
 

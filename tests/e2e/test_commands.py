@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from local.gateway import StorageGateway
-from local.ministack import ROOT, MiniStack
+from dev.local.gateway import StorageGateway
+from dev.local.ministack import ROOT, MiniStack
 from tests.e2e.conftest import Bucket, _run, eventually, operator, run_script
 
 METRICS = {"ChangesAbsorbed": 90, "WindowsOpened": 10, "RefreshesAccepted": 20, "SecondsUntilVisible": 42}
@@ -31,7 +31,7 @@ def attached(aws: MiniStack, gateway: StorageGateway, stack: Any) -> Iterator[Bu
 
 
 def operate(bucket: Bucket, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    command, env = [sys.executable, "-m", "operate", *arguments], environment(bucket) | variables
+    command, env = [sys.executable, "-m", "commands.operate", *arguments], environment(bucket) | variables
     return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=120)
 
 
@@ -114,7 +114,7 @@ def test_status_watched_in_a_terminal_looks_again_until_it_is_interrupted(attach
     # Who is started by nohup ignores it, and so would the command.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     terminal, end = pty.openpty()
-    command = [sys.executable, "-m", "operate", "status.sh", "--watch"]
+    command = [sys.executable, "-m", "commands.operate", "status.sh", "--watch"]
     with subprocess.Popen(command, cwd=ROOT, env=environment(attached), stdout=end, stderr=end) as watching:
         os.close(end)  # so that reading ends, should it end by itself
         seen = b""

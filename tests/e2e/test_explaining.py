@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from commands.operate.facts import SURELY_MS
+from commands.operate.stack import now_ms
+from dev.local.gateway import StorageGateway
+from dev.local.ministack import ROOT, MiniStack
 from event_aggregator.table import Key
 from event_aggregator.window import Windows
-from local.gateway import StorageGateway
-from local.ministack import ROOT, MiniStack
-from operate.facts import SURELY_MS
-from operate.stack import now_ms
 from tests.e2e.conftest import Bucket, eventually, operator
 
 Explain = Callable[..., tuple[int, dict[str, Any]]]
@@ -23,7 +23,7 @@ Explain = Callable[..., tuple[int, dict[str, Any]]]
 def run(aws: MiniStack, gateway: StorageGateway) -> Callable[..., "subprocess.CompletedProcess[str]"]:
     def explain(bucket: str, key: str, *options: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
-            [sys.executable, "-m", "operate", "explain.sh", "--bucket", bucket, "--key", key, *options],
+            [sys.executable, "-m", "commands.operate", "explain.sh", "--bucket", bucket, "--key", key, *options],
             cwd=ROOT,
             env=aws.environment()
             | operator(aws)

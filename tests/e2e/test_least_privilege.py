@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
-from local.gateway import TOO_MANY, FileShare, Place, Refusal, RefusedError, StorageGateway
-from local.ministack import ROOT, MiniStack
+from dev.local.gateway import TOO_MANY, FileShare, Place, Refusal, RefusedError, StorageGateway
+from dev.local.ministack import ROOT, MiniStack
 from tests.e2e.conftest import FUNCTIONS, Bucket, eventually
 from tests.e2e.proxy import Proxy
 

@@ -16,12 +16,12 @@ from typing import Any
 import boto3
 import pytest
 
-from deploy.template import Json
-from local.gateway import StorageGateway
-from local.ministack import ACCOUNT, REGION, ROOT, MiniStack
-from operate.__main__ import main
-from operate.facts import SURELY_MS
-from operate.stack import now_ms
+from commands.deploy.template import Json
+from commands.operate.__main__ import main
+from commands.operate.facts import SURELY_MS
+from commands.operate.stack import now_ms
+from dev.local.gateway import StorageGateway
+from dev.local.ministack import ACCOUNT, REGION, ROOT, MiniStack
 from tests.e2e.conftest import FUNCTIONS, Bucket, as_enforced_here, eventually, operator, operators_policy
 from tests.e2e.test_least_privilege import (
     ANOTHER_ACCOUNT,

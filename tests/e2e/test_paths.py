@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from local.ministack import MiniStack
+from dev.local.ministack import MiniStack
 from tests.e2e.conftest import FUNCTIONS, Bucket, run_script, s3_may
 
 AGGREGATOR, _ = FUNCTIONS

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from local.gateway import FileShare, StorageGateway
-from local.ministack import ROOT, MiniStack
+from dev.local.gateway import FileShare, StorageGateway
+from dev.local.ministack import ROOT, MiniStack
 from tests.e2e.conftest import FUNCTIONS, Bucket, setting
 
 DELAY, INTERVAL = 8, 12
@@ -78,7 +78,7 @@ def plan(trace: list[tuple[float, str]], file: Path, refresh_seconds: float) -> 
     }
     flags = [str(part) for pair in arguments.items() for part in pair]
     done = subprocess.run(
-        [sys.executable, "-m", "plan", str(file), "--json", *flags],
+        [sys.executable, "-m", "commands.plan", str(file), "--json", *flags],
         env={"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}, stdout=subprocess.PIPE, check=True, text=True,
     )  # fmt: skip
     [ours] = json.loads(done.stdout)["settings"]

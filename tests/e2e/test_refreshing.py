@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from dev.local.gateway import NOT_CACHED, TOO_MANY, StorageGateway
+from dev.local.ministack import MiniStack
 from event_aggregator.request import VISIBILITY_TIMEOUT_SECONDS
-from local.gateway import NOT_CACHED, TOO_MANY, StorageGateway
-from local.ministack import MiniStack
 from tests.e2e.conftest import FUNCTIONS, Bucket, deliver_again_soon, eventually
 from tests.e2e.proxy import Proxy
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from local.gateway import StorageGateway
-from local.ministack import ACCOUNT, REGION, ROOT, MiniStack
+from dev.local.gateway import StorageGateway
+from dev.local.ministack import ACCOUNT, REGION, ROOT, MiniStack
 from tests.e2e.conftest import FUNCTIONS, Bucket, eventually, setting
 
 TRUST = json.loads((ROOT / "iam" / "lambda-trust.json").read_text())

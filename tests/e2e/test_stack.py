@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from dev.local.ministack import ROOT, MiniStack
 from event_aggregator.request import LIFETIME_MS
-from local.ministack import ROOT, MiniStack
 from tests.e2e.conftest import FUNCTIONS, eventually, run_aws, run_script, s3_may
 from tests.e2e.proxy import Proxy
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import pytest
 
-from local.gateway import FileShare, StorageGateway
+from dev.local.gateway import FileShare, StorageGateway
 from tests.e2e.conftest import Bucket, eventually
 
 _numbers = itertools.count(1)

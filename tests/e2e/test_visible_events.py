@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from local.gateway import StorageGateway
-from local.ministack import ACCOUNT, REGION, ROOT, MiniStack
-from operate.stack import now_ms
+from commands.operate.stack import now_ms
+from dev.local.gateway import StorageGateway
+from dev.local.ministack import ACCOUNT, REGION, ROOT, MiniStack
 from tests.e2e.conftest import FUNCTIONS, Bucket, eventually, operator
 
 RULE, TOLD = "a-rule-of-the-page", "told-of-what-is-visible"
@@ -32,7 +32,7 @@ def delay(aws: MiniStack, stack: Any) -> Iterator[None]:  # noqa: ARG001 - it mu
 def wait(aws: MiniStack, gateway: StorageGateway, *flags: str) -> "subprocess.CompletedProcess[str]":
     """As the operator, who may do what iam/operator.json allows."""
     return subprocess.run(
-        [sys.executable, "-m", "operate", "wait.sh", *flags],
+        [sys.executable, "-m", "commands.operate", "wait.sh", *flags],
         cwd=ROOT,
         env=aws.environment() | operator(aws) | {"AWS_ENDPOINT_URL_STORAGE_GATEWAY": gateway.endpoint_url},
         capture_output=True,

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from local.gateway import FileShare, StorageGateway
-from local.ministack import MiniStack
+from dev.local.gateway import FileShare, StorageGateway
+from dev.local.ministack import MiniStack
 from tests.e2e.conftest import FUNCTIONS, Bucket, eventually
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from local.ministack import ACCOUNT, REGION, MiniStack
+from dev.local.ministack import ACCOUNT, REGION, MiniStack
 from tests.e2e.conftest import FUNCTIONS, eventually, setting
 from tests.e2e.test_least_privilege import QUEUE, log_of, policy_of, put_policy
 

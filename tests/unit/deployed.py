@@ -3,8 +3,8 @@
 import re
 from typing import Any
 
-from deploy.template import TEMPLATE as FILE
-from deploy.template import parsed
+from commands.deploy.template import TEMPLATE as FILE
+from commands.deploy.template import parsed
 
 TEMPLATE = parsed(FILE.read_text())
 PARAMETERS: dict[str, dict[str, Any]] = TEMPLATE["Parameters"]

@@ -9,8 +9,8 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from deploy.buckets import Wish
-from deploy.template import Json
+from commands.deploy.buckets import Wish
+from commands.deploy.template import Json
 from event_aggregator.attached import AttachedBuckets, is_told
 from tests.unit.test_buckets import ACCOUNT, BUCKET, BY_RULE, RULE, Account, account, error, others
 

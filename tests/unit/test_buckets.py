@@ -12,12 +12,12 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
-from deploy import eventbridge
-from deploy.__main__ import main
-from deploy.buckets import Buckets, Wish
-from deploy.template import Json, RefusedError
+from commands.deploy import eventbridge
+from commands.deploy.__main__ import main
+from commands.deploy.buckets import Buckets, Wish
+from commands.deploy.template import Json, RefusedError
+from commands.operate.stack import Stack
 from event_aggregator.file_shares import FileShare
-from operate.stack import Stack
 
 ACCOUNT, BUCKET = "123456789012", "my.bucket"
 BY_RULE = Wish(source="eventbridge")

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from deploy import cloudformation
-from deploy.cloudformation import CloudStack, DeployError
-from deploy.template import Json
+from commands.deploy import cloudformation
+from commands.deploy.cloudformation import CloudStack, DeployError
+from commands.deploy.template import Json
 
 ID = "arn:aws:cloudformation:us-east-1:123456789012:stack/s/1"
 

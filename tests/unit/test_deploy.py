@@ -8,14 +8,14 @@ from typing import Any
 import boto3
 import pytest
 
-from deploy import create
-from deploy.__main__ import main, parser
-from deploy.buckets import Buckets, Wish
-from deploy.create import Deployment, Order
-from deploy.package import ArtifactBucket
-from deploy.template import OWN, Json, RefusedError, parameters, refuse_unless_consistent, settings
-from local.ministack import ROOT
-from operate.stack import Stack
+from commands.deploy import create
+from commands.deploy.__main__ import main, parser
+from commands.deploy.buckets import Buckets, Wish
+from commands.deploy.create import Deployment, Order
+from commands.deploy.package import ArtifactBucket
+from commands.deploy.template import OWN, Json, RefusedError, parameters, refuse_unless_consistent, settings
+from commands.operate.stack import Stack
+from dev.local.ministack import ROOT
 
 ACCOUNT, REGION = "123456789012", "us-east-1"
 LAUNCHERS = ("create-stack.sh", "delete-stack.sh", "attach-bucket.sh", "detach-bucket.sh", "zip.sh")

@@ -4,9 +4,9 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from deploy.eventbridge import Watched, of_all, pattern, with_bucket, without
-from deploy.notification import shortest
-from deploy.template import RefusedError
+from commands.deploy.eventbridge import Watched, of_all, pattern, with_bucket, without
+from commands.deploy.notification import shortest
+from commands.deploy.template import RefusedError
 from event_aggregator.attached import watched
 
 BUCKETS = st.sampled_from(["a" * 60, "b" * 63, "c", "d" * 50, "e" * 40])

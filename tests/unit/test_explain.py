@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from commands.operate.explain import Answer, Outcome, as_json, conclude, evidence, exit_status
+from commands.operate.facts import Closed, Facts, S3Object, Share, Window, excluded_by, way_to, will_read
+from commands.operate.refresh_log import LeftOut, Refresh, left_out_of, read_log
+from commands.operate.standing import Cause, Standing, Waits
 from event_aggregator.observability import timestamp
-from operate.explain import Answer, Outcome, as_json, conclude, evidence, exit_status
-from operate.facts import Closed, Facts, S3Object, Share, Window, excluded_by, way_to, will_read
-from operate.refresh_log import LeftOut, Refresh, left_out_of, read_log
-from operate.standing import Cause, Standing, Waits
 
 AT = 1_790_000_000_000
 CHANGED = AT - 600_000

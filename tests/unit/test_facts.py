@@ -10,14 +10,14 @@ import pytest
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
+from commands.operate import facts, nearby, refresh_log
+from commands.operate.facts import Closed, S3Object, Share, Window, s3_object, share_facts
+from commands.operate.refresh_log import Refresh, refreshes_of
+from commands.operate.stack import Stack, StackError
+from commands.operate.standing import Cause, Snapshot, Standing, Waits
 from event_aggregator.file_shares import FileShare
 from event_aggregator.table import Item, Key
 from event_aggregator.turns import Rules
-from operate import facts, nearby, refresh_log
-from operate.facts import Closed, S3Object, Share, Window, s3_object, share_facts
-from operate.refresh_log import Refresh, refreshes_of
-from operate.stack import Stack, StackError
-from operate.standing import Cause, Snapshot, Standing, Waits
 from tests.unit.test_explain import line
 
 AT = 1_790_000_000_000

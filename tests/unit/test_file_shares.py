@@ -10,12 +10,12 @@ import pytest
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
+from dev.local.gateway import DOWN, NOT_FOUND, Refusal, StorageGateway
 from event_aggregator import aws
 from event_aggregator.access_points import AccessPoints
 from event_aggregator.failures import UnreadableAnswerError
 from event_aggregator.file_shares import FileShares, location
 from event_aggregator.folders import Round
-from local.gateway import DOWN, NOT_FOUND, Refusal, StorageGateway
 from tests.unit.conftest import fail
 
 DENIED = Refusal("You may not do this.", code="AccessDeniedException")

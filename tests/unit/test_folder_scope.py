@@ -21,12 +21,12 @@ from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
+from dev.local.gateway import NOT_CACHED, Refusal, RefusedError, Share, list_keys
 from event_aggregator.file_shares import FileShare
 from event_aggregator.folders import EVERYTHING, MAX_FOLDERS_A_CALL, Round, folder_of, next_round, shown
 from event_aggregator.messages import read_message
 from event_aggregator.places import Places
 from event_aggregator.request import Request, WakeRequest
-from local.gateway import NOT_CACHED, Refusal, RefusedError, Share, list_keys
 from tests.unit.conftest import World, s3_event, s3_record
 from tests.unit.shares import HOME, TIME_LEFT, Region
 

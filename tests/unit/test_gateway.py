@@ -14,8 +14,8 @@ from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError
 from moto import mock_aws
 
-from local.completions import to_rule_targets
-from local.gateway import (
+from dev.local.completions import to_rule_targets
+from dev.local.gateway import (
     NOT_CACHED,
     TOO_MANY,
     FileShare,

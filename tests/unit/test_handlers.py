@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from dev.local.gateway import StorageGateway
 from event_aggregator import aws
 from event_aggregator.settings import SettingError
-from local.gateway import StorageGateway
 from tests.unit.conftest import World, s3_event, s3_record
 
 CONTEXT = SimpleNamespace(

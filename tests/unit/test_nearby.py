@@ -7,8 +7,8 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from operate import nearby
-from operate.nearby import Search, difference, told
+from commands.operate import nearby
+from commands.operate.nearby import Search, difference, told
 
 NFC, NFD = "caf\u00e9", "cafe\u0301"
 

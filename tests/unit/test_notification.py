@@ -7,9 +7,10 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from deploy import notification
-from deploy.notification import attached, detached, entries, filter_of, own_of, prefixes_of
-from deploy.template import Json, RefusedError
+from commands.deploy import notification
+from commands.deploy.notification import attached, detached, entries, filter_of, own_of, prefixes_of
+from commands.deploy.template import Json, RefusedError
+from event_aggregator.attached import EVENTS as EVENTS_OF_OURS
 from event_aggregator.attached import permissions
 
 ARN = "arn:aws:lambda:us-east-1:123456789012:function:S3EventAggregator"
@@ -59,6 +60,10 @@ def test_the_buckets_are_those_that_s3_may_invoke_the_function_for() -> None:
 
     assert permissions(policy) == [("my.bucket", "s3-my_bucket")]
     assert permissions({}) == []
+
+
+def test_the_sweep_looks_for_the_event_types_that_attaching_asks_for() -> None:
+    assert OURS["Events"] == EVENTS_OF_OURS
 
 
 def test_attaching_again_changes_nothing_though_s3_answers_in_another_order() -> None:

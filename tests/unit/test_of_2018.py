@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from deploy import of_2018
-from deploy.buckets import Wish
-from deploy.create import Deployment
-from deploy.template import Json, RefusedError
+from commands.deploy import of_2018
+from commands.deploy.buckets import Wish
+from commands.deploy.create import Deployment
+from commands.deploy.template import Json, RefusedError
 from tests.unit.test_buckets import ACCOUNT, BUCKET, BY_RULE, Account, account, others
 
 __all__ = ["account"]

@@ -7,17 +7,19 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from deploy.__main__ import parser as deploying
-from local.ministack import ROOT
-from operate import status
-from operate.__main__ import look_again, main
-from operate.help import document
-from operate.stack import Stack
-from operate.words import ago, ordinal, plural, span
+from commands.deploy.__main__ import parser as deploying
+from commands.operate import status
+from commands.operate.__main__ import look_again, main
+from commands.operate.help import document
+from commands.operate.stack import Stack
+from commands.operate.words import ago, ordinal, plural, span
+from dev.local.ministack import ROOT
 
 
 def test_the_page_about_the_commands_is_what_their_help_says() -> None:
-    assert (ROOT / "docs" / "commands.md").read_text() == document(), "python -m operate.help > docs/commands.md"
+    assert (ROOT / "docs" / "commands.md").read_text() == document(), (
+        "python -m commands.operate.help > docs/commands.md"
+    )
 
 
 def test_the_page_of_settings_and_the_help_of_the_deploying_script_name_the_same_flags() -> None:

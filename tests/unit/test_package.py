@@ -10,9 +10,9 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from deploy import package
-from deploy.package import ArtifactBucket, zip_of
-from deploy.template import ROOT, RefusedError
+from commands.deploy import package
+from commands.deploy.package import ArtifactBucket, zip_of
+from commands.deploy.template import ROOT, RefusedError
 
 ACCOUNT = "123456789012"
 OWN = f"s3-event-aggregator-{ACCOUNT}-us-east-1"

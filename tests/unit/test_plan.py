@@ -16,18 +16,18 @@ import pytest
 from moto import mock_aws
 from PIL import Image
 
-from bench.world import START
+from commands.plan import __main__ as command
+from commands.plan import outcome, sources
+from commands.plan.outcome import Setting, alternatives, of_setting
+from commands.plan.replay import Pace, Shown, replay
+from commands.plan.report import environment
+from commands.plan.sources import Part, SourceError, read_files, read_part
+from commands.plan.trace import Contents, Piece, Trace, assemble
+from dev.bench.world import START
+from dev.local.gateway import Share, list_keys
+from dev.local.ministack import ROOT
 from event_aggregator.folders import Round, folder_of
 from event_aggregator.settings import Settings
-from local.gateway import Share, list_keys
-from local.ministack import ROOT
-from plan import __main__ as command
-from plan import outcome, sources
-from plan.outcome import Setting, alternatives, of_setting
-from plan.replay import Pace, Shown, replay
-from plan.report import environment
-from plan.sources import Part, SourceError, read_files, read_part
-from plan.trace import Contents, Piece, Trace, assemble
 from tests.unit.test_replay import trace_of
 
 ENOUGH = {"TABLE_NAME": "table", "QUEUE_URL": "queue"}

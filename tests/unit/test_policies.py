@@ -13,7 +13,7 @@ from string import Template
 
 import pytest
 
-from deploy.template import Json
+from commands.deploy.template import Json
 from tests.unit.deployed import ACCOUNT, resources, statements
 
 ROOT = Path(__file__).parents[2]

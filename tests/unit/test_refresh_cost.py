@@ -5,8 +5,8 @@ from functools import cache, partial
 
 import pytest
 
+from dev.local.gateway import NOT_CACHED, Refusal, Share, list_keys
 from event_aggregator.folders import folder_of, next_round, shown
-from local.gateway import NOT_CACHED, Refusal, Share, list_keys
 
 Uncached = Refusal | None
 

@@ -11,6 +11,11 @@ import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 from botocore.stub import Stubber
 
+from commands.operate import refresh_now
+from commands.operate import stack as operate_stack
+from commands.operate.__main__ import main
+from commands.operate.refresh_log import read_log
+from commands.operate.stack import Stack, StackError
 from event_aggregator.file_shares import FileShare
 from event_aggregator.folders import Round
 from event_aggregator.observability import logger
@@ -18,11 +23,6 @@ from event_aggregator.places import Places
 from event_aggregator.table import Key
 from event_aggregator.turns import Accepted, Gateway, Share
 from event_aggregator.waiting import Changes
-from operate import refresh_now
-from operate import stack as operate_stack
-from operate.__main__ import main
-from operate.refresh_log import read_log
-from operate.stack import Stack, StackError
 from tests.unit.conftest import World
 from tests.unit.test_standing import ARN, ONE, Gateways, file_share, refused
 
@@ -86,7 +86,7 @@ class Operator:
     def follow(self, asked: refresh_now.Asked, *steps: Callable[[], object]) -> list[str]:
         """What is told while the steps are taken, one between two looks."""
         left = iter(steps)
-        self.monkeypatch.setattr("operate.refresh_now.time.sleep", lambda _: next(left)())
+        self.monkeypatch.setattr("commands.operate.refresh_now.time.sleep", lambda _: next(left)())
         told = [line.partition(" UTC  ")[2] for line in refresh_now.follow(self.stack, asked)]
         assert next(left, None) is None, "it has ended before"
         return told
@@ -385,7 +385,7 @@ def test_a_hostile_folder_and_a_gateways_hostile_words_are_shown_on_one_line_eac
 
     def handled(_: float) -> None:
         bucket.handle(*bucket.sent())
-        bucket.monkeypatch.setattr("operate.refresh_now.time.sleep", seen)
+        bucket.monkeypatch.setattr("commands.operate.refresh_now.time.sleep", seen)
 
     def seen(_: float) -> None:
         raise KeyboardInterrupt
@@ -393,8 +393,8 @@ def test_a_hostile_folder_and_a_gateways_hostile_words_are_shown_on_one_line_eac
     hostile = "a/\n\x1b]0;title\x07\u202e[b]"
     boto3.client("s3", region_name="us-east-1").put_object(Bucket="my-bucket", Key=f"{hostile}/c.txt")
     bucket.gateways.when_asked = refuses
-    bucket.monkeypatch.setattr("operate.__main__.Stack", lambda *_: bucket.stack)
-    bucket.monkeypatch.setattr("operate.refresh_now.time.sleep", handled)
+    bucket.monkeypatch.setattr("commands.operate.__main__.Stack", lambda *_: bucket.stack)
+    bucket.monkeypatch.setattr("commands.operate.refresh_now.time.sleep", handled)
     command = ["refresh-now.sh", "--region", "us-east-1", "--bucket", "my-bucket", "--folder"]
     assert main([*command, hostile]) == 130
     told = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("{")]  # the function's

@@ -10,15 +10,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bench.money import counted
-from bench.systems import Gateway, Ours
-from bench.world import START, World, simulated
+from commands.plan.prices import bill
+from commands.plan.replay import Pace, Replay, Shown, replay
+from commands.plan.trace import Piece, Trace, assemble
+from dev.bench.money import counted
+from dev.bench.systems import Gateway, Ours
+from dev.bench.world import START, World, simulated
 from event_aggregator.file_shares import FileShare
 from event_aggregator.folders import Round, folder_of
 from event_aggregator.settings import Settings
-from plan.prices import bill
-from plan.replay import Pace, Replay, Shown, replay
-from plan.trace import Piece, Trace, assemble
 
 Traffic = list[tuple[int, str]]  # milliseconds since the start, key
 Calls = list[tuple[int, str, list[str], bool]]  # when, share, FolderList, Recursive

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from commands.operate.standing import Cause, Line, Snapshot, Waits
 from event_aggregator.file_shares import FileShare, FileShares
 from event_aggregator.folders import Round
 from event_aggregator.places import Places
 from event_aggregator.table import Key
 from event_aggregator.turns import Accepted, Claim, Gateway, Rules, Share
 from event_aggregator.waiting import Changes, Waiting
-from operate.standing import Cause, Line, Snapshot, Waits
 from tests.unit.conftest import START, World, s3_event, s3_record
 
 AT = START

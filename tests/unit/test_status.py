@@ -11,17 +11,11 @@ from botocore.stub import Stubber
 from moto import mock_aws
 from rich.console import Console
 
-from deploy import eventbridge
-from event_aggregator.file_shares import FileShare
-from event_aggregator.settings import Settings
-from event_aggregator.table import Item, Key
-from event_aggregator.turns import Accepted, Gateway, Rules
-from event_aggregator.turns import Share as Turn
-from event_aggregator.waiting import Waiting
-from operate import redrive
-from operate.stack import Stack
-from operate.standing import Cause, Line, Snapshot, Standing, Waits
-from operate.status import (
+from commands.deploy import eventbridge
+from commands.operate import redrive
+from commands.operate.stack import Stack
+from commands.operate.standing import Cause, Line, Snapshot, Standing, Waits
+from commands.operate.status import (
     Attached,
     Bucket,
     Concern,
@@ -39,6 +33,12 @@ from operate.status import (
     shares_of,
     trigger_that_does_not_read,
 )
+from event_aggregator.file_shares import FileShare
+from event_aggregator.settings import Settings
+from event_aggregator.table import Item, Key
+from event_aggregator.turns import Accepted, Gateway, Rules
+from event_aggregator.turns import Share as Turn
+from event_aggregator.waiting import Waiting
 
 AT = 1_790_000_000_000
 ARN = "arn:aws:storagegateway:us-east-1:1:"

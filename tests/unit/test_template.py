@@ -11,10 +11,10 @@ from typing import Any
 import hcl2
 import pytest
 
-from deploy.template import TEMPLATE as FILE
+from commands.deploy.template import TEMPLATE as FILE
+from dev.fill_template import filled
 from event_aggregator.request import MAX_RECEIVES, VISIBILITY_TIMEOUT_SECONDS
 from event_aggregator.settings import SettingError, Settings
-from scripts.fill_template import filled
 from tests.unit.deployed import PARAMETERS, TEMPLATE, resources, statements
 
 ROOT = Path(__file__).parents[2]
@@ -29,7 +29,7 @@ def variables(function: str, **given: Any) -> dict[str, str]:
 
 
 def test_what_stands_between_the_marks_is_what_the_files_say() -> None:
-    assert FILE.read_text() == filled(FILE.read_text()), "python scripts/fill_template.py"
+    assert FILE.read_text() == filled(FILE.read_text()), "python dev/fill_template.py"
 
 
 def test_a_mark_takes_what_its_file_says_and_leaves_the_rest() -> None:

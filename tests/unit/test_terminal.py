@@ -15,14 +15,14 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
-from local.ministack import ROOT
-from operate import facts, refresh_now, status
-from operate.__main__ import main
-from operate.facts import Facts, S3Object
-from operate.stack import Stack, StackError
-from operate.standing import Standing
-from operate.status import Report
-from operate.terminal import escaped, quoted
+from commands.operate import facts, refresh_now, status
+from commands.operate.__main__ import main
+from commands.operate.facts import Facts, S3Object
+from commands.operate.stack import Stack, StackError
+from commands.operate.standing import Standing
+from commands.operate.status import Report
+from commands.operate.terminal import escaped, quoted
+from dev.local.ministack import ROOT
 from tests.unit.test_status import SETTINGS
 
 AT = 1_790_000_000_000
@@ -51,7 +51,7 @@ def test_a_quoted_word_means_the_same_to_a_shell_and_prints(word: str) -> None:
 def test_nothing_else_prints() -> None:
     """What draws or prints without escaping stands in the one module that escapes."""
     found = []
-    for path in sorted((ROOT / "operate").glob("*.py")):
+    for path in sorted((ROOT / "commands/operate").glob("*.py")):
         if path.name in ("terminal.py", "help.py"):  # the latter writes a page of ours
             continue
         for node in ast.walk(ast.parse(path.read_text())):
@@ -164,7 +164,7 @@ def test_a_watched_status_shows_what_it_could_not_tell_escaped(
 
     turns = iter([True, False])
     monkeypatch.delenv("FORCE_COLOR", raising=False)  # a terminal's screen is cleared, by rich itself
-    monkeypatch.setattr("operate.__main__.time.sleep", sleep)
+    monkeypatch.setattr("commands.operate.__main__.time.sleep", sleep)
     monkeypatch.setattr(status, "look", lambda _: REPORT)
     assert f"is tried again: {IN_WORDS}" in shows("status.sh", "--watch")
 
@@ -230,13 +230,13 @@ def dead_letters(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         )
         # SQS takes no control characters; who says that every client and server keeps to that?
         monkeypatch.setattr(
-            "operate.redrive._received",
+            "commands.operate.redrive._received",
             lambda _: [
                 {"MessageId": str(n), "Body": body, "ReceiptHandle": "r", "Attributes": {"SentTimestamp": str(AT)}}
                 for n, body in enumerate(bodies)
             ],
         )
-        monkeypatch.setattr("operate.redrive._release", lambda *_: None)
+        monkeypatch.setattr("commands.operate.redrive._release", lambda *_: None)
         monkeypatch.setattr(Stack, "variables", {"TABLE_NAME": "t", "QUEUE_URL": dead})
         yield
 

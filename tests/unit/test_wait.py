@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 
-from operate import facts as about
-from operate import wait as waiting
-from operate.__main__ import main
-from operate.explain import Outcome
-from operate.facts import Facts, S3Object, Window
-from operate.refresh_log import LeftOut
-from operate.stack import Stack, StackError
-from operate.standing import Cause, Standing
-from operate.wait import Wish, judge, wait
+from commands.operate import facts as about
+from commands.operate import wait as waiting
+from commands.operate.__main__ import main
+from commands.operate.explain import Outcome
+from commands.operate.facts import Facts, S3Object, Window
+from commands.operate.refresh_log import LeftOut
+from commands.operate.stack import Stack, StackError
+from commands.operate.standing import Cause, Standing
+from commands.operate.wait import Wish, judge, wait
 from tests.unit.test_explain import AT, BEFORE, CHANGED, MINUTE, VERSION, facts, refresh, share
 from tests.unit.test_explain import waiting as waits
 

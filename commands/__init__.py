@@ -1,0 +1,1 @@
+"""What the scripts run: `deploy` the stack and attach buckets, `operate` it, `plan` its settings."""

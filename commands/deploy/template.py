@@ -1,0 +1,148 @@
+"""template.yaml as the command line sees it: each of its parameters is a flag, checked as CloudFormation would.
+
+CloudFormation refuses a bad value after minutes, a function at its start: here it is refused at once, in words.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from event_aggregator.settings import SettingError, Settings
+
+ROOT = Path(__file__).parents[2]
+TEMPLATE = ROOT / "template.yaml"
+Json = dict[str, Any]
+
+# Those that the program gives itself.
+OWN = ("CodeBucket", "CodeKey", "NamePrefix")
+
+
+class RefusedError(Exception):
+    """It cannot be done; the message says why, and what to do. Nothing was written for it."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads CloudFormation's short forms too: !Ref Table is {"Ref": "Table"}."""
+
+
+def _function(loader: yaml.SafeLoader, name: str, node: yaml.Node) -> Json:
+    value: Any
+    if isinstance(node, yaml.ScalarNode):
+        value = loader.construct_scalar(node)
+    elif isinstance(node, yaml.SequenceNode):
+        value = loader.construct_sequence(node, deep=True)
+    else:
+        value = loader.construct_mapping(node, deep=True)  # type: ignore[arg-type]
+    if name == "GetAtt":
+        value = value.split(".", 1)
+    return {name if name in ("Ref", "Condition") else f"Fn::{name}": value}
+
+
+_Loader.add_multi_constructor("!", _function)
+
+
+def parsed(text: str) -> Json:
+    """The template as JSON would say it."""
+    template: Json = yaml.load(text, _Loader)  # noqa: S506 - a safe loader
+    return template
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter of the template, which is a flag as well."""
+
+    name: str
+    said: Mapping[str, Any]
+
+    @property
+    def flag(self) -> str:
+        """RefreshDelaySeconds: --refresh-delay-seconds."""
+        return "--" + "-".join(words_of(self.name)).lower()
+
+    @property
+    def default(self) -> str:
+        return str(self.said.get("Default", ""))
+
+    @property
+    def is_list(self) -> bool:
+        return bool(self.said["Type"] == "CommaDelimitedList")
+
+    @property
+    def hint(self) -> str:
+        """What stands for a value in the help."""
+        if allowed := self.said.get("AllowedValues"):
+            return str(allowed[0]) if len(allowed) > 9 else "|".join(map(str, allowed))
+        return "N" if self.said["Type"] == "Number" else "A,B" if self.is_list else "V"
+
+    @property
+    def help(self) -> str:
+        default = f"default: {self.default or 'none'}"
+        limits = f"{self.said['MinValue']} to {self.said['MaxValue']}; " if "MinValue" in self.said else ""
+        return f"{self.said['Description']} ({limits}{default})".replace("%", "%%")
+
+    def refuse_unless_allowed(self, value: str) -> None:
+        """RefusedError for what CloudFormation would refuse."""
+        allowed, pattern = [str(one) for one in self.said.get("AllowedValues", [])], self.said.get("AllowedPattern")
+        if allowed and value not in allowed:
+            raise RefusedError(f"{self.flag} {value}: it must be one of {', '.join(allowed)}.")
+        if self.said["Type"] == "Number":
+            low, high = self.said.get("MinValue", 0), self.said.get("MaxValue", 999_999)
+            if not re.fullmatch("0|[1-9][0-9]{0,8}", value) or not low <= int(value) <= high:
+                raise RefusedError(f"{self.flag} {value}: it must be a number from {low} to {high}.")
+        for one in value.split(",") if self.is_list else [value]:
+            if pattern and not re.fullmatch(pattern, one):
+                none = ", or none" if re.fullmatch(pattern, "") else ""
+                raise RefusedError(f"{self.flag} {one}: it must match {pattern}{none}.")
+
+
+def words_of(name: str) -> list[str]:
+    """The words of a name: EventSourceMapping is Event, Source, Mapping."""
+    return re.findall("[A-Z]+(?![a-z])|[A-Z][a-z0-9]*", name)
+
+
+@cache
+def parameters() -> dict[str, Parameter]:
+    """All of the template's, by name."""
+    return {name: Parameter(name, said) for name, said in parsed(TEMPLATE.read_text())["Parameters"].items()}
+
+
+def settings() -> Iterable[Parameter]:
+    """The parameters that are flags."""
+    return (parameter for name, parameter in parameters().items() if name not in OWN)
+
+
+def environment(values: Mapping[str, str]) -> dict[str, str]:
+    """The functions' environment variables under these parameters, each by its name: RefreshDelaySeconds is
+    REFRESH_DELAY_SECONDS."""
+    own = {"TABLE_NAME": "-", "QUEUE_URL": f"https://sqs/{values['Account']}/-"}
+    return own | {"_".join(words_of(name)).upper(): value for name, value in values.items()}
+
+
+def refuse_unless_consistent(values: Mapping[str, str], region: str, account: str) -> None:
+    """RefusedError for values, each of a parameter, with which the stack would fail or its functions not start."""
+    try:
+        Settings.read(environment({**values, "Account": account}))
+    except SettingError as error:
+        flags = re.sub("[A-Z]+(_[A-Z]+)+", lambda name: "--" + name[0].replace("_", "-").lower(), str(error))
+        raise RefusedError(flags) from error
+    for name, value in values.items():
+        parameters()[name].refuse_unless_allowed(value)
+    if values["StorageGatewayEndpointUrl"] and "," in values["GatewayRegions"]:
+        raise RefusedError(
+            f"--storage-gateway-endpoint-url serves one region, and --gateway-regions holds {values['GatewayRegions']}."
+            " Give one region, or no endpoint (none), and have each region's own name lead to one."
+        )
+    if any(f":iam::{account}:" in role for role in values["GatewayRoleArns"].split(",")):
+        raise RefusedError(
+            f"--gateway-role-arns holds a role of this account, {account}: its shares are found without."
+        )
+    if bool(values["SubnetIds"]) != bool(values["SecurityGroupIds"]):
+        raise RefusedError("Give --subnet-ids and --security-group-ids together, or none for both.")
+    for name in ("AlarmTopicArn", "KmsKey", "EarlierKmsKey"):
+        if values[name] and values[name].split(":")[3] != region:
+            raise RefusedError(f"{parameters()[name].flag} {values[name]}: it must be in {region}, as the stack is.")

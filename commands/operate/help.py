@@ -1,0 +1,22 @@
+"""docs/commands.md, made of the commands' own help: python -m commands.operate.help > docs/commands.md"""
+
+import argparse
+
+from commands.operate.__main__ import parser
+
+_HEAD = """# The operator's commands
+
+Each looks at one stack: `--region` and `--name-prefix` say which. They use your own AWS credentials. In keys,
+folders, and whatever else comes from outside, characters that do not print are shown as `\\n`, `\\x1b`, `\\u202e`.
+This page is made of their `--help`.
+"""
+
+
+def document() -> str:
+    [commands] = [action for action in parser()._actions if isinstance(action, argparse._SubParsersAction)]
+    parts = [f"## {name}\n\n```\n{command.format_help()}```\n" for name, command in commands.choices.items()]
+    return "\n".join([_HEAD, *parts])
+
+
+if __name__ == "__main__":
+    print(document(), end="")

@@ -1,0 +1,258 @@
+"""Runs MiniStack, the local AWS of the demo and of the end-to-end tests.
+
+It listens on a free port of loopback and sees nothing of the caller's environment, because the Lambda functions that
+it runs see all of its own. It leaves neither a process nor a file behind, however the process that started it ends.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+from botocore.config import Config
+
+ROOT = Path(__file__).parents[2]
+PYTHON = ROOT / ".venv-ministack" / "bin" / "python"
+REGION, ACCOUNT = "us-east-1", "000000000000"
+START_SECONDS = 60  # about 2 on an idle machine
+STOP_SECONDS = 5  # about 1
+PORT_ATTEMPTS = 3
+
+# Botocore's session variables, each as (name in a profile, environment variable, default, conversion).
+NO_PROFILE = {
+    "profile": (None, None, None, None),
+    "config_file": (None, None, os.devnull, None),
+    "credentials_file": (None, None, os.devnull, None),
+}
+
+# Standard input is a pipe from the parent: its end is the parent's end, be it by SIGKILL, on every system.
+# And what a container has in a folder of its own is the same for all of a function: they share it, with what Python
+# compiles of it, which is half of a cold start.
+# And it knows no condition on the source of the events that a role may send.
+# And its CloudFormation refuses an alarm on a query, and leaves a function's recursive loop, subnets and key out.
+LAUNCHER = """
+import json, os, pathlib, runpy, shutil, signal, threading, time, zipfile
+
+unzip, unzipping = zipfile.ZipFile.extractall, threading.Lock()
+
+def share(self, folder):
+    content = tuple((member.filename, member.CRC) for member in self.infolist())
+    shared = pathlib.Path(os.environ["TMPDIR"], f"code-{hash(content)}")
+    with unzipping:
+        if not shared.exists():
+            unzip(self, shared)
+    for entry in shared.iterdir():
+        pathlib.Path(folder, entry.name).symlink_to(entry)
+
+zipfile.ZipFile.extractall = share
+
+from ministack.core import iam_actions
+from ministack.services import lambda_svc
+from ministack.services.cloudformation import provisioners
+
+of_tags = iam_actions.request_tag_context
+
+def with_those_of_events(service, action, body, params):
+    found = of_tags(service, action, body, params)
+    if action == "events:PutEvents":
+        found["events:source"] = ",".join(sorted({entry["Source"] for entry in json.loads(body)["Entries"]}))
+    return found
+
+iam_actions.request_tag_context = with_those_of_events
+
+record, of_functions = provisioners._cw_metric_alarm_record, provisioners._RESOURCE_HANDLERS["AWS::Lambda::Function"]
+
+def without_query(name, properties):
+    plain = {"Namespace": "-", "MetricName": "-", "Statistic": "Maximum", "Period": 60}
+    return record(name, {**plain, **{key: value for key, value in properties.items() if key != "Metrics"}})
+
+def with_the_rest(make, position):
+    def made(*arguments):
+        name, attributes = make(*arguments)
+        function, properties = lambda_svc._functions[name], arguments[position]
+        function["recursive_loop"] = properties.get("RecursiveLoop", "Terminate")
+        function["config"]["KMSKeyArn"] = properties.get("KmsKeyArn", "")
+        function["config"]["VpcConfig"] = properties.get("VpcConfig", {"SubnetIds": [], "SecurityGroupIds": []})
+        return name, attributes
+    return made
+
+provisioners._cw_metric_alarm_record = without_query
+of_functions.update(create=with_the_rest(of_functions["create"], 1), update=with_the_rest(of_functions["update"], 2))
+
+def follow_parent():
+    os.read(0, 1)
+    shutil.rmtree(os.environ["TMPDIR"], ignore_errors=True)
+    os.killpg(0, signal.SIGTERM)
+    time.sleep(5)
+    os.killpg(0, signal.SIGKILL)
+
+threading.Thread(target=follow_parent, daemon=True).start()
+runpy.run_module("ministack", run_name="__main__")
+"""
+
+
+class StartError(Exception):
+    """MiniStack did not come up; the message ends with the tail of its log."""
+
+
+class PortTakenError(StartError):
+    """Somebody else took the port between our choosing it and MiniStack's binding it."""
+
+
+# The SDK puts the account before the host name when it calls S3 Control: 000000000000.127.0.0.1 does not resolve.
+RESOLVER = """
+import socket
+
+resolve = socket.getaddrinfo
+home = ".127.0.0.1"
+socket.getaddrinfo = lambda host, *how, **more: resolve(home[1:] if str(host).endswith(home) else host, *how, **more)
+"""
+
+
+@dataclass(frozen=True)
+class MiniStack:
+    """A running MiniStack; `log` is a file with everything that it and its workers print."""
+
+    endpoint_url: str
+    log: Path
+    home: Path
+    _clients: dict[tuple[str, str], Any] = field(default_factory=dict, repr=False)
+
+    def client(self, service: str, account: str = ACCOUNT) -> Any:
+        """The botocore client of a service, with nothing in it from the user's profiles, credentials or proxies.
+
+        It may do anything in its account.
+        """
+        if (service, account) not in self._clients:
+            session = botocore.session.Session(session_vars=NO_PROFILE)
+            session.set_credentials(account, "test")
+            self._clients[service, account] = session.create_client(
+                service, region_name=REGION, endpoint_url=self.endpoint_url, config=Config(proxies={})
+            )
+        return self._clients[service, account]
+
+    def account_of(self, access_key_id: str) -> str:
+        """The account to which an access key belongs; the scripts use `test`, which is none of AWS's form."""
+        if access_key_id == "test":
+            return ACCOUNT
+        return str(self.client("sts").get_access_key_info(AccessKeyId=access_key_id)["Account"])
+
+    def environment(self) -> dict[str, str]:
+        """The whole environment with which a script or the AWS CLI reaches this AWS and no other."""
+        return {name: os.environ[name] for name in ("LANG", "TERM") if name in os.environ} | {
+            "PATH": os.pathsep.join([str(ROOT / ".venv" / "bin"), os.environ.get("PATH", os.defpath)]),
+            "HOME": str(self.home),
+            "AWS_ENDPOINT_URL": self.endpoint_url,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_PAGER": "",
+            "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}",
+        }
+
+
+@contextmanager
+def ministack(*, auth: bool = True, async_retry_base_seconds: float = 1) -> Iterator[MiniStack]:
+    """Start MiniStack, wait until it answers, and stop it and its workers at the end.
+
+    With `auth` it enforces IAM, the execution roles of functions included. The retries of an asynchronous invocation
+    come after the given base and twice that. Raises StartError.
+    """
+    with tempfile.TemporaryDirectory(prefix="ministack-", ignore_cleanup_errors=True) as folder:
+        home = Path(folder)
+        settings = {
+            "AUTH": "true" if auth else "false",
+            "LAMBDA_ASYNC_RETRY_BASE_SECONDS": str(async_retry_base_seconds),
+        }
+        for attempts_left in reversed(range(PORT_ATTEMPTS)):
+            try:
+                with _running(home, _free_port(), settings) as aws:
+                    yield aws
+                return
+            except PortTakenError:
+                if not attempts_left:
+                    raise
+
+
+@contextmanager
+def _running(home: Path, port: int, settings: dict[str, str]) -> Iterator[MiniStack]:
+    aws = MiniStack(f"http://127.0.0.1:{port}", home / "ministack.log", home)
+    environment = settings | {
+        "GATEWAY_PORT": str(port),
+        "BIND_HOST": "127.0.0.1",
+        "MINISTACK_HOST": "127.0.0.1",  # in the URLs of queues, whoever asks for them, and through which proxy
+        "MINISTACK_REGION": REGION,
+        "HOME": str(home),
+        "TMPDIR": str(home),
+        "PATH": os.defpath,
+        "PYTHONPATH": str(home),
+    }
+    (home / "sitecustomize.py").write_text(RESOLVER)
+    with (
+        aws.log.open("wb") as log,
+        subprocess.Popen(
+            [PYTHON, "-c", LAUNCHER],
+            cwd=home,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C in the terminal reaches the parent alone, which then stops this one
+        ) as process,
+    ):
+        try:
+            _wait_until_ready(aws, process)
+            yield aws
+        finally:
+            _stop(process)
+
+
+def _wait_until_ready(aws: MiniStack, process: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        log = aws.log.read_text(errors="replace")
+        tail = "\n".join(log.splitlines()[-20:])
+        if process.poll() is not None:
+            error = PortTakenError if "already in use" in log else StartError
+            raise error(f"MiniStack ended with {process.returncode} while starting:\n{tail}")
+        # Its own log as well, because another MiniStack could be the one that answers on a port taken meanwhile.
+        if f"Running on {aws.endpoint_url}" in log and _healthy(aws):
+            return
+        time.sleep(0.05)
+    raise StartError(f"MiniStack was not up within {START_SECONDS} seconds:\n{tail}")
+
+
+def _healthy(aws: MiniStack) -> bool:
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with direct.open(f"{aws.endpoint_url}/_ministack/health", timeout=1) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, TimeoutError):
+        return False
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    with suppress(ProcessLookupError, PermissionError):  # the latter: macOS, when only a zombie is left of the group
+        os.killpg(process.pid, signal.SIGTERM)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(STOP_SECONDS)
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
