@@ -12,6 +12,7 @@ from collections.abc import Callable
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from commands.arguments import add_command
 from commands.deploy.buckets import Wish
 from commands.deploy.cloudformation import DeployError
 from commands.deploy.create import Deployment, Order
@@ -270,14 +271,7 @@ def parser() -> argparse.ArgumentParser:
 def _command(
     commands: "argparse._SubParsersAction[argparse.ArgumentParser]", script: str, run: Callable[..., object], text: str
 ) -> argparse.ArgumentParser:
-    command = commands.add_parser(
-        script,
-        prog=f"scripts/{script}",
-        description=text,
-        allow_abbrev=False,
-        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=28, width=100),
-    )
-    command.set_defaults(run=run)
+    command = add_command(commands, script, run, text)
     if run is not _zip:
         command.add_argument("--region", metavar="R", help="of the stack (default: AWS_REGION, the profile's)")
         command.add_argument(

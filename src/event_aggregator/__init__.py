@@ -25,3 +25,6 @@ attached       the buckets that should tell of their changes, and whether they d
 failures, settings, observability and aws serve all of them: what an error means, environment variables, logs and
 metrics, SDK clients.
 """
+
+# The project's version, and the only place to change it; dev/fill_template.py puts it into template.yaml.
+__version__ = "1.0.0"
