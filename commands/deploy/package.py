@@ -23,15 +23,15 @@ from commands.deploy.template import ROOT, RefusedError
 
 BUILD = ROOT / "build"
 _FOLDER = "s3-event-aggregator"
-# The installer's, and scripts, with the path of an interpreter in them.
-_NOT_PACKED = re.compile(r"(.*/)?(__pycache__|bin|\.[^/]*|[^/]*\.dist-info)/.*|(.*/)?\.[^/]*|.*\.pyc")
+# The installer's notes, and scripts, with the path of an interpreter in them. The packages' licenses are packed.
+_NOT_PACKED = re.compile(r"(.*/)?(__pycache__|bin|\.[^/]*|INSTALLER|RECORD|REQUESTED)(/.*)?|.*\.pyc")
 
 _OURS = re.compile(r"(s3-event-aggregator|template)-[0-9a-f]{16}\.(zip|yaml)")
 
 
 def pack() -> Path:
     """The zip of src/ and of what requirements.txt names, in build/, named by its hash. RefusedError: pip failed."""
-    content = zip_of([ROOT / "src", _packages()])
+    content = zip_of([ROOT / "src", packages()])
     path = BUILD / f"{_FOLDER}-{digest(content)}.zip"
     if not path.exists():
         _put_in_place(path, content)
@@ -62,7 +62,7 @@ def _files(folders: list[Path]) -> Iterator[tuple[str, Path]]:
                 yield name, path
 
 
-def _packages() -> Path:
+def packages() -> Path:
     """The folder of the packages that the functions carry, fetched once for each requirements.txt."""
     requirements = ROOT / "requirements.txt"
     folder = BUILD / f"packages-{digest(requirements.read_bytes())}"

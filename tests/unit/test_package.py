@@ -26,12 +26,15 @@ def source(tmp_path: Path) -> Path:
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         (source / name).write_text("of this machine")
     (source / "package/room.py").write_text("X = 1\n")
+    (source / "x-1.dist-info/LICENSE").write_text("You may.")
     (source / "handler.py").write_text("from package import room\n")
     return source
 
 
 def test_the_zip_holds_nothing_that_differs_by_machine(source: Path) -> None:
-    assert zipfile.ZipFile(io.BytesIO(zip_of([source]))).namelist() == ["handler.py", "package/room.py"]
+    assert zipfile.ZipFile(io.BytesIO(zip_of([source]))).namelist() == [
+        *("handler.py", "package/room.py", "x-1.dist-info/LICENSE")
+    ]
 
 
 def test_the_zip_is_the_same_to_the_byte_for_the_same_files(source: Path) -> None:
