@@ -76,13 +76,13 @@ def _bill_of_materials(digest: str) -> bytes:
 
 
 def _component(package: Distribution) -> Component:
-    license_ = package.metadata["License-Expression"] or package.metadata["License"]
+    told = package.metadata.json
     return Component(
         name=package.name,
         version=package.version,
         bom_ref=f"{package.name}@{package.version}",
         purl=PackageURL("pypi", name=package.name, version=package.version),
-        licenses=[LicenseFactory().make_from_string(license_)],
+        licenses=[LicenseFactory().make_from_string(str(told.get("license_expression") or told["license"]))],
     )
 
 
