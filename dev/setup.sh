@@ -28,7 +28,7 @@ make_venv() { # folder, name of its lock file
   local lock="requirements/$2.txt" stamp="$1/made-from.txt"
   local pip=("$1/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes)
   if cmp -s "$lock" "$stamp"; then return; fi
-  echo "Setting up $1 (once, less than a minute) ..."
+  echo "Setting up $1 (once, about a minute) ..."
   rm -rf "$1"
   "$base_python" -m venv "$1"
   # uv is several times as fast as pip, but does not know pip's settings: where it reaches no package index, pip may.
