@@ -161,9 +161,9 @@ class CloudStack:
                     continue
                 if name in changing:
                     done.add(name)
-                    self.say(f"{in_words(event)}  ({len(done)} of {len(changing)})")
+                    self.say(f"{all_messages(event)}  ({len(done)} of {len(changing)})")
                 elif not changing or not became.endswith("_COMPLETE"):
-                    self.say(in_words(event))
+                    self.say(all_messages(event))
             if not status.endswith("_IN_PROGRESS"):
                 break
             [stack] = self.client.describe_stacks(StackName=stack_id)["Stacks"]
@@ -221,7 +221,7 @@ def kind_of(resource_type: str) -> str:
     return " ".join(words_of(resource_type.rpartition("::")[2])).lower()
 
 
-def in_words(event: Json) -> str:
+def all_messages(event: Json) -> str:
     """What has become of a resource."""
     verb, _, how = event["ResourceStatus"].partition("_")
     name = event["PhysicalResourceId"] or event["LogicalResourceId"]
