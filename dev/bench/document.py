@@ -71,8 +71,8 @@ def event_side(windows: Sequence[Window], plain: Window, absorbed: Absorbed, pla
     return f"""\
 ## Receiving events
 
-A warm container that knows the open window absorbs an event without an AWS call. (The baseline's CPU time includes
-moto, which answers calls in the same process.)
+A warm container that knows the open window absorbs an event without an AWS call. (The CPU time of a call includes moto, which
+answers it in the same process.)
 
 {one}
 
@@ -222,8 +222,8 @@ after a share's refresh began. Then it waits until all shares had another turn, 
 The longest wait of a share is from the end of the window's delay to the end of the refresh that shows the change. At
 a gateway that takes more than two, the ratio is below 1.
 
-A refresh takes {TAKES // 1000} s. `REFRESH_DELAY_SECONDS` and `MIN_REFRESH_INTERVAL_SECONDS` are the same. Calls take no
-time, and messages arrive when they are due. Write units grow faster than the number of shares, because a gateway's
+A refresh takes {TAKES // 1000} s. `REFRESH_DELAY_SECONDS` and `MIN_REFRESH_INTERVAL_SECONDS` are the same. Calls take
+no time, and messages arrive when they are due. Write units grow faster than the number of shares, because a gateway's
 item holds all of them.
 
 One change:
