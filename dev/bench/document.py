@@ -71,8 +71,8 @@ def event_side(windows: Sequence[Window], plain: Window, absorbed: Absorbed, pla
     return f"""\
 ## Receiving events
 
-A warm container that knows the open window absorbs an event without an AWS call. (The CPU time of a call includes moto, which
-answers it in the same process.)
+A warm container that knows the open window absorbs an event without an AWS call. (The CPU time of a call includes
+moto, which answers it in the same process.)
 
 {one}
 
@@ -216,7 +216,7 @@ AWS documents a limit of two refreshes at a time, in one place per gateway and i
 show both. All shares show the bucket. This project refreshes two of them at a time (`REFRESHES_PER_GATEWAY`), and
 probes with one more once per interval, which a full gateway refuses.
 
-With **perfect turns**, the share that has waited longest takes a free place at once. After one change, the last share
+With **perfect turns**, the share that has waited longest takes a free slot at once. After one change, the last share
 is done after shares ÷ 2, rounded up, times the duration of a refresh. While changes go on, a change may come just
 after a share's refresh began. Then it waits until all shares had another turn, or for the interval if that is longer.
 The longest wait of a share is from the end of the window's delay to the end of the refresh that shows the change. At
