@@ -1,18 +1,18 @@
 variable "stack_name" {
   type        = string
   default     = "s3-event-aggregator"
-  description = "The stack's name in CloudFormation"
+  description = "Name of the CloudFormation stack"
 }
 
 variable "template_url" {
   type        = string
-  description = "Where the packaged template lies in S3: https://BUCKET.s3.REGION.amazonaws.com/KEY"
+  description = "URL of the template in S3: https://BUCKET.s3.REGION.amazonaws.com/KEY"
 }
 
 variable "tags" {
   type        = map(string)
   default     = {}
-  description = "On everything in the stack that takes tags"
+  description = "Tags of every resource in the stack that can have tags"
 }
 
 # The template's parameters
