@@ -26,7 +26,7 @@ _SECONDS_BETWEEN_LOOKS = (0.2, 3.0)  # at first, and in the end
 _ADVICE = {
     "already exist": "Something else has this name: remove that, or give this stack a --name-prefix.",
     "not authorized|[Aa]ccess ?[Dd]enied": "Your credentials may not do this.",
-    "[Kk][Mm][Ss]": "See in docs/house-rules.md what the key's policy must allow.",
+    "[Kk][Mm][Ss]": "See in docs/security-and-network.md what the key's policy must allow.",
     "ENI|network interface": "Lambda gives network interfaces back within 45 minutes: run this again then.",
 }
 
