@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 # AWS asks for this time between two refreshes of a share (API reference, RefreshCache). An older page of that reference
-# says that an earlier refresh evicts no cache entries: it may have no effect, although it is reported as complete.
+# says that a refresh before that evicts no cache entries: it may have no effect, although it is reported as complete.
 LEAST_ADVISED_INTERVAL_SECONDS = 60
 
 _HALF_A_DAY = 43_200
