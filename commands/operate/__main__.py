@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 from rich.console import RenderableType
 from rich.live import Live
 
+from commands.check import command as check
 from commands.operate import explain, facts, redrive, refresh_now, status, wait
 from commands.operate.stack import DENIED, Stack, StackError, now_ms
 from commands.operate.terminal import Parser, console, one_line, tell, tell_program, utf8
@@ -135,6 +136,8 @@ def parser() -> argparse.ArgumentParser:
         "Exit status: 0 it is empty, or was sent back; 1 there is something; 2 it could not tell.",
     )
     command.add_argument("--send", action="store_true", help="send them back")
+    command = _command(commands, "check.sh", check.run, check.DESCRIPTION, check.EPILOG)
+    check.add_arguments(command, _seconds)
     return top
 
 

@@ -1,0 +1,99 @@
+"""scripts/check.sh: its flags, and what it says."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from commands.check import learned, look
+from commands.check.learned import Answer, Probe
+from commands.check.look import Area
+from commands.check.trial import Trial
+from commands.operate.stack import Stack, StackError
+from commands.operate.terminal import tell, tell_program, utf8
+
+DESCRIPTION = (
+    "Does it work in my account? Looks first, and writes nothing: each resource of the stack against the stack's own"
+    " template; whether the roles may do what the functions need, with permissions boundary and SCPs; the buckets'"
+    " notifications; each gateway and file share, and whether the share's role may list the bucket; what a function in"
+    " a VPC reaches; quotas; what has failed. Then, with --write, it writes a small object, follows it hop by hop to"
+    " the shares, deletes it, follows that, and leaves nothing behind."
+)
+EPILOG = (
+    "Exit status: 0 it works; 1 something is wrong, with what mends it; 2 it could not tell: what could not be looked"
+    " at is named. Policies of buckets, keys and endpoints, SCPs with conditions, and network ACLs are not looked at. A"
+    " permission that only --write would miss is one of PutObject and DeleteObject. Without kill -9, the object is"
+    " removed whatever happens; a replica of it, if the bucket has them, is not. " + learned.PROBES
+)
+
+
+def add_arguments(command: argparse.ArgumentParser, seconds: Callable[[str], int]) -> None:
+    add = command.add_argument
+    add("--bucket", metavar="B", type=utf8, help="for --write and --probe-limits (default: the only attached bucket)")
+    add("--write", metavar="PREFIX", type=utf8, help="write an object right below this prefix; / is the bucket's root")
+    add(
+        "--timeout", metavar="N", type=seconds, default=300, help="seconds for a share to accept, or complete (default: 300)"
+    )
+    add("--report", metavar="FILE", type=Path, help="write what was learned about the gateway, without names, as Markdown")
+    add("--probe-limits", action="store_true", help="with --report: try out what the gateway takes (see below)")
+    add("--yes", action="store_true", help="does not ask before --probe-limits")
+    add("--json", action="store_true", help="for programs: times in milliseconds")
+
+
+def run(stack: Stack, options: argparse.Namespace) -> int:
+    say: Callable[[str], None] = _nothing if options.json else tell
+    if options.probe_limits and not options.report:
+        raise StackError("--probe-limits is for a report: give --report FILE")
+    areas = []
+    for area in look.look(stack):
+        areas.append(area)
+        for line in in_words(area):
+            say(line)
+    status, trial = look.exit_status(areas), None
+    if options.write is not None:
+        trial = Trial(stack, _bucket(stack, options.bucket), options.write, options.timeout, say)
+        status = status if trial.run() else 1
+        say("ok      Trial    the object went all the way, its deletion too" if status != 1 else "")
+    if options.report:
+        probes = list(_probe(stack, options, say)) if options.probe_limits else []
+        options.report.write_text(learned.page(stack, trial.walks if trial else {}, probes))
+        say(f"report  {options.report}: read it before you give it to others (docs/real-gateways.md)")
+    if options.json:
+        walks = {what: asdict(walk) for what, walk in trial.walks.items()} if trial else {}
+        tell_program({"status": status, "areas": [asdict(area) for area in areas], "trial": walks})
+    return status
+
+
+def in_words(area: Area) -> list[str]:
+    """A line if all is well, and else two for each concern."""
+    if not area.concerns:
+        return [f"ok      {area.name:<8} {area.told}"]
+    lines = []
+    for concern in area.concerns:
+        lines.append(f"{'FAULT' if concern.is_known else '?':<7} {area.name:<8} {concern.what}")
+        lines += [f"{'':<16} {concern.then}"] if concern.then else []
+    return lines
+
+
+def _bucket(stack: Stack, given: str | None) -> str:
+    attached = stack.buckets()
+    if given is None and len(attached) != 1:
+        raise StackError(f"Which bucket? Give --bucket: {', '.join(attached) or 'none is attached'}")
+    return given or attached[0]
+
+
+def _probe(stack: Stack, options: argparse.Namespace, say: Callable[[str], None]) -> list[Answer]:
+    bucket = _bucket(stack, options.bucket)
+    shares = learned.shares_to_probe(stack, bucket)
+    tell(learned.PROBES, sys.stderr)
+    if not options.yes:
+        if not sys.stdin.isatty():
+            raise StackError("Nobody is there to be asked: give --yes.")
+        if input("Do it? Type yes: ") != "yes":
+            raise StackError("Nothing was probed.")
+    return list(Probe(stack, shares, say).run())
+
+
+def _nothing(text: object) -> None:
+    """Tells nobody."""
