@@ -33,9 +33,18 @@ def add_arguments(command: argparse.ArgumentParser, seconds: Callable[[str], int
     add("--bucket", metavar="B", type=utf8, help="for --write and --probe-limits (default: the only attached bucket)")
     add("--write", metavar="PREFIX", type=utf8, help="write an object right below this prefix; / is the bucket's root")
     add(
-        "--timeout", metavar="N", type=seconds, default=300, help="seconds for a share to accept, or complete (default: 300)"
+        "--timeout",
+        metavar="N",
+        type=seconds,
+        default=300,
+        help="seconds for a share to accept, or complete (default: 300)",
     )
-    add("--report", metavar="FILE", type=Path, help="write what was learned about the gateway, without names, as Markdown")
+    add(
+        "--report",
+        metavar="FILE",
+        type=Path,
+        help="write what was learned about the gateway, without names, as Markdown",
+    )
     add("--probe-limits", action="store_true", help="with --report: try out what the gateway takes (see below)")
     add("--yes", action="store_true", help="does not ask before --probe-limits")
     add("--json", action="store_true", help="for programs: times in milliseconds")
@@ -53,8 +62,10 @@ def run(stack: Stack, options: argparse.Namespace) -> int:
     status, trial = look.exit_status(areas), None
     if options.write is not None:
         trial = Trial(stack, _bucket(stack, options.bucket), options.write, options.timeout, say)
-        status = status if trial.run() else 1
-        say("ok      Trial    the object went all the way, its deletion too" if status != 1 else "")
+        if trial.run():
+            say("ok      Trial    the object went all the way, and so did its deletion")
+        else:
+            status = 1
     if options.report:
         probes = list(_probe(stack, options, say)) if options.probe_limits else []
         options.report.write_text(learned.page(stack, trial.walks if trial else {}, probes))

@@ -59,7 +59,9 @@ def of_stack(expected: Iterable[Resource], known: Iterable[str], start: str, reg
     for resource in expected:
         said = resource.properties
         roles = {"AWS::IAM::Role": [resource.id], "AWS::IAM::Policy": said.get("Roles")}.get(resource.type) or []
-        documents = [policy["PolicyDocument"] for policy in said.get("Policies", [])] or [said.get("PolicyDocument", {})]
+        documents = [
+            policy["PolicyDocument"] for policy in (*said.get("Policies", []), said) if "PolicyDocument" in policy
+        ]
         for statement in [one for document in documents for one in document.get("Statement", []) if roles]:
             patterns = _listed(statement["Resource"])
             found = [arn for arn in arns if any(fnmatchcase(arn, one) for one in patterns if one != "*")]
@@ -123,6 +125,11 @@ def denials(question: Question, results: Iterable[Json]) -> Iterator[Denial]:
         if result["EvalDecision"] != "allowed":
             role = question.role.rpartition("/")[2]
             yield Denial(role, *_why(result), result["EvalActionName"], result["EvalResourceName"])
+
+
+def no_such_role(question: Question) -> Denial:
+    name = question.role.rpartition("/")[2]
+    return Denial(name, "there is no such role", "policy", question.actions[0], question.resources[0])
 
 
 def _why(result: Json) -> tuple[str, str]:

@@ -1,7 +1,7 @@
 """What is known of a gateway that AWS does not say in writing, as a page that can be given to anybody.
 
-From the refresh function's log of the last weeks, from the trial, and, only if asked for, from refreshes that are called
-for that. The guarantee: of what AWS has said there are only words of AWS's own API, so no name, key or id is in it.
+From the refresh function's log of the last weeks, from the trial, and, only if asked for, from refreshes that are
+called for it. The guarantee: of what AWS says there are only words of its own API, so no name, key or id is in it.
 """
 
 import json
@@ -16,7 +16,7 @@ from typing import Any
 from uuid import uuid4
 
 from botocore.exceptions import ClientError
-from botocore.loaders import Loader
+from botocore.loaders import create_loader
 
 from commands.check.live import Live
 from commands.check.trial import NAME, Walk
@@ -26,13 +26,14 @@ from event_aggregator.failures import AWS_ERRORS
 from event_aggregator.file_shares import FileShare
 
 _DAYS = 30
-_MINUTE_SECONDS = 65  # longer than the minute that AWS asks for between two refreshes
+MINUTE_SECONDS = 65  # longer than the minute that AWS asks for between two refreshes
+WITHIN_SECONDS = 10
 
 PROBES = (
-    "With --probe-limits it calls RefreshCache itself, of no more than the root folder's own listing: once for a folder"
-    " that is not there; three times at once on one share; once each on two shares of one gateway while two refreshes of"
-    " the first are in progress; and twice within seconds on one share. It waits a minute between these: four minutes in"
-    " all. Refreshes of the stack may have to wait for that long."
+    "--probe-limits calls RefreshCache itself, each time for one folder's own listing: once for a folder that is not"
+    " there; three times at once for the root of one share; twice for that and at once for the root of another share of"
+    " its gateway; and once, and again ten seconds later. A minute lies between these: five minutes in all, for which"
+    " the stack's own refreshes may have to wait."
 )
 
 
@@ -50,7 +51,7 @@ class Answer:
 @cache
 def _words() -> frozenset[str]:
     """All that occur in AWS's description of Storage Gateway's API."""
-    model = json.dumps(Loader(include_default_search_paths=False, extra_search_paths=[Loader.BUILTIN_DATA_PATH]).load_service_model("storagegateway", "service-2"))
+    model = json.dumps(create_loader().load_service_model("storagegateway", "service-2"))
     return frozenset(word.lower() for word in re.findall("[A-Za-z]+", model))
 
 
@@ -68,9 +69,7 @@ def spread(milliseconds: Iterable[int]) -> str:
     found = sorted(one / 1000 for one in milliseconds)
     if not found:
         return "none"
-    if len(found) == 1:
-        return f"{found[0]:.1f} s, once"
-    return f"{len(found)} times: {found[0]:.1f} s at least, {statistics.median(found):.1f} s half of them, {found[-1]:.1f} s at most"
+    return f"{found[0]:.1f} s at least, {statistics.median(found):.1f} s half of them, {found[-1]:.1f} s at most"
 
 
 # From the log
@@ -84,7 +83,8 @@ def of_log(refreshes: Mapping[str, list[Refresh]]) -> Iterator[Answer]:
             those = [refresh for refresh in all_of_share if refresh.recursive is is_recursive]
             ended = [refresh.completed - refresh.accepted for refresh in those if refresh.completed is not None]
             if those:
-                answers.append(f"{share}: {spread(ended)}; of {len(those)} accepted, {len(those) - len(ended)} not reported complete")
+                counted = f"{len(those)} accepted, {len(ended)} reported complete"
+                answers.append(f"{share}: {counted}; {spread(ended)}")
         yield Answer(f"From acceptance to completion, {what}", answers)
 
 
@@ -112,7 +112,7 @@ def of_trial(walks: Mapping[str, Walk], names: Mapping[str, str]) -> Iterator[An
         answers = []
         for hop, when in walk.hops.items():
             share, _, name = hop.rpartition(" ")
-            answers.append(f"{names.get(share, '')} {name}: {max(0, when - walk.began) / 1000:.1f} s".lstrip())
+            answers.append(f"{names.get(share, '')} {name}: {(when - walk.began) / 1000:.1f} s".lstrip())
         yield Answer(f"The trial's {what}, seconds after it", answers)
 
 
@@ -144,13 +144,13 @@ class Probe:
 
     def _again(self, share: FileShare) -> Iterator[str]:
         """AWS's older reference says that it evicts nothing; whether its completion is reported is in the table."""
-        self.pause(10)
+        self.pause(WITHIN_SECONDS)
         asked = now_ms()
         yield f"ten seconds later: {self._call(share)}"
-        while now_ms() < asked + _MINUTE_SECONDS * 1000:
+        while now_ms() < asked + MINUTE_SECONDS * 1000:
             gateways = self.stack.snapshot().gateways.values()
             if any(known.others.get(share.share_id, 0) >= asked - 1_000 for known in gateways):
-                yield f"its completion was reported after {(now_ms() - asked) / 1000:.1f} s; what it read only a client sees"
+                yield f"complete, it was told {(now_ms() - asked) / 1000:.1f} s later; what it read only a client sees"
                 return
             self.pause(1)
         yield "no completion of it was reported within a minute"
@@ -162,13 +162,13 @@ class Probe:
             client.refresh_cache(FileShareARN=share.arn, FolderList=[folder], Recursive=False)
         except ClientError as error:
             inside = (error.response.get("error") or {}).get("errorCode", "none inside")  # type: ignore[attr-defined]
-            told = f"refused: {error.response['Error']['Code']} ({inside}): {error.response['Error']['Message']}"
-            return without_names(told)
+            said = without_names(f"{error.response['Error']['Code']} ({inside}): {error.response['Error']['Message']}")
+            return f"refused: {said}"
         return f"accepted in {(now_ms() - began) / 1000:.1f} s"
 
     def _wait(self) -> None:
-        self.say(f"probe   waits {_MINUTE_SECONDS} s, so that the next refresh is not within a minute of this")
-        self.pause(_MINUTE_SECONDS)
+        self.say(f"probe   waits {MINUTE_SECONDS} s, so that the next refresh is not within a minute of this")
+        self.pause(MINUTE_SECONDS)
 
 
 # The page
@@ -176,29 +176,21 @@ class Probe:
 
 def page(stack: Stack, walks: Mapping[str, Walk], probes: Iterable[Answer]) -> str:
     """All of it, in Markdown."""
-    live = Live(stack)
-    shares = {share.share_id: share for share in live.shares if not share.unknown}
-    gateways = {(share.place, share.gateway_arn): "" for share in shares.values()}
-    gateways = {known: f"gateway {number}" for number, known in enumerate(gateways, start=1)}
+    shares = Live(stack).shares
+    gateways = dict.fromkeys((share.place, share.gateway_arn) for share in shares)
+    numbers = {known: f"gateway {number}" for number, known in enumerate(gateways, start=1)}
     names = {
-        share_id: f"share {number} ({share.kind}, {gateways[share.place, share.gateway_arn]})"
-        for number, (share_id, share) in enumerate(shares.items(), start=1)
+        share.share_id: f"share {number} ({share.kind}, {numbers[share.place, share.gateway_arn]})"
+        for number, share in enumerate(shares, start=1)
     }
-    now = now_ms()
+    now, settings = now_ms(), stack.settings
     since = now - _DAYS * 24 * 3_600_000
-    refreshes = {names[of]: refreshes_of(stack, share, since, now, 0)[0] for of, share in shares.items()}
-    settings = stack.settings
+    interval, takes = settings.min_refresh_interval_seconds.default, settings.refreshes_per_gateway
+    told = f"{takes} refreshes at a gateway at a time, {interval} s between two of a share"
     answers = [
-        Answer("The gateways", [f"{name}: {_kind(stack, *known)}" for known, name in gateways.items()]),
-        Answer(
-            "The settings",
-            [
-                f"delay {settings.refresh_delay_seconds.default} s, quiet time {settings.refresh_quiet_seconds.default} s,"
-                f" interval {settings.min_refresh_interval_seconds.default} s, refreshes at a gateway at a time"
-                f" {settings.refreshes_per_gateway}, scope {settings.refresh_scope.default}"
-            ],
-        ),
-        *of_log(refreshes),
+        Answer("The gateways", [f"{name}: {_kind(stack, *known)}" for known, name in numbers.items()]),
+        Answer("The stack asks for", [told]),
+        *of_log({names[one.share_id]: refreshes_of(stack, one, since, now, 0)[0] for one in shares}),
         refusals(_refused(stack, since)),
         *of_trial(walks, names),
         *probes,

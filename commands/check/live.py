@@ -31,7 +31,9 @@ _STATES = {
     ("AWS::CloudWatch::Alarm", "ActionsEnabled"): (True,),
 }
 # What must not be there if the template does not say it.
-_UNLESS_SAID = {"AWS::Lambda::Function": {"ReservedConcurrentExecutions": None, "VpcConfig": {"SubnetIds": []}}}
+_UNLESS_SAID: dict[str, Json] = {
+    "AWS::Lambda::Function": {"ReservedConcurrentExecutions": None, "VpcConfig": {"SubnetIds": []}}
+}
 
 
 @dataclass
@@ -62,14 +64,14 @@ class Live:
         """The stack of CloudFormation that owns the function; StackError if none does."""
         tags = self.of("lambda").list_tags(Resource=self.function["FunctionArn"])["Tags"]
         if not (owner := tags.get("aws:cloudformation:stack-name")):
-            raise StackError(f"No stack of CloudFormation owns {self.stack.refresh}: there is nothing to hold it against.")
+            raise StackError(f"No stack of CloudFormation owns {self.stack.refresh}, against which it could be held.")
         [found] = self.of("cloudformation").describe_stacks(StackName=owner)["Stacks"]
         return dict(found)
 
     @cached_property
     def expected(self) -> list[Resource]:
         client, name = self.of("cloudformation"), self.cloud["StackName"]
-        template = parsed(CloudStack(client, name, str).template())
+        template = parsed(CloudStack(client, name, print).template())
         pages = client.get_paginator("list_stack_resources").paginate(StackName=name)
         ids = {
             one["LogicalResourceId"]: one.get("PhysicalResourceId", "")
@@ -87,23 +89,38 @@ class Live:
 
     @cached_property
     def shares(self) -> list[FileShare]:
-        """Those that show, or may show, an attached bucket."""
-        return [share for bucket in self.stack.buckets() for share in self.stack.shares(bucket)]
+        """Those that are known to show an attached bucket."""
+        shares = [share for bucket in self.stack.buckets() for share in self.stack.shares(bucket)]
+        return [share for share in shares if not share.unknown]
 
     @cached_property
+    def described(self) -> dict[str, Json]:
+        """What Storage Gateway tells of every file share of the stack's regions, by ARN."""
+        found: list[Json] = []
+        for region in self.stack.places.names:
+            client = self.stack.storage_gateway(region)
+            pages = client.get_paginator("list_file_shares").paginate()
+            listed = [one for page in pages for one in page["FileShareInfoList"]]
+            for kind, describe in {
+                "NFS": client.describe_nfs_file_shares,
+                "SMB": client.describe_smb_file_shares,
+            }.items():
+                arns = [one["FileShareARN"] for one in listed if one["FileShareType"] == kind]
+                for start in range(0, len(arns), 10):  # it takes no more
+                    found += describe(FileShareARNList=arns[start : start + 10])[f"{kind}FileShareInfoList"]
+        return {one["FileShareARN"]: one for one in found}
+
+    @property
     def buckets_of_shares(self) -> set[str]:
-        """The buckets of all shares in this region that are not on an access point, attached or not."""
-        client, found = self.of("storagegateway"), set()
-        pages = client.get_paginator("list_file_shares").paginate()
-        for one in (one for page in pages for one in page["FileShareInfoList"]):
-            share = FileShare(one["FileShareARN"], one["FileShareType"], "", "", "")
-            store, _ = location(self.stack.described(share).get("LocationARN", ""))
-            found |= set() if is_access_point(store) else {store}
-        return found - {""}
+        """The buckets of all shares that are not on an access point, attached or not."""
+        stores = {location(one["LocationARN"])[0] for one in self.described.values()}
+        return {store for store in stores if not is_access_point(store)}
 
     @cached_property
     def triggers(self) -> list[Json]:
-        return list(self.of("lambda").list_event_source_mappings(FunctionName=self.stack.refresh)["EventSourceMappings"])
+        return list(
+            self.of("lambda").list_event_source_mappings(FunctionName=self.stack.refresh)["EventSourceMappings"]
+        )
 
     @cached_property
     def alarms(self) -> dict[str, Json]:
@@ -119,15 +136,16 @@ def concerns(live: Live, resource: Resource) -> Iterator[Concern]:
         return
     try:
         found = reader(live, resource)
-    except AWS_ERRORS as error:
+    except (StackError, *AWS_ERRORS) as error:
         if not isinstance(error, ClientError) or not error.response["Error"]["Code"].endswith(_ABSENT):
             yield Concern(f"{what} cannot be looked at: {error}", "", is_known=False)
             return
         found = None
     if found is None:
         yield Concern(f"the {what} is gone", mend)
-        return
-    yield from (Concern(f"the {what}: {wrong}", mend) for wrong in wrongs(resource, found))
+    for wrong in wrongs(resource, found or {}):
+        by_hand = f"aws lambda delete-function-concurrency --function-name {resource.id} --region {live.stack.region}"
+        yield Concern(f"the {what}: {wrong}", by_hand if wrong.startswith("Reserved") else mend)
 
 
 def wrongs(resource: Resource, found: Json) -> Iterator[str]:
@@ -151,6 +169,8 @@ def _name(resource: Resource) -> str:
 def _function(live: Live, resource: Resource) -> Json | None:
     functions, name = live.of("lambda"), {"FunctionName": resource.id}
     found = functions.get_function_configuration(**name)
+    if error := found.get("Environment", {}).get("Error"):  # who looks may not use the key
+        raise StackError(f"its environment is not told: {error.get('Message')}")
     return {
         **found,
         "KmsKeyArn": found.get("KMSKeyArn"),

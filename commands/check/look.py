@@ -4,7 +4,6 @@ What could not be looked at is a concern that is not known: it is named, and the
 """
 
 import json
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -65,14 +64,15 @@ def exit_status(areas: list[Area]) -> int:
 
 def _not_told(what: str, error: Exception) -> Concern:
     is_denied = isinstance(error, ClientError) and error.response["Error"]["Code"] in (*DENIED, "AccessDenied")
-    then = "what this needs is in iam/operator.json: docs/house-rules.md, Who operates it" if is_denied else "run it again"
+    then = "what this needs is in iam/operator.json: docs/house-rules.md, Who operates it" if is_denied else "again"
     return Concern(f"{what}: {error}", then, is_known=False)
 
 
 def _stack(found: Live, concerns: list[Concern]) -> str:
     name, state = found.cloud["StackName"], found.cloud["StackStatus"]
     if state not in _STEADY:
-        concerns.append(Concern(f"the stack {name} is {state}", found.stack.command("create-stack.sh")))
+        is_known = not state.endswith("_IN_PROGRESS")
+        concerns.append(Concern(f"the stack {name} is {state}", found.stack.command("create-stack.sh"), is_known))
     for resource in found.expected:
         concerns += live.concerns(found, resource)
     return f"{name} is {state}; its {len(found.expected)} resources are as its template says"
@@ -84,14 +84,14 @@ def _roles(found: Live, concerns: list[Concern]) -> str:
     known = [*buckets, *(share.arn for share in shares), *{share.role for share in shares if share.role}]
     start = f"arn:{found.partition}:iam::{found.account}:role/"
     questions = list(grants.of_stack(found.expected, known, start, found.stack.region))
-    concerns += _asked(found, questions)
+    concerns += _asked(found, questions, found.stack.command("create-stack.sh", "--revert-drift"))
     number = sum(len(question.actions) for question in questions)
     roles = plural(len({question.role for question in questions}), "role")
     return f"{roles} may do all {number} things, by policies, boundary and SCPs (those without conditions)"
 
 
-def _asked(found: Live, questions: list[Question]) -> Iterator[Concern]:
-    """What IAM's simulator says of these."""
+def _asked(found: Live, questions: list[Question], mend: str) -> Iterator[Concern]:
+    """What IAM's simulator denies of these; `mend`: what gives the role its policy."""
     simulate, denied = found.stack.client("iam").get_paginator("simulate_principal_policy"), []
     for question in questions:
         try:
@@ -99,13 +99,11 @@ def _asked(found: Live, questions: list[Question]) -> Iterator[Concern]:
         except ClientError as error:
             if error.response["Error"]["Code"] != "NoSuchEntity":
                 raise
-            [role] = re.findall(":role/(.+)", question.role)
-            denied += [grants.Denial(role, "there is no such role", "policy", question.actions[0], question.resources[0])]
+            denied.append(grants.no_such_role(question))
         else:
             denied += [one for page in pages for one in grants.denials(question, page["EvaluationResults"])]
     for what, whose in grants.in_words(denied):
-        of_stack = found.stack.command("create-stack.sh", "--revert-drift")
-        yield Concern(what, _WHOSE.get(whose) or f"if it is a role of the stack: {of_stack}; else give its policy that")
+        yield Concern(what, _WHOSE.get(whose, mend))
 
 
 def _buckets(found: Live, concerns: list[Concern]) -> str:
@@ -152,20 +150,18 @@ def _rules_of_changes(found: Live) -> Iterator[Concern]:
 
 
 def _shares(found: Live, concerns: list[Concern]) -> str:
-    shares, questions = found.shares, []
-    gateways = {(share.place, share.gateway_arn) for share in shares if not share.unknown}
+    shares, questions = found.shares, list[Question]()
+    gateways = {(share.place, share.gateway_arn) for share in shares}
     for place, gateway in sorted(gateways):
         concerns += _of_gateway(found, place, gateway)
     for share in shares:
-        if share.unknown or share.status != "AVAILABLE":
-            continue  # Buckets tells of them
-        lies = found.stack.described(share).get("LocationARN", "")
+        lies = found.described.get(share.arn, {}).get("LocationARN", "")
         if is_alias(location(lies)[0]):
             what = f"{share.share_id} is on an access point's alias: whether its role may list there is not simulated"
             concerns.append(Concern(what, "compare the role with the access point's policy", is_known=False))
         elif share.role:
             questions += grants.of_share(share, lies, found.partition, share.place or found.stack.region)
-    concerns += _asked(found, questions)
+    concerns += _asked(found, questions, "let its policy allow that")
     unseen = found.stack.unseen_places
     others = f"; those in {', '.join(unseen)} only the refresh function sees" if unseen else ""
     counted = f"{plural(len(shares), 'share')} at {plural(len(gateways), 'gateway')}"

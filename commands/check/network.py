@@ -123,5 +123,5 @@ def _rules(network: Network, group: str, direction: str) -> list[Json]:
 
 def _passes(rule: Json) -> bool:
     """Whether it is about HTTPS."""
-    is_all = rule["IpProtocol"] == "-1"
-    return is_all or (rule["IpProtocol"] == "tcp" and rule.get("FromPort", 0) <= _HTTPS <= rule.get("ToPort", 65_535))
+    protocol, ports = rule["IpProtocol"], range(rule.get("FromPort", 0), rule.get("ToPort", 65_535) + 1)
+    return protocol == "-1" or (protocol == "tcp" and _HTTPS in ports)

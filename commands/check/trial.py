@@ -36,42 +36,61 @@ _CLOCKS_MS = 1_000
 
 
 @dataclass(frozen=True)
+class Object:
+    """What is written and deleted, and the shares that show it."""
+
+    bucket: str
+    key: str
+    scope: str  # the bucket's REFRESH_SCOPE
+    shares: list[FileShare]
+
+    @property
+    def folder(self) -> str:
+        return folder_of(self.key)
+
+
+@dataclass(frozen=True)
 class Walk:
-    """How far a change has come; times are epoch milliseconds, by this machine's clock where it has looked."""
+    """How far a change has come; times are epoch milliseconds."""
 
     began: int
     window: str = ""
     joined: bool = False  # the window was open before
     due: int = 0
     closed: int = 0  # the window; a refresh that was accepted since may be of it
-    hops: dict[str, int] = field(default_factory=dict)  # what has happened, in this order, and when that was seen
+    hops: dict[str, int] = field(default_factory=dict)  # what has happened, in this order, and when
 
     def at(self, hop: str, when: int) -> "Walk":
-        return self if hop in self.hops else replace(self, hops={**self.hops, hop: when})
+        return self if hop in self.hops else replace(self, hops={**self.hops, hop: max(when, self.began)})
+
+    @property
+    def latest(self) -> int:
+        return max([self.began, *self.hops.values()])
 
 
-def step(walk: Walk, table: Snapshot, bucket: str, folder: str, shares: list[FileShare], scope: str) -> Walk:
+def step(walk: Walk, table: Snapshot, of: Object) -> Walk:
     """The walk with what the table shows now."""
-    item, at = table.windows.get(Key.read(bucket), Item()), table.at
-    if not walk.window and item.window_id and will_read(item.folders, folder, "", scope):
-        joined = item.opened_at < walk.began - _CLOCKS_MS
-        walk = replace(walk, window=item.window_id, joined=joined, due=item.refresh_at).at("event", at)
-    turns = {share.share_id: table.turn(share.key) for share in shares}
-    if not walk.window:  # it was closed before the first look
-        since = walk.began - _CLOCKS_MS
-        windows = [turn.last.window for turn in turns.values() if turn.last and turn.last.first_change >= since]
-        if item.refreshing_id and item.refreshed_since >= since:
-            windows.append(item.refreshing_id)
-        if not windows:
+    item, at = table.windows.get(Key.read(of.bucket), Item()), table.at
+    turns = {share.share_id: table.turn(share.key) for share in of.shares}
+    since = walk.began - _CLOCKS_MS
+    if not walk.window and item.window_id and will_read(item.folders, of.folder, "", of.scope):
+        joined = item.opened_at < since
+        walk = replace(walk, window=item.window_id, joined=joined).at("event", at if joined else item.opened_at)
+    if not walk.window:  # it may have been closed before the first look
+        closed = [turn.last.window for turn in turns.values() if turn.last and turn.last.first_change >= since]
+        closed += [item.refreshing_id] if item.refreshing_id and item.refreshed_since >= since else []
+        if not closed:
             return walk
-        walk = replace(walk, window=windows[0], due=item.refresh_started_at).at("event", at)
+        walk = replace(walk, window=closed[0], due=item.refresh_started_at).at("event", at)
     if item.window_id == walk.window:
         walk = replace(walk, due=item.refresh_at)  # it moves with further changes, if there is a quiet time
         return walk.at("request", at) if item.confirmed else walk
-    walk = replace(walk, closed=walk.closed or item.refresh_started_at).at("request", at).at("begun", at)
-    for share in shares:
+    walk = replace(walk, closed=walk.closed or item.refresh_started_at)
+    walk = walk.at("request", walk.closed).at("begun", walk.closed)
+    for share in of.shares:
         last, waits = turns[share.share_id].last, table.standing(share.key).waits
-        is_left = item.refreshing_id == walk.window or (waits and will_read(waits.folders, folder, share.prefix, scope))
+        is_left = item.refreshing_id == walk.window
+        is_left |= waits is not None and will_read(waits.folders, of.folder, share.prefix, of.scope)
         # What waited for the share already has gone on under its own window's name.
         if last and (last.window == walk.window or (last.at >= walk.closed and not is_left)):
             walk = walk.at(f"{share.share_id} accepted", last.at)
@@ -80,41 +99,33 @@ def step(walk: Walk, table: Snapshot, bucket: str, folder: str, shares: list[Fil
     return walk
 
 
-def late(walk: Walk, at: int, timeout: int, shares: list[FileShare]) -> str:
-    """The hop that should have come by now; empty if none, or if all have. `timeout`: ms, of a share's refresh."""
-    for hop, limit in {
-        "event": walk.began + _PATIENCE_MS,
-        "request": walk.hops.get("event", at) + _PATIENCE_MS,
-        "begun": max(walk.due, walk.hops.get("request", at)) + _PATIENCE_MS,
-    }.items():
-        if hop not in walk.hops:
-            return hop if at > limit else ""
-    for share in shares:
-        accepted = f"{share.share_id} accepted"
-        if accepted not in walk.hops:
-            return accepted if at > walk.hops["begun"] + timeout else ""
-        if f"{share.share_id} complete" not in walk.hops and at > walk.hops[accepted] + timeout:
-            return f"{share.share_id} complete"
-    return ""
+def left(walk: Walk, shares: list[FileShare]) -> list[str]:
+    """The hops that are still to come."""
+    hops = ["event", "request", "begun"]
+    hops += [f"{share.share_id} {hop}" for hop in ("accepted", "complete") for share in shares]
+    return [hop for hop in hops if hop not in walk.hops]
 
 
-def is_over(walk: Walk, shares: list[FileShare]) -> bool:
-    return all(f"{share.share_id} complete" in walk.hops for share in shares)
+def limit(hop: str, walk: Walk, timeout: int) -> int:
+    """When a hop should have come, if all before have; `timeout` is of a share, in ms."""
+    if hop.endswith((" accepted", " complete")):
+        return walk.latest + timeout
+    return max(walk.due if hop == "begun" else 0, walk.latest) + _PATIENCE_MS
 
 
 # Each hop as it is told when it has come, and when it has not.
 _HOPS = {
-    "event": ("the event was seen: {} window holds its folder, and is due at {}", "no event of it was seen"),
-    "request": ("the window's request is queued", "no request was queued for its window"),
-    "begun": ("the request was received, and the shares are asked in their turn", "its request was not received in time"),
+    "event": ("the event was seen: {} window holds its folder", "no event of it was seen"),
+    "request": ("the window's request is queued, due at {due}", "no request was queued for its window"),
+    "begun": ("the request was received; the shares are asked in their turn", "its request was not received in time"),
     "accepted": ("accepted RefreshCache", "has accepted no refresh of it"),
-    "complete": ("reported completion", "has reported no completion"),
+    "complete": ("reported completion", "has reported no completion: it takes longer, or EventBridge does not tell"),
 }
 
 
 def in_words(hop: str, walk: Walk, *, has_come: bool = True) -> str:
     share, _, name = hop.rpartition(" ")
-    told = _HOPS[name][0 if has_come else 1].format("an earlier" if walk.joined else "a new", clock(walk.due))
+    told = _HOPS[name][0 if has_come else 1].format("an earlier" if walk.joined else "a new", due=clock(walk.due))
     return f"{share} {told}".lstrip()
 
 
@@ -132,18 +143,20 @@ class Trial:
 
     def run(self) -> bool:
         """Whether every hop came. Raises StackError for what cannot be tried, and botocore's errors."""
-        s3 = self.stack.client("s3")
         folder = self.prefix.strip("/")
-        key = f"{folder}/{NAME}{uuid4().hex[:12]}" if folder else f"{NAME}{uuid4().hex[:12]}"
-        shares = self._shares(key)
+        key = f"{folder}{'/' if folder else ''}{NAME}{uuid4().hex[:12]}"
+        s3, of = self.stack.client("s3"), Object(self.bucket, key, self._scope, self._shares(key))
         of_object = {"Bucket": self.bucket, "Key": key}
-        with leaving_nothing(s3, **of_object):
-            self.say(f"write   {self.bucket}/{key}, for {', '.join(share.share_id for share in shares)} to show")
-            put = s3.put_object
-            if not self._follow("writing", key, shares, lambda: put(**of_object, Body=_BODY)):
+        with leaving_nothing(s3, self.bucket, key):
+            self.say(f"write   {self.bucket}/{key}, which {', '.join(share.share_id for share in of.shares)} will show")
+            if not self._follow("writing", of, lambda: s3.put_object(**of_object, Body=_BODY)):
                 return False
             self.say("delete  it")
-            return self._follow("deletion", key, shares, lambda: s3.delete_object(**of_object))
+            return self._follow("deletion", of, lambda: s3.delete_object(**of_object))
+
+    @property
+    def _scope(self) -> str:
+        return str(self.stack.settings.refresh_scope.of(self.bucket))
 
     def _shares(self, key: str) -> list[FileShare]:
         """Those that show the key; StackError if nothing can be seen of it, or it could not be removed."""
@@ -162,28 +175,27 @@ class Trial:
         except ClientError as error:
             if error.response["Error"]["Code"] != "ObjectLockConfigurationNotFoundError":
                 raise
-        else:
-            if lock.get("Rule"):
-                raise StackError(f"{self.bucket} locks its objects: one could not be removed again")
+            lock = {}
+        if lock.get("Rule"):
+            raise StackError(f"{self.bucket} locks its objects: one could not be removed again")
         return showing
 
-    def _follow(self, what: str, key: str, shares: list[FileShare], do: Callable[[], object]) -> bool:
+    def _follow(self, what: str, of: Object, do: Callable[[], object]) -> bool:
         """Whether the change came all the way."""
-        settings, walk = self.stack.settings, Walk(now_ms())
-        scope, intervals = settings.refresh_scope.of(self.bucket), settings.min_refresh_interval_seconds
-        timeout = 1000 * (self.timeout + max(intervals.of(share.share_id) for share in shares))
+        walk, intervals = Walk(now_ms()), self.stack.settings.min_refresh_interval_seconds
+        timeout = 1000 * (self.timeout + max(intervals.of(share.share_id) for share in of.shares))
         do()
         while True:
             told = {*walk.hops}
-            walk = step(walk, self.stack.snapshot(), self.bucket, folder_of(key), shares, scope)
-            self.walks[what] = walk
+            self.walks[what] = walk = step(walk, self.stack.snapshot(), of)
             for hop in [hop for hop in walk.hops if hop not in told]:
-                self.say(f"{max(0, walk.hops[hop] - walk.began) / 1000:8.1f} s  {in_words(hop, walk)}")
-            if is_over(walk, shares):
+                self.say(f"{(walk.hops[hop] - walk.began) / 1000:8.1f} s  {in_words(hop, walk)}")
+            if not (missing := left(walk, of.shares)):
                 return True
-            if hop := late(walk, now_ms(), timeout, shares):
-                self.say(f"{(now_ms() - walk.began) / 1000:8.1f} s  FAULT  {in_words(hop, walk, has_come=False)}")
-                self._explain(key)
+            if now_ms() > limit(missing[0], walk, timeout):
+                waited = (now_ms() - walk.began) / 1000
+                self.say(f"{waited:8.1f} s  FAULT  {in_words(missing[0], walk, has_come=False)}")
+                self._explain(of.key)
                 return False
             self.pause(_POLL_SECONDS)
 
@@ -200,7 +212,7 @@ class Trial:
 
 
 @contextmanager
-def leaving_nothing(s3: Any, Bucket: str, Key: str) -> Iterator[None]:  # noqa: N803 - as S3 calls them
+def leaving_nothing(s3: Any, bucket: str, key: str) -> Iterator[None]:
     """Removes the object in the end, however that comes: an error, Ctrl-C, SIGTERM, or a terminal that is closed."""
     stops = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.signal(number, signal.default_int_handler) for number in stops}
@@ -210,7 +222,7 @@ def leaving_nothing(s3: Any, Bucket: str, Key: str) -> Iterator[None]:  # noqa: 
         for number in stops:  # whoever presses Ctrl-C again waits for this
             signal.signal(number, signal.SIG_IGN)
         try:
-            _remove(s3, Bucket, Key)
+            _remove(s3, bucket, key)
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
@@ -223,5 +235,6 @@ def _remove(s3: Any, bucket: str, key: str) -> None:
         for one in [*found.get("Versions", []), *found.get("DeleteMarkers", [])]:
             s3.delete_object(Bucket=bucket, Key=one["Key"], VersionId=one["VersionId"])
     except AWS_ERRORS as error:
-        by_hand = f"aws s3api list-object-versions --bucket {bucket} --prefix {quoted(key)}"
-        raise StackError(f"{bucket}/{key} could not be removed: {error}. Remove each of its versions: {by_hand}") from error
+        there = f"aws s3api list-object-versions --bucket {bucket} --prefix {quoted(key)}"
+        told = f"{bucket}/{key} could not be removed: {error}. Remove each of its versions: {there}"
+        raise StackError(told) from error

@@ -158,14 +158,10 @@ class Stack:
 
     def stale_seconds(self, share: FileShare) -> int:
         """How long after a folder was read the share reads it again by itself, if somebody opens it; 0: it does not."""
-        described = self.described(share)
-        return int(described.get("CacheAttributes", {}).get("CacheStaleTimeoutInSeconds", 0))
-
-    def described(self, share: FileShare) -> dict[str, Any]:
-        """What Storage Gateway tells of the share; empty if it is gone."""
         client = self.storage_gateway(share.place)
         describe = client.describe_smb_file_shares if share.kind == "SMB" else client.describe_nfs_file_shares
-        return dict(next(iter(describe(FileShareARNList=[share.arn])[f"{share.kind}FileShareInfoList"]), {}))
+        described = describe(FileShareARNList=[share.arn])[f"{share.kind}FileShareInfoList"]
+        return sum(one.get("CacheAttributes", {}).get("CacheStaleTimeoutInSeconds", 0) for one in described)
 
     def storage_gateway(self, place: str) -> Any:
         """The client for a place of this account; empty: the stack's own region."""

@@ -2,9 +2,9 @@
 
 `Share` is a file share with its folder cache, without HTTP and without AWS. `StorageGateway` is the service that the
 AWS SDK talks to, on loopback. Both keep the rules of the API reference (RefreshCache, ListFileShares,
-Describe{NFS,SMB}FileShares, DescribeGatewayInformation) and of the S3 File Gateway user guide. Where AWS documents a rule in two ways, a setting
-chooses, and starts with the current reference or else what is worse for the caller; where AWS is silent, they do what
-is worst for the caller, and say so.
+Describe{NFS,SMB}FileShares, DescribeGatewayInformation) and of the S3 File Gateway user guide. Where AWS documents a
+rule in two ways, a setting chooses, and starts with the current reference or else what is worse for the caller; where
+AWS is silent, they do what is worst for the caller, and say so.
 """
 
 import json
@@ -420,7 +420,7 @@ class StorageGateway:
         self._refusals[operation, of] = iter(refusals)
 
     def set_online(self, gateway_id: str, online: bool, place: Place = HOME) -> None:
-        """Connect or disconnect a gateway; one that is offline refuses every RefreshCache, and tells nothing of itself."""
+        """Connect or disconnect a gateway; one that is offline refuses RefreshCache, and to tell of itself."""
         for operation in ("RefreshCache", "DescribeGatewayInformation"):
             refusals = () if online else repeat(NOT_CONNECTED)
             self.refuse(refusals, of=place.arn(f"gateway/{gateway_id}"), operation=operation)

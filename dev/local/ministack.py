@@ -102,7 +102,8 @@ def simulate(parameters):
         told = f"<AllowedByPermissionsBoundary>{str(bounded).lower()}</AllowedByPermissionsBoundary>" if limits else ""
         results += f"<member><EvalActionName>{action}</EvalActionName><EvalResourceName>{resource}</EvalResourceName>"
         results += "<EvalDecision>" + {"Allow": "allowed", "Deny": "explicitDeny"}.get(decision, "implicitDeny")
-        results += f"</EvalDecision><PermissionsBoundaryDecisionDetail>{told}</PermissionsBoundaryDecisionDetail></member>"
+        results += f"</EvalDecision><PermissionsBoundaryDecisionDetail>{told}</PermissionsBoundaryDecisionDetail>"
+        results += "</member>"
     answer = f"<EvaluationResults>{results}</EvaluationResults><IsTruncated>false</IsTruncated>"
     answer = f"<SimulatePrincipalPolicyResult>{answer}</SimulatePrincipalPolicyResult>"
     return iam._xml(200, "SimulatePrincipalPolicyResponse", answer, ns="iam")
