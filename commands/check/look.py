@@ -115,7 +115,7 @@ def _buckets(found: Live, concerns: list[Concern]) -> str:
     for name in sorted({*names, *status.refreshed_lately(table), *found.buckets_of_shares}):
         concerns += _of_notification(found, name)
     concerns += _rules_of_changes(found)
-    if not names:
+    if not names and not concerns:
         concerns.append(Concern("no bucket is attached", stack.command("attach-bucket.sh", "--bucket", "B")))
     concerns += status.what_is_not_known(stack)
     return f"{plural(len(names), 'bucket')} attached: {', '.join(sorted(names))}; each tells of its changes"

@@ -38,7 +38,7 @@ NO_PROFILE = {
 # Standard input is a pipe from the parent: its end is the parent's end, be it by SIGKILL, on every system.
 # And what a container has in a folder of its own is the same for all of a function: they share it, with what Python
 # compiles of it, which is half of a cold start.
-# And it knows no condition on the source of the events that a role may send.
+# And it knows no condition on the source of the events that a role may send, and takes four reads of Lambda for others.
 # And its CloudFormation refuses an alarm on a query, and leaves a function's recursive loop, subnets and key out.
 # And its SimulatePrincipalPolicy knows one resource, no context and no boundary; its organizations know no SCP.
 LAUNCHER = """
@@ -70,6 +70,19 @@ def with_those_of_events(service, action, body, params):
     return found
 
 iam_actions.request_tag_context = with_those_of_events
+
+of_lambda, reads = iam_actions._lambda_action, {
+    "account-settings": "GetAccountSettings",
+    "concurrency": "GetFunctionConcurrency",
+    "event-invoke-config": "GetFunctionEventInvokeConfig",
+    "recursion-config": "GetFunctionRecursionConfig",
+}
+
+def with_these_reads(method, path):
+    last = path.rstrip("/").rpartition("/")[2]
+    return reads[last] if method == "GET" and last in reads else of_lambda(method, path)
+
+iam_actions._lambda_action = with_these_reads
 
 def listed(parameters, name):
     return list(itertools.takewhile(bool, (iam._p(parameters, name % number) for number in itertools.count(1))))
