@@ -15,39 +15,29 @@ from commands.operate.terminal import tell, tell_program, utf8
 
 DESCRIPTION = (
     "Does it work in my account? Looks first, and writes nothing: each resource of the stack against the stack's own"
-    " template; whether the roles may do what the functions need, with permissions boundary and SCPs; the buckets'"
-    " notifications; each gateway and file share, and whether the share's role may list the bucket; what a function in"
-    " a VPC reaches; quotas; what has failed. Then, with --write, it writes a small object, follows it hop by hop to"
-    " the shares, deletes it, follows that, and leaves nothing behind."
+    " template; whether IAM lets the functions do what they need, with permissions boundary and SCPs; each bucket's"
+    " notification; each gateway and file share, and whether the share's role may list the bucket; what the refresh"
+    " function reaches from a VPC; quotas; what has failed. With --write it then writes a small object, follows it hop"
+    " by hop to the shares, deletes it, and follows that too."
 )
 EPILOG = (
-    "Exit status: 0 it works; 1 something is wrong, with what mends it; 2 it could not tell: what could not be looked"
-    " at is named. Policies of buckets, keys and endpoints, SCPs with conditions, and network ACLs are not looked at. A"
-    " permission that only --write would miss is one of PutObject and DeleteObject. Without kill -9, the object is"
-    " removed whatever happens; a replica of it, if the bucket has them, is not. " + learned.PROBES
+    "Exit status: 0 it works; 1 something is wrong, with the command or step that mends it; 2 it could not tell, and"
+    " names what it could not look at. Looking does not see the policies of buckets, keys and VPC endpoints, SCPs with"
+    " conditions, and network ACLs; --write runs into them. Its object, with all versions and markers, is removed"
+    " whatever happens, but for kill -9; a replica of it in another bucket is not. " + learned.PROBES
 )
 
 
 def add_arguments(command: argparse.ArgumentParser, seconds: Callable[[str], int]) -> None:
     add = command.add_argument
-    add("--bucket", metavar="B", type=utf8, help="for --write and --probe-limits (default: the only attached bucket)")
+    add("--bucket", metavar="B", type=utf8, help="for --write and --probe-limits (default: the only attached one)")
     add("--write", metavar="PREFIX", type=utf8, help="write an object right below this prefix; / is the bucket's root")
-    add(
-        "--timeout",
-        metavar="N",
-        type=seconds,
-        default=300,
-        help="seconds for a share to accept, or complete (default: 300)",
-    )
-    add(
-        "--report",
-        metavar="FILE",
-        type=Path,
-        help="write what was learned about the gateway, without names, as Markdown",
-    )
-    add("--probe-limits", action="store_true", help="with --report: try out what the gateway takes (see below)")
-    add("--yes", action="store_true", help="does not ask before --probe-limits")
-    add("--json", action="store_true", help="for programs: times in milliseconds")
+    seconds_of_share = "seconds for a share to accept a refresh, and again to complete it (default: 300)"
+    add("--timeout", metavar="N", type=seconds, default=300, help=seconds_of_share)
+    add("--report", metavar="FILE", type=Path, help="write what was learned about the gateways, without names, to FILE")
+    add("--probe-limits", action="store_true", help="with --report: try out what a gateway takes (see below)")
+    add("--yes", action="store_true", help="do not ask before --probe-limits")
+    add("--json", action="store_true", help="for programs: times in milliseconds since 1970")
 
 
 def run(stack: Stack, options: argparse.Namespace) -> int:

@@ -73,9 +73,9 @@ def _stack(found: Live, concerns: list[Concern]) -> str:
     if state not in _STEADY:
         is_known = not state.endswith("_IN_PROGRESS")
         concerns.append(Concern(f"the stack {name} is {state}", found.stack.command("create-stack.sh"), is_known))
-    for resource in found.expected:
+    for resource in found.looked_at:
         concerns += live.concerns(found, resource)
-    return f"{name} is {state}; its {len(found.expected)} resources are as its template says"
+    return f"{name} is {state}; {len(found.looked_at)} resources of it are as its template says"
 
 
 def _roles(found: Live, concerns: list[Concern]) -> str:

@@ -38,11 +38,12 @@ NO_PROFILE = {
 # Standard input is a pipe from the parent: its end is the parent's end, be it by SIGKILL, on every system.
 # And what a container has in a folder of its own is the same for all of a function: they share it, with what Python
 # compiles of it, which is half of a cold start.
-# And it knows no condition on the source of the events that a role may send, and takes four reads of Lambda for others.
+# And it knows no condition on the source of the events that a role may send, takes four reads of Lambda for others, and
+# does not know which rule's targets, or which role's policies, are asked for.
 # And its CloudFormation refuses an alarm on a query, and leaves a function's recursive loop, subnets and key out.
 # And its SimulatePrincipalPolicy knows one resource, no context and no boundary; its organizations know no SCP.
 LAUNCHER = """
-import itertools, json, os, pathlib, runpy, shutil, signal, threading, time, zipfile
+import itertools, json, os, pathlib, runpy, shutil, signal, threading, time, urllib.parse, zipfile
 
 unzip, unzipping = zipfile.ZipFile.extractall, threading.Lock()
 
@@ -83,6 +84,17 @@ def with_these_reads(method, path):
     return reads[last] if method == "GET" and last in reads else of_lambda(method, path)
 
 iam_actions._lambda_action = with_these_reads
+
+of_resources = iam_actions.extract_resource_arn
+
+def with_these_resources(service, method, path, headers, body, query, region, account):
+    if service == "events" and (rule := json.loads(body or "{}").get("Rule")):
+        return f"arn:aws:events:{region}:{account}:rule/default/{rule}"
+    if service == "iam" and (source := iam._p(urllib.parse.parse_qs(body.decode()), "PolicySourceArn")):
+        return source
+    return of_resources(service, method, path, headers, body, query, region, account)
+
+iam_actions.extract_resource_arn = with_these_resources
 
 def listed(parameters, name):
     return list(itertools.takewhile(bool, (iam._p(parameters, name % number) for number in itertools.count(1))))

@@ -293,7 +293,8 @@ def gateway_asks_iam(
 
     def answer_who_may(operation: str, request: dict[str, Any], place: Place) -> dict[str, Any]:
         action = f"storagegateway:{operation}"
-        for arn in request.get("FileShareARNList", [request.get("FileShareARN", "*")]):
+        of = request.get("FileShareARN") or request.get("GatewayARN", "*")
+        for arn in request.get("FileShareARNList", [of]):
             if action in actions and not may(aws, principal, action, arn):
                 text = f"User: {principal} is not authorized to perform: {action} on resource: {arn}"
                 raise RefusedError(Refusal(text, code="AccessDeniedException"))
