@@ -12,9 +12,9 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from commands.check.expected import Resource, differences, resources, values_of
-from commands.deploy.cloudformation import CloudStack, kind_of
+from commands.deploy.cloudformation import kind_of
 from commands.deploy.template import Json, parsed
-from commands.operate.stack import Stack, StackError
+from commands.operate.stack import DENIED, Stack, StackError
 from commands.operate.status import Concern
 from event_aggregator.access_points import is_access_point
 from event_aggregator.failures import AWS_ERRORS
@@ -71,7 +71,8 @@ class Live:
     @cached_property
     def expected(self) -> list[Resource]:
         client, name = self.of("cloudformation"), self.cloud["StackName"]
-        template = parsed(CloudStack(client, name, print).template())
+        body = client.get_template(StackName=name, TemplateStage="Original")["TemplateBody"]
+        template = body if isinstance(body, dict) else parsed(body)  # JSON comes as a dict
         pages = client.get_paginator("list_stack_resources").paginate(StackName=name)
         ids = {
             one["LogicalResourceId"]: one.get("PhysicalResourceId", "")
@@ -88,10 +89,6 @@ class Live:
         """Without the dashboard, on which nothing depends, and the roles' policies, of which IAM's simulator tells."""
         left_out = ("AWS::CloudWatch::Dashboard", "AWS::IAM::Policy")
         return [resource for resource in self.expected if resource.type not in left_out]
-
-    def one(self, name: str) -> Json:
-        """The properties that the template gives the resource of this name; empty if it has none."""
-        return next((resource.properties for resource in self.expected if resource.name == name), {})
 
     @cached_property
     def shares(self) -> list[FileShare]:
@@ -134,6 +131,13 @@ class Live:
         return {alarm["AlarmName"]: alarm for page in pages for alarm in page["MetricAlarms"]}
 
 
+def not_told(what: str, error: Exception) -> Concern:
+    """That something could not be looked at."""
+    is_denied = isinstance(error, ClientError) and error.response["Error"]["Code"] in (*DENIED, "UnauthorizedOperation")
+    then = "what this needs is in iam/operator.json: docs/house-rules.md, Who operates it"
+    return Concern(f"{what}: {error}", then if is_denied else "run this again", is_known=False)
+
+
 def concerns(live: Live, resource: Resource) -> Iterator[Concern]:
     """What is wrong with a resource of the stack."""
     mend, what = live.stack.command("create-stack.sh", "--revert-drift"), f"{kind_of(resource.type)} {_name(resource)}"
@@ -144,7 +148,7 @@ def concerns(live: Live, resource: Resource) -> Iterator[Concern]:
         found = reader(live, resource)
     except (StackError, *AWS_ERRORS) as error:
         if not isinstance(error, ClientError) or not error.response["Error"]["Code"].endswith(_ABSENT):
-            yield Concern(f"{what} cannot be looked at: {error}", "", is_known=False)
+            yield not_told(what, error)
             return
         found = None
     if found is None:

@@ -11,10 +11,10 @@ from botocore.exceptions import ClientError
 
 from commands.check import grants, live, network
 from commands.check.grants import Question
-from commands.check.live import Live
+from commands.check.live import Live, not_told
 from commands.deploy.buckets import MOST_BYTES_OF_POLICY
 from commands.operate import status
-from commands.operate.stack import DENIED, Stack, StackError
+from commands.operate.stack import Stack, StackError
 from commands.operate.status import Attached, Concern
 from commands.operate.words import plural
 from event_aggregator.access_points import is_alias
@@ -50,7 +50,7 @@ def look(stack: Stack) -> Iterator[Area]:
             told = look_at(found, concerns)
         except (StackError, *AWS_ERRORS) as error:
             told = "could not be looked at, or only in part"
-            concerns.append(_not_told(name, error))
+            concerns.append(not_told(name, error))
         yield Area(name, told, concerns)
 
 
@@ -60,12 +60,6 @@ def exit_status(areas: list[Area]) -> int:
     if any(concern.is_known for concern in concerns):
         return 1
     return 2 if concerns else 0
-
-
-def _not_told(what: str, error: Exception) -> Concern:
-    is_denied = isinstance(error, ClientError) and error.response["Error"]["Code"] in (*DENIED, "AccessDenied")
-    then = "what this needs is in iam/operator.json: docs/house-rules.md, Who operates it" if is_denied else "again"
-    return Concern(f"{what}: {error}", then, is_known=False)
 
 
 def _stack(found: Live, concerns: list[Concern]) -> str:
@@ -127,7 +121,7 @@ def _of_notification(found: Live, bucket: str) -> Iterator[Concern]:
         configuration = found.stack.client("s3").get_bucket_notification_configuration(Bucket=bucket)
     except ClientError as error:
         if error.response["Error"]["Code"] != "NoSuchBucket":
-            yield _not_told(bucket, error)
+            yield not_told(bucket, error)
         return
     aggregator, mend = found.stack.aggregator, found.stack.command("attach-bucket.sh", "--bucket", bucket)
     entries = configuration.get("LambdaFunctionConfigurations", [])
@@ -174,7 +168,7 @@ def _of_gateway(found: Live, place: str, gateway: str) -> Iterator[Concern]:
         answer = found.stack.storage_gateway(place).describe_gateway_information(GatewayARN=gateway)
     except ClientError as error:
         is_refused = error.response["Error"]["Code"] == "InvalidGatewayRequestException"
-        yield Concern(f"the gateway {name}: {error}", then) if is_refused else _not_told(f"the gateway {name}", error)
+        yield Concern(f"the gateway {name}: {error}", then) if is_refused else not_told(f"the gateway {name}", error)
         return
     if not (state := answer.get("GatewayState", "RUNNING")).endswith("RUNNING"):
         yield Concern(f"the gateway {name} is {state}", then)
@@ -192,8 +186,8 @@ def _network(found: Live, concerns: list[Concern]) -> str:
 
 def _quotas(found: Live, concerns: list[Concern]) -> str:
     limits = found.stack.client("lambda").get_account_settings()["AccountLimit"]
-    free, most = limits["UnreservedConcurrentExecutions"], found.one("Trigger").get("ScalingConfig", {})
-    takes = int(most.get("MaximumConcurrency", 0))
+    free = limits["UnreservedConcurrentExecutions"]
+    takes = sum(trigger.get("ScalingConfig", {}).get("MaximumConcurrency", 0) for trigger in found.triggers)
     if free <= takes:
         what = f"{free} functions may run at once in this account, and the refresh function may be {takes} of them"
         concerns.append(Concern(what, "ask for more in Service Quotas: Lambda, Concurrent executions"))

@@ -27,7 +27,7 @@ class Network:
 
 def look(ec2: Any, function: Json) -> Network:
     vpc = function["VpcConfig"]
-    [in_vpc] = [[{"Name": "vpc-id", "Values": [vpc["VpcId"]]}]]
+    in_vpc = [{"Name": "vpc-id", "Values": [vpc["VpcId"]]}]
 
     def all_of(operation: str, name: str) -> list[Json]:
         return [one for page in ec2.get_paginator(operation).paginate(Filters=in_vpc) for one in page[name]]
