@@ -138,8 +138,8 @@ def _why(result: Json) -> tuple[str, str]:
     if result.get("PermissionsBoundaryDecisionDetail", {}).get("AllowedByPermissionsBoundary") is False:
         return "its permissions boundary does not allow it", "boundary"
     if result["EvalDecision"] == "explicitDeny":
-        return "a policy of its denies it", "policy"
-    return "no policy of its allows it", "policy"
+        return "one of its policies denies it", "policy"
+    return "none of its policies allows it", "policy"
 
 
 def in_words(denied: Iterable[Denial]) -> Iterator[tuple[str, str]]:

@@ -30,10 +30,10 @@ MINUTE_SECONDS = 65  # longer than the minute that AWS asks for between two refr
 WITHIN_SECONDS = 10
 
 PROBES = (
-    "--probe-limits calls RefreshCache itself, each time for one folder's own listing: once for a folder that is not"
-    " there; three times at once for the root of one share; twice for that and at once for the root of another share of"
-    " its gateway; and once, and again ten seconds later. A minute lies between these: five minutes in all, for which"
-    " the stack's own refreshes may have to wait."
+    "--probe-limits calls RefreshCache itself, each time for one folder without its subfolders: a folder that does not"
+    " exist; the root of one share, three times at once; the root of that share twice and of another share of its"
+    " gateway once, at once; the root of one share, and again 10 s later. It waits a minute between these, five minutes"
+    " in all. Meanwhile the stack's own refreshes may have to wait."
 )
 
 
@@ -158,7 +158,7 @@ class Probe:
     def _call(self, share: FileShare, folder: str = "/") -> str:
         began = now_ms()
         try:
-            client = self.stack.storage_gateway(share.place)
+            client = self.stack.storage_gateway(share.region)
             client.refresh_cache(FileShareARN=share.arn, FolderList=[folder], Recursive=False)
         except ClientError as error:
             inside = (error.response.get("error") or {}).get("errorCode", "none inside")  # type: ignore[attr-defined]
@@ -167,7 +167,7 @@ class Probe:
         return f"accepted in {(now_ms() - began) / 1000:.1f} s"
 
     def _wait(self) -> None:
-        self.say(f"probe   waits {MINUTE_SECONDS} s, so that the next refresh is not within a minute of this")
+        self.say(f"probe   waits {MINUTE_SECONDS} s, because a refresh within a minute of another may do nothing")
         self.pause(MINUTE_SECONDS)
 
 
@@ -177,10 +177,10 @@ class Probe:
 def page(stack: Stack, walks: Mapping[str, Walk], probes: Iterable[Answer]) -> str:
     """All of it, in Markdown."""
     shares = Live(stack).shares
-    gateways = dict.fromkeys((share.place, share.gateway_arn) for share in shares)
+    gateways = dict.fromkeys((share.region, share.gateway_arn) for share in shares)
     numbers = {known: f"gateway {number}" for number, known in enumerate(gateways, start=1)}
     names = {
-        share.share_id: f"share {number} ({share.kind}, {numbers[share.place, share.gateway_arn]})"
+        share.share_id: f"share {number} ({share.kind}, {numbers[share.region, share.gateway_arn]})"
         for number, share in enumerate(shares, start=1)
     }
     now, settings = now_ms(), stack.settings
@@ -200,9 +200,9 @@ def page(stack: Stack, walks: Mapping[str, Walk], probes: Iterable[Answer]) -> s
     return "\n\n".join([f"{head} {_DAYS} days. No name is in it.", *parts]) + "\n"
 
 
-def _kind(stack: Stack, place: str, gateway: str) -> str:
+def _kind(stack: Stack, region: str, gateway: str) -> str:
     try:
-        told: Mapping[str, Any] = stack.storage_gateway(place).describe_gateway_information(GatewayARN=gateway)
+        told: Mapping[str, Any] = stack.storage_gateway(region).describe_gateway_information(GatewayARN=gateway)
     except AWS_ERRORS as error:
         return f"not told: {without_names(str(error))}"
     named = ("GatewayType", "HostEnvironment", "GatewayCapacity", "SoftwareVersion", "EndpointType")
@@ -211,7 +211,7 @@ def _kind(stack: Stack, place: str, gateway: str) -> str:
 
 def shares_to_probe(stack: Stack, bucket: str) -> list[FileShare]:
     """Those that can be refreshed now; StackError if there is none."""
-    found = [share for share in stack.shares(bucket) if not share.unavailable and not share.place]
+    found = [share for share in stack.shares(bucket) if not share.unavailable and not share.region]
     if not found:
         raise StackError(f"No file share that shows {bucket} can be refreshed now")
     by_gateway = Counter(share.gateway_arn for share in found)

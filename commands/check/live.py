@@ -64,7 +64,9 @@ class Live:
         """The stack of CloudFormation that owns the function; StackError if none does."""
         tags = self.of("lambda").list_tags(Resource=self.function["FunctionArn"])["Tags"]
         if not (owner := tags.get("aws:cloudformation:stack-name")):
-            raise StackError(f"No stack of CloudFormation owns {self.stack.refresh}, against which it could be held.")
+            raise StackError(
+                f"No stack of CloudFormation owns {self.stack.refresh}, so there is no template to compare it with."
+            )
         [found] = self.of("cloudformation").describe_stacks(StackName=owner)["Stacks"]
         return dict(found)
 
@@ -100,7 +102,7 @@ class Live:
     def described(self) -> dict[str, Json]:
         """What Storage Gateway tells of every file share of the stack's regions, by ARN."""
         found: list[Json] = []
-        for region in self.stack.places.names:
+        for region in self.stack.regions.names:
             client = self.stack.storage_gateway(region)
             pages = client.get_paginator("list_file_shares").paginate()
             listed = [one for page in pages for one in page["FileShareInfoList"]]
@@ -134,7 +136,7 @@ class Live:
 def not_told(what: str, error: Exception) -> Concern:
     """That something could not be looked at."""
     is_denied = isinstance(error, ClientError) and error.response["Error"]["Code"] in (*DENIED, "UnauthorizedOperation")
-    then = "what this needs is in iam/operator.json: docs/house-rules.md, Who operates it"
+    then = "what this needs is in iam/operator.json: docs/security-and-network.md, Permissions for operators"
     return Concern(f"{what}: {error}", then if is_denied else "run this again", is_known=False)
 
 
@@ -142,7 +144,7 @@ def concerns(live: Live, resource: Resource) -> Iterator[Concern]:
     """What is wrong with a resource of the stack."""
     mend, what = live.stack.command("create-stack.sh", "--revert-drift"), f"{kind_of(resource.type)} {_name(resource)}"
     if not (reader := _READERS.get(resource.type)):
-        yield Concern(f"{what}: nobody here knows how to look at it", "compare it with the template", is_known=False)
+        yield Concern(f"{what}: this version cannot check it", "compare it with the template", is_known=False)
         return
     try:
         found = reader(live, resource)

@@ -26,8 +26,8 @@ from event_aggregator.file_shares import location
 _MOST_RULES = 300
 _STEADY = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "IMPORT_COMPLETE")
 _WHOSE = {
-    "boundary": "have the permissions boundary allow it: docs/house-rules.md",
-    "organization": "ask who manages the organization's SCPs to allow it",
+    "boundary": "allow it in the permissions boundary: docs/security-and-network.md",
+    "organization": "allow it in the organization's SCPs",
 }
 
 
@@ -49,7 +49,7 @@ def look(stack: Stack) -> Iterator[Area]:
         try:
             told = look_at(found, concerns)
         except (StackError, *AWS_ERRORS) as error:
-            told = "could not be looked at, or only in part"
+            told = "could not be checked completely"
             concerns.append(not_told(name, error))
         yield Area(name, told, concerns)
 
@@ -69,7 +69,7 @@ def _stack(found: Live, concerns: list[Concern]) -> str:
         concerns.append(Concern(f"the stack {name} is {state}", found.stack.command("create-stack.sh"), is_known))
     for resource in found.looked_at:
         concerns += live.concerns(found, resource)
-    return f"{name} is {state}; {len(found.looked_at)} resources of it are as its template says"
+    return f"{name} is {state}; {len(found.looked_at)} resources match its template"
 
 
 def _roles(found: Live, concerns: list[Concern]) -> str:
@@ -81,7 +81,7 @@ def _roles(found: Live, concerns: list[Concern]) -> str:
     concerns += _asked(found, questions, found.stack.command("create-stack.sh", "--revert-drift"))
     number = sum(len(question.actions) for question in questions)
     roles = plural(len({question.role for question in questions}), "role")
-    return f"{roles} may do all {number} things, by policies, boundary and SCPs (those without conditions)"
+    return f"{roles} are allowed all {number} actions (policies, boundary, SCPs without conditions)"
 
 
 def _asked(found: Live, questions: list[Question], mend: str) -> Iterator[Concern]:
@@ -145,27 +145,30 @@ def _rules_of_changes(found: Live) -> Iterator[Concern]:
 
 def _shares(found: Live, concerns: list[Concern]) -> str:
     shares, questions = found.shares, list[Question]()
-    gateways = {(share.place, share.gateway_arn) for share in shares}
-    for place, gateway in sorted(gateways):
-        concerns += _of_gateway(found, place, gateway)
+    gateways = {(share.region, share.gateway_arn) for share in shares}
+    for region, gateway in sorted(gateways):
+        concerns += _of_gateway(found, region, gateway)
     for share in shares:
         lies = found.described.get(share.arn, {}).get("LocationARN", "")
         if is_alias(location(lies)[0]):
-            what = f"{share.share_id} is on an access point's alias: whether its role may list there is not simulated"
+            what = f"{share.share_id} is on an access point's alias: whether its role may list there was not checked"
             concerns.append(Concern(what, "compare the role with the access point's policy", is_known=False))
         elif share.role:
-            questions += grants.of_share(share, lies, found.partition, share.place or found.stack.region)
-    concerns += _asked(found, questions, "let its policy allow that")
-    unseen = found.stack.unseen_places
-    others = f"; those in {', '.join(unseen)} only the refresh function sees" if unseen else ""
+            questions += grants.of_share(share, lies, found.partition, share.region or found.stack.region)
+    concerns += _asked(found, questions, "allow it in the role's policy")
+    unseen = found.stack.unseen_regions
+    others = f"; only the refresh function sees those in {', '.join(unseen)}" if unseen else ""
     counted = f"{plural(len(shares), 'share')} at {plural(len(gateways), 'gateway')}"
     return f"{counted}: connected, AVAILABLE, and their roles may list the buckets{others}"
 
 
-def _of_gateway(found: Live, place: str, gateway: str) -> Iterator[Concern]:
-    name, then = gateway.rpartition("/")[2], "see that it runs and reaches AWS: Storage Gateway console"
+def _of_gateway(found: Live, region: str, gateway: str) -> Iterator[Concern]:
+    name, then = (
+        gateway.rpartition("/")[2],
+        "start it, or restore its connection to AWS: see the Storage Gateway console",
+    )
     try:
-        answer = found.stack.storage_gateway(place).describe_gateway_information(GatewayARN=gateway)
+        answer = found.stack.storage_gateway(region).describe_gateway_information(GatewayARN=gateway)
     except ClientError as error:
         is_refused = error.response["Error"]["Code"] == "InvalidGatewayRequestException"
         yield Concern(f"the gateway {name}: {error}", then) if is_refused else not_told(f"the gateway {name}", error)
@@ -176,12 +179,12 @@ def _of_gateway(found: Live, place: str, gateway: str) -> Iterator[Concern]:
 
 def _network(found: Live, concerns: list[Concern]) -> str:
     if not found.function.get("VpcConfig", {}).get("SubnetIds"):
-        return "the refresh function is in no VPC: there are no endpoints to look at"
+        return "the refresh function is in no VPC"
     known = network.look(found.stack.client("ec2"), found.function)
     settings = found.stack.settings
     needed = list(network.services(found.stack.variables, settings.gateway_regions, found.stack.region))
     concerns += network.unreachable(known, needed)
-    return f"{', '.join(dict.fromkeys(service for service, _ in needed))} are reached from the function's subnets"
+    return f"the refresh function can reach {', '.join(dict.fromkeys(service for service, _ in needed))}"
 
 
 def _quotas(found: Live, concerns: list[Concern]) -> str:
@@ -189,7 +192,7 @@ def _quotas(found: Live, concerns: list[Concern]) -> str:
     free = limits["UnreservedConcurrentExecutions"]
     takes = sum(trigger.get("ScalingConfig", {}).get("MaximumConcurrency", 0) for trigger in found.triggers)
     if free <= takes:
-        what = f"{free} functions may run at once in this account, and the refresh function may be {takes} of them"
+        what = f"this account has {free} concurrent executions of Lambda, and the refresh function takes up to {takes}"
         concerns.append(Concern(what, "ask for more in Service Quotas: Lambda, Concurrent executions"))
     size = len(json.dumps(found.stack.function_policy(), separators=(",", ":")))
     if size > 0.95 * MOST_BYTES_OF_POLICY:
@@ -201,7 +204,7 @@ def _quotas(found: Live, concerns: list[Concern]) -> str:
         what = f"{rules} rules are on the bus, and {_MOST_RULES} is the quota, unless it was raised"
         concerns.append(Concern(what, "see Service Quotas: EventBridge, Rules", is_known=False))
     return (
-        f"{free:,} functions may run at once; {size:,} of {MOST_BYTES_OF_POLICY:,} bytes of the function's policy;"
+        f"{free:,} concurrent executions of Lambda; a function policy of {size:,} of {MOST_BYTES_OF_POLICY:,} bytes;"
         f" {rules} rules on the bus"
     )
 

@@ -56,14 +56,14 @@ def services(variables: Mapping[str, str], regions: Sequence[str], home: str) ->
 def unreachable(network: Network, needed: Sequence[tuple[str, str]]) -> Iterator[Concern]:
     """Which of the services are not reached from which subnet, and why."""
     if not any(_passes(rule) for group in network.groups for rule in _rules(network, group, "IpPermissionsEgress")):
-        let_out = "let them send to port 443, or nothing is reached"
-        yield Concern(f"the function's security groups {', '.join(network.groups)} let no HTTPS out", let_out)
+        let_out = "allow outbound TCP to port 443"
+        yield Concern(f"the function's security groups {', '.join(network.groups)} allow no outbound HTTPS", let_out)
     for service, region in needed:
         cut_off = {one["SubnetId"]: why for one in network.subnets if (why := _why_not(network, one, service, region))}
         for why in dict.fromkeys(cut_off.values()):
             where = ", ".join(subnet for subnet, reason in cut_off.items() if reason == why)
-            what = f"the refresh function does not reach {service} in {region} from {where}: {why}"
-            yield Concern(what, "see docs/house-rules.md, Storage Gateway in a VPC")
+            what = f"the refresh function cannot reach {service} in {region} from {where}: {why}"
+            yield Concern(what, "see docs/security-and-network.md, Storage Gateway in a VPC")
 
 
 def _why_not(network: Network, subnet: Json, service: str, region: str) -> str:
@@ -81,13 +81,13 @@ def _why_not(network: Network, subnet: Json, service: str, region: str) -> str:
             whys.append(f"its endpoint {name} is {state}" if state != "available" else f"{name} has no private DNS")
         else:  # the service's name leads there, even if there is another way
             let_in = _lets_in(network, endpoint, subnet)
-            return "" if let_in else f"no security group of its endpoint {name} lets the function in"
+            return "" if let_in else f"no security group of its endpoint {name} admits the function"
     ways = [route for route in table.get("Routes", []) if route.get("DestinationCidrBlock") == "0.0.0.0/0"]
     if any(route.get("State") == "active" and not _is_internet(route) for route in ways):
         return ""
     if ways and not whys:  # a function has no public address
-        return "its way out is an internet gateway, which takes a NAT"
-    return "; ".join(whys) or "there is neither an endpoint nor a way out"
+        return "its default route is an internet gateway; a function needs a NAT gateway"
+    return "; ".join(whys) or "there is no endpoint, and no default route"
 
 
 def _is_internet(route: Json) -> bool:

@@ -117,9 +117,9 @@ def limit(hop: str, walk: Walk, timeout: int) -> int:
 _HOPS = {
     "event": ("the event was seen: {} window holds its folder", "no event of it was seen"),
     "request": ("the window's request is queued, due at {due}", "no request was queued for its window"),
-    "begun": ("the request was received; the shares are asked in their turn", "its request was not received in time"),
+    "begun": ("the request was received; the shares take turns", "the request was not received when it was due"),
     "accepted": ("accepted RefreshCache", "has accepted no refresh of it"),
-    "complete": ("reported completion", "has reported no completion: it takes longer, or EventBridge does not tell"),
+    "complete": ("reported completion", "has reported no completion: it is slow, or EventBridge does not deliver it"),
 }
 
 
@@ -148,7 +148,9 @@ class Trial:
         s3, of = self.stack.client("s3"), Object(self.bucket, key, self._scope, self._shares(key))
         of_object = {"Bucket": self.bucket, "Key": key}
         with leaving_nothing(s3, self.bucket, key):
-            self.say(f"write   {self.bucket}/{key}, which {', '.join(share.share_id for share in of.shares)} will show")
+            self.say(
+                f"write   {self.bucket}/{key}, which is visible on {', '.join(share.share_id for share in of.shares)}"
+            )
             if not self._follow("writing", of, lambda: s3.put_object(**of_object, Body=_BODY)):
                 return False
             self.say("delete  it")
@@ -161,15 +163,15 @@ class Trial:
     def _shares(self, key: str) -> list[FileShare]:
         """Those that show the key; StackError if nothing can be seen of it, or it could not be removed."""
         if pattern := pattern_of(key, self.stack.settings.ignore_keys):
-            raise StackError(f"{key} would be ignored, as it matches {pattern} of --ignore-keys: give another prefix")
-        shares = [share for share in self.stack.shares(self.bucket) if not share.unknown and not share.place]
+            raise StackError(f"{key} matches {pattern} of --ignore-keys. Give another prefix.")
+        shares = [share for share in self.stack.shares(self.bucket) if not share.unknown and not share.region]
         showing = [share for share in shares if key.startswith(share.prefix)]
         if not showing:
             prefixes = ", ".join(sorted({f"/{share.prefix}" for share in shares})) or "nothing of it"
             raise StackError(f"No file share shows {self.bucket}/{key}: they show {prefixes}. Give another prefix.")
         s3 = self.stack.client("s3")
         if s3.get_bucket_versioning(Bucket=self.bucket).get("MFADelete") == "Enabled":
-            raise StackError(f"{self.bucket} removes versions only with MFA: an object could not be removed again")
+            raise StackError(f"{self.bucket} deletes versions only with MFA, so the object could not be removed.")
         try:
             lock = s3.get_object_lock_configuration(Bucket=self.bucket)["ObjectLockConfiguration"]
         except ClientError as error:
@@ -177,7 +179,7 @@ class Trial:
                 raise
             lock = {}
         if lock.get("Rule"):
-            raise StackError(f"{self.bucket} locks its objects: one could not be removed again")
+            raise StackError(f"{self.bucket} locks its objects, so the object could not be removed.")
         return showing
 
     def _follow(self, what: str, of: Object, do: Callable[[], object]) -> bool:

@@ -140,7 +140,7 @@ class Buckets:
         """Those that the flags say; None if they say nothing."""
         if not wish.prefixes_from_shares:
             return None if wish.prefixes is None else notification.shortest(wish.prefixes)
-        if self.stack.unseen_places:
+        if self.stack.unseen_regions:
             raise RefusedError(
                 "--prefixes-from-shares: the file shares behind --gateway-role-arns are not known here."
                 " Give the prefixes of all by --prefix."

@@ -26,7 +26,7 @@ _SECONDS_BETWEEN_LOOKS = (0.2, 3.0)  # at first, and in the end
 _ADVICE = {
     "already exist": "Something else has this name: remove that, or give this stack a --name-prefix.",
     "not authorized|[Aa]ccess ?[Dd]enied": "Your credentials may not do this.",
-    "[Kk][Mm][Ss]": "See in docs/house-rules.md what the key's policy must allow.",
+    "[Kk][Mm][Ss]": "See in docs/security-and-network.md what the key's policy must allow.",
     "ENI|network interface": "Lambda gives network interfaces back within 45 minutes: run this again then.",
 }
 
@@ -161,9 +161,9 @@ class CloudStack:
                     continue
                 if name in changing:
                     done.add(name)
-                    self.say(f"{in_words(event)}  ({len(done)} of {len(changing)})")
+                    self.say(f"{all_messages(event)}  ({len(done)} of {len(changing)})")
                 elif not changing or not became.endswith("_COMPLETE"):
-                    self.say(in_words(event))
+                    self.say(all_messages(event))
             if not status.endswith("_IN_PROGRESS"):
                 break
             [stack] = self.client.describe_stacks(StackName=stack_id)["Stacks"]
@@ -221,7 +221,7 @@ def kind_of(resource_type: str) -> str:
     return " ".join(words_of(resource_type.rpartition("::")[2])).lower()
 
 
-def in_words(event: Json) -> str:
+def all_messages(event: Json) -> str:
     """What has become of a resource."""
     verb, _, how = event["ResourceStatus"].partition("_")
     name = event["PhysicalResourceId"] or event["LogicalResourceId"]

@@ -12,7 +12,7 @@ from typing import Any
 from commands.operate.words import clock, ordinal, plural
 from event_aggregator.gateways import Gateways
 from event_aggregator.table import Item, Key, Kind
-from event_aggregator.turns import Gateway, Looked, Rules, Share, Visit, step
+from event_aggregator.turns import Gateway, Rules, Share, Visit, Visited, step
 from event_aggregator.waiting import Waiting
 
 
@@ -69,7 +69,7 @@ class Snapshot:
 
     at: int
     rules: Rules
-    windows: Mapping[Key, Item]  # of buckets, writers and places
+    windows: Mapping[Key, Item]  # of buckets, writers and regions
     waiting: Mapping[Key, Waiting]
     gateways: Mapping[Key, Gateway]
 
@@ -119,14 +119,14 @@ class Snapshot:
         elif not share.since:
             cause, until = Cause.IN_NO_LINE, 0
         elif key in may_be_asked:
-            place = ordinal(may_be_asked.index(key) + 1)
-            return Cause.IN_LINE, f"{place} in line at {_id(gateway)}{_why_it_stands(document, self.rules)}", None
+            region = ordinal(may_be_asked.index(key) + 1)
+            return Cause.IN_LINE, f"{region} in line at {_id(gateway)}{_why_it_stands(document, self.rules)}", None
         elif share.in_progress_until:
             cause, until = Cause.IN_PROGRESS, 0  # who knows when it is complete?
         elif until > share.not_before:
             cause = Cause.INTERVAL
         else:
-            cause = Cause.REPEATED if share.again and not share.refusals else Cause.BACK_OFF
+            cause = Cause.REPEATED if share.repeats and not share.refusals else Cause.BACK_OFF
         return cause, cause, until or None
 
     def _at_gateway(self, key: Key) -> tuple[str, Gateway]:
@@ -146,7 +146,7 @@ class Snapshot:
 def as_of(gateway: Gateway, rules: Rules, at: int) -> Gateway:
     """The document without claims and refreshes that are over since, which nobody has noted yet."""
     nobody = Visit(at, takes=False, leaves=False)
-    return step(gateway, Looked(), visit=nobody, now=at, rules=rules, token="")[0]
+    return step(gateway, Visited(), visit=nobody, now=at, rules=rules, token="")[0]
 
 
 def _may_be_asked(document: Gateway, rules: Rules, at: int) -> list[Key]:
@@ -156,7 +156,7 @@ def _may_be_asked(document: Gateway, rules: Rules, at: int) -> list[Key]:
 
 def _why_it_stands(document: Gateway, rules: Rules) -> str:
     """Why nobody is asked at the gateway just now, if there is a reason."""
-    if document.busy() >= rules.places:
+    if document.busy() >= rules.slots:
         return f", where {plural(document.busy(), 'refresh')} {'is' if document.busy() == 1 else 'are'} in progress"
     return f", which said at {clock(document.refused_at)} that it is busy" if document.refused_at else ""
 
@@ -166,7 +166,7 @@ def _line(gateway: str, document: Gateway, rules: Rules) -> Line:
     return Line(
         gateway=_id(gateway),
         in_progress=document.busy(),
-        takes=rules.places,
+        takes=rules.slots,
         waiting=len(waiting),
         first=str(waiting[0]) if waiting else None,
         since=document.shares[waiting[0]].since if waiting else None,

@@ -27,11 +27,11 @@ from event_aggregator.turns import (
     Completed,
     Enqueued,
     Gateway,
-    Happened,
-    Looked,
+    GatewayEvent,
     Rules,
     Todo,
     Visit,
+    Visited,
     Woken,
     next_wake,
     step,
@@ -209,7 +209,7 @@ class _AtGateway:
         self.shows = {number: trace.shown(share.prefix) for number, share in shares.items() if share.prefix}
         self.gateway = Gateway()
         self.ends: list[int] = []  # of the refreshes in progress
-        self.messages: list[tuple[int, int, Happened]] = []  # a heap: due, number, what it tells of
+        self.messages: list[tuple[int, int, GatewayEvent]] = []  # a heap: due, number, what it tells of
         self.numbered = count(1)
         self.calls: dict[tuple[int, bytes, frozenset[str]], tuple[Round, Requests, Ints | None]] = {}
         self.folder_numbers = {name: folder for folder, name in enumerate(trace.names)}
@@ -219,7 +219,7 @@ class _AtGateway:
         for window in found:
             while self.messages and self.messages[0][0] < window.closed:
                 self._deliver()
-            self._hand_over(window)
+            self._distribute(window)
         while self.messages:
             self._deliver()
 
@@ -234,8 +234,8 @@ class _AtGateway:
                 return
         self._visit(now, happened)
 
-    def _hand_over(self, window: Window) -> None:
-        """As Refresher._hand_to and Asker do: enqueue the shares that show a changed folder, then take turns."""
+    def _distribute(self, window: Window) -> None:
+        """As Refresher._distribute_to and Asker do: enqueue the shares that show a changed folder, then take turns."""
         handed = [number for number in self.shares if self._is_shown(number, window)]
         waits = True
         for number in handed:
@@ -252,7 +252,7 @@ class _AtGateway:
         if len(handed) > 1:
             self._step(window.closed, Enqueued(keys), takes=False, leaves=False)
             self._count(writes=len(handed))
-            self._visit(window.closed, Looked())
+            self._visit(window.closed, Visited())
         elif not self._visit(window.closed, Enqueued(keys)):
             self._count(writes=1, reads=2)
 
@@ -261,7 +261,7 @@ class _AtGateway:
             return True
         return bool(self.shows[number][self.trace.changed(window.first, window.end)].any())
 
-    def _visit(self, now: int, happened: Happened) -> bool:
+    def _visit(self, now: int, happened: GatewayEvent) -> bool:
         """Take turns, as Asker._take_turns does; whether the first was taken by who was not even in line."""
         todo = self._step(now, happened)
         is_direct = todo.direct
@@ -272,7 +272,7 @@ class _AtGateway:
         self.nothing_before = next_wake(self.gateway, now, self.rules) or 0
         return is_direct
 
-    def _step(self, now: int, happened: Happened, *, takes: bool = True, leaves: bool = True) -> Todo:
+    def _step(self, now: int, happened: GatewayEvent, *, takes: bool = True, leaves: bool = True) -> Todo:
         visit = Visit(now + _INVOCATION_MS, takes, leaves)
         token = str(next(self.numbered))
         self.gateway, todo = step(self.gateway, happened, visit=visit, now=now, rules=self.rules, token=token)

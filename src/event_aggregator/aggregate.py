@@ -13,7 +13,7 @@ from typing import Any
 from uuid import uuid4
 
 from event_aggregator.changes import Change, NoChangeError, read_event
-from event_aggregator.failures import AWS_ERRORS, in_words
+from event_aggregator.failures import AWS_ERRORS, all_messages
 from event_aggregator.folders import folder_of
 from event_aggregator.ignored_keys import pattern_of
 from event_aggregator.memo import Memo, is_open
@@ -60,7 +60,7 @@ class Aggregator:
         failures: list[Exception] = []
         for problem in problems:
             if isinstance(problem, NoChangeError):
-                self.tell_once(str(problem))
+                self.warn_once(str(problem))
             else:
                 failures.append(problem)
         for key, of_key in self._by_window(changes):
@@ -70,9 +70,9 @@ class Aggregator:
                 error.add_note(f"Bucket {key}")
                 failures.append(error)
         if failures:
-            raise NotFinishedError(in_words(failures)) from failures[0]
+            raise NotFinishedError(all_messages(failures)) from failures[0]
 
-    def tell_once(self, text: str) -> None:
+    def warn_once(self, text: str) -> None:
         """Warn of what would else be told with every event, once in a container."""
         if text not in self._told:
             self._told.add(text)
@@ -175,7 +175,7 @@ class Aggregator:
             if joined := item if fits else self.windows.join(key, item, folders, now, due):
                 logger.debug(f"Absorbed by the window of {key}", window=joined.window_id, folders=sorted(folders))
                 if newest_event is None and joined.window_id and not joined.confirmed:
-                    # Promise: a place's window has a request. Its opener may be dead, never to come again: a later
+                    # Promise: a region's window has a request. Its opener may be dead, never to come again: a later
                     # window of the bucket takes its folders over, so that its own message is dropped.
                     request = Request(key, joined.window_id, correlation or joined.window_id, attempt)
                     joined = self._request(request, joined.refresh_at)

@@ -152,7 +152,7 @@ def storage_gateway(session: Session, region: str) -> "StorageGatewayClient":
     return cast("StorageGatewayClient", session.create_client("storagegateway", region, config=_RETRYING))
 
 
-def storage_gateway_asking_once(session: Session, region: str) -> "StorageGatewayClient":
+def storage_gateway_without_retries(session: Session, region: str) -> "StorageGatewayClient":
     """For RefreshCache, which must not be repeated behind our back: a repetition is a second refresh too early."""
     return cast("StorageGatewayClient", session.create_client("storagegateway", region, config=_ONCE))
 

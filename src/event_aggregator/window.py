@@ -76,7 +76,7 @@ class Windows(Table):
         """Open the window `window_id`: True and its item, or False and the item that stands in the way.
 
         `owners` are the identities of those on whose behalf it is opened, at most 100. `newest_event` is the time of
-        the latest S3 change among them; None for folders that wait for a place, which are never taken to be covered
+        the latest S3 change among them; None for folders that wait for a region, which are never taken to be covered
         already. `since` is when the first change in it came. `reason` is kept for people to read.
 
         In the way is another open window; or (window_id None) a refresh that began after the changes and covers them.

@@ -42,7 +42,9 @@ _NOT_CONCERNED = (
     "of_2018",
     "operate",
     "package",
+    "plan",
     "policies",
+    "replay",
 )
 
 _MEMORY = 4 << 30  # bytes, that a change which never ends may take

@@ -47,9 +47,9 @@ CASES = {
         Case(changes=ALL_AND_ONE, takes=NO_LIMIT, deaths=1, lengths=SHORT),
         25_000,
     ),
-    "two places": (Case(3, ((0, 1, 2), (1,)), places=2, takes=2), 14_000),
-    "two places, a gateway that takes one": (Case(3, ((0, 1, 2),), places=2, takes=1, lost=1, lengths=SHORT), 100),
-    "two places, a gateway that takes any number": (Case(3, ((0, 1, 2), (1,)), places=2, takes=NO_LIMIT), 14_000),
+    "two slots": (Case(3, ((0, 1, 2), (1,)), slots=2, takes=2), 14_000),
+    "two slots, a gateway that takes one": (Case(3, ((0, 1, 2),), slots=2, takes=1, lost=1, lengths=SHORT), 100),
+    "two slots, a gateway that takes any number": (Case(3, ((0, 1, 2), (1,)), slots=2, takes=NO_LIMIT), 14_000),
     "two shares with intervals of their own, and lost completions": (
         Case(changes=((0, 1), (1,), (0,)), lost=1, lengths=SHORT, intervals=(INTERVAL, 2 * INTERVAL)),
         18_000,
@@ -63,9 +63,9 @@ CASES = {
     "shares that refuse": (Case(changes=ALL_AND_ONE, refused=1, lengths=SHORT), 4_500),
     "messages that come twice": (Case(twice=1), 13_000),
     "nobody tells of completions": (Case(told=False, changes=ALL_AND_ONE, deaths=1, lengths=SHORT), 20_000),
-    "somebody else takes the place": (Case(foreign=1, lost=1, lengths=SHORT), 15_000),
+    "somebody else takes the slot": (Case(foreign=1, lost=1, lengths=SHORT), 15_000),
     "somebody else makes a refresh void": (
-        Case(changes=((1,), (0,)), places=2, takes=2, foreign=1, voids=True, lengths=SHORT),
+        Case(changes=((1,), (0,)), slots=2, takes=2, foreign=1, voids=True, lengths=SHORT),
         5_500,
     ),
     "somebody else makes the only share's refresh void": (
@@ -85,10 +85,10 @@ DEEPER_CASES = {
         80_000,
     ),
     "two shares, three changes": (Case(changes=((0,), (1,), (0,)), deaths=1, lost=1, lengths=SHORT), 50_000),
-    "four shares, two places": (Case(4, ((0, 1, 2, 3), (1, 0)), places=2, takes=2), 100_000),
+    "four shares, two slots": (Case(4, ((0, 1, 2, 3), (1, 0)), slots=2, takes=2), 100_000),
     "shares that refuse, and deaths": (Case(changes=ALL_AND_ONE, deaths=1, refused=1, lengths=SHORT), 40_000),
     "two deaths": (Case(deaths=2, lengths=SHORT), 15_000),
-    "somebody else takes the place, and deaths": (Case(foreign=1, deaths=1, lengths=SHORT), 60_000),
+    "somebody else takes the slot, and deaths": (Case(foreign=1, deaths=1, lengths=SHORT), 60_000),
     "messages that come twice, and deaths": (Case(twice=1, deaths=1, lengths=SHORT), 25_000),
     "messages of several shares that come twice": (Case(changes=ALL_AND_ONE, twice=1), 50_000),
 }
@@ -206,7 +206,7 @@ MUTANTS = (
         Case(4, ((0,), (1,), (2,), (3,), (0,)), lengths=SHORT, processes=1),
     ),
     Mutant(
-        "a share that waits loses its place by another change",
+        "a share that waits loses its slot by another change",
         TURNS,
         "since=share.since or now))",
         "since=now))",
@@ -285,8 +285,8 @@ MUTANTS = (
     Mutant(
         "a share is asked directly although somebody waits",
         COVERAGE,
-        "direct = isinstance(happened, Enqueued) and nobody_waited and",
-        "direct = isinstance(happened, Enqueued) and",
+        "direct = isinstance(event, Enqueued) and nobody_waited and",
+        "direct = isinstance(event, Enqueued) and",
         Case(1, (*TWICE_ONE, (0,)), lengths=SHORT),
     ),
     Mutant(
@@ -294,12 +294,12 @@ MUTANTS = (
         COVERAGE,
         "share, gateway = _back(share), replace(gateway, refused_at=now)",
         "share, gateway = replace(_back(share), early=()), replace(gateway, refused_at=now)",
-        Case(changes=((1,), (0,)), places=2, takes=2, foreign=1, voids=True, lengths=SHORT),
+        Case(changes=((1,), (0,)), slots=2, takes=2, foreign=1, voids=True, lengths=SHORT),
     ),
     Mutant(
         "a refresh that may be void is not repeated",
         COVERAGE,
-        "return not last.again and",
+        "return not last.is_repeat and",
         "return False and",
         Case(1, TWICE_ONE, takes=2, foreign=1, voids=True, lengths=SHORT),
     ),

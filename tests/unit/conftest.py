@@ -14,8 +14,8 @@ from event_aggregator.aggregate import Aggregator
 from event_aggregator.asking import Asker
 from event_aggregator.gateways import Gateways
 from event_aggregator.observability import timestamp
-from event_aggregator.places import Places
 from event_aggregator.refresh import Refresher
+from event_aggregator.regions import Regions
 from event_aggregator.request import ActionQueue, Request
 from event_aggregator.settings import Settings
 from event_aggregator.table import Item, Key
@@ -120,11 +120,11 @@ class World:
         """As a container that starts has them: it remembers no gateway."""
         return Gateways(self.dynamodb, self.table, self.queue, Rules.of(self.read_settings), lambda: self.time)
 
-    def refresher(self, places: Places, gateways: Gateways | None = None) -> Refresher:
+    def refresher(self, regions: Regions, gateways: Gateways | None = None) -> Refresher:
         """The refresh function, in a container that starts, or that has these `gateways`."""
         settings = self.read_settings
         asker = Asker(
-            places,
+            regions,
             self.windows,
             self.waiting,
             gateways or self.gateways,

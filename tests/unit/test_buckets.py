@@ -414,7 +414,7 @@ class StackOfShares(Stack):
     found: tuple[FileShare, ...] = ()
 
     @property
-    def unseen_places(self) -> list[str]:
+    def unseen_regions(self) -> list[str]:
         return []
 
     def shares(self, bucket: str) -> list[FileShare]:

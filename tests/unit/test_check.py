@@ -92,7 +92,7 @@ def test_what_a_newer_template_has_and_nobody_here_knows_is_not_passed_over() ->
     live = Live(Stack(boto3.Session(region_name=REGION)))
     [concern] = concerns(live, Resource("New", "AWS::New::Thing", "new", {}))
     assert not concern.is_known
-    assert concern.what == "thing new: nobody here knows how to look at it"
+    assert concern.what == "thing new: this version cannot check it"
 
 
 # Roles
@@ -149,8 +149,8 @@ def result(decision: str = "implicitDeny", **details: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("answer", "why"),
     [
-        (result(), "no policy of its allows it"),
-        (result("explicitDeny"), "a policy of its denies it"),
+        (result(), "none of its policies allows it"),
+        (result("explicitDeny"), "one of its policies denies it"),
         (
             result(PermissionsBoundaryDecisionDetail={"AllowedByPermissionsBoundary": False}),
             "its permissions boundary does not allow it",
@@ -220,16 +220,16 @@ def test_a_service_is_reached_through_its_endpoint_or_a_nat() -> None:
 
 
 NOBODY = {**VPC.of_vpc, "sg-e": {"IpPermissions": []}}
-REFUSES = "no security group of its endpoint vpce-1 lets the function in"
+REFUSES = "no security group of its endpoint vpce-1 admits the function"
 
 
 @pytest.mark.parametrize(
     ("known", "why"),
     [
-        (replace(VPC, endpoints=[]), "there is neither an endpoint nor a way out"),
+        (replace(VPC, endpoints=[]), "there is no endpoint, and no default route"),
         (
             replace(VPC, endpoints=[], routes=[way_out(GatewayId="igw-1")]),
-            "its way out is an internet gateway, which takes a NAT",
+            "its default route is an internet gateway; a function needs a NAT gateway",
         ),
         (replace(VPC, of_vpc=NOBODY), REFUSES),
         (replace(VPC, of_vpc=NOBODY, routes=[way_out(NatGatewayId="nat-1")]), REFUSES),
@@ -241,7 +241,7 @@ REFUSES = "no security group of its endpoint vpce-1 lets the function in"
         ),
         (
             replace(VPC, of_vpc={**VPC.of_vpc, "sg-f": {"IpPermissionsEgress": []}}),
-            "the function's security groups sg-f let no HTTPS out",
+            "the function's security groups sg-f allow no outbound HTTPS",
         ),
     ],
 )
@@ -338,7 +338,7 @@ def test_a_hop_has_a_minute_a_window_until_it_is_due_and_a_share_what_is_given()
     assert limit("request", walk, 1) == AT + 61_000
     assert limit("begun", walk.at("request", AT + 2_000), 1) == AT + 90_000
     assert limit("share-1 accepted", walk.at("begun", AT + 31_000), 5_000) == AT + 36_000
-    assert hop_in_words("begun", walk, has_come=False) == "its request was not received in time"
+    assert hop_in_words("begun", walk, has_come=False) == "the request was not received when it was due"
 
 
 class S3:

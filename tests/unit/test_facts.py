@@ -98,7 +98,7 @@ def test_a_share_tells_after_how_long_it_refreshes_a_folder_by_itself(
 ) -> None:
     client = stack.session.client("storagegateway", region_name="us-east-1")
     monkeypatch.setattr(stack.session, "client", lambda *_, **__: client)
-    share = replace(SHARE, arn=SHARE.arn.replace(":1:", ":123456789012:"), kind=kind, place="eu-west-1")
+    share = replace(SHARE, arn=SHARE.arn.replace(":1:", ":123456789012:"), kind=kind, region="eu-west-1")
     operation, asked = f"describe_{kind.lower()}_file_shares", {"FileShareARNList": [share.arn]}
     with Stubber(client) as gateways:
         answers: list[dict[str, Any]] = [
@@ -195,7 +195,7 @@ def test_what_waits_for_a_share_and_what_its_bucket_holds_is_told_by_the_folder(
     assert known(Standing(), OPEN).in_window
     assert not known(Standing(), OPEN).folder_waits
     assert not known(Standing(waits=Waits(AT - 9, ["/c"], Cause.INTERVAL, "")), Item()).folder_waits
-    assert (share.path, share.way, share.place) == ("/a/b.txt", ["/", "a"], "us-east-1")
+    assert (share.path, share.way, share.region) == ("/a/b.txt", ["/", "a"], "us-east-1")
     below = known(Standing(), OPEN, prefix="a/")
     assert (below.path, below.way, below.in_window) == ("/b.txt", ["/"], True)
 
@@ -209,14 +209,14 @@ def test_the_last_window_tells_whether_it_read_the_folder_as_long_as_its_folders
     assert facts._closed(forgotten, "/a") == Closed(AT - 9_000, AT - 1_000, reads=None, unfinished=False)
 
 
-def test_a_place_has_the_folder_wait_until_its_shares_are_listed_and_while_they_are() -> None:
+def test_a_region_has_the_folder_wait_until_its_shares_are_listed_and_while_they_are() -> None:
     windows = table(**{"eu-west-1": OPEN, "eu-west-2": CLOSED, "eu-west-3": Item(), "gateways:AROA": OPEN})
-    assert facts._places(windows, "my-bucket", "/a", "folders") == {
+    assert facts._regions(windows, "my-bucket", "/a", "folders") == {
         "eu-west-1": Window(AT - 9, AT + 9, reads=True, reason="it is offline"),
         "eu-west-2": Window(AT - 9_000, AT - 1_000, reads=True),
     }
-    assert facts._places(windows, "my-bucket", "/c", "folders") == {}
-    assert facts._places(windows, "another", "/a", "folders") == {}
+    assert facts._regions(windows, "my-bucket", "/c", "folders") == {}
+    assert facts._regions(windows, "another", "/a", "folders") == {}
 
 
 def test_what_gateways_wrote_is_due_when_the_last_of_its_windows_is() -> None:

@@ -86,7 +86,7 @@ def test_the_entry_of_2018_is_exchanged_for_ours_in_one_put_and_keeps_its_prefix
     assert old.attach() == ["keep"]
 
 
-def test_eventbridge_takes_the_place_of_2018_as_well(old: Account) -> None:
+def test_eventbridge_takes_the_region_of_2018_as_well(old: Account) -> None:
     old.attach(BY_RULE)
 
     assert old.watched() == {BUCKET: ["photos/"]}

@@ -18,10 +18,10 @@ GATEWAY = "arn:aws-us-gov:storagegateway:us-gov-west-1:123456789012:gateway/sgw-
         ("my.bucket-1", Kind.BUCKET, ("my.bucket-1", "", None, "")),
         ("b/gateways:AROAX/", Kind.WRITER, ("b", "", "AROAX", "")),
         ("b/gateways/", Kind.WRITER, ("b", "", "", "")),
-        ("b/eu-west-1/", Kind.PLACE, ("b", "eu-west-1", None, "")),
-        ("b/eu-west-1:123456789012/", Kind.PLACE, ("b", "eu-west-1:123456789012", None, "")),
-        ("b/eu-west-1/gateways:AROAX/", Kind.PLACE, ("b", "eu-west-1", "AROAX", "")),
-        ("b/eu-west-1/gateways/", Kind.PLACE, ("b", "eu-west-1", "", "")),
+        ("b/eu-west-1/", Kind.REGION, ("b", "eu-west-1", None, "")),
+        ("b/eu-west-1:123456789012/", Kind.REGION, ("b", "eu-west-1:123456789012", None, "")),
+        ("b/eu-west-1/gateways:AROAX/", Kind.REGION, ("b", "eu-west-1", "AROAX", "")),
+        ("b/eu-west-1/gateways/", Kind.REGION, ("b", "eu-west-1", "", "")),
         ("b/share-1", Kind.SHARE, ("b", "", None, "share-1")),
         ("b/eu-west-1/share-1", Kind.SHARE, ("b", "eu-west-1", None, "share-1")),
         ("b/eu-west-1:123456789012/share-1", Kind.SHARE, ("b", "eu-west-1:123456789012", None, "share-1")),
@@ -31,7 +31,7 @@ GATEWAY = "arn:aws-us-gov:storagegateway:us-gov-west-1:123456789012:gateway/sgw-
 def test_a_key_says_what_its_item_is_about(text: str, kind: Kind, parts: tuple[str, str, str | None, str]) -> None:
     key = Key.read(text)
     assert key.kind is kind
-    assert (key.bucket, key.place, key.writer, key.share_id) == parts
+    assert (key.bucket, key.region, key.writer, key.share_id) == parts
     assert str(key) == text
 
 
@@ -40,9 +40,9 @@ def test_a_key_says_what_its_item_is_about(text: str, kind: Kind, parts: tuple[s
     [
         (Key.of_writer("b", "AROAX"), "b/gateways:AROAX/"),
         (Key.of_writer("b", ""), "b/gateways/"),
-        (Key.of_place("b", "eu-west-1", None), "b/eu-west-1/"),
-        (Key.of_place("b", "eu-west-1", "AROAX"), "b/eu-west-1/gateways:AROAX/"),
-        (Key.of_place("b", "eu-west-1", ""), "b/eu-west-1/gateways/"),
+        (Key.of_region("b", "eu-west-1", None), "b/eu-west-1/"),
+        (Key.of_region("b", "eu-west-1", "AROAX"), "b/eu-west-1/gateways:AROAX/"),
+        (Key.of_region("b", "eu-west-1", ""), "b/eu-west-1/gateways/"),
         (Key.of_share("b", "", "share-1"), "b/share-1"),
         (Key.of_share("b", "eu-west-1", "share-1"), "b/eu-west-1/share-1"),
     ],

@@ -101,12 +101,12 @@ def test_for_whatever_was_written_before_the_key_itself_does_not_matter(found: S
         facts(share(waits(Cause.IN_LINE), folder_waits=True)),
         facts(share(replace(BEFORE, is_being_asked=True))),
         facts(share(replace(BEFORE, in_progress_since=AT - 90_000))),
-        facts(share(place="eu-west-1"), places={"eu-west-1": DUE}),
+        facts(share(region="eu-west-1"), regions={"eu-west-1": DUE}),
         facts(share(), notified=False),
         facts(share(), excluded_by=["suffix .jpg"]),
         facts(share(), unresolved=["share-9: it cannot be described"]),
     ],
-    ids=["window", "gateways", "handed over", "line", "asked", "progress", "place", "no events", "filter", "unknown"],
+    ids=["window", "gateways", "handed over", "line", "asked", "progress", "region", "no events", "filter", "unknown"],
 )
 def test_whatever_was_written_before_is_not_shown_while_anything_may_come_of_it(known: Facts) -> None:
     assert not shown(known, WRITTEN_BEFORE)
