@@ -76,9 +76,11 @@ def _make_refresher() -> Refresher:
         aws.epoch_ms,
         VisibleEvents(aws.events) if _settings.visible_events == "on" else None,
     )
-    put_back = frozenset(arn.rpartition(":")[2] for arn in os.environ.get("REATTACH_BUCKET_ARNS", "").split(","))
-    attached = AttachedBuckets(os.environ["AGGREGATOR_ARN"], cache(aws.looking), put_back, _queue.ask_for_all)
-    return Refresher(Aggregator(windows, _queue, _settings, aws.epoch_ms), asker, attached.look)
+    restored = frozenset(arn.rpartition(":")[2] for arn in os.environ.get("REATTACH_BUCKET_ARNS", "").split(","))
+    attached = AttachedBuckets(
+        os.environ["AGGREGATOR_ARN"], cache(aws.client_without_retries), restored, _queue.request_full_refresh
+    )
+    return Refresher(Aggregator(windows, _queue, _settings, aws.epoch_ms), asker, attached.check)
 
 
 _refresher = _make_refresher()

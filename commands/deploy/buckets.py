@@ -293,7 +293,7 @@ class Buckets:
     def _send(self, bucket: str) -> None:
         sqs = self.stack.client("sqs")
         url = sqs.get_queue_url(QueueName=f"{self.stack.aggregator}ActionQueue")["QueueUrl"]
-        ActionQueue(lambda: sqs, url).ask_for_all(bucket)
+        ActionQueue(lambda: sqs, url).request_full_refresh(bucket)
 
     def _put(self, bucket: str, merge: Callable[[Json], Json], wish: Wish, what: str) -> None:
         """Merges into what S3 has, and puts that, until S3 answers with it. S3 takes no condition with a put: whoever

@@ -257,7 +257,7 @@ def _on_purpose(facts: Facts, share: Share) -> Answer | None:
     if changed is None:
         return None
     if left_out := [one for one in share.left_out if one.at >= changed]:
-        through = "this share" if left_out[-1].knows_it else "a gateway, and such refreshes no share"
+        through = "this share" if left_out[-1].already_shown else "a gateway, and such refreshes no share"
         text = (
             f"Not known: what changed in {facts.folder} was written through {through}, and so it was left out of the"
             f" refresh at {_when(facts.at, left_out[-1].at)}. If that was this change, nothing is to come of it."

@@ -16,7 +16,7 @@ from commands.operate.standing import Snapshot, Standing
 from event_aggregator.file_shares import FileShare
 from event_aggregator.folders import EVERYTHING, folder_of, path_below, shown
 from event_aggregator.ignored_keys import pattern_of
-from event_aggregator.table import Item, Key, Kind
+from event_aggregator.table import Key, Kind, WindowItem
 
 # A refresh came after a change only if it is later by this: LastModified has whole seconds, clocks differ by less than
 # a second, and the log has the end of the call, which takes less than another.
@@ -279,7 +279,7 @@ def will_read(held: Iterable[str], folder: str, prefix: str, scope: str) -> bool
     )
 
 
-def _window(item: Item, folder: str, scope: str) -> Window | None:
+def _window(item: WindowItem, folder: str, scope: str) -> Window | None:
     """What it holds, and what is being handed on just now."""
     unfinished = item.refreshed_folders if item.refreshing_id else frozenset()
     reads = will_read(item.folders | unfinished, folder, "", scope)
@@ -288,7 +288,7 @@ def _window(item: Item, folder: str, scope: str) -> Window | None:
     return Window(item.refreshed_since, item.refresh_started_at, reads) if item.refreshing_id else None
 
 
-def _closed(item: Item, folder: str) -> Closed | None:
+def _closed(item: WindowItem, folder: str) -> Closed | None:
     if not item.refresh_started_at:
         return None
     reads = will_read(item.refreshed_folders, folder, "", "folders") if item.refreshed_folders else None
@@ -303,7 +303,7 @@ def _with_log(stack: Stack, share: FileShare, known: Share, folder: str, since: 
 
 
 def share_facts(  # noqa: PLR0913 - what there is to know of it
-    share: FileShare, standing: Standing, of_bucket: Item, *, key: str, scope: str, home: str
+    share: FileShare, standing: Standing, of_bucket: WindowItem, *, key: str, scope: str, home: str
 ) -> Share:
     """What the table knows about a share that shows the key: from its own items, and from its bucket's."""
     folder, waits = folder_of(key), standing.waits

@@ -18,8 +18,8 @@ from commands.operate.standing import Snapshot
 from commands.operate.words import clock, extent, never_shown
 from event_aggregator.folders import EVERYTHING, shown
 from event_aggregator.settings import Settings
-from event_aggregator.table import Item, Key, Kind
-from event_aggregator.waiting import Waiting
+from event_aggregator.table import Key, Kind, WindowItem
+from event_aggregator.waiting import ShareItem
 
 # A message is normally handled within seconds. Where that was not seen for so long, the next look may have come too
 # late: a refresh that the share has accepted since is taken to be of the message.
@@ -138,13 +138,13 @@ def _keys(bucket: str, table: Snapshot) -> set[Key]:
 def is_handled(asked: Asked, key: Key, table: Snapshot) -> bool:
     """Whether the refresh function is seen to have handed the folders to this share or region."""
     if key.kind is Kind.REGION:
-        item = table.windows.get(key, Item())
+        item = table.windows.get(key, WindowItem())
         # A region that is listed at once needs no word.
         return (key in asked.regions or item.reason is not None) and (
             _covers(item.folders, asked.folders)
             or (_has_begun(asked, key, table) and _covers(item.refreshed_folders, asked.folders))
         )
-    waiting, last = table.waiting.get(key, Waiting()), table.turn(key).last
+    waiting, last = table.waiting.get(key, ShareItem()), table.turn(key).last
     if asked.message_id in (waiting.correlation, waiting.refreshed_for, last.window if last else ""):
         return True
     changes = waiting.changes if key in asked.shares else None  # of other changes that waited already
@@ -157,7 +157,7 @@ def _covers(held: frozenset[str], wanted: frozenset[str]) -> bool:
 
 def _has_begun(asked: Asked, key: Key, table: Snapshot) -> bool:
     """Whether the shares of a region were listed since."""
-    now, before = (of.windows.get(key, Item()).refresh_started_at for of in (table, asked.before))
+    now, before = (of.windows.get(key, WindowItem()).refresh_started_at for of in (table, asked.before))
     return now != before
 
 
@@ -202,7 +202,7 @@ def _state_of_share(settings: Settings, asked: Asked, key: Key, table: Snapshot)
 
 
 def _state_of_region(key: Key, table: Snapshot) -> str:
-    item = table.windows.get(key, Item())
+    item = table.windows.get(key, WindowItem())
     if item.window_id:
         at = f"at {clock(item.refresh_at)}" if item.refresh_at > table.at else "now"
         return f"waits, to be listed {at}" + (f": {item.reason}" if item.reason else "")

@@ -11,9 +11,9 @@ from typing import Any
 
 from commands.operate.words import clock, ordinal, plural
 from event_aggregator.gateways import Gateways
-from event_aggregator.table import Item, Key, Kind
+from event_aggregator.table import Key, Kind, WindowItem
 from event_aggregator.turns import Gateway, Rules, Share, Visit, Visited, step
-from event_aggregator.waiting import Waiting
+from event_aggregator.waiting import ShareItem
 
 
 class Cause(StrEnum):
@@ -69,8 +69,8 @@ class Snapshot:
 
     at: int
     rules: Rules
-    windows: Mapping[Key, Item]  # of buckets, writers and regions
-    waiting: Mapping[Key, Waiting]
+    windows: Mapping[Key, WindowItem]  # of buckets, writers and regions
+    waiting: Mapping[Key, ShareItem]
     gateways: Mapping[Key, Gateway]
 
     @classmethod
@@ -82,9 +82,9 @@ class Snapshot:
             if key.kind is Kind.GATEWAY:
                 documents[key] = as_of(gateways.remember(key, attributes), rules, at)
             elif key.kind is Kind.SHARE:
-                waiting[key] = Waiting.of(attributes)
+                waiting[key] = ShareItem.of(attributes)
             else:
-                windows[key] = Item.of(attributes)
+                windows[key] = WindowItem.of(attributes)
         return cls(at, rules, windows, waiting, documents)
 
     def shares(self, bucket: str) -> set[Key]:
@@ -97,7 +97,7 @@ class Snapshot:
         return self._at_gateway(key)[1].shares.get(key, Share())
 
     def standing(self, key: Key) -> Standing:
-        item, share, waits = self.waiting.get(key, Waiting()), self.turn(key), None
+        item, share, waits = self.waiting.get(key, ShareItem()), self.turn(key), None
         if changes := item.changes:
             cause, why, next_ = self._cause(key, share)
             if item.reason:  # it goes with an acceptance
@@ -134,7 +134,7 @@ class Snapshot:
         for gateway, document in self.gateways.items():
             if key in document.shares:
                 return str(gateway), document
-        return self.waiting.get(key, Waiting()).gateway, Gateway()
+        return self.waiting.get(key, ShareItem()).gateway, Gateway()
 
     def lines(self) -> list[Line]:
         """The gateways with something to do, first the one whose shares wait longest."""

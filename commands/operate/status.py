@@ -22,7 +22,7 @@ from commands.operate.words import ago, clock, plural, span
 from event_aggregator.file_shares import FileShare
 from event_aggregator.observability import METRICS
 from event_aggregator.settings import Settings
-from event_aggregator.table import Item, Key, Kind
+from event_aggregator.table import Key, Kind, WindowItem
 
 # A request may be this late before something is wrong: a cold start, a busy queue, a few redeliveries.
 _LATE_MS = 15 * 60_000
@@ -193,7 +193,7 @@ def attached(stack: Stack, name: str, by_script: list[str]) -> Attached:
 
 
 def _bucket(stack: Stack, name: str, attached: Attached, table: Snapshot) -> Bucket:
-    item = table.windows.get(Key.read(name), Item())
+    item = table.windows.get(Key.read(name), WindowItem())
     others = {key: _window(found) for key, found in table.windows.items() if key.bucket == name and str(key) != name}
     return Bucket(
         name=name,
@@ -222,7 +222,7 @@ def shares_of(bucket: str, listed: list[FileShare], table: Snapshot, unseen: lis
     return shares
 
 
-def _window(item: Item) -> Window | None:
+def _window(item: WindowItem) -> Window | None:
     """What waits in it; also what is being handed on just now."""
     if item.window_id:
         return Window(item.since, item.refresh_at, sorted(item.folders), item.last_change_at, item.reason)

@@ -20,7 +20,7 @@ from commands.plan.trace import Ints, Requests, Trace, folder_in
 from event_aggregator.folders import EVERYTHING, MAX_FOLDERS_LEFT, WHOLE_SHARE, Round, next_round
 from event_aggregator.request import MIN_DELAY_MS, delay_seconds
 from event_aggregator.settings import Settings
-from event_aggregator.table import Item, Key
+from event_aggregator.table import Key, WindowItem
 from event_aggregator.turns import (
     Asked,
     Busy,
@@ -147,7 +147,7 @@ def _life(trace: Trace, settings: Settings, start: int) -> _Life:
     now = opened = int(times[start])
     due = Due.of_change(settings, _BUCKET, opened)
     lead = due.at - opened - due.tolerance
-    item = Item(window_id="open", opened_at=opened, refresh_at=due.at)
+    item = WindowItem(window_id="open", opened_at=opened, refresh_at=due.at)
     position, folders, moves, arrivals = start + 1, 1, 0, 0
     while True:
         arrivals += 1
@@ -161,7 +161,7 @@ def _life(trace: Trace, settings: Settings, start: int) -> _Life:
             position = position + first if len(is_new) and is_new[first] else max(miss, position)
             if position < stop:
                 due = Due.of_change(settings, _BUCKET, int(times[position]))
-                item = Item(window_id="open", opened_at=opened, refresh_at=due.of(item))
+                item = WindowItem(window_id="open", opened_at=opened, refresh_at=due.moved(item))
                 joins = bool(previous[position] < start)
                 folders, moves = folders + joins, moves + (not joins)
                 position += 1

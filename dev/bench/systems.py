@@ -76,7 +76,7 @@ class Gateway(FileShares):
         self.story.append((self._world.now, ""))
         return list(self.shares.values())
 
-    def look(self, arn: str, *_: str) -> FileShare:
+    def describe(self, arn: str, *_: str) -> FileShare:
         return self.shares[arn]
 
     def refresh(self, share: FileShare, round_: Round) -> str:

@@ -20,7 +20,7 @@ from event_aggregator.memo import Memo, is_open
 from event_aggregator.observability import Tally, logger, measure, timestamp
 from event_aggregator.request import LIFETIME_MS, ActionQueue, Request
 from event_aggregator.settings import Settings
-from event_aggregator.table import Item, Key
+from event_aggregator.table import Key, WindowItem
 from event_aggregator.window import Due, Windows
 
 # Changes of a bucket that share one write; DynamoDB allows 100 operands to IN and 4 KB to an expression.
@@ -103,7 +103,7 @@ class Aggregator:
         folders, now = frozenset(folder_of(change.key) for change in changes), self.now()
         due = Due.of_change(self.settings, key.bucket, now)
         if known := self.memo.recall(key, now):
-            if is_open(known, now) and known.holds(folders) and due.fits(known):
+            if is_open(known, now) and known.holds(folders) and due.is_met_by(known):
                 logger.debug("Absorbed by the window of %s, from memory", key)
                 self.tally.add(key, known.window_id, len(changes))
                 return
@@ -111,7 +111,7 @@ class Aggregator:
                 self.memo.remember(key, joined)
                 self.tally.add(key, joined.window_id, len(changes))
                 return
-        item, opened = self.gather(
+        item, opened = self.open_or_join(
             key,
             folders,
             owners=[change.identity for change in changes],
@@ -132,7 +132,7 @@ class Aggregator:
             )
             measure(key.bucket, WindowsOpened=1)
 
-    def gather(  # noqa: PLR0913 - what a window is made of
+    def open_or_join(  # noqa: PLR0913 - what a window is made of
         self,
         key: Key,
         folders: frozenset[str],
@@ -145,7 +145,7 @@ class Aggregator:
         attempt: int = 1,
         correlation: str = "",
         reason: str = "",
-    ) -> tuple[Item, str | None]:
+    ) -> tuple[WindowItem, str | None]:
         """Put `folders` into the open window of `key`; if there is none, open one and queue its request.
 
         The item as it was seen last, and the id of the window if it was opened. By `deadline` (epoch milliseconds) this
@@ -171,7 +171,7 @@ class Aggregator:
             if item.window_id is None:
                 logger.debug(f"A refresh that began later has covered the change of {key}", folders=sorted(folders))
                 return item, None
-            fits = item.holds(folders) and due.fits(item)
+            fits = item.holds(folders) and due.is_met_by(item)
             if joined := item if fits else self.windows.join(key, item, folders, now, due):
                 logger.debug(f"Absorbed by the window of {key}", window=joined.window_id, folders=sorted(folders))
                 if newest_event is None and joined.window_id and not joined.confirmed:
@@ -182,7 +182,7 @@ class Aggregator:
                 return joined, None
             # The window was closed between the two writes: the next round opens one, or finds the next.
 
-    def _request(self, request: Request, due: int, opened: Item | None = None) -> Item:
+    def _request(self, request: Request, due: int, opened: WindowItem | None = None) -> WindowItem:
         """Queue a window's request, and only then note that it is queued."""
         self.queue.send(request, now=self.now(), due=due)
         return self.windows.confirm(request.key, request.window, due + LIFETIME_MS, opened)

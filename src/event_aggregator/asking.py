@@ -27,7 +27,7 @@ from event_aggregator.turns import (
     Enqueued,
     Gateway,
     GatewayEvent,
-    Nothing,
+    NothingToAsk,
     Refused,
     Todo,
     Visited,
@@ -35,7 +35,7 @@ from event_aggregator.turns import (
     previous_may_be_void,
 )
 from event_aggregator.visible import Visible, VisibleEvents
-from event_aggregator.waiting import Changes, Waiting, WaitingShares
+from event_aggregator.waiting import Changes, ShareItem, WaitingShares
 from event_aggregator.window import Windows
 
 # When less than this is left of an invocation, no turn is taken any more; nor is a share that took long to describe
@@ -138,13 +138,13 @@ class Asker:
 
     def completed(self, event: RefreshCompleted, delivery: Delivery) -> None:
         """A place is free at the gateway; and what our refresh has shown is known to be visible."""
-        put_back: list[Key] = []
+        requeued: list[Key] = []
         events = self._events_of(event.share_arn, event.gateway, event.folders, event.at)
 
         def before_writing(_: Gateway, after: Gateway, todo: Todo) -> bool:
             if (key := todo.repeat) and (last := after.shares[key].last):
-                self._put_back(key, last, event, is_earlier=previous_may_be_void(after.shares[key], event.began or 0))
-                put_back.append(key)
+                self._requeue(key, last, event, is_earlier=previous_may_be_void(after.shares[key], event.began or 0))
+                requeued.append(key)
             events(after, todo)
             return True
 
@@ -156,9 +156,9 @@ class Asker:
         if todo and todo.completed:
             self._log_completion(*todo.completed, event.at)
         self._take_turns(event.gateway, todo, delivery)
-        if put_back and not (todo and todo.repeat):
+        if requeued and not (todo and todo.repeat):
             # Somebody has asked the share since: what was put back must be asked for all the same.
-            self.gateways.apply(event.gateway, Enqueued(tuple(put_back)), delivery, takes=False)
+            self.gateways.apply(event.gateway, Enqueued(tuple(requeued)), delivery, takes=False)
 
     def _has_time(self, delivery: Delivery) -> bool:
         return self.now() <= delivery.deadline - _ASK_MS
@@ -176,7 +176,7 @@ class Asker:
                     event = ask
                 elif self.now() <= delivery.deadline - _CALL_MS:
                     event = Refused(key, perhaps=True)  # until it is known how the call went
-                    event, finish = self._ask(key, ask, alone=todo.alone)
+                    event, finish = self._ask(key, ask, is_idle=todo.is_idle)
                 elif direct:
                     self.waiting.add(key, ask.share, ask.changes, uuid4().hex)
             except AWS_ERRORS:  # of the table: the share has its turn back
@@ -188,38 +188,38 @@ class Asker:
                 self._log_completion(*todo.completed, None)
         return taken
 
-    def _look(self, key: Key) -> _Ask | Nothing | Refused:
+    def _look(self, key: Key) -> _Ask | NothingToAsk | Refused:
         """What to ask the share for; or why it is not asked."""
         item = self.waiting.read(key)
         if not item.changes:
-            return Nothing(key)
+            return NothingToAsk(key)
         logger.set_correlation_id(item.changes.correlation)
         try:
-            share = self.regions.of(key).look(item.arn, item.kind, item.gateway, key.bucket)
+            share = self.regions.of(key).describe(item.arn, item.kind, item.gateway, key.bucket)
         except (UnnamedRegionError, *AWS_ERRORS) as error:
             return self._postpone(key, f"it cannot be described: {error_text(error)}")
         if share is None or share.bucket != key.bucket:
             logger.warning(f"{key} is gone, and with it what waited for it", bucket=key.bucket, share=str(key))
             self.waiting.forget(key)
-            return Nothing(key, gone=True)
+            return NothingToAsk(key, gone=True)
         return self._postpone(key, share.unavailable) if share.unavailable else self._close(key, item, share)
 
-    def _close(self, key: Key, item: Waiting, share: FileShare) -> _Ask | Nothing:
+    def _close(self, key: Key, item: ShareItem, share: FileShare) -> _Ask | NothingToAsk:
         """Close the share's window: what it is asked for, of what it shows."""
         item = self.waiting.close(key, item)
         if not (changes := item.changes) or not item.refreshing_id:
-            return Nothing(key)
+            return NothingToAsk(key)
         if folders := shown(changes.folders, share.prefix):
             return _Ask(share, replace(changes, folders=folders), item.refreshing_id, item.unclear, item.widen)
         self.waiting.complete(key, item.refreshing_id, keep=False)
-        return Nothing(key)
+        return NothingToAsk(key)
 
     def _postpone(self, key: Key, reason: str) -> Refused:
         self.waiting.refused(key, reason)
         self._log_refusal(key, reason)
         return Refused(key)
 
-    def _ask(self, key: Key, ask: _Ask, *, alone: bool) -> tuple[GatewayEvent, _Finish | None]:
+    def _ask(self, key: Key, ask: _Ask, *, is_idle: bool) -> tuple[GatewayEvent, _Finish | None]:
         """Call RefreshCache: what happened then, and what to do before that is noted at the gateway."""
         folders, share = ask.changes.folders, ask.share
         logger.set_correlation_id(ask.changes.correlation)
@@ -228,7 +228,7 @@ class Asker:
         try:
             refresh = self.regions.of(key).refresh(share, round_)
         except AWS_ERRORS as error:
-            return self._refused(key, ask, round_, error, alone=alone), None
+            return self._refused(key, ask, round_, error, is_idle=is_idle), None
         now = self.now()
         _log_refresh(key, ask.changes, round_, now)
         timeout = self.settings.in_progress_timeout_seconds if self.regions.reports_completions(share) else 0
@@ -257,17 +257,17 @@ class Asker:
         )
         return asked, finish
 
-    def _refused(self, key: Key, ask: _Ask, round_: Round, error: Exception, *, alone: bool) -> Busy | Refused:
+    def _refused(self, key: Key, ask: _Ask, round_: Round, error: Exception, *, is_idle: bool) -> Busy | Refused:
         """Keep the folders, note why, and decide what is asked for next.
 
-        `alone`: no other refresh is known to be in progress at the gateway, so that it is hardly busy.
+        `is_idle`: no other refresh is known to be in progress at the gateway, so that it is hardly busy.
         """
         failure, unclear, widen = meaning(error), ask.unclear, ask.widen
         if ask.closed is None:
             self.waiting.add(key, ask.share, ask.changes, uuid4().hex)
         if failure is Failure.UNCLEAR:
             unclear += 1
-        is_about_request = failure is Failure.REQUEST or (unclear >= _UNCLEAR and alone)
+        is_about_request = failure is Failure.REQUEST or (unclear >= _UNCLEAR and is_idle)
         if is_about_request or (ask.widen and failure is Failure.UNCLEAR):
             unclear, widen = 0, round_ != WHOLE_SHARE
         self.waiting.refused(key, error_text(error), unclear=unclear, widen=widen)
@@ -278,7 +278,7 @@ class Asker:
             return Busy(key)
         return Refused(key, perhaps=may_have_taken_effect(error))
 
-    def _put_back(self, key: Key, last: Accepted, event: RefreshCompleted, *, is_earlier: bool) -> None:
+    def _requeue(self, key: Key, last: Accepted, event: RefreshCompleted, *, is_earlier: bool) -> None:
         """The share's last refresh may have had no effect: put its folders into the share's window again."""
         item, of_bucket = self.waiting.read(key), self.windows.read(Key.read(key.bucket))
         folders = frozenset({EVERYTHING})

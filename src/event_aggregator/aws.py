@@ -165,7 +165,7 @@ def iam(session: Session) -> Any:
     return session.create_client("iam", config=_RETRYING)
 
 
-def looking(service: str) -> Any:
+def client_without_retries(service: str) -> Any:
     """For what can be left out if it is not reachable."""
     return own_session.create_client(service, config=_ONCE.merge(REGIONAL))
 

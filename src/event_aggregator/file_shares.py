@@ -104,7 +104,7 @@ class FileShares:
         found = (self._share(share, bucket, unknown.get(share["FileShareARN"], "")) for share in listed)
         return [share for share in found if share.bucket == bucket]
 
-    def look(self, arn: str, kind: str, gateway_arn: str, bucket: str) -> FileShare | None:
+    def describe(self, arn: str, kind: str, gateway_arn: str, bucket: str) -> FileShare | None:
         """The share as it is now, which may show `bucket`; None if it is gone. One call, if its bucket is known."""
         try:
             described = self._described([arn], kind)

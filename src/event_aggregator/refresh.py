@@ -19,10 +19,10 @@ from event_aggregator.messages import BucketRequest, FailedEvent, OtherEvent, Re
 from event_aggregator.observability import logger, measure, timestamp
 from event_aggregator.regions import UnnamedRegionError
 from event_aggregator.request import LIFETIME_MS, MIN_DELAY_MS, Request, WakeRequest
-from event_aggregator.table import Item, Key, Kind
+from event_aggregator.table import Key, Kind, WindowItem
 from event_aggregator.turns import backoff
-from event_aggregator.waiting import Changes, Waiting
-from event_aggregator.window import Due, overdue
+from event_aggregator.waiting import Changes, ShareItem
+from event_aggregator.window import Due, lost_request
 
 # What waits for a region that the settings do not name is kept for so long: a roll-out of settings takes minutes, and
 # meanwhile some functions have the old ones.
@@ -78,7 +78,7 @@ class Refresher:
         else:
             logger.debug(f"The window of {request.key} was refreshed or taken over already", window=request.window)
 
-    def _defer(self, request: Request, item: Item) -> None:
+    def _defer(self, request: Request, item: WindowItem) -> None:
         """The request came before its window is due: send it again for what is left."""
         now = self.aggregator.now()
         due = max(item.refresh_at, now + MIN_DELAY_MS)
@@ -86,7 +86,7 @@ class Refresher:
         self.aggregator.queue.send(request, now=now, due=due)
         logger.debug(f"The refresh of {request.key} is due at {timestamp(due)}: deferred", window=request.window)
 
-    def _refresh(self, request: Request, item: Item, delivery: Delivery) -> None:
+    def _refresh(self, request: Request, item: WindowItem, delivery: Delivery) -> None:
         """Close the window, or take up a refresh that died half-way, and hand its folders to the shares."""
         windows = self.aggregator.windows
         if item.window_id == request.window:
@@ -133,7 +133,7 @@ class Refresher:
         """Put the folders into the window of a region, whose shares are listed when it is due."""
         now = self.aggregator.now()
         due = now + (backoff(attempt) if reason else 0)
-        self.aggregator.gather(
+        self.aggregator.open_or_join(
             key,
             changes.folders,
             owners=[delivery.message_id],
@@ -188,12 +188,12 @@ class Refresher:
             if key.kind is Kind.GATEWAY:
                 self.asker.gateways.remember(key, attributes)
                 lines.setdefault(key, [])
-            elif key.kind is Kind.SHARE and (item := Waiting.of(attributes)).gateway:
+            elif key.kind is Kind.SHARE and (item := ShareItem.of(attributes)).gateway:
                 if item.changes and not self._is_given_up(key, item.changes.since, now):
                     self._measure_wait(key, now - item.changes.since)
                     lines.setdefault(Key.read(item.gateway), []).append(key)
             else:  # a window; a share's is one of an earlier release, which has a request of its own
-                window = Item.of(attributes)
+                window = WindowItem.of(attributes)
                 if key.kind in (Kind.REGION, Kind.SHARE) and window.since:
                     self._measure_wait(key, now - window.since)
                 self._resend_lost_request(key, window, now)
@@ -205,11 +205,11 @@ class Refresher:
         late = self.aggregator.settings.lateness(key.bucket, key.share_id, waited_ms / 1000, least=1200)
         measure(key.bucket, SecondsWaiting=waited_ms / 1000, WaitingLateness=late)
 
-    def _resend_lost_request(self, key: Key, item: Item, now: int) -> None:
+    def _resend_lost_request(self, key: Key, item: WindowItem, now: int) -> None:
         """Send the request of a window again that must be lost."""
         if item.since and self._is_given_up(key, item.since, now):
             return
-        if window := overdue(item, now):
+        if window := lost_request(item, now):
             logger.warning(f"The request of {key} was lost; sending it again", correlation_id=window)
             self.aggregator.queue.send(Request(key, window, correlation=window), now=now, due=now)
             self.aggregator.windows.confirm(key, window, now + LIFETIME_MS)
@@ -233,6 +233,6 @@ def _tell_of(left_out: Sequence[FileShare], changes: Changes, others: str) -> No
                 bucket=share.bucket,
                 share=str(share.key),
                 folders=sorted(folders),
-                knows_it=others != "off",
+                already_shown=others != "off",
             )
             measure(share.bucket, SharesLeftOut=1)

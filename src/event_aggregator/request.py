@@ -95,7 +95,7 @@ class ActionQueue:
             },
         )
 
-    def ask_for_all(self, bucket: str) -> None:
+    def request_full_refresh(self, bucket: str) -> None:
         """Have all of a bucket refreshed in some minutes, for until S3 has applied a notification it sends no events.
 
         It takes "around five minutes" until a bucket tells EventBridge, and is promised no time for a notification.

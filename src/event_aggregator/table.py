@@ -86,7 +86,7 @@ def _writer(role_id: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class WindowItem:
     """A window, of a bucket or of a region; None, zero and empty sets stand for what is not there."""
 
     window_id: str | None = None
@@ -103,7 +103,7 @@ class Item:
     refresh_started_at: int = 0
 
     @classmethod
-    def of(cls, attributes: Mapping[str, Any]) -> "Item":
+    def of(cls, attributes: Mapping[str, Any]) -> "WindowItem":
         values = Attributes(attributes)
         return cls(
             window_id=values.text("WindowId"),

@@ -87,9 +87,9 @@ class Share:
     claim: Claim | None = None
     last: Accepted | None = None
     in_progress_until: int = 0  # `last` is not known to be complete; it lapses then
-    early: tuple[tuple[str, int], ...] = ()  # completions that came during claims: refresh, and when it began
+    early_completions: tuple[tuple[str, int], ...] = ()  # during its claim: refresh id, began at
     repeats: bool = False  # its next refresh repeats one
-    earlier: tuple[tuple[str, int], ...] = ()  # the refreshes before `last`: notification id, and when it was accepted
+    previous: tuple[tuple[str, int], ...] = ()  # the refreshes before `last`: notification id, and when it was accepted
 
     def busy_until(self) -> int:
         return self.claim.until if self.claim else self.in_progress_until
@@ -145,9 +145,9 @@ class Gateway:
 def _share(given: dict[str, Any]) -> Share:
     claim = Claim(**found) if (found := given.pop("claim", None)) else None
     last = Accepted(**found) if (found := given.pop("last", None)) else None
-    early = tuple((refresh, began) for refresh, began in given.pop("early", ()))
-    earlier = tuple((refresh, at) for refresh, at in given.pop("earlier", ()))
-    return Share(claim=claim, last=last, early=early, earlier=earlier, **given)
+    early = tuple((refresh, began) for refresh, began in given.pop("early_completions", ()))
+    earlier = tuple((refresh, at) for refresh, at in given.pop("previous", ()))
+    return Share(claim=claim, last=last, early_completions=early, previous=earlier, **given)
 
 
 def _bare(given: Gateway | Share | Claim | Accepted | Wake) -> dict[str, Any]:
@@ -197,7 +197,7 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
-class Nothing:
+class NothingToAsk:
     """Nothing waited for the share; or it is gone, and with it all that did."""
 
     key: Key
@@ -225,7 +225,7 @@ class Visited:
     """Nothing new: somebody comes by."""
 
 
-GatewayEvent = Enqueued | Asked | Busy | Refused | Nothing | Completed | Woken | Visited
+GatewayEvent = Enqueued | Asked | Busy | Refused | NothingToAsk | Completed | Woken | Visited
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +266,7 @@ class Todo:
     """What to do: `again` and `wake` before the gateway's document is written, the rest once it is."""
 
     take: Key | None = None  # ask this share, which is claimed
-    alone: bool = False  # no other refresh is known to be in progress at the gateway
+    is_idle: bool = False  # no other refresh is known to be in progress at the gateway
     direct: bool = False  # nobody waited: the share that was enqueued needs no window of its own
     wake: Wake | None = None  # queue this one first
     completed: tuple[Key, Accepted] | None = None  # a share's refresh that is known, since now, to be complete
@@ -289,10 +289,10 @@ def step(  # noqa: PLR0913 - one call for all rules
         claim = Claim(visit.until + CLAIM_MARGIN_MS, share.since)
         gateway = gateway.with_share(take, replace(share, since=0, claim=claim))
         gateway = replace(gateway, probed_at=now) if probe else gateway
-        alone = not any(share.in_progress_until for share in gateway.shares.values())
+        is_idle = not any(share.in_progress_until for share in gateway.shares.values())
         # Not if somebody else refreshes it too: its folders must be kept, should its refresh have to be repeated.
         direct = isinstance(event, Enqueued) and nobody_waited and take.share_id not in gateway.others
-        return gateway, replace(todo, take=take, alone=alone, direct=direct)
+        return gateway, replace(todo, take=take, is_idle=is_idle, direct=direct)
     if visit.leaves and (wake := _new_wake(gateway, token, now, rules)):
         gateway, todo = replace(gateway, wake=wake), replace(todo, wake=wake)
     return gateway, todo
@@ -367,7 +367,7 @@ def _after(gateway: Gateway, event: GatewayEvent, now: int) -> tuple[Gateway, To
 
 
 def _answered(
-    gateway: Gateway, share: Share, event: Asked | Busy | Refused | Nothing, now: int
+    gateway: Gateway, share: Share, event: Asked | Busy | Refused | NothingToAsk, now: int
 ) -> tuple[Gateway, Todo]:
     """After a share that was claimed was asked."""
     key, todo = event.key, Todo()
@@ -383,17 +383,17 @@ def _answered(
             refusals = share.refusals + 1
             not_before, asked_at = now + backoff(refusals), now if perhaps else share.asked_at
             share = replace(_back(share), refusals=refusals, not_before=not_before, asked_at=asked_at)
-        case Nothing(gone=True):
+        case NothingToAsk(gone=True):
             return replace(gateway, shares={k: s for k, s in gateway.shares.items() if k != key}), todo
-        case Nothing():
+        case NothingToAsk():
             share = replace(share, claim=None)
     return gateway.with_share(key, share), todo
 
 
 def _accepted(gateway: Gateway, share: Share, asked: Asked, now: int) -> Share:
     """The share after it accepted a refresh, which is to be repeated if somebody else's may make it void."""
-    complete = any(refresh == asked.refresh for refresh, _ in share.early)
-    others = [began for refresh, began in share.early if refresh != asked.refresh]
+    complete = any(refresh == asked.refresh for refresh, _ in share.early_completions)
+    others = [began for refresh, began in share.early_completions if refresh != asked.refresh]
     began = max([*others, gateway.others.get(asked.key.share_id, 0)])
     last = Accepted(
         refresh=asked.refresh,
@@ -417,9 +417,9 @@ def _accepted(gateway: Gateway, share: Share, asked: Asked, now: int) -> Share:
         in_progress_until=0 if complete else asked.until,
         refusals=0,
         not_before=0,
-        early=(),
+        early_completions=(),
         repeats=False,
-        earlier=(*share.earlier, *before)[-_MAX_EARLIER:],
+        previous=(*share.previous, *before)[-_MAX_EARLIER:],
     )
     return _repeated(share, last, now) if _may_be_void(last, began) else share
 
@@ -431,7 +431,7 @@ def _may_be_void(last: Accepted, began: int) -> bool:
 
 def previous_may_be_void(share: Share, began: int) -> bool:
     """The same of those before its last: a long one of somebody else's is told of when we have asked it again."""
-    return any(_is_soon_after(began, at) for _, at in share.earlier)
+    return any(_is_soon_after(began, at) for _, at in share.previous)
 
 
 def _is_soon_after(began: int, at: int) -> bool:
@@ -453,7 +453,7 @@ def _completed(gateway: Gateway, event: Completed, now: int) -> tuple[Gateway, T
         if share.last and share.last.refresh == event.refresh:
             completed = (key, share.last) if share.in_progress_until else None
             return gateway.with_share(key, replace(share, in_progress_until=0)), Todo(completed=completed)
-        if any(refresh == event.refresh for refresh, _ in share.earlier):
+        if any(refresh == event.refresh for refresh, _ in share.previous):
             return gateway, Todo()  # ours too, told of late or again
     is_known, is_recent = bool(keys), event.began + VOID_MS + _CLOCK_MARGIN_MS > now
     if event.began and (is_known or is_recent) and all(gateway.shares[key].claim is None for key in keys):
@@ -463,8 +463,8 @@ def _completed(gateway: Gateway, event: Completed, now: int) -> tuple[Gateway, T
     for key in keys:
         share = gateway.shares[key]
         if share.claim:  # ours perhaps, and not yet known to be accepted
-            early = (*share.early, (event.refresh, event.began))[-_MAX_EARLY:]
-            gateway = gateway.with_share(key, replace(share, early=early))
+            early = (*share.early_completions, (event.refresh, event.began))[-_MAX_EARLY:]
+            gateway = gateway.with_share(key, replace(share, early_completions=early))
         elif (
             share.last
             and not share.repeats

@@ -27,7 +27,7 @@ from event_aggregator.memo import Memo
 from event_aggregator.refresh import NotRefreshedError, Refresher
 from event_aggregator.regions import Regions
 from event_aggregator.request import ActionQueue
-from event_aggregator.table import Item, Key
+from event_aggregator.table import Key, WindowItem
 from event_aggregator.turns import Gateway, Rules, Wake
 from event_aggregator.waiting import WaitingShares
 from event_aggregator.window import Windows
@@ -57,7 +57,7 @@ class Query(NamedTuple):
 class Memory(NamedTuple):
     """What a container remembers from one invocation to the next."""
 
-    windows: tuple[tuple[Key, Item], ...] = ()
+    windows: tuple[tuple[Key, WindowItem], ...] = ()
     gateways: tuple[tuple[Key, str, str], ...] = ()  # with the document and its version
     locations: tuple[tuple[str, tuple[tuple[str, _Location], ...]], ...] = ()  # in each region, by the share's ARN
 

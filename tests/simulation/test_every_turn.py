@@ -293,7 +293,7 @@ MUTANTS = (
         "it is forgotten that somebody else refreshed a share that is claimed",
         COVERAGE,
         "share, gateway = _back(share), replace(gateway, refused_at=now)",
-        "share, gateway = replace(_back(share), early=()), replace(gateway, refused_at=now)",
+        "share, gateway = replace(_back(share), early_completions=()), replace(gateway, refused_at=now)",
         Case(changes=((1,), (0,)), slots=2, takes=2, foreign=1, voids=True, lengths=SHORT),
     ),
     Mutant(

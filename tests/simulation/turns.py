@@ -473,7 +473,7 @@ class Explorer:
         turns, key, window = self.turns, self.keys[process.share], state.windows[process.share]
         changes = window.open | window.closed
         if not changes:
-            yield "finds nothing to ask for", _moved(state, process, at="note", happened=turns.Nothing(key))
+            yield "finds nothing to ask for", _moved(state, process, at="note", happened=turns.NothingToAsk(key))
             return
         if process.deadline - CALL_TAKES < NOW:
             yield "has no time to ask", _moved(state, process, at="note", happened=turns.Refused(key))
@@ -722,7 +722,7 @@ def _older_share(share: Any, by: int, ranks: dict[int, int], interval: int) -> A
         claim=claim,
         last=last,
         in_progress_until=max(until - by, NOW - 1) if until else 0,
-        early=tuple((name, max(began - by, NOW - OLD)) for name, began in share.early),
+        early_completions=tuple((name, max(began - by, NOW - OLD)) for name, began in share.early_completions),
     )
 
 

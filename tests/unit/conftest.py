@@ -18,10 +18,10 @@ from event_aggregator.refresh import Refresher
 from event_aggregator.regions import Regions
 from event_aggregator.request import ActionQueue, Request
 from event_aggregator.settings import Settings
-from event_aggregator.table import Item, Key
+from event_aggregator.table import Key, WindowItem
 from event_aggregator.turns import Gateway, Rules
 from event_aggregator.visible import VisibleEvents
-from event_aggregator.waiting import Waiting, WaitingShares
+from event_aggregator.waiting import ShareItem, WaitingShares
 from event_aggregator.window import Windows
 
 START = 1_790_000_000_000  # epoch milliseconds
@@ -134,10 +134,10 @@ class World:
         )
         return Refresher(self.aggregator, asker)
 
-    def item(self, key: str = "my-bucket") -> Item:
+    def item(self, key: str = "my-bucket") -> WindowItem:
         return self.windows.read(Key.read(key))
 
-    def waits(self, key: str = "my-bucket/share-1") -> Waiting:
+    def waits(self, key: str = "my-bucket/share-1") -> ShareItem:
         return self.waiting.read(Key.read(key))
 
     def gateway(self, arn: str) -> Gateway:

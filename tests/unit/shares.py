@@ -144,7 +144,7 @@ class Region(FileShares):
             raise self.listing
         return [share for share in self.shares if share.bucket == bucket]
 
-    def look(self, arn: str, kind: str, gateway_arn: str, bucket: str) -> FileShare | None:
+    def describe(self, arn: str, kind: str, gateway_arn: str, bucket: str) -> FileShare | None:
         self.world.time += self.slowness
         name = arn.rpartition("/")[2]
         self.looked.append(name)

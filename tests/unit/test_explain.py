@@ -309,12 +309,12 @@ def test_a_key_whose_changes_are_ignored_is_said_so_with_the_pattern_unless_a_re
 
 
 @pytest.mark.parametrize(
-    ("knows_it", "through"), [(True, "through this share"), (False, "and such refreshes no share")]
+    ("already_shown", "through"), [(True, "through this share"), (False, "and such refreshes no share")]
 )
 def test_a_share_that_was_left_out_as_a_gateway_wrote_in_the_folder_may_show_it_or_not(
-    knows_it: bool, through: str
+    already_shown: bool, through: str
 ) -> None:
-    left_out = LeftOut(CHANGED + MINUTE, ["/photos/2024"], knows_it)
+    left_out = LeftOut(CHANGED + MINUTE, ["/photos/2024"], already_shown)
     known = facts(share(left_out=[left_out]))
     assert the_answer(known).outcome is Outcome.UNSURE
     assert through in the_answer(known).text
@@ -680,10 +680,10 @@ def test_of_two_rounds_of_one_window_the_end_of_the_second_is_not_that_of_the_fi
 
 
 def test_what_a_share_was_left_out_of_is_read_from_the_log() -> None:
-    told: dict[str, Any] = {"folders": ["/photos"], "knows_it": True}
+    told: dict[str, Any] = {"folders": ["/photos"], "already_shown": True}
     lines = [
         line("Left out my-bucket/share-1: what changed was written by its own role", AT, **told),
         line("Left out my-bucket/share-10: what changed was written by its own role", AT, share="my-bucket/share-10"),
         line("Refreshed my-bucket/share-1: everything", AT, folders=["/"], recursive=True),
     ]
-    assert left_out_of(lines, "my-bucket/share-1") == [LeftOut(AT, ["/photos"], knows_it=True)]
+    assert left_out_of(lines, "my-bucket/share-1") == [LeftOut(AT, ["/photos"], already_shown=True)]

@@ -7,7 +7,7 @@ import pytest
 from event_aggregator.folders import Round
 from event_aggregator.regions import Regions, UnnamedRegionError
 from event_aggregator.request import LIFETIME_MS
-from event_aggregator.table import Item, Key
+from event_aggregator.table import Key, WindowItem
 from tests.unit.conftest import START, World, fail, s3_event, s3_record
 from tests.unit.shares import (
     AWAY,
@@ -260,7 +260,7 @@ def test_what_waits_for_a_region_that_was_not_named_for_a_day_is_forgotten_by_th
     assert world.waits(key).folders | world.waits(key).refreshed_folders == {"/photos"}
     world.time += 1
     function.sweep()
-    assert world.item(key) == Item()
+    assert world.item(key) == WindowItem()
     assert "The settings name no gateways in eu-west-1" in caplog.messages[-1]
     function.run()
     assert (away.refreshes, function.queue) == ([], [])

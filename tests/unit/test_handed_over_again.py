@@ -30,7 +30,7 @@ class OneShare(FileShares):
     def showing(self, bucket: str) -> list[FileShare]:  # noqa: ARG002 - there is one
         return [SHARE]
 
-    def look(self, arn: str, kind: str, gateway: str, bucket: str) -> FileShare:  # noqa: ARG002 - there is one
+    def describe(self, arn: str, kind: str, gateway: str, bucket: str) -> FileShare:  # noqa: ARG002 - there is one
         return SHARE
 
     def refresh(self, share: FileShare, round_: Round) -> str:  # noqa: ARG002 - there is one

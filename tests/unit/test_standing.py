@@ -14,7 +14,7 @@ from event_aggregator.folders import Round
 from event_aggregator.regions import Regions
 from event_aggregator.table import Key
 from event_aggregator.turns import Accepted, Claim, Gateway, Rules, Share
-from event_aggregator.waiting import Changes, Waiting
+from event_aggregator.waiting import Changes, ShareItem
 from tests.unit.conftest import START, World, s3_event, s3_record
 
 AT = START
@@ -35,7 +35,7 @@ BEING_ASKED = Share(claim=Claim(AT + MINUTE, SINCE))
 
 def snapshot(shares: dict[Key, Share], *, reason: str | None = None, **known: Any) -> Snapshot:
     """For each of the shares something waits."""
-    waiting = Waiting(window_id="w", opened_at=SINCE, folders=frozenset({"/a"}), gateway=ARN, reason=reason)
+    waiting = ShareItem(window_id="w", opened_at=SINCE, folders=frozenset({"/a"}), gateway=ARN, reason=reason)
     return Snapshot(AT, RULES, {}, dict.fromkeys(shares, waiting), {Key.read(ARN): Gateway(shares, **known)})
 
 
@@ -140,7 +140,7 @@ class Gateways(FileShares):
     def showing(self, bucket: str) -> list[FileShare]:  # noqa: ARG002
         return self.shares
 
-    def look(self, arn: str, kind: str, gateway_arn: str, bucket: str) -> FileShare | None:  # noqa: ARG002
+    def describe(self, arn: str, kind: str, gateway_arn: str, bucket: str) -> FileShare | None:  # noqa: ARG002
         return next((share for share in self.shares if share.arn == arn), None)
 
     def refresh(self, share: FileShare, round_: Round) -> str:  # noqa: ARG002

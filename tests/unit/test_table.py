@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from botocore.exceptions import ClientError
 
-from event_aggregator.table import Attributes, Item, Key, Kind
+from event_aggregator.table import Attributes, Key, Kind, WindowItem
 from event_aggregator.window import Windows
 from tests.unit.conftest import START, World
 
@@ -54,12 +54,12 @@ def test_a_key_that_is_made_of_its_parts_is_the_one_that_is_read(key: Key, text:
 
 
 def test_an_item_that_is_not_there_holds_nothing(world: World) -> None:
-    assert world.windows.read(Key.read("my-bucket")) == Item()
-    assert Item().since == 0
-    assert not Item().holds(frozenset({"/a"}))
+    assert world.windows.read(Key.read("my-bucket")) == WindowItem()
+    assert WindowItem().since == 0
+    assert not WindowItem().holds(frozenset({"/a"}))
 
 
-OPEN = Item(window_id="w1", opened_at=START, refreshed_since=START - 9)
+OPEN = WindowItem(window_id="w1", opened_at=START, refreshed_since=START - 9)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ OPEN = Item(window_id="w1", opened_at=START, refreshed_since=START - 9)
     ],
 )
 def test_a_window_waits_since_its_first_change_or_that_of_a_refresh_that_is_not_finished(
-    item: Item, since: int
+    item: WindowItem, since: int
 ) -> None:
     assert item.since == since
 

@@ -12,7 +12,7 @@ from event_aggregator.turns import (
     Enqueued,
     Gateway,
     GatewayEvent,
-    Nothing,
+    NothingToAsk,
     Refused,
     Rules,
     Share,
@@ -176,9 +176,9 @@ def test_nobody_takes_a_turn_who_has_no_time() -> None:
 
 def test_a_share_is_alone_as_long_as_no_other_refresh_is_in_progress() -> None:
     line = Line()
-    assert line.happens(Enqueued((A,))).alone
+    assert line.happens(Enqueued((A,))).is_idle
     line.accepts(A)
-    assert not line.happens(Enqueued((B,))).alone
+    assert not line.happens(Enqueued((B,))).is_idle
 
 
 # Who may be asked
@@ -257,14 +257,14 @@ def test_a_share_that_has_a_back_off_keeps_it_when_it_is_handed_over_as_unavaila
 def test_a_share_for_which_nothing_waits_is_released() -> None:
     line = Line()
     line.happens(Enqueued((A,)))
-    line.happens(Nothing(A))
+    line.happens(NothingToAsk(A))
     assert line.share(A) == Share()
 
 
 def test_a_share_that_is_gone_is_forgotten() -> None:
     line = Line()
     line.happens(Enqueued((A,)))
-    line.happens(Nothing(A, gone=True))
+    line.happens(NothingToAsk(A, gone=True))
     assert line.gateway.shares == {}
 
 
@@ -535,7 +535,7 @@ def test_a_completion_that_comes_before_the_acceptance_is_noted_leaves_no_mark()
     line.completes(A, "r1", began=NOW)
     line.happens(Enqueued((B,)))
     assert line.accepts(A, "r1", after=SECOND, takes=True).take == B
-    assert line.share(A).early == ()
+    assert line.share(A).early_completions == ()
 
 
 def test_a_completion_of_another_refresh_that_comes_early_ends_no_mark() -> None:
@@ -576,7 +576,7 @@ def test_a_refresh_is_repeated_if_somebody_elses_is_known_when_it_is_accepted() 
     assert line.accepts(A).repeat == A
 
 
-@pytest.mark.parametrize("answer", [Busy(A), Refused(A), Nothing(A)], ids=["busy", "refused", "nothing"])
+@pytest.mark.parametrize("answer", [Busy(A), Refused(A), NothingToAsk(A)], ids=["busy", "refused", "nothing"])
 def test_somebody_elses_refresh_that_ends_while_a_share_is_claimed_counts_when_it_is_asked_later(
     answer: GatewayEvent,
 ) -> None:
@@ -687,7 +687,7 @@ def test_the_document_is_read_as_it_was_written() -> None:
         claim=Claim(6, 7),
         last=Accepted("r1", 8, 9, "w1", "SMB", is_repeat=True),
         in_progress_until=10,
-        early=(("r2", 11), ("r3", 0)),
+        early_completions=(("r2", 11), ("r3", 0)),
         repeats=True,
     )
     everything = Gateway({A: share, B: Share()}, Wake("t1", 12), 13, 14, {"share-9": 15})
@@ -709,7 +709,9 @@ def test_completions_that_come_early_do_not_make_the_document_grow() -> None:
     line.happens(Enqueued((A,)))
     for number in range(12):
         line.completes(A, f"theirs-{number}", began=NOW - HOUR)
-    assert [refresh for refresh, _ in line.share(A).early] == [f"theirs-{number}" for number in range(2, 12)]
+    assert [refresh for refresh, _ in line.share(A).early_completions] == [
+        f"theirs-{number}" for number in range(2, 12)
+    ]
 
 
 def test_a_step_leaves_the_document_that_it_is_given_as_it_is() -> None:

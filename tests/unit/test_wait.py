@@ -112,10 +112,10 @@ def test_whatever_was_written_before_is_not_shown_while_anything_may_come_of_it(
     assert not shown(known, WRITTEN_BEFORE)
 
 
-@pytest.mark.parametrize("knows_it", [True, False])
-def test_what_a_gateway_wrote_is_shown_by_the_share_that_it_came_through_alone(*, knows_it: bool) -> None:
-    left_out = [LeftOut(CHANGED + 32_000, ["/photos/2024"], knows_it)]
-    assert shown(facts(share(left_out=left_out))) is knows_it
+@pytest.mark.parametrize("already_shown", [True, False])
+def test_what_a_gateway_wrote_is_shown_by_the_share_that_it_came_through_alone(*, already_shown: bool) -> None:
+    left_out = [LeftOut(CHANGED + 32_000, ["/photos/2024"], already_shown)]
+    assert shown(facts(share(left_out=left_out))) is already_shown
 
 
 def test_a_share_that_does_not_show_the_key_cannot_be_waited_for() -> None:
