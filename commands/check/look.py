@@ -18,7 +18,7 @@ from commands.operate.stack import Stack, StackError
 from commands.operate.status import Attached, Concern
 from commands.operate.words import plural
 from event_aggregator.access_points import is_alias
-from event_aggregator.attached import is_told, permissions
+from event_aggregator.attached import notifies, permissions
 from event_aggregator.failures import AWS_ERRORS
 from event_aggregator.file_shares import location
 
@@ -129,7 +129,7 @@ def _of_notification(found: Live, bucket: str) -> Iterator[Concern]:
         return
     if bucket not in dict(permissions(found.stack.function_policy())):
         yield Concern(f"{bucket} notifies {aggregator}, and S3 has no permission to invoke it for that bucket", mend)
-    if not is_told(configuration, aggregator):
+    if not notifies(configuration, aggregator):
         yield Concern(f"{bucket} does not notify {aggregator} of all changes, such as deletions", mend)
 
 

@@ -24,7 +24,7 @@ from event_aggregator.failures import AWS_ERRORS
 from event_aggregator.file_shares import FileShare
 from event_aggregator.folders import folder_of
 from event_aggregator.ignored_keys import pattern_of
-from event_aggregator.table import Item, Key
+from event_aggregator.table import Key, WindowItem
 
 NAME = "s3-event-aggregator-check-"
 _BODY = b"scripts/check.sh has written this, and removes it again.\n"
@@ -70,7 +70,7 @@ class Walk:
 
 def step(walk: Walk, table: Snapshot, of: Object) -> Walk:
     """The walk with what the table shows now."""
-    item, at = table.windows.get(Key.read(of.bucket), Item()), table.at
+    item, at = table.windows.get(Key.read(of.bucket), WindowItem()), table.at
     turns = {share.share_id: table.turn(share.key) for share in of.shares}
     since = walk.began - _CLOCKS_MS
     if not walk.window and item.window_id and will_read(item.folders, of.folder, "", of.scope):

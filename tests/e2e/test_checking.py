@@ -270,7 +270,7 @@ FAULTS: dict[Fault, str] = {
     permission_of_s3_removed: rf"Buckets {NAME} notifies {AGGREGATOR}, and S3 has no permission to invoke it",
     notification_wiped: rf"Buckets {NAME} does not notify this stack of its changes: it tells nobody",
     deletions_not_told: rf"Buckets {NAME} does not notify {AGGREGATOR} of all changes, such as deletions",
-    role_without_an_action: rf"Roles the role {REFRESH_ROLE} may not storagegateway:RefreshCache on {SHARE}: none of its",
+    role_without_an_action: rf"Roles the role {REFRESH_ROLE} may not storagegateway:RefreshCache on {SHARE}: none of",
     boundary_too_narrow: rf"Roles the role {REFRESH_ROLE} may not dynamodb:Scan on {TABLE}: its permissions boundary",
     gateway_offline: rf"Shares the gateway {GATEWAY}: .* The specified gateway is not connected",
     share_unavailable: rf"Buckets {NAME}/share-\w+ is UNAVAILABLE",

@@ -5,6 +5,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
 from commands.check import expected, grants, learned, network
@@ -14,17 +15,19 @@ from commands.check.grants import Denial, Question
 from commands.check.live import Live, concerns, wrongs
 from commands.check.look import Area, exit_status
 from commands.check.network import Network, services, unreachable
-from commands.check.trial import Object, Walk, leaving_nothing, left, limit, step
+from commands.check.trial import Object, Trial, Walk, leaving_nothing, left, limit, step
 from commands.check.trial import in_words as hop_in_words
+from commands.operate.__main__ import main
 from commands.operate.refresh_log import Refresh
 from commands.operate.stack import Stack, StackError
 from commands.operate.standing import Snapshot
 from commands.operate.status import Concern
 from event_aggregator.file_shares import FileShare
-from event_aggregator.table import Item, Key
+from event_aggregator.settings import Settings
+from event_aggregator.table import Key, WindowItem
 from event_aggregator.turns import Accepted, Gateway, Rules
 from event_aggregator.turns import Share as Turn
-from event_aggregator.waiting import Waiting
+from event_aggregator.waiting import ShareItem
 from tests.unit.conftest import START
 from tests.unit.deployed import ACCOUNT, REGION, TEMPLATE, values_of
 from tests.unit.shares import BUSY
@@ -273,12 +276,14 @@ def test_the_vpc_is_asked_for_by_the_functions_own() -> None:
 
 OBJECT = Object("b", "p/a/object", "folders", [SHARE])
 WALK = Walk(AT)
-OPEN = Item(window_id="w", confirmed=True, opened_at=AT + 800, refresh_at=AT + 30_800, folders=frozenset({"/p/a"}))
-CLOSED = Item(refresh_started_at=AT + 31_000)
+OPEN = WindowItem(
+    window_id="w", confirmed=True, opened_at=AT + 800, refresh_at=AT + 30_800, folders=frozenset({"/p/a"})
+)
+CLOSED = WindowItem(refresh_started_at=AT + 31_000)
 
 
 def table(
-    item: Item = CLOSED, turn: Turn | None = None, waiting: Waiting | None = None, at: int = AT + 40_000
+    item: WindowItem = CLOSED, turn: Turn | None = None, waiting: ShareItem | None = None, at: int = AT + 40_000
 ) -> Snapshot:
     gateway = Gateway({SHARE.key: turn}) if turn else Gateway()
     waits = {SHARE.key: waiting} if waiting else {}
@@ -290,7 +295,7 @@ def accepted(at: int, window: str = "w", in_progress_until: int = 0, first_chang
 
 
 def test_an_object_comes_hop_by_hop() -> None:
-    walk = step(WALK, table(Item(), at=AT + 400), OBJECT)
+    walk = step(WALK, table(WindowItem(), at=AT + 400), OBJECT)
     assert left(walk, [SHARE])[0] == "event"
     walk = step(walk, table(replace(OPEN, confirmed=False), at=AT + 900), OBJECT)
     assert walk.hops == {"event": AT + 800}
@@ -326,7 +331,7 @@ def test_a_window_that_was_closed_before_the_first_look_is_known_by_its_refresh(
 def test_a_share_that_waited_already_is_asked_under_its_earlier_windows_name() -> None:
     walk = replace(WALK, window="w").at("event", AT)
     of_another = accepted(AT + 60_000, "v")
-    waiting = Waiting(window_id="x", opened_at=AT, folders=frozenset({"/p/a"}), gateway=SHARE.gateway_arn)
+    waiting = ShareItem(window_id="x", opened_at=AT, folders=frozenset({"/p/a"}), gateway=SHARE.gateway_arn)
     assert "share-1 accepted" not in step(walk, table(turn=of_another, waiting=waiting), OBJECT).hops
     assert "share-1 accepted" not in step(walk, table(turn=accepted(AT + 30_000, "v")), OBJECT).hops
     assert "share-1 accepted" in step(walk, table(turn=of_another), OBJECT).hops
@@ -355,6 +360,46 @@ class S3:
         if self.refuses:
             raise self.refuses
         self.removed.append(VersionId)
+
+
+class OfTrial:
+    """A stack with a share of a bucket, in the place of Stack."""
+
+    settings = Settings.read({"TABLE_NAME": "t", "QUEUE_URL": "q", "IGNORE_KEYS": "tmp/*"})
+
+    def __init__(self, s3: Any) -> None:
+        self.s3 = s3
+
+    def client(self, _: str) -> Any:
+        return self.s3
+
+    def shares(self, _: str) -> list[FileShare]:
+        return [SHARE]
+
+
+def refused(prefix: str, versioning: dict[str, str], lock: dict[str, Any] | None) -> str:
+    s3: Any = boto3.client("s3", REGION, aws_access_key_id="x", aws_secret_access_key="x")  # noqa: S106
+    with Stubber(s3) as aws:
+        aws.add_response("get_bucket_versioning", versioning)
+        if lock is None:
+            aws.add_client_error("get_object_lock_configuration", "ObjectLockConfigurationNotFoundError")
+            aws.add_client_error("put_object", "AccessDenied")
+            aws.add_response("list_object_versions", {})
+        else:
+            aws.add_response("get_object_lock_configuration", {"ObjectLockConfiguration": lock})
+        stack: Any = OfTrial(s3)
+        with pytest.raises((StackError, ClientError)) as error:
+            Trial(stack, "b", prefix, 1, print).run()
+    return str(error.value)
+
+
+def test_nothing_is_written_that_tells_nothing_or_could_not_be_removed_again() -> None:
+    rule = {"ObjectLockEnabled": "Enabled", "Rule": {"DefaultRetention": {"Mode": "COMPLIANCE", "Days": 1}}}
+    assert "matches tmp/* of --ignore-keys" in refused("tmp", {}, None)
+    assert "No file share shows b/other/s3-event" in refused("other", {}, None)
+    assert "deletes versions only with MFA" in refused("p", {"Status": "Enabled", "MFADelete": "Enabled"}, None)
+    assert "locks its objects" in refused("p", {"Status": "Enabled"}, rule)
+    assert "PutObject" in refused("/p/", {"Status": "Enabled"}, None)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
@@ -413,6 +458,22 @@ def test_the_trials_hops_are_told_without_the_shares_name() -> None:
 
 
 # The whole
+
+
+@pytest.mark.parametrize(
+    ("flags", "why"),
+    [(["--probe-limits"], "needs --report FILE"), (["--timeout", "soon"], "'soon' is no whole number")],
+)
+def test_flags_that_make_no_sense_are_refused_before_anything_is_asked(
+    flags: list[str], why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        status: object = main(["check.sh", "--region", REGION, *flags])
+    except SystemExit as error:
+        status = error.code
+    assert status == 2
+    assert why in capsys.readouterr().err
+
 
 WELL = Area("Work", "all is done", [])
 FAULT, UNTOLD = Concern("it is wrong", "mend it"), Concern("denied", "allow it", is_known=False)
