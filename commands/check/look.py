@@ -154,7 +154,8 @@ def _shares(found: Live, concerns: list[Concern]) -> str:
             what = f"{share.share_id} is on an access point's alias: whether its role may list there was not checked"
             concerns.append(Concern(what, "compare the role with the access point's policy", is_known=False))
         elif share.role:
-            questions += grants.of_share(share, lies, found.partition, share.region or found.stack.region)
+            asked = grants.of_share(share, lies, found.partition, share.region or found.stack.region)
+            questions += [question for question in asked if question not in questions]  # shares have roles in common
     concerns += _asked(found, questions, "allow it in the role's policy")
     unseen = found.stack.unseen_regions
     others = f"; only the refresh function sees those in {', '.join(unseen)}" if unseen else ""

@@ -54,6 +54,7 @@ class Walk:
     """How far a change has come; times are epoch milliseconds."""
 
     began: int
+    before: str = ""  # the window of the change before, which is not this one's
     window: str = ""
     joined: bool = False  # the window was open before
     due: int = 0
@@ -77,11 +78,11 @@ def step(walk: Walk, table: Snapshot, of: Object) -> Walk:
         joined = item.opened_at < since
         walk = replace(walk, window=item.window_id, joined=joined).at("event", at if joined else item.opened_at)
     if not walk.window:  # it may have been closed before the first look
-        closed = [turn.last.window for turn in turns.values() if turn.last and turn.last.first_change >= since]
-        closed += [item.refreshing_id] if item.refreshing_id and item.refreshed_since >= since else []
-        if not closed:
+        closed = {turn.last.window for turn in turns.values() if turn.last and turn.last.first_change >= since}
+        closed |= {item.refreshing_id} if item.refreshing_id and item.refreshed_since >= since else set()
+        if not (closed := closed - {walk.before}):
             return walk
-        walk = replace(walk, window=closed[0], due=item.refresh_started_at).at("event", at)
+        walk = replace(walk, window=closed.pop(), due=item.refresh_started_at).at("event", at)
     if item.window_id == walk.window:
         walk = replace(walk, due=item.refresh_at)  # it moves with further changes, if there is a quiet time
         return walk.at("request", at) if item.confirmed else walk
@@ -184,7 +185,8 @@ class Trial:
 
     def _follow(self, what: str, of: Object, do: Callable[[], object]) -> bool:
         """Whether the change came all the way."""
-        walk, intervals = Walk(now_ms()), self.stack.settings.min_refresh_interval_seconds
+        before = next((walk.window for walk in self.walks.values()), "")
+        walk, intervals = Walk(now_ms(), before), self.stack.settings.min_refresh_interval_seconds
         timeout = 1000 * (self.timeout + max(intervals.of(share.share_id) for share in of.shares))
         do()
         while True:

@@ -322,6 +322,8 @@ def test_a_window_of_other_folders_tells_nothing() -> None:
 
 def test_a_window_that_was_closed_before_the_first_look_is_known_by_its_refresh() -> None:
     assert left(step(WALK, table(turn=accepted(AT + 900)), OBJECT), [SHARE]) == []
+    of_the_writing = replace(WALK, before="w")
+    assert step(of_the_writing, table(turn=accepted(AT - 100)), OBJECT) == of_the_writing
     being_handed = replace(CLOSED, refreshing_id="w", refreshed_since=AT + 100)
     assert left(step(WALK, table(being_handed), OBJECT), [SHARE]) == ["share-1 accepted", "share-1 complete"]
     earlier = accepted(AT - 9_000, "v", first_change=AT - 20_000)
