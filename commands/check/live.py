@@ -35,6 +35,12 @@ _UNLESS_SAID: dict[str, Json] = {
     "AWS::Lambda::Function": {"ReservedConcurrentExecutions": None, "VpcConfig": {"SubnetIds": []}}
 }
 
+# What mends properties of which the template says nothing, so that --revert-drift may leave them alone.
+_BY_HAND = {
+    "ReservedConcurrentExecutions": "lambda delete-function-concurrency --function-name",
+    "ActionsEnabled": "cloudwatch enable-alarm-actions --alarm-names",
+}
+
 
 @dataclass
 class Live:
@@ -156,8 +162,9 @@ def concerns(live: Live, resource: Resource) -> Iterator[Concern]:
     if found is None:
         yield Concern(f"the {what} is gone", mend)
     for wrong in wrongs(resource, found or {}):
-        by_hand = f"aws lambda delete-function-concurrency --function-name {resource.id} --region {live.stack.region}"
-        yield Concern(f"the {what}: {wrong}", by_hand if wrong.startswith("Reserved") else mend)
+        command = _BY_HAND.get(wrong.partition(" ")[0])
+        by_hand = f"aws {command} {resource.id} --region {live.stack.region}" if command else mend
+        yield Concern(f"the {what}: {wrong}", by_hand)
 
 
 def wrongs(resource: Resource, found: Json) -> Iterator[str]:
