@@ -85,15 +85,15 @@ class Asker:
         handed: Sequence[ShareChanges],
         delivery: Delivery,
         *,
-        takes: bool = False,
-        leaves: bool = False,
+        may_claim: bool = False,
+        queues_wake: bool = False,
     ) -> Todo | None:
         """Put the folders into the shares' windows, and the shares into their gateway's line, in one write."""
         for one in handed:
             self.waiting.add(one.share.key, one.share, one.changes, uuid4().hex, one.share.unavailable)
         unavailable = frozenset(one.share.key for one in handed if one.share.unavailable)
         enqueued = Enqueued(tuple(one.share.key for one in handed), unavailable)
-        return self.gateways.apply(gateway, enqueued, delivery, takes=takes, leaves=leaves)
+        return self.gateways.apply(gateway, enqueued, delivery, may_claim=may_claim, queues_wake=queues_wake)
 
     def ask_or_enqueue(self, gateway: Key, handed: ShareChanges, delivery: Delivery) -> None:
         """Ask the only share at a gateway that the changes are for; if it must wait, put it into the line.
@@ -109,13 +109,13 @@ class Asker:
         if todo:
             taken = self._take_turns(gateway, todo, delivery, _Ask(handed.share, handed.changes))
         else:
-            todo = self.enqueue(gateway, [handed], delivery, takes=self._has_time(delivery), leaves=True)
+            todo = self.enqueue(gateway, [handed], delivery, may_claim=self._has_time(delivery), queues_wake=True)
             taken = self._take_turns(gateway, todo, delivery)
         self._log_who_waits(gateway, [handed], taken)
 
     def take_turns(self, gateway: Key, delivery: Delivery, handed: Sequence[ShareChanges] = ()) -> None:
         """Ask whose turn it is, one after the other, while there is time."""
-        todo = self.gateways.apply(gateway, Visited(), delivery, takes=self._has_time(delivery))
+        todo = self.gateways.apply(gateway, Visited(), delivery, may_claim=self._has_time(delivery))
         taken = self._take_turns(gateway, todo, delivery)
         self._log_who_waits(gateway, handed, taken)
 
@@ -125,7 +125,7 @@ class Asker:
         lost = tuple(key for key in keys if key not in shares or not (shares[key].since or shares[key].claim))
         if lost:
             logger.info(f"Shares of {gateway} were in no line; they are now: {', '.join(map(str, lost))}")
-        self.gateways.apply(gateway, Enqueued(lost), delivery, takes=False)
+        self.gateways.apply(gateway, Enqueued(lost), delivery, may_claim=False)
 
     def woken(self, wake: WakeRequest, delivery: Delivery) -> None:
         """The wake of a gateway has come; perhaps early, since SQS delays no message long enough."""
@@ -133,7 +133,7 @@ class Asker:
         if due and due.token == wake.token and self.now() < due.at:
             self.gateways.queue_wake(wake.key, due)
             return
-        todo = self.gateways.apply(wake.key, Woken(wake.token), delivery, takes=self._has_time(delivery))
+        todo = self.gateways.apply(wake.key, Woken(wake.token), delivery, may_claim=self._has_time(delivery))
         self._take_turns(wake.key, todo, delivery)
 
     def completed(self, event: RefreshCompleted, delivery: Delivery) -> None:
@@ -151,14 +151,14 @@ class Asker:
         share_id = event.share_arn.rpartition("/")[2]
         completed = Completed(share_id, event.notification_id, event.began or 0)
         todo = self.gateways.apply(
-            event.gateway, completed, delivery, takes=self._has_time(delivery), before_writing=before_writing
+            event.gateway, completed, delivery, may_claim=self._has_time(delivery), before_writing=before_writing
         )
         if todo and todo.completed:
             self._log_completion(*todo.completed, event.at)
         self._take_turns(event.gateway, todo, delivery)
         if requeued and not (todo and todo.repeat):
             # Somebody has asked the share since: what was put back must be asked for all the same.
-            self.gateways.apply(event.gateway, Enqueued(tuple(requeued)), delivery, takes=False)
+            self.gateways.apply(event.gateway, Enqueued(tuple(requeued)), delivery, may_claim=False)
 
     def _has_time(self, delivery: Delivery) -> bool:
         return self.now() <= delivery.deadline - _ASK_MS
@@ -180,10 +180,10 @@ class Asker:
                 elif direct:
                     self.waiting.add(key, ask.share, ask.changes, uuid4().hex)
             except AWS_ERRORS:  # of the table: the share has its turn back
-                self.gateways.apply(gateway, event, delivery, takes=False)
+                self.gateways.apply(gateway, event, delivery, may_claim=False)
                 raise
-            takes, direct = self._has_time(delivery), None
-            todo = self.gateways.apply(gateway, event, delivery, takes=takes, before_writing=finish)
+            may_claim, direct = self._has_time(delivery), None
+            todo = self.gateways.apply(gateway, event, delivery, may_claim=may_claim, before_writing=finish)
             if todo and todo.completed:
                 self._log_completion(*todo.completed, None)
         return taken
@@ -240,7 +240,7 @@ class Asker:
             if left := round_.left | (folders if todo.repeat == key else frozenset()):
                 self.waiting.add(key, share, replace(ask.changes, folders=left), uuid4().hex)
             if ask.closed:
-                self.waiting.complete(key, ask.closed, keep=key.share_id in after.others)
+                self.waiting.complete(key, ask.closed, keep=key.share_id in after.by_others)
             events(after, todo)
             return True
 

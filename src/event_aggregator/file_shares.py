@@ -93,7 +93,7 @@ class FileShares:
         self._warn = warn
         self._region = region
         self._locations: dict[str, _Location] = {}  # by ARN
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
 
     def showing(self, bucket: str) -> list[FileShare]:
         """The file shares that show `bucket` or a part of it, or that may; without those that are being deleted."""
@@ -195,8 +195,8 @@ class FileShares:
 
     def _warn_once(self, arn: str, reason: object) -> str:
         text = f"It is not known what {arn} shows: {reason}"
-        if text not in self._told:
-            self._told.add(text)
+        if text not in self._warned:
+            self._warned.add(text)
             self._warn(text)
         return str(reason)
 

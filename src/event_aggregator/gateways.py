@@ -53,8 +53,8 @@ class Gateways(Table):
         event: GatewayEvent,
         delivery: Delivery,
         *,
-        takes: bool = True,
-        leaves: bool = True,
+        may_claim: bool = True,
+        queues_wake: bool = True,
         before_writing: Callable[[Gateway, Gateway, Todo], bool] | None = None,
     ) -> Todo | None:
         """Queue the wake that is needed, write what follows from what happened, and answer what else is to be done.
@@ -66,7 +66,7 @@ class Gateways(Table):
         follows; it may do what must be done first, more than once, or answer False: then nothing is written, and the
         answer is None.
         """
-        visit = Visit(delivery.deadline, takes, leaves)
+        visit = Visit(delivery.deadline, may_claim, queues_wake)
         is_fresh = key not in self.known
         if is_fresh:
             self.read(key)

@@ -123,7 +123,7 @@ class Refresher:
         if key.writer is not None:
             others = self.aggregator.settings.refresh_other_gateways
             left_out = regions.left_out(shares, name, key.writer, others)
-            _tell_of(left_out, changes, others)
+            _log_left_out(left_out, changes, others)
             shares = [share for share in shares if share not in left_out]
         self._distribute_to(shares, changes, delivery)
 
@@ -223,7 +223,7 @@ class Refresher:
         return True
 
 
-def _tell_of(left_out: Sequence[FileShare], changes: Changes, others: str) -> None:
+def _log_left_out(left_out: Sequence[FileShare], changes: Changes, others: str) -> None:
     """Tell of shares that are not asked for what a gateway wrote, though they show it."""
     why = "through a gateway, and REFRESH_OTHER_GATEWAYS is off" if others == "off" else "by its own role"
     for share in left_out:

@@ -64,7 +64,7 @@ class Regions:
         try:
             if others == "off" and self._is_role_of_a_share(role_id, shares, region):
                 return list(shares)
-            writer = self._writer(shares, region, role_id, lone=others != "on")
+            writer = self._writer(shares, region, role_id, only_share_counts=others != "on")
         except AWS_ERRORS:  # it is not known which other shares there are, or whose: nobody is left out
             return []
         return [writer] if writer else []
@@ -75,15 +75,17 @@ class Regions:
             for share in chain(shares, self._in_other_regions(shares, region))
         )
 
-    def _writer(self, shares: Sequence[FileShare], region: str, role_id: str, *, lone: bool) -> FileShare | None:
+    def _writer(
+        self, shares: Sequence[FileShare], region: str, role_id: str, *, only_share_counts: bool
+    ) -> FileShare | None:
         """The share through which the role with this id wrote: the one whose role that is.
 
-        Or, with `lone`, the only share that there is, if IAM does not tell its role's id. None if there may be another:
+        Or, with `only_share_counts`, the only share that there is, if IAM does not tell its role's id. None if there may be another:
         two with one role, one that cannot be described, a region that cannot be listed.
         """
         ids = {share.arn: self._role_id(share) for share in shares}
         found = [share for share in shares if role_id and ids[share.arn] == role_id]
-        if lone and not found and len(shares) == 1 and not ids[shares[0].arn]:
+        if only_share_counts and not found and len(shares) == 1 and not ids[shares[0].arn]:
             found = list(shares)
         if len(found) != 1 or any(share.unknown for share in shares):
             return None

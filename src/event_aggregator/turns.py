@@ -116,7 +116,7 @@ class Gateway:
     wake: Wake | None = None
     refused_at: int = 0  # it said that it is busy, and nothing has ended there since
     probed_at: int = 0
-    others: Mapping[str, int] = field(default_factory=dict)  # share id: when somebody else's refresh began last
+    by_others: Mapping[str, int] = field(default_factory=dict)  # share id: when somebody else's refresh began last
 
     def waiting(self) -> list[Key]:
         """The shares that wait, in the order in which they began to."""
@@ -236,8 +236,8 @@ class Visit:
     """
 
     until: int
-    takes: bool = True
-    leaves: bool = True
+    may_claim: bool = True
+    queues_wake: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +283,7 @@ def step(  # noqa: PLR0913 - one call for all rules
     woken = isinstance(event, Woken) and gateway.wake is not None and gateway.wake.token == event.token
     if woken:
         gateway = replace(gateway, wake=None)
-    take, probe = _next(gateway, now, rules, woken=woken) if visit.takes else (None, False)
+    take, probe = _next(gateway, now, rules, woken=woken) if visit.may_claim else (None, False)
     if take:
         share = gateway.shares[take]
         claim = Claim(visit.until + CLAIM_MARGIN_MS, share.since)
@@ -291,9 +291,9 @@ def step(  # noqa: PLR0913 - one call for all rules
         gateway = replace(gateway, probed_at=now) if probe else gateway
         is_idle = not any(share.in_progress_until for share in gateway.shares.values())
         # Not if somebody else refreshes it too: its folders must be kept, should its refresh have to be repeated.
-        direct = isinstance(event, Enqueued) and nobody_waited and take.share_id not in gateway.others
+        direct = isinstance(event, Enqueued) and nobody_waited and take.share_id not in gateway.by_others
         return gateway, replace(todo, take=take, is_idle=is_idle, direct=direct)
-    if visit.leaves and (wake := _new_wake(gateway, token, now, rules)):
+    if visit.queues_wake and (wake := _new_wake(gateway, token, now, rules)):
         gateway, todo = replace(gateway, wake=wake), replace(todo, wake=wake)
     return gateway, todo
 
@@ -319,8 +319,8 @@ def next_wake(gateway: Gateway, now: int, rules: Rules) -> int | None:
 def _lapsed(gateway: Gateway, now: int) -> Gateway:
     """Without what has ended by itself. A share whose claimer is dead counts as asked, and has its turn back."""
     shares = {key: _share_now(share, now) for key, share in gateway.shares.items()}
-    others = {name: began for name, began in gateway.others.items() if began > now - _OTHERS_MS}
-    return replace(gateway, shares=_remembered(shares), others=others)
+    others = {name: began for name, began in gateway.by_others.items() if began > now - _OTHERS_MS}
+    return replace(gateway, shares=_remembered(shares), by_others=others)
 
 
 def _share_now(share: Share, now: int) -> Share:
@@ -394,7 +394,7 @@ def _accepted(gateway: Gateway, share: Share, asked: Asked, now: int) -> Share:
     """The share after it accepted a refresh, which is to be repeated if somebody else's may make it void."""
     complete = any(refresh == asked.refresh for refresh, _ in share.early_completions)
     others = [began for refresh, began in share.early_completions if refresh != asked.refresh]
-    began = max([*others, gateway.others.get(asked.key.share_id, 0)])
+    began = max([*others, gateway.by_others.get(asked.key.share_id, 0)])
     last = Accepted(
         refresh=asked.refresh,
         at=now,
@@ -457,8 +457,8 @@ def _completed(gateway: Gateway, event: Completed, now: int) -> tuple[Gateway, T
             return gateway, Todo()  # ours too, told of late or again
     is_known, is_recent = bool(keys), event.began + VOID_MS + _CLOCK_MARGIN_MS > now
     if event.began and (is_known or is_recent) and all(gateway.shares[key].claim is None for key in keys):
-        others = {**gateway.others, event.share_id: max(event.began, gateway.others.get(event.share_id, 0))}
-        gateway = replace(gateway, others=others)
+        others = {**gateway.by_others, event.share_id: max(event.began, gateway.by_others.get(event.share_id, 0))}
+        gateway = replace(gateway, by_others=others)
     todo = Todo()
     for key in keys:
         share = gateway.shares[key]
