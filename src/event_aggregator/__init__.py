@@ -1,27 +1,27 @@
-"""How an S3 change becomes a refreshed file share; read the modules in this order.
+"""From an S3 change to a refreshed file share. The modules in the order of an event:
 
-changes        an S3 event becomes changes (bucket, key, time, identity)
-folders        a change changes a folder; which folders one refresh of a share takes
-table          the state: one DynamoDB item for each key, changed by conditional writes
-ignored_keys   which changes are of keys that nobody wants to see
-window         a change opens or joins its bucket's refresh window
-memo           an open window that this container has seen, so that most changes need no call at all
-request        the window's one request, delayed (SQS)
-aggregate      the three together: what the aggregator Lambda does
+changes        reads the changes of an S3 event (bucket, key, time, identity)
+folders        the folder that a change changes, and the folders of one RefreshCache call
+table          the state: one DynamoDB item per key, changed by conditional writes
+ignored_keys   the keys whose changes are ignored
+window         opens, joins and closes the window of a bucket
+memo           the open windows that this container has seen, so that most changes need no AWS call
+request        the action queue (SQS): the window's one delayed request
+aggregate      what the aggregator does with an event
 
-messages       what else arrives on the queue: wakes, completions, failed events, the time to sweep
-refresh        what the refresh Lambda does with a request: close the window, list the shares, hand the folders over
-regions         the regions and accounts whose shares are refreshed, each failing on its own
+messages       reads the messages on the action queue: requests, wakes, completion events, failed events, the sweep
+refresh        what the refresh function does with a message: close the window, list the shares, fan out
+regions        the regions and accounts whose shares are refreshed; one that fails stops no other
 file_shares    the file shares that show a bucket, and RefreshCache (Storage Gateway)
 access_points  the bucket behind an access point (S3 Control)
 writers        the ids of the roles by which gateways write (IAM)
-waiting        the folders that wait for a share, under the share's own key
-turns          whose turn it is at a gateway, and when: the rules, and nothing else
-gateways       each gateway's document in the table, written as the rules say
-visible        the event that tells others that a share shows what changed (EventBridge)
-asking         how a share is asked when it is its turn
-attached       the buckets that should tell of their changes, and whether they do
+waiting        the folders that wait for a share, under the share's key
+turns          the rules by which the shares of a gateway take turns
+gateways       each gateway's document in the table, written by these rules
+visible        the event Changes Visible (EventBridge)
+asking         asks a share for a refresh when it takes its turn
+attached       finds attached buckets that no longer report their changes
 
-failures, settings, observability and aws serve all of them: what an error means, environment variables, logs and
+failures, settings, observability and aws serve all modules: what an error means, environment variables, logs and
 metrics, SDK clients.
 """
