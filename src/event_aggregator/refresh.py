@@ -1,8 +1,8 @@
 """What the refresh function does with each message on the action queue.
 
-The guarantee: when `handle` returns, the message's folders have been refreshed, or wait under the key of a share or of
-a region whose request is queued. Otherwise it raises, and SQS must deliver the message again. Every repetition is
-harmless.
+The guarantee: when `handle` returns, shares have accepted a refresh of the message's folders, or the folders wait under
+the key of a share, or of a region whose request is queued. Otherwise `handle` raises, and SQS must deliver the message
+again. Every repetition is harmless.
 """
 
 from collections.abc import Callable, Sequence
