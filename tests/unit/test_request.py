@@ -136,7 +136,7 @@ def test_a_folder_is_named_with_slashes_at_its_ends_or_without(folder: str, mean
         ({"bucket": "b", "folders": "a"}, "`folders` must be a list"),
         ({"bucket": "b", "folders": ["a", ""]}, "`folders` holds '': a folder is a text such as a/b"),
         ({"bucket": "b", "folders": ["\ud800"]}, "`folders` holds '\\ud800': a folder is a text"),
-        ({"bucket": "b", "folders": ["*.tmp"]}, "and /*a if its name begins with a star"),
+        ({"bucket": "b", "folders": ["*.tmp"]}, "or /*a if its name begins with a star"),
         ({"bucket": "b", "folders": ["a"], "recursive": True}, "holds only `bucket` and `folders`, not recursive"),
     ],
 )
