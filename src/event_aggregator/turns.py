@@ -88,7 +88,7 @@ class Share:
     claim: Claim | None = None
     last: Accepted | None = None
     in_progress_until: int = 0  # `last` is not known to be complete, and counts as in progress until then
-    early_completions: tuple[tuple[str, int], ...] = ()  # during its claim: notification id, and when it began
+    early_completions: tuple[tuple[str, int], ...] = ()  # during its claims: notification id, and when it began
     repeats: bool = False  # its next refresh repeats one
     previous: tuple[tuple[str, int], ...] = ()  # the refreshes before `last`: notification id, and when it was accepted
 

@@ -647,7 +647,7 @@ class Explorer:
         """Of a refresh that begins."""
         document = self._documents[state.document]
         known = {one.last.refresh for one in document.shares.values() if one.last}
-        known |= {name for one in document.shares.values() for name, _ in (*one.early, *one.earlier)}
+        known |= {name for one in document.shares.values() for name, _ in (*one.early_completions, *one.previous)}
         known |= {refresh.name for refresh in state.refreshes}
         known |= {message.refresh for _, message in state.queue}
         known |= {p.happened.refresh for p in state.processes if isinstance(p.happened, self.turns.Asked)}
