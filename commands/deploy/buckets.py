@@ -25,7 +25,7 @@ from event_aggregator.request import INITIAL_REFRESH_SECONDS, ActionQueue
 _PATIENCE_SECONDS, _PAUSE_SECONDS = 60, 2.0
 _CDK_TYPES = ("OBJECT_CREATED", "OBJECT_REMOVED", "LIFECYCLE_EXPIRATION")
 # Lambda's limit of a function's resource policy.
-_MOST_BYTES_OF_POLICY = 20_480
+MOST_BYTES_OF_POLICY = 20_480
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ class Buckets:
         new = [self._as_kept(one) for one in self._planned.values() if one["StatementId"] not in there]
         if (
             new
-            and sum(len(json.dumps(one, separators=(",", ":"))) + 1 for one in [policy, *new]) > _MOST_BYTES_OF_POLICY
+            and sum(len(json.dumps(one, separators=(",", ":"))) + 1 for one in [policy, *new]) > MOST_BYTES_OF_POLICY
         ):
             raise RefusedError(
                 f"The policy of {self.stack.aggregator} has no room for {bucket}: it holds {len(self.permissions())}"

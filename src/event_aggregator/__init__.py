@@ -1,13 +1,13 @@
-"""From an S3 change to a refreshed file share. The modules in the order of an event:
+"""How an S3 change becomes a refreshed file share. Read the modules in this order.
 
-changes        reads the changes of an S3 event (bucket, key, time, identity)
-folders        the folder that a change changes, and the folders of one RefreshCache call
-table          the state: one DynamoDB item per key, changed by conditional writes
-ignored_keys   the keys whose changes are ignored
-window         opens, joins and closes the window of a bucket
-memo           the open windows that this container has seen, so that most changes need no AWS call
-request        the action queue (SQS): the window's one delayed request
-aggregate      what the aggregator does with an event
+changes        reads an S3 event: its changes (bucket, key, time, identity)
+folders        the folder of a change, and the folders that one RefreshCache call takes
+table          the state: one DynamoDB item per key, updated by conditional writes
+ignored_keys   the keys whose changes refresh nothing
+window         how a change opens or joins its bucket's window
+memo           the open windows that a container remembers, so that most changes need no AWS call
+request        the window's one request, a delayed SQS message
+aggregate      all of these together: what the aggregator does
 
 messages       reads the messages on the action queue: requests, wakes, completion events, failed events, the sweep
 refresh        what the refresh function does with a message: close the window, list the shares, fan out

@@ -39,10 +39,10 @@ def test_the_defaults_of_the_template_are_accepted() -> None:
         ({"RefreshDelaySeconds": "30,renders=soon"}, "--refresh-delay-seconds holds 'renders=soon': set it to"),
         (
             {"RefreshQuietSeconds": "0,b-1=901"},
-            "For b-1 --refresh-quiet-seconds is 901 and --refresh-max-delay-seconds",
+            "Bucket b-1: --refresh-quiet-seconds is 901 and --refresh-max-delay-seconds",
         ),
         ({"GatewayExternalIds": "secret"}, "--gateway-external-ids holds 'secret': set it to ACCOUNT=ID"),
-        ({"IgnoreKeys": "*.tmp,*/*"}, "--ignore-keys holds '[*]/[*]': set it to patterns of some keys"),
+        ({"IgnoreKeys": "*.tmp,*/*"}, "--ignore-keys holds '[*]/[*]': set it to patterns that match some keys"),
         ({"LogLevel": "WARN"}, "--log-level is 'WARN': set it to one of DEBUG, INFO"),
         ({"LogLevel": "CRITICAL"}, "--log-level CRITICAL: it must be one of DEBUG, INFO, WARNING, ERROR"),
         ({"LogRetentionDays": "31"}, "--log-retention-days 31: it must be one of 1, 3, 5"),
@@ -64,7 +64,7 @@ def test_the_defaults_of_the_template_are_accepted() -> None:
         ),
         (
             {"RefreshQuietSeconds": "600", "RefreshMaxDelaySeconds": "300"},
-            "--refresh-quiet-seconds is 600 and --refresh-max-delay-seconds is 300: no window is open long enough",
+            "--refresh-quiet-seconds is 600 and --refresh-max-delay-seconds is 300, so every window closes",
         ),
     ],
 )
