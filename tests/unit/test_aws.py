@@ -6,6 +6,7 @@ import botocore.session
 import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
+from botocore.config import Config
 from botocore.exceptions import ClientError
 from botocore.session import Session
 from moto import mock_aws
@@ -39,7 +40,8 @@ def endpoints(session: Session, region: str) -> list[tuple[str, ...]]:
         ("sts", "get_caller_identity", {}),
     ]
     for service, operation, parameters in calls:
-        client = session.create_client(service, region_name=region, config=aws.REGIONAL)
+        config = Config().merge(aws.REGIONAL)  # a copy: create_client writes into it
+        client = session.create_client(service, region_name=region, config=config)
         client.meta.events.register("before-sign", stop)
         with pytest.raises(NotSentError):
             getattr(client, operation)(**parameters)
