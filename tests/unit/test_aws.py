@@ -1,12 +1,12 @@
 """The shortcuts on the way to a client lead to the same endpoints as botocore's own data."""
 
+from copy import deepcopy
 from typing import Any
 
 import botocore.session
 import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
-from botocore.config import Config
 from botocore.exceptions import ClientError
 from botocore.session import Session
 from moto import mock_aws
@@ -40,7 +40,7 @@ def endpoints(session: Session, region: str) -> list[tuple[str, ...]]:
         ("sts", "get_caller_identity", {}),
     ]
     for service, operation, parameters in calls:
-        config = Config().merge(aws.REGIONAL)  # a copy: create_client writes into it
+        config = deepcopy(aws.REGIONAL)  # create_client writes into it
         client = session.create_client(service, region_name=region, config=config)
         client.meta.events.register("before-sign", stop)
         with pytest.raises(NotSentError):
