@@ -34,7 +34,7 @@ class Wish:
     """What the flags say of the buckets; of what they do not say, each bucket keeps what it has."""
 
     source: str = ""  # notification or eventbridge
-    prefixes: tuple[str, ...] | None = None  # of keys; none: all keys
+    prefixes: Sequence[str] | None = None  # of keys; none: all keys
     prefixes_from_shares: bool = False
     initial_refresh: bool = True
     skip_validation: bool = False  # of the targets of a bucket's notifications, by S3

@@ -254,7 +254,7 @@ def test_plain_cloudformation_changes_the_stack_that_the_script_made_and_the_scr
 def test_a_change_set_is_made_and_not_carried_out(second: MiniStack) -> None:
     said = run_script(second, *CREATE, "--refresh-delay-seconds", "90", "--change-set")
 
-    assert f"to change  function {AGGREGATOR}: Environment" in said
+    assert f"to change  AWS::Lambda::Function {AGGREGATOR}: Environment" in said
     assert variables(second)["REFRESH_DELAY_SECONDS"] == "30"
     found = second.client("cloudformation").list_change_sets(StackName=STACK)["Summaries"]
     [change_set] = [one for one in found if one["ChangeSetId"] in said]
