@@ -22,8 +22,8 @@ from event_aggregator.failures import AWS_ERRORS
 from event_aggregator.file_shares import FileShares
 from event_aggregator.gateways import Gateways
 from event_aggregator.observability import logger, set_log_level
-from event_aggregator.places import Places, name_of_place
 from event_aggregator.refresh import Refresher
+from event_aggregator.regions import Regions, name_of_region
 from event_aggregator.request import ActionQueue, seconds_until_retry
 from event_aggregator.settings import LEAST_ADVISED_INTERVAL_SECONDS, Settings
 from event_aggregator.turns import Rules
@@ -35,7 +35,7 @@ from event_aggregator.writers import Roles
 _settings = Settings.read(os.environ)
 
 
-def _places() -> Places:
+def _regions() -> Regions:
     """The file shares of every region and account that the settings name."""
     home, makers, roles = aws.region(), {}, {}
     roles_of = {role.split(":")[4]: role for role in _settings.gateway_role_arns}
@@ -45,14 +45,14 @@ def _places() -> Places:
     for account, session in {"": aws.own_session, **others}.items():
         roles[account] = Roles(partial(aws.iam, session), logger.warning)
         for region in _settings.gateway_regions or (home,):
-            name = name_of_place(region, account)
+            name = name_of_region(region, account)
             makers[name] = partial(_file_shares, session, region, access_points, "" if name == home else name)
-    return Places(home, makers, roles)
+    return Regions(home, makers, roles)
 
 
-def _file_shares(session: Session, region: str, access_points: AccessPoints, place: str) -> FileShares:
-    clients = aws.storage_gateway(session, region), aws.storage_gateway_asking_once(session, region)
-    return FileShares(*clients, access_points, logger.warning, place)
+def _file_shares(session: Session, region: str, access_points: AccessPoints, name: str) -> FileShares:
+    clients = aws.storage_gateway(session, region), aws.storage_gateway_without_retries(session, region)
+    return FileShares(*clients, access_points, logger.warning, name)
 
 
 set_log_level(_settings.log_level)
@@ -68,7 +68,7 @@ def _make_refresher() -> Refresher:
     dynamodb, table = aws.dynamodb(), _settings.table_name
     windows = Windows(dynamodb, table)
     asker = Asker(
-        _places(),
+        _regions(),
         windows,
         WaitingShares(dynamodb, table),
         Gateways(dynamodb, table, _queue, Rules.of(_settings), aws.epoch_ms),
@@ -76,9 +76,11 @@ def _make_refresher() -> Refresher:
         aws.epoch_ms,
         VisibleEvents(aws.events) if _settings.visible_events == "on" else None,
     )
-    put_back = frozenset(arn.rpartition(":")[2] for arn in os.environ.get("REATTACH_BUCKET_ARNS", "").split(","))
-    attached = AttachedBuckets(os.environ["AGGREGATOR_ARN"], cache(aws.looking), put_back, _queue.ask_for_all)
-    return Refresher(Aggregator(windows, _queue, _settings, aws.epoch_ms), asker, attached.look)
+    restored = frozenset(arn.rpartition(":")[2] for arn in os.environ.get("REATTACH_BUCKET_ARNS", "").split(","))
+    attached = AttachedBuckets(
+        os.environ["AGGREGATOR_ARN"], cache(aws.client_without_retries), restored, _queue.request_full_refresh
+    )
+    return Refresher(Aggregator(windows, _queue, _settings, aws.epoch_ms), asker, attached.check)
 
 
 _refresher = _make_refresher()

@@ -122,7 +122,7 @@ class Buckets:
             return None if wish.prefixes is None else notification.shortest(wish.prefixes)
         shares = self.stack.shares(bucket)
         unknown = [
-            *(f"The file shares in {place} are not known here." for place in self.stack.unseen_places),
+            *(f"The file shares in {region} are not known here." for region in self.stack.unseen_regions),
             *self.stack.notes,
             *(f"{share.share_id}: {share.unknown}" for share in shares if share.unknown),
             *([] if shares else [f"No file share shows the bucket {bucket}."]),
@@ -227,7 +227,7 @@ class Buckets:
     def _send(self, bucket: str) -> None:
         sqs = self.stack.client("sqs")
         url = sqs.get_queue_url(QueueName=f"{self.stack.aggregator}ActionQueue")["QueueUrl"]
-        ActionQueue(lambda: sqs, url).ask_for_all(bucket)
+        ActionQueue(lambda: sqs, url).request_full_refresh(bucket)
 
     def _put(self, bucket: str, merge: Callable[[Json], Json], wish: Wish, what: str) -> None:
         """Merges into what S3 has, and puts that, until S3 answers with it. S3 takes no condition with a put: whoever

@@ -27,7 +27,7 @@ _ONCE_A_SECOND = {"Delay": 1, "MaxAttempts": 1800}
 _ADVICE = {
     "already exist": "Something else has this name: remove that, or give this stack a --name-prefix.",
     "not authorized|[Aa]ccess ?[Dd]enied": "Your credentials may not do this.",
-    "[Kk][Mm][Ss]": "See in docs/house-rules.md what the key's policy must allow.",
+    "[Kk][Mm][Ss]": "See in docs/security-and-network.md what the key's policy must allow.",
     "ENI|network interface": "Lambda gives network interfaces back within 45 minutes: run this again then.",
 }
 

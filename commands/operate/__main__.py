@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> int:
             return 2
         tell(error, sys.stderr)
         if isinstance(error, ClientError) and error.response["Error"]["Code"] in DENIED:
-            tell("What this needs is in iam/operator.json: docs/house-rules.md, Who operates it", sys.stderr)
+            tell("iam/operator.json allows it: see docs/security-and-network.md, Permissions for operators", sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
@@ -50,91 +50,100 @@ def parser() -> argparse.ArgumentParser:
         commands,
         "status.sh",
         _status,
-        "Shows in one screen: the settings in force; the queues; the gateways that have something to do, how many"
-        " refreshes are in progress there and how many shares wait in line; each bucket with its open window; its file"
-        " shares, when they were refreshed last, what is in progress and what waits, and why; the last day's counts.",
-        "Exit status: 0 all is well, 1 something needs attention, 2 it could not tell.",
+        "Shows on one screen: the settings; the queues; the gateways with shares in progress or in line; each bucket"
+        " with its open window; each file share with its last refresh, what is in progress, and what waits and why;"
+        " the counts of the last 24 hours.",
+        "Exit status: 0 all is well; 1 something needs attention; 2 the state could not be read.",
     )
-    command.add_argument("--json", action="store_true", help="for programs: times in milliseconds since 1970")
-    command.add_argument("--watch", action="store_true", help=f"look again every {_WATCH_SECONDS} s, until Ctrl-C")
+    command.add_argument("--json", action="store_true", help="JSON output; times in milliseconds since 1970")
+    command.add_argument("--watch", action="store_true", help=f"repeat every {_WATCH_SECONDS} s until Ctrl-C")
     command = _command(
         commands,
         "explain.sh",
         _explain,
-        "Why is my file not there? Says what became of the last change of one key, for each file share that shows it,"
-        " and what that rests on: S3, the shares, the notification, the windows, the refresh function's log.",
-        "Exit status: 0 every share that shows the key was refreshed since it changed, or there is nothing to show;"
-        " 1 something is still to come or wrong; 2 it could not tell. In a bucket with versioning 2 is the best answer"
-        " for what was refreshed: S3 does not tell when a version was brought back by deleting a later one, or a delete"
-        " marker, for good. An NFS or SMB client may show its own old listing for up to a minute after a refresh. A"
-        " share with an automated refresh (CacheStaleTimeoutInSeconds) also reads a folder again by itself, when"
-        " somebody opens it so long after its last refresh, of either kind.",
+        "Explains why a file is not visible: what happened to the last change of one key, for each file share that"
+        " shows it, and the evidence: S3, the shares, the notification, the windows, and the refresh function's log.",
+        "Exit status: 0 every share that shows the key was refreshed after the change, or need not be; 1 a"
+        " refresh is still to come, or something is wrong; 2 it could not be determined. In a bucket with versioning,"
+        " 2 is the best possible answer for a refreshed key: S3 does not tell when somebody restores a version by"
+        " deleting a later version or a delete marker permanently. An NFS or SMB client may show its own cached"
+        " listing for up to a minute after a refresh. A share with automated cache refresh"
+        " (CacheStaleTimeoutInSeconds) also lists a folder again when somebody opens it that long after its last"
+        " refresh of either kind.",
     )
     command.add_argument("--bucket", metavar="B", type=utf8, required=True, help="the bucket")
     command.add_argument(
-        "--key", metavar="K", type=utf8, required=True, help="as S3 has it: not encoded, no slash at the front"
+        "--key",
+        metavar="K",
+        type=utf8,
+        required=True,
+        help="the key as S3 has it: not URL-encoded, without a leading slash",
     )
-    command.add_argument("--json", action="store_true", help="for programs: times in milliseconds since 1970")
+    command.add_argument("--json", action="store_true", help="JSON output; times in milliseconds since 1970")
     command = _command(
         commands,
         "wait.sh",
         _wait,
-        "Waits until every file share that shows a key shows its last change, as S3 has it: a refresh of its folder"
-        " that was accepted after the change is complete. It looks every 5 s, after a minute every 15 s, with what"
-        " explain.sh knows. Where it is not known which came first, the change or the refresh, as with an upload in"
-        " parts or a replica, it may take a minute longer, until the event of the change must have arrived.",
-        "Exit status: 0 all of them show it; 1 one did not within the time, with the reason and what to do; 2 it could"
-        " not tell, no share can show it, or S3 has no such object and no delete marker (for a deletion in a bucket"
-        " without versioning give --since). In a bucket with versioning a version counts as shown that was brought"
-        " back, by deleting a later one, after the refresh and before its event has arrived: S3 does not tell of that."
-        " So does an upload in parts whose event was lost. Of shares outside the stack's region and account nobody"
-        " reports when a refresh is complete: they count as refreshed the least interval after it was accepted, and"
-        " those of other accounts are not seen. An NFS or SMB client may show its own old listing for up to a minute"
-        " more. This machine's clock must be right to the second.",
+        "Waits until every file share that shows a key shows its last change in S3: a refresh of its folder that the"
+        " share accepted after the change is complete. Checks every 5 s, and every 15 s after the first minute, with"
+        " the evidence that explain.sh uses. If the order of the change and the refresh is not known, as for a"
+        " multipart upload or a replica, it may wait up to a minute longer, until the event of the change must have"
+        " arrived.",
+        "Exit status: 0 all shares show it; 1 a share did not show it in time (the reason and what to do are"
+        " printed); 2 it could not be determined, no share can show the key, or S3 has neither the object nor a delete"
+        " marker (for a deletion in a bucket without versioning use --since). Limits: In a bucket with versioning, a"
+        " version that somebody restored by deleting a later one, after the refresh and before its event arrived,"
+        " counts as shown, because S3 does not tell of it. A multipart upload whose event was lost counts as shown"
+        " too. Shares outside the stack's region and account send no completion event here: they count as refreshed"
+        " after the minimum interval, and shares of other accounts are not considered. An NFS or SMB client may show"
+        " its own cached listing for up to another minute. This machine's clock must be right to the second.",
     )
     command.add_argument("--bucket", metavar="B", type=utf8, required=True, help="the bucket")
     command.add_argument(
-        "--key", metavar="K", type=utf8, required=True, help="as S3 has it: not encoded, no slash at the front"
+        "--key",
+        metavar="K",
+        type=utf8,
+        required=True,
+        help="the key as S3 has it: not URL-encoded, without a leading slash",
     )
-    command.add_argument("--share", metavar="S", type=utf8, help="only this one, share-1234ABCD (default: every one)")
-    command.add_argument("--timeout", metavar="N", type=_seconds, default=300, help="seconds (default: 300)")
+    command.add_argument(
+        "--share", metavar="S", type=utf8, help="wait for this share only, share-1234ABCD (default: all)"
+    )
+    command.add_argument(
+        "--timeout", metavar="N", type=_seconds, default=300, help="give up after N seconds (default: 300)"
+    )
     command.add_argument(
         "--since",
         action="store_true",
-        help="for whatever was written to, or deleted from, the key's folder before now; if nothing waits for it a"
-        " minute later, it is shown",
+        help="wait for everything that was written to or deleted from the key's folder before now; if nothing waits for"
+        " the folder a minute later, it is shown",
     )
-    command.add_argument("--quiet", action="store_true", help="prints nothing; the exit status tells")
+    command.add_argument("--quiet", action="store_true", help="print nothing; the exit status is the answer")
     command = _command(
         commands,
         "refresh-now.sh",
         _refresh_now,
-        "Has the refresh function refresh a bucket's file shares: it hands the folders to them, and they are asked in"
-        " their turn, no more often than they may be. Follows each until Storage Gateway reports that its refresh is"
-        " complete, and says why one waits; Ctrl-C ends only the following. The shares of other accounts only the"
-        " refresh function can list; of shares outside the stack's region and account nobody reports when they are"
-        " complete.",
-        "Exit status: 0 it has come to its end, 2 it could not be asked for, as when there is no such folder,"
-        " or it is not known what some shares show.",
+        "Makes the refresh function refresh a bucket's file shares. The interval and the turns at the gateway apply as"
+        " usual. Follows each share until Storage Gateway reports that its refresh is complete, and says why a share"
+        " waits. Ctrl-C stops the following, not the refresh. Only the refresh function can list the shares of other"
+        " accounts. Shares outside the stack's region and account send no completion event here.",
+        "Exit status: 0 done; 2 the refresh could not be requested (for example, there is no such folder), or it is not"
+        " known what some shares show.",
     )
+    command.add_argument("--bucket", metavar="B", type=utf8, required=True, help="refresh the shares of this bucket")
     command.add_argument(
-        "--bucket", metavar="B", type=utf8, required=True, help="the bucket whose shares are to be refreshed"
+        "--folder", metavar="F", type=utf8, help="refresh this folder of the bucket, such as a/b (default: everything)"
     )
-    command.add_argument(
-        "--folder", metavar="F", type=utf8, help="this folder of the bucket, such as a/b (default: everything)"
-    )
-    command.add_argument(
-        "--recursive", action="store_true", help="and everything below that folder, with all of a share that lies there"
-    )
+    command.add_argument("--recursive", action="store_true", help="also refresh everything below the folder")
     command = _command(
         commands,
         "redrive.sh",
         _redrive,
-        "Says in words what lies in the dead-letter queue: requests and events that failed a hundred times. When the"
-        " cause is mended, --send puts them back on the queue; interrupted, it loses none of them.",
-        "Exit status: 0 it is empty, or was sent back; 1 there is something; 2 it could not tell.",
+        "Explains the messages in the dead-letter queue: requests and events that failed 100 times. After you have"
+        " fixed the cause, --send moves them back to the action queue. If it is interrupted, no message is lost.",
+        "Exit status: 0 the queue is empty, or its messages were sent back; 1 it holds messages; 2 it is unreadable.",
     )
-    command.add_argument("--send", action="store_true", help="send them back")
+    command.add_argument("--send", action="store_true", help="send the messages back to the action queue")
     return top
 
 
@@ -153,8 +162,8 @@ def _command(
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=28, width=100),
     )
     command.set_defaults(run=run)
-    command.add_argument("--region", metavar="R", help="of the stack (default: AWS_REGION, the profile's)")
-    command.add_argument("--name-prefix", metavar="P", default="", help="the one that create-stack.sh was given")
+    command.add_argument("--region", metavar="R", help="region of the stack (default: AWS_REGION or the profile's)")
+    command.add_argument("--name-prefix", metavar="P", default="", help="the --name-prefix given to create-stack.sh")
     return command
 
 

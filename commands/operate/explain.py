@@ -72,8 +72,8 @@ def conclude(facts: Facts) -> list[Answer]:
 
 def _conclude(facts: Facts) -> list[Answer]:
     answers = [_answer(facts, share) for share in facts.shares]
-    of_nobody_known = facts.places.keys() - {share.place for share in facts.shares}
-    answers += [_of_place(facts, place, None) for place in sorted(of_nobody_known)]
+    of_nobody_known = facts.regions.keys() - {share.region for share in facts.shares}
+    answers += [_of_region(facts, region, None) for region in sorted(of_nobody_known)]
     if facts.unresolved:
         text = "Of some file shares it is not known what they show."
         answers.append(Answer(None, Outcome.UNSURE, text, facts.unresolved))
@@ -88,10 +88,10 @@ def _conclude(facts: Facts) -> list[Answer]:
     return [Answer(None, Outcome.NO_SHARE, text, ["make one in the Storage Gateway console, or look in its region"])]
 
 
-def _of_place(facts: Facts, place: str, name: str | None) -> Answer:
-    """Of a share of a place, or of all that there may be, while the folder waits until they are listed."""
-    at, waits = facts.at, facts.places[place]
-    text = f"For the file shares in {place} its folder has waited since {_when(at, waits.since)}"
+def _of_region(facts: Facts, region: str, name: str | None) -> Answer:
+    """Of a share of a region, or of all that there may be, while the folder waits until they are listed."""
+    at, waits = facts.at, facts.regions[region]
+    text = f"For the file shares in {region} its folder has waited since {_when(at, waits.since)}"
     if waits.reason:
         next_try = _when(at, waits.due) if waits.due > at else "due now"
         text += f": {waits.reason.rstrip('.')}. The next try is {next_try}."
@@ -184,8 +184,8 @@ def _coming(facts: Facts, share: Share) -> Answer | None:
         if waits.next:
             text += f" The next try is {_when(at, waits.next) if waits.next > at else 'due now'}."
         return Answer(name, Outcome.WAITS, text, _advice(facts, share, waits))
-    if share.place in facts.places:
-        return _of_place(facts, share.place, name)
+    if share.region in facts.regions:
+        return _of_region(facts, share.region, name)
     if share.handed_over is not None:
         text = f"The refresh of its folder began at {_when(at, share.handed_over)}, and is about to ask this share."
         return Answer(name, Outcome.REFRESHING, text, _if_late(facts, share.handed_over))
@@ -257,7 +257,7 @@ def _on_purpose(facts: Facts, share: Share) -> Answer | None:
     if changed is None:
         return None
     if left_out := [one for one in share.left_out if one.at >= changed]:
-        through = "this share" if left_out[-1].knows_it else "a gateway, and such refreshes no share"
+        through = "this share" if left_out[-1].already_shown else "a gateway, and such refreshes no share"
         text = (
             f"Not known: what changed in {facts.folder} was written through {through}, and so it was left out of the"
             f" refresh at {_when(facts.at, left_out[-1].at)}. If that was this change, nothing is to come of it."
@@ -403,9 +403,9 @@ def _of_windows(facts: Facts) -> list[str]:
             f"The refresh of its last window began at {_when(at, closed.began)}, for changes since"
             f" {clock(closed.since)}; {read}{state} (the table)."
         )
-    for place, waits in facts.places.items():
+    for region, waits in facts.regions.items():
         why = waits.reason or "they are about to be listed"
-        lines.append(f"{facts.folder} waits for the file shares in {place}: {why} (the table).")
+        lines.append(f"{facts.folder} waits for the file shares in {region}: {why} (the table).")
     return lines
 
 

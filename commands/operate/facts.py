@@ -16,7 +16,7 @@ from commands.operate.standing import Snapshot, Standing
 from event_aggregator.file_shares import FileShare
 from event_aggregator.folders import EVERYTHING, folder_of, path_below, shown
 from event_aggregator.ignored_keys import pattern_of
-from event_aggregator.table import Item, Key, Kind
+from event_aggregator.table import Key, Kind, WindowItem
 
 # A refresh came after a change only if it is later by this: LastModified has whole seconds, clocks differ by less than
 # a second, and the log has the end of the call, which takes less than another.
@@ -58,7 +58,7 @@ class Window:
     since: int
     due: int
     reads: bool
-    reason: str | None = None  # why the shares of a place could not be listed
+    reason: str | None = None  # why the shares of a region could not be listed
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Share:
     path: str  # of the file, from the share's root
     way: list[str]  # the folders to it, as in FolderList: a new folder appears in the one above
     standing: Standing
-    place: str = ""  # its region
+    region: str = ""  # its region
     folder_waits: bool = False  # what waits for the share will have it read the folder
     handed_over: int | None = None  # a refresh of its folder began then, and has not asked this share yet
     in_window: bool = False  # the bucket's window will have it read the folder
@@ -104,11 +104,11 @@ class Facts:
     window: Window | None
     by_gateways: Window | None  # of what gateways wrote: refreshed on the shares that do not know of it
     closed: Closed | None
-    places: dict[str, Window]  # what waits until the shares of a place are listed, by the place
+    regions: dict[str, Window]  # what waits until the shares of a region are listed, by the region
     shares: list[Share]
     others: dict[str, str]  # the bucket's other shares: their prefixes
     unresolved: list[str]  # shares of which it is not known what they show
-    unseen: list[str]  # the places whose shares only the refresh function can list
+    unseen: list[str]  # the regions whose shares only the refresh function can list
     log_since: int
     mend: str  # the command that attaches the bucket
     refresh: str  # the one that has the key's folder refreshed
@@ -151,11 +151,11 @@ def look(stack: Stack, bucket: str, key: str, log_since: int | None = None) -> F
         window=_window(item, folder, scope) if item.window_id else None,
         by_gateways=_by_gateways(table, bucket, folder, scope),
         closed=_closed(item, folder),
-        places=_places(table, bucket, folder, scope),
+        regions=_regions(table, bucket, folder, scope),
         shares=[_with_log(stack, share, known, folder, log_since) for share, known in showing_it],
         others={share.share_id: share.prefix for share in showing if not key.startswith(share.prefix)},
         unresolved=list(stack.notes),
-        unseen=stack.unseen_places,
+        unseen=stack.unseen_regions,
         log_since=log_since,
         mend=stack.command("attach-bucket.sh", "--bucket", bucket),
         refresh=stack.command("refresh-now.sh", "--bucket", bucket, "--folder", folder),
@@ -175,14 +175,14 @@ def _by_gateways(table: Snapshot, bucket: str, folder: str, scope: str) -> Windo
     return max((window for window in windows if window.reads), key=lambda w: w.due, default=None)
 
 
-def _places(table: Snapshot, bucket: str, folder: str, scope: str) -> dict[str, Window]:
-    """The places for which the folder waits until their shares are listed."""
+def _regions(table: Snapshot, bucket: str, folder: str, scope: str) -> dict[str, Window]:
+    """The regions for which the folder waits until their shares are listed."""
     windows = {
-        key.place: _window(item, folder, scope)
+        key.region: _window(item, folder, scope)
         for key, item in table.windows.items()
-        if key.bucket == bucket and key.kind is Kind.PLACE and key.writer is None
+        if key.bucket == bucket and key.kind is Kind.REGION and key.writer is None
     }
-    return {place: window for place, window in windows.items() if window and window.reads}
+    return {region: window for region, window in windows.items() if window and window.reads}
 
 
 def _tail(stack: Stack, function: str, at: int, since: int) -> str:
@@ -279,7 +279,7 @@ def will_read(held: Iterable[str], folder: str, prefix: str, scope: str) -> bool
     )
 
 
-def _window(item: Item, folder: str, scope: str) -> Window | None:
+def _window(item: WindowItem, folder: str, scope: str) -> Window | None:
     """What it holds, and what is being handed on just now."""
     unfinished = item.refreshed_folders if item.refreshing_id else frozenset()
     reads = will_read(item.folders | unfinished, folder, "", scope)
@@ -288,7 +288,7 @@ def _window(item: Item, folder: str, scope: str) -> Window | None:
     return Window(item.refreshed_since, item.refresh_started_at, reads) if item.refreshing_id else None
 
 
-def _closed(item: Item, folder: str) -> Closed | None:
+def _closed(item: WindowItem, folder: str) -> Closed | None:
     if not item.refresh_started_at:
         return None
     reads = will_read(item.refreshed_folders, folder, "", "folders") if item.refreshed_folders else None
@@ -303,7 +303,7 @@ def _with_log(stack: Stack, share: FileShare, known: Share, folder: str, since: 
 
 
 def share_facts(  # noqa: PLR0913 - what there is to know of it
-    share: FileShare, standing: Standing, of_bucket: Item, *, key: str, scope: str, home: str
+    share: FileShare, standing: Standing, of_bucket: WindowItem, *, key: str, scope: str, home: str
 ) -> Share:
     """What the table knows about a share that shows the key: from its own items, and from its bucket's."""
     folder, waits = folder_of(key), standing.waits
@@ -316,7 +316,7 @@ def share_facts(  # noqa: PLR0913 - what there is to know of it
         path=f"/{key.removeprefix(share.prefix)}",
         way=way_to(folder, share.prefix),
         standing=standing,
-        place=share.place or home,
+        region=share.region or home,
         folder_waits=waits is not None and will_read(waits.folders, folder, share.prefix, scope),
         handed_over=of_bucket.refresh_started_at if is_handed_over else None,
         in_window=will_read(of_bucket.folders, folder, share.prefix, scope),

@@ -6,9 +6,9 @@ from commands.operate.__main__ import parser
 
 _HEAD = """# The operator's commands
 
-Each looks at one stack: `--region` and `--name-prefix` say which. They use your own AWS credentials. In keys,
-folders, and whatever else comes from outside, characters that do not print are shown as `\\n`, `\\x1b`, `\\u202e`.
-This page is made of their `--help`.
+Each command works on one stack, which `--region` and `--name-prefix` select, with your own AWS credentials. In keys,
+folders and other text from outside, characters that do not print are shown as `\\n`, `\\x1b`, `\\u202e`.
+This page is generated from their `--help`.
 """
 
 

@@ -43,7 +43,7 @@ class LeftOut:
 
     at: int
     folders: list[str]
-    knows_it: bool  # it was written through this share
+    already_shown: bool  # it was written through this share
 
 
 def refreshes_of(
@@ -114,7 +114,7 @@ def left_out_of(lines: Iterable[str], share_key: str) -> list[LeftOut]:
     """The refreshes that a share was left out of, in lines of the refresh function's log."""
     about = [fields for line in lines if (fields := _fields(line)).get("share") == share_key]
     return [
-        LeftOut(epoch_ms_of(fields["timestamp"]), fields["folders"], fields["knows_it"])
+        LeftOut(epoch_ms_of(fields["timestamp"]), fields["folders"], fields["already_shown"])
         for fields in about
         if fields["message"].startswith("Left out ")
     ]

@@ -18,8 +18,8 @@ from commands.operate.standing import Snapshot
 from commands.operate.words import clock, extent, never_shown
 from event_aggregator.folders import EVERYTHING, shown
 from event_aggregator.settings import Settings
-from event_aggregator.table import Item, Key, Kind
-from event_aggregator.waiting import Waiting
+from event_aggregator.table import Key, Kind, WindowItem
+from event_aggregator.waiting import ShareItem
 
 # A message is normally handled within seconds. Where that was not seen for so long, the next look may have come too
 # late: a refresh that the share has accepted since is taken to be of the message.
@@ -35,11 +35,11 @@ class Asked:
     bucket: str
     folders: frozenset[str]
     shares: dict[Key, frozenset[str]]  # those that are known to show some of the folders, and which
-    places: frozenset[Key]  # those whose shares only the refresh function can list
+    regions: frozenset[Key]  # those whose shares only the refresh function can list
     before: Snapshot
     message_id: str
     sent_at: float  # of the monotonic clock
-    handled: set[Key] = field(default_factory=set)  # the shares and places that have got the folders
+    handled: set[Key] = field(default_factory=set)  # the shares and regions that have got the folders
 
 
 def folders(folder: str | None, *, recursive: bool) -> frozenset[str]:
@@ -92,7 +92,7 @@ def ask(stack: Stack, bucket: str, wanted: frozenset[str]) -> Asked:
     """Send the refresh function a message that names `wanted`."""
     listed = stack.shares(bucket)
     known = [share for share in listed if not share.unknown]
-    unlisted = {*stack.unlisted, *stack.unseen_places}
+    unlisted = {*stack.unlisted, *stack.unseen_regions}
     if not listed and not unlisted:
         nobody = f"No file share of this account in {stack.region} is known to show the bucket {bucket}"
         raise StackError("; ".join([nobody, *stack.notes]))
@@ -105,19 +105,19 @@ def ask(stack: Stack, bucket: str, wanted: frozenset[str]) -> Asked:
         )
     before, body = stack.snapshot(), json.dumps({"bucket": bucket, "folders": sorted(wanted)})
     sent = stack.client("sqs").send_message(QueueUrl=stack.settings.queue_url, MessageBody=body)
-    # A place that is the only one has a key only if the refresh function cannot list it either.
-    is_only_one = len(stack.places.names) + len(stack.unseen_places) == 1
-    places = frozenset(Key.of_place(bucket, name, None) for name in unlisted if not is_only_one)
-    return Asked(bucket, wanted, shares, places, before, sent["MessageId"], time.monotonic())
+    # A region that is the only one has a key only if the refresh function cannot list it either.
+    is_only_one = len(stack.regions.names) + len(stack.unseen_regions) == 1
+    regions = frozenset(Key.of_region(bucket, name, None) for name in unlisted if not is_only_one)
+    return Asked(bucket, wanted, shares, regions, before, sent["MessageId"], time.monotonic())
 
 
 def follow(stack: Stack, asked: Asked) -> Iterator[str]:
-    """A line whenever the state of a share or place changes, until all have come to an end that is known."""
+    """A line whenever the state of a share or region changes, until all have come to an end that is known."""
     last: dict[Key, str] = {}
     while True:
         table = stack.snapshot()
         asked.handled |= {key for key in _keys(asked.bucket, table) if is_handled(asked, key, table)}
-        for key in sorted({*asked.shares, *asked.places, *asked.handled}, key=str):
+        for key in sorted({*asked.shares, *asked.regions, *asked.handled}, key=str):
             if last.get(key, "").startswith(_ENDS):
                 continue
             known = state(stack.settings, asked, key, table)
@@ -130,21 +130,21 @@ def follow(stack: Stack, asked: Asked) -> Iterator[str]:
 
 
 def _keys(bucket: str, table: Snapshot) -> set[Key]:
-    """The shares of a bucket, and the places for which something waits."""
-    places = {key for key in table.windows if key.bucket == bucket and key.kind is Kind.PLACE and key.writer is None}
-    return places | table.shares(bucket)
+    """The shares of a bucket, and the regions for which something waits."""
+    regions = {key for key in table.windows if key.bucket == bucket and key.kind is Kind.REGION and key.writer is None}
+    return regions | table.shares(bucket)
 
 
 def is_handled(asked: Asked, key: Key, table: Snapshot) -> bool:
-    """Whether the refresh function is seen to have handed the folders to this share or place."""
-    if key.kind is Kind.PLACE:
-        item = table.windows.get(key, Item())
-        # A place that is listed at once needs no word.
-        return (key in asked.places or item.reason is not None) and (
+    """Whether the refresh function is seen to have handed the folders to this share or region."""
+    if key.kind is Kind.REGION:
+        item = table.windows.get(key, WindowItem())
+        # A region that is listed at once needs no word.
+        return (key in asked.regions or item.reason is not None) and (
             _covers(item.folders, asked.folders)
             or (_has_begun(asked, key, table) and _covers(item.refreshed_folders, asked.folders))
         )
-    waiting, last = table.waiting.get(key, Waiting()), table.turn(key).last
+    waiting, last = table.waiting.get(key, ShareItem()), table.turn(key).last
     if asked.message_id in (waiting.correlation, waiting.refreshed_for, last.window if last else ""):
         return True
     changes = waiting.changes if key in asked.shares else None  # of other changes that waited already
@@ -156,8 +156,8 @@ def _covers(held: frozenset[str], wanted: frozenset[str]) -> bool:
 
 
 def _has_begun(asked: Asked, key: Key, table: Snapshot) -> bool:
-    """Whether the shares of a place were listed since."""
-    now, before = (of.windows.get(key, Item()).refresh_started_at for of in (table, asked.before))
+    """Whether the shares of a region were listed since."""
+    now, before = (of.windows.get(key, WindowItem()).refresh_started_at for of in (table, asked.before))
     return now != before
 
 
@@ -172,8 +172,8 @@ def state(settings: Settings, asked: Asked, key: Key, table: Snapshot) -> str:
     was_seen = key in asked.handled
     if not was_seen and not (_is_late(asked) and (asked.handled or _has_accepted(asked, key, table))):
         return _NOT_YET
-    if key.kind is Kind.PLACE:
-        return _state_of_place(key, table)
+    if key.kind is Kind.REGION:
+        return _state_of_region(key, table)
     return _state_of_share(settings, asked, key, table)
 
 
@@ -195,14 +195,14 @@ def _state_of_share(settings: Settings, asked: Asked, key: Key, table: Snapshot)
         return "is being asked"
     if standing.last_accepted is None or not _has_accepted(asked, key, table):
         return _GONE
-    timeout = 0 if key.place else settings.in_progress_timeout_seconds * 1000
+    timeout = 0 if key.region else settings.in_progress_timeout_seconds * 1000
     if standing.last_accepted + timeout <= table.at:
         return _ACCEPTED
     return f"refreshes since {clock(standing.last_accepted)}" if standing.in_progress_since else _COMPLETE
 
 
-def _state_of_place(key: Key, table: Snapshot) -> str:
-    item = table.windows.get(key, Item())
+def _state_of_region(key: Key, table: Snapshot) -> str:
+    item = table.windows.get(key, WindowItem())
     if item.window_id:
         at = f"at {clock(item.refresh_at)}" if item.refresh_at > table.at else "now"
         return f"waits, to be listed {at}" + (f": {item.reason}" if item.reason else "")

@@ -24,7 +24,7 @@ from event_aggregator.attached import permissions, targets_of, watched
 from event_aggregator.failures import AWS_ERRORS
 from event_aggregator.file_shares import FileShare, FileShares
 from event_aggregator.gateways import Gateways
-from event_aggregator.places import Places, name_of_place
+from event_aggregator.regions import Regions, name_of_region
 from event_aggregator.request import ActionQueue
 from event_aggregator.settings import SettingError, Settings
 from event_aggregator.table import Key
@@ -45,7 +45,7 @@ class StackError(Exception):
 class Stack:
     """The stack of `prefix` (create-stack.sh's --name-prefix) in the session's account and region.
 
-    `notes` collects why it is not known of some shares what they show; `unlisted` the places that could not be listed.
+    `notes` collects why it is not known of some shares what they show; `unlisted` the regions that could not be listed.
     """
 
     session: boto3.Session
@@ -129,17 +129,17 @@ class Stack:
         return self.settings.gateway_regions or (self.region,)
 
     @cached_property
-    def places(self) -> Places:
+    def regions(self) -> Regions:
         """The regions of gateways in this account."""
         access_points = AccessPoints(lambda _: self.client("s3control"))
         makers = {region: partial(self._file_shares, region, access_points) for region in self._regions}
-        return Places(self.region, makers)
+        return Regions(self.region, makers)
 
     @property
-    def unseen_places(self) -> list[str]:
+    def unseen_regions(self) -> list[str]:
         """Those of other accounts, whose roles let nobody in but the refresh function."""
         accounts = [role.split(":")[4] for role in self.settings.gateway_role_arns]
-        return [name_of_place(region, account) for account in accounts for region in self._regions]
+        return [name_of_region(region, account) for account in accounts for region in self._regions]
 
     def _file_shares(self, region: str, access_points: AccessPoints) -> FileShares:
         make: Any = self.session.client
@@ -149,9 +149,9 @@ class Stack:
     def shares(self, bucket: str) -> list[FileShare]:
         """The file shares that show the bucket, or may; a region that does not say is noted."""
         found: list[FileShare] = []
-        for name in self.places.names:
+        for name in self.regions.names:
             try:
-                found += self.places.at(name).showing(bucket)
+                found += self.regions.at(name).showing(bucket)
             except AWS_ERRORS as error:
                 self.notes.append(f"The file shares in {name} cannot be listed: {error}")
                 self.unlisted.add(name)
@@ -160,7 +160,7 @@ class Stack:
     def stale_seconds(self, share: FileShare) -> int:
         """How long after a folder was read the share reads it again by itself, if somebody opens it; 0: it does not."""
         make: Any = self.session.client
-        client = make("storagegateway", region_name=share.place or self.region, config=_CONFIG)
+        client = make("storagegateway", region_name=share.region or self.region, config=_CONFIG)
         describe = client.describe_smb_file_shares if share.kind == "SMB" else client.describe_nfs_file_shares
         described = describe(FileShareARNList=[share.arn])[f"{share.kind}FileShareInfoList"]
         return sum(one.get("CacheAttributes", {}).get("CacheStaleTimeoutInSeconds", 0) for one in described)

@@ -11,9 +11,9 @@ from typing import Any
 
 from commands.operate.words import clock, ordinal, plural
 from event_aggregator.gateways import Gateways
-from event_aggregator.table import Item, Key, Kind
-from event_aggregator.turns import Gateway, Looked, Rules, Share, Visit, step
-from event_aggregator.waiting import Waiting
+from event_aggregator.table import Key, Kind, WindowItem
+from event_aggregator.turns import Gateway, Rules, Share, Visit, Visited, step
+from event_aggregator.waiting import ShareItem
 
 
 class Cause(StrEnum):
@@ -69,8 +69,8 @@ class Snapshot:
 
     at: int
     rules: Rules
-    windows: Mapping[Key, Item]  # of buckets, writers and places
-    waiting: Mapping[Key, Waiting]
+    windows: Mapping[Key, WindowItem]  # of buckets, writers and regions
+    waiting: Mapping[Key, ShareItem]
     gateways: Mapping[Key, Gateway]
 
     @classmethod
@@ -82,9 +82,9 @@ class Snapshot:
             if key.kind is Kind.GATEWAY:
                 documents[key] = as_of(gateways.remember(key, attributes), rules, at)
             elif key.kind is Kind.SHARE:
-                waiting[key] = Waiting.of(attributes)
+                waiting[key] = ShareItem.of(attributes)
             else:
-                windows[key] = Item.of(attributes)
+                windows[key] = WindowItem.of(attributes)
         return cls(at, rules, windows, waiting, documents)
 
     def shares(self, bucket: str) -> set[Key]:
@@ -97,7 +97,7 @@ class Snapshot:
         return self._at_gateway(key)[1].shares.get(key, Share())
 
     def standing(self, key: Key) -> Standing:
-        item, share, waits = self.waiting.get(key, Waiting()), self.turn(key), None
+        item, share, waits = self.waiting.get(key, ShareItem()), self.turn(key), None
         if changes := item.changes:
             cause, why, next_ = self._cause(key, share)
             if item.reason:  # it goes with an acceptance
@@ -119,14 +119,14 @@ class Snapshot:
         elif not share.since:
             cause, until = Cause.IN_NO_LINE, 0
         elif key in may_be_asked:
-            place = ordinal(may_be_asked.index(key) + 1)
-            return Cause.IN_LINE, f"{place} in line at {_id(gateway)}{_why_it_stands(document, self.rules)}", None
+            region = ordinal(may_be_asked.index(key) + 1)
+            return Cause.IN_LINE, f"{region} in line at {_id(gateway)}{_why_it_stands(document, self.rules)}", None
         elif share.in_progress_until:
             cause, until = Cause.IN_PROGRESS, 0  # who knows when it is complete?
         elif until > share.not_before:
             cause = Cause.INTERVAL
         else:
-            cause = Cause.REPEATED if share.again and not share.refusals else Cause.BACK_OFF
+            cause = Cause.REPEATED if share.repeats and not share.refusals else Cause.BACK_OFF
         return cause, cause, until or None
 
     def _at_gateway(self, key: Key) -> tuple[str, Gateway]:
@@ -134,7 +134,7 @@ class Snapshot:
         for gateway, document in self.gateways.items():
             if key in document.shares:
                 return str(gateway), document
-        return self.waiting.get(key, Waiting()).gateway, Gateway()
+        return self.waiting.get(key, ShareItem()).gateway, Gateway()
 
     def lines(self) -> list[Line]:
         """The gateways with something to do, first the one whose shares wait longest."""
@@ -146,7 +146,7 @@ class Snapshot:
 def as_of(gateway: Gateway, rules: Rules, at: int) -> Gateway:
     """The document without claims and refreshes that are over since, which nobody has noted yet."""
     nobody = Visit(at, takes=False, leaves=False)
-    return step(gateway, Looked(), visit=nobody, now=at, rules=rules, token="")[0]
+    return step(gateway, Visited(), visit=nobody, now=at, rules=rules, token="")[0]
 
 
 def _may_be_asked(document: Gateway, rules: Rules, at: int) -> list[Key]:
@@ -156,7 +156,7 @@ def _may_be_asked(document: Gateway, rules: Rules, at: int) -> list[Key]:
 
 def _why_it_stands(document: Gateway, rules: Rules) -> str:
     """Why nobody is asked at the gateway just now, if there is a reason."""
-    if document.busy() >= rules.places:
+    if document.busy() >= rules.slots:
         return f", where {plural(document.busy(), 'refresh')} {'is' if document.busy() == 1 else 'are'} in progress"
     return f", which said at {clock(document.refused_at)} that it is busy" if document.refused_at else ""
 
@@ -166,7 +166,7 @@ def _line(gateway: str, document: Gateway, rules: Rules) -> Line:
     return Line(
         gateway=_id(gateway),
         in_progress=document.busy(),
-        takes=rules.places,
+        takes=rules.slots,
         waiting=len(waiting),
         first=str(waiting[0]) if waiting else None,
         since=document.shares[waiting[0]].since if waiting else None,

@@ -22,7 +22,7 @@ from commands.operate.words import ago, clock, plural, span
 from event_aggregator.file_shares import FileShare
 from event_aggregator.observability import METRICS
 from event_aggregator.settings import Settings
-from event_aggregator.table import Item, Key, Kind
+from event_aggregator.table import Key, Kind, WindowItem
 
 # A request may be this late before something is wrong: a cold start, a busy queue, a few redeliveries.
 _LATE_MS = 15 * 60_000
@@ -63,7 +63,7 @@ class Window:
     due: int
     folders: list[str]
     latest: int | None = None  # the last change that put a folder into it
-    reason: str | None = None  # why the shares of a place could not be listed, or what is done now
+    reason: str | None = None  # why the shares of a region could not be listed, or what is done now
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Bucket:
     window: Window | None
     refreshing_since: int | None  # its window was closed then, and not all of its shares are asked or in line yet
     shares: list[Share]
-    # What waits until a place's shares are listed, and what gateways wrote; by what follows the bucket in the key.
+    # What waits until a region's shares are listed, and what gateways wrote; by what follows the bucket in the key.
     others: dict[str, Window] = field(default_factory=dict)
     instead: str = ""  # what stands in the place of a notification that is gone
 
@@ -183,36 +183,36 @@ def attached(stack: Stack, name: str, by_script: list[str]) -> Attached:
 
 
 def _bucket(stack: Stack, name: str, attached: Attached, table: Snapshot) -> Bucket:
-    item = table.windows.get(Key.read(name), Item())
+    item = table.windows.get(Key.read(name), WindowItem())
     others = {key: _window(found) for key, found in table.windows.items() if key.bucket == name and str(key) != name}
     return Bucket(
         name=name,
         attached=attached,
         window=_window(item) if item.window_id else None,
         refreshing_since=item.refresh_started_at if item.refreshing_id else None,
-        shares=shares_of(name, stack.shares(name), table, stack.unseen_places),
+        shares=shares_of(name, stack.shares(name), table, stack.unseen_regions),
         others={str(key).partition("/")[2]: window for key, window in others.items() if window},
         instead=stack.who_may_have_changed(name) if attached is Attached.LOST else "",
     )
 
 
 def shares_of(bucket: str, listed: list[FileShare], table: Snapshot, unseen: list[str]) -> list[Share]:
-    """The shares that show the bucket, and what else is known to: those of `unseen` places, and those that wait.
+    """The shares that show the bucket, and what else is known to: those of `unseen` regions, and those that wait.
 
     Of a share that is listed as unknown it is told here only what waits for it: it may show other buckets.
     """
     found = {share.key: share for share in listed}
     shares = []
     for key in [*found, *sorted(table.shares(bucket) - found.keys(), key=str)]:
-        share, standing = found.get(key, FileShare("", "", "", "", bucket, place=key.place)), table.standing(key)
-        shows_it = not share.unknown if key in found else key.place in unseen
+        share, standing = found.get(key, FileShare("", "", "", "", bucket, region=key.region)), table.standing(key)
+        shows_it = not share.unknown if key in found else key.region in unseen
         if shows_it or standing.waits or standing.is_being_asked:
             name = str(key).partition("/")[2]
             shares.append(Share(name, share.prefix, share.status, standing, share.unknown))
     return shares
 
 
-def _window(item: Item) -> Window | None:
+def _window(item: WindowItem) -> Window | None:
     """What waits in it; also what is being handed on just now."""
     if item.window_id:
         return Window(item.since, item.refresh_at, sorted(item.folders), item.last_change_at, item.reason)
@@ -340,7 +340,7 @@ def concerns_of_bucket(stack: Stack, bucket: Bucket, at: int) -> list[Concern]:
     if bucket.attached is Attached.GONE:
         mend = stack.command("detach-bucket.sh", "--bucket", bucket.name)
         found.append(Concern(f"there is no bucket {bucket.name} any more", mend))
-    if bucket.attached is Attached.YES and not bucket.shares and not stack.notes and not stack.unseen_places:
+    if bucket.attached is Attached.YES and not bucket.shares and not stack.notes and not stack.unseen_regions:
         found.append(Concern(f"no file share shows {bucket.name}", "nothing is refreshed for it; see README"))
     if bucket.window and bucket.window.due < at - _LATE_MS:
         late = f"the refresh of {bucket.name} was due {ago(at, bucket.window.due)}, and has not begun"
@@ -366,13 +366,13 @@ def _long_wait(settings: Settings, key: Key) -> int:
 
 
 def _of_window(stack: Stack, key: Key, window: Window, at: int) -> Iterator[Concern]:
-    """What is wrong with what waits for a place, or with a window of what gateways wrote."""
+    """What is wrong with what waits for a region, or with a window of what gateways wrote."""
     logs = _logs(stack)
     if concern := _unnamed(stack, key, window.since, at):
         yield concern
     elif key.kind is Kind.WRITER and window.due < at - _LATE_MS:
         yield Concern(f"the refresh of {key} was due {ago(at, window.due)}, and has not come to its end", logs)
-    elif key.kind is Kind.PLACE and window.since < at - _long_wait(stack.settings, key):
+    elif key.kind is Kind.REGION and window.since < at - _long_wait(stack.settings, key):
         waits = f"{key} has waited for {span((at - window.since) / 1000)}"
         yield Concern(f"{waits}: {window.reason or 'its request is late'}", f"{_BY_ITSELF}: {logs}")
 
@@ -395,11 +395,11 @@ def _of_share(stack: Stack, key: Key, share: Share, at: int) -> Iterator[Concern
 
 
 def _unnamed(stack: Stack, key: Key, since: int, at: int) -> Concern | None:
-    """Something waits for a place that the settings do not name. While settings are rolled out that is nothing."""
-    if not key.place or key.place in (*stack.places.names, *stack.unseen_places) or since > at - _LATE_MS:
+    """Something waits for a region that the settings do not name. While settings are rolled out that is nothing."""
+    if not key.region or key.region in (*stack.regions.names, *stack.unseen_regions) or since > at - _LATE_MS:
         return None
-    what = f"{key} has waited for {span((at - since) / 1000)}, and the settings name no gateways in {key.place}"
-    return Concern(what, "a day after its first change it is forgotten; if it should not be, name the place again")
+    what = f"{key} has waited for {span((at - since) / 1000)}, and the settings name no gateways in {key.region}"
+    return Concern(what, "a day after its first change it is forgotten; if it should not be, name the region again")
 
 
 # The screen
@@ -491,8 +491,8 @@ def _lines(report: Report) -> Table:
     for line in report.lines:
         busy = f", refused as busy {ago(report.at, line.busy_at)}" if line.busy_at else ""
         first = f"{line.first}, for {span((report.at - line.since) / 1000)}" if line.first and line.since else ""
-        places = f"{line.in_progress} of {line.takes}{busy}"
-        add_row(table, line.gateway, places, plural(line.waiting, "share"), first)
+        regions = f"{line.in_progress} of {line.takes}{busy}"
+        add_row(table, line.gateway, regions, plural(line.waiting, "share"), first)
     return table
 
 

@@ -69,7 +69,7 @@ def _shown_by_then(facts: Facts, answer: Answer, began: int) -> Answer | None:
     is_idle = all(not share.standing.is_being_asked and not share.standing.in_progress_since for share in shares)
     nothing_comes = is_idle and answer.outcome in (Outcome.MISSED, Outcome.UNSURE)
     # What a gateway wrote refreshes no other share, if the settings say so.
-    is_told = facts.notified and not facts.excluded_by and all(one.knows_it for s in shares for one in s.left_out)
+    is_told = facts.notified and not facts.excluded_by and all(one.already_shown for s in shares for one in s.left_out)
     if shares and nothing_comes and is_told and facts.at >= began + _ARRIVED_MS:
         text = f"What was written before {clock(began)} is shown: a minute later nothing waits for it."
         return Answer(answer.share, Outcome.VISIBLE, text)

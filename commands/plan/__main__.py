@@ -52,32 +52,32 @@ def main(arguments: Sequence[str]) -> int:
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         prog="scripts/plan.sh",
-        description="Which window fits my traffic, and what does it cost? Replays what has changed in a bucket under"
-        " many settings, by the functions' own rules, and says how soon the file shares would have shown it, what the"
-        " gateway would have read, and what that costs; beside it, what else there is. Recommends three.",
-        epilog="What it takes: S3 server access logs, CloudTrail's log files with data events, an S3 Inventory in CSV"
-        " (its manifest.json), or a CSV of time and key; as files, folders or s3:// places, gzipped or not. With"
-        " --bucket alone the bucket is listed: LastModified does not tell of overwrites and deletions.",
+        description="Finds the settings that fit your traffic. Replays the changes of a bucket under many settings with"
+        " the functions' own rules. Prints for each setting how soon the file shares would have shown the changes, what"
+        " the gateway would have read, and what that costs, beside the alternatives. Recommends three settings.",
+        epilog="Input: S3 server access logs, CloudTrail log files with data events, an S3 Inventory in CSV (give its"
+        " manifest.json), or a CSV of time and key; as files, folders or s3:// places, gzipped or not. With --bucket"
+        " alone, the bucket is listed: LastModified does not show overwrites and deletions.",
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=28, width=100),
     )
     add = made.add_argument
     add("places", metavar="FILE", nargs="*", help="a file, a folder, or s3://BUCKET/PREFIX")
-    add("--bucket", metavar="B", help="only changes of this bucket; without a FILE, its listing")
-    add("--days", metavar="N", type=float, default=30.0, help="the last N days of it (default: 30)")
+    add("--bucket", metavar="B", help="use only changes of this bucket; without a FILE, list it")
+    add("--days", metavar="N", type=float, default=30.0, help="use the last N days (default: 30)")
     add("--share", metavar="P[@G]", action="append", default=[],
-        help="a file share that shows what lies under the prefix P, at the gateway G; repeatable, / for all of the"
-        " bucket (default: one that shows all)")  # fmt: skip
-    add("--refresh-delay-seconds", metavar="N,N", type=_numbers, default=_DELAYS, help="the fixed delays to try")
-    add("--refresh-quiet-seconds", metavar="N,N", type=_numbers, default=_QUIETS, help="the quiet times to try, or 0")
-    add("--refresh-max-delay-seconds", metavar="N", type=int, default=900, help="the maximum of a quiet time")
-    add("--min-refresh-interval-seconds", metavar="N", type=int, default=60, help="as create-stack.sh takes it")
-    add("--refreshes-per-gateway", metavar="N", type=int, default=2, help="as create-stack.sh takes it")
-    add("--refresh-seconds", metavar="N", type=float, default=Pace.seconds, help="each refresh takes this, and ...")
-    add("--lists-per-second", metavar="N", type=float, default=Pace.lists, help="so many LIST requests in a second")
-    add("--heads-per-second", metavar="N", type=float, default=Pace.heads, help="and so many HEAD requests")
-    add("--json", action="store_true", help="for programs: seconds, US dollars a month")
-    add("--png", metavar="FILE", type=Path, help="the picture, freshness against cost")
-    add("--html", metavar="FILE", type=Path, help="all of it as one page, which needs no network")
+        help="a file share on the prefix P at the gateway G; repeatable; / is the whole bucket (default: one share on"
+        " the whole bucket)")  # fmt: skip
+    add("--refresh-delay-seconds", metavar="N,N", type=_numbers, default=_DELAYS, help="fixed delays to try")
+    add("--refresh-quiet-seconds", metavar="N,N", type=_numbers, default=_QUIETS, help="quiet times to try; 0: none")
+    add("--refresh-max-delay-seconds", metavar="N", type=int, default=900, help="maximum delay with a quiet time")
+    add("--min-refresh-interval-seconds", metavar="N", type=int, default=60, help="as for create-stack.sh")
+    add("--refreshes-per-gateway", metavar="N", type=int, default=2, help="as for create-stack.sh")
+    add("--refresh-seconds", metavar="N", type=float, default=Pace.seconds, help="base duration of each refresh, plus:")
+    add("--lists-per-second", metavar="N", type=float, default=Pace.lists, help="LIST requests per second")
+    add("--heads-per-second", metavar="N", type=float, default=Pace.heads, help="HEAD requests per second")
+    add("--json", action="store_true", help="JSON output; in seconds and US dollars per month")
+    add("--png", metavar="FILE", type=Path, help="write the chart of freshness against cost")
+    add("--html", metavar="FILE", type=Path, help="write everything as one page that needs no network")
     return made
 
 

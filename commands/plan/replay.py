@@ -20,18 +20,18 @@ from commands.plan.trace import Ints, Requests, Trace, folder_in
 from event_aggregator.folders import EVERYTHING, MAX_FOLDERS_LEFT, WHOLE_SHARE, Round, next_round
 from event_aggregator.request import MIN_DELAY_MS, delay_seconds
 from event_aggregator.settings import Settings
-from event_aggregator.table import Item, Key
+from event_aggregator.table import Key, WindowItem
 from event_aggregator.turns import (
     Asked,
     Busy,
     Completed,
     Enqueued,
     Gateway,
-    Happened,
-    Looked,
+    GatewayEvent,
     Rules,
     Todo,
     Visit,
+    Visited,
     Woken,
     next_wake,
     step,
@@ -147,7 +147,7 @@ def _life(trace: Trace, settings: Settings, start: int) -> _Life:
     now = opened = int(times[start])
     due = Due.of_change(settings, _BUCKET, opened)
     lead = due.at - opened - due.tolerance
-    item = Item(window_id="open", opened_at=opened, refresh_at=due.at)
+    item = WindowItem(window_id="open", opened_at=opened, refresh_at=due.at)
     position, folders, moves, arrivals = start + 1, 1, 0, 0
     while True:
         arrivals += 1
@@ -161,7 +161,7 @@ def _life(trace: Trace, settings: Settings, start: int) -> _Life:
             position = position + first if len(is_new) and is_new[first] else max(miss, position)
             if position < stop:
                 due = Due.of_change(settings, _BUCKET, int(times[position]))
-                item = Item(window_id="open", opened_at=opened, refresh_at=due.of(item))
+                item = WindowItem(window_id="open", opened_at=opened, refresh_at=due.moved(item))
                 joins = bool(previous[position] < start)
                 folders, moves = folders + joins, moves + (not joins)
                 position += 1
@@ -209,7 +209,7 @@ class _AtGateway:
         self.shows = {number: trace.shown(share.prefix) for number, share in shares.items() if share.prefix}
         self.gateway = Gateway()
         self.ends: list[int] = []  # of the refreshes in progress
-        self.messages: list[tuple[int, int, Happened]] = []  # a heap: due, number, what it tells of
+        self.messages: list[tuple[int, int, GatewayEvent]] = []  # a heap: due, number, what it tells of
         self.numbered = count(1)
         self.calls: dict[tuple[int, bytes, frozenset[str]], tuple[Round, Requests, Ints | None]] = {}
         self.folder_numbers = {name: folder for folder, name in enumerate(trace.names)}
@@ -219,7 +219,7 @@ class _AtGateway:
         for window in found:
             while self.messages and self.messages[0][0] < window.closed:
                 self._deliver()
-            self._hand_over(window)
+            self._distribute(window)
         while self.messages:
             self._deliver()
 
@@ -234,8 +234,8 @@ class _AtGateway:
                 return
         self._visit(now, happened)
 
-    def _hand_over(self, window: Window) -> None:
-        """As Refresher._hand_to and Asker do: enqueue the shares that show a changed folder, then take turns."""
+    def _distribute(self, window: Window) -> None:
+        """As Refresher._distribute_to and Asker do: enqueue the shares that show a changed folder, then take turns."""
         handed = [number for number in self.shares if self._is_shown(number, window)]
         waits = True
         for number in handed:
@@ -252,7 +252,7 @@ class _AtGateway:
         if len(handed) > 1:
             self._step(window.closed, Enqueued(keys), takes=False, leaves=False)
             self._count(writes=len(handed))
-            self._visit(window.closed, Looked())
+            self._visit(window.closed, Visited())
         elif not self._visit(window.closed, Enqueued(keys)):
             self._count(writes=1, reads=2)
 
@@ -261,7 +261,7 @@ class _AtGateway:
             return True
         return bool(self.shows[number][self.trace.changed(window.first, window.end)].any())
 
-    def _visit(self, now: int, happened: Happened) -> bool:
+    def _visit(self, now: int, happened: GatewayEvent) -> bool:
         """Take turns, as Asker._take_turns does; whether the first was taken by who was not even in line."""
         todo = self._step(now, happened)
         is_direct = todo.direct
@@ -272,7 +272,7 @@ class _AtGateway:
         self.nothing_before = next_wake(self.gateway, now, self.rules) or 0
         return is_direct
 
-    def _step(self, now: int, happened: Happened, *, takes: bool = True, leaves: bool = True) -> Todo:
+    def _step(self, now: int, happened: GatewayEvent, *, takes: bool = True, leaves: bool = True) -> Todo:
         visit = Visit(now + _INVOCATION_MS, takes, leaves)
         token = str(next(self.numbered))
         self.gateway, todo = step(self.gateway, happened, visit=visit, now=now, rules=self.rules, token=token)

@@ -19,11 +19,11 @@ def head() -> str:
     return f"""\
 # What it costs
 
-Made whole by `dev/bench.sh` on {today()} ({machine()}). Run that again to repeat every figure; it needs no AWS
-account. Counts are exact and the same on every machine; times are this machine's.
+`dev/bench.sh` wrote this page on {today()} ({machine()}). It needs no AWS account: run it again to repeat every
+figure. Counts are exact, and the same on every machine. Times are this machine's.
 
-The functions' own code runs in one process, with simulated AWS services, a file share in memory and a clock that the
-run moves. The **baseline**, in the same run, is what the 2018 aggregator did: one conditional UpdateItem an event, and
+The functions' own code runs in one process with simulated AWS services, a file share in memory, and a simulated
+clock. The **baseline**, in the same run, is what the 2018 aggregator did: one conditional UpdateItem per event, and
 refreshes of the whole share."""
 
 
@@ -69,20 +69,20 @@ def event_side(windows: Sequence[Window], plain: Window, absorbed: Absorbed, pla
     )
     more = windows[0].meter.calls["UpdateItem"] - windows[0].folders - windows[0].containers
     return f"""\
-## An event on its way in
+## Receiving events
 
-A warm container that knows the open window absorbs an event without any call. (The CPU time of a call holds moto's
-answer, which is made in the same process.)
+A warm container that knows the open window absorbs an event without an AWS call. (The CPU time of a call includes
+moto, which answers it in the same process.)
 
 {one}
 
-A window costs a write for each folder and for each container and {more} more, however many events it takes: _until due_
-is the aggregator's part, _in all_ is with the refresh of one share and the report of its completion, and with the next
-rounds where the folders are more than one RefreshCache call takes. Write units grow with the names of the folders, here
-of {FOLDER_BYTES} bytes each: those of this window, and in its first two writes those of the one before. The baseline
-writes once for each event and once to close: counted {number(plain.meter.calls["UpdateItem"])} times for
-{number(plain.events)} events. The event that tells others of a completed refresh (`--visible-events`) is one call of
-PutEvents more, at $1 a million, and no write: it is in no table here.
+A window costs one write for each folder and each container, plus {more}, whatever the number of events. _Until due_
+is the aggregator's part. _In all_ includes the refresh of one share, its completion, and further rounds if one
+RefreshCache call cannot take all folders. Write units grow with the folders' names (here {FOLDER_BYTES} bytes each):
+those of this window and, in its first two writes, those of the previous one. The baseline writes once for each event
+and once to close: {number(plain.meter.calls["UpdateItem"])} writes were counted for {number(plain.events)} events.
+The tables do not include the event for each completed refresh (`--visible-events`), which is one PutEvents call at $1
+per million, and no write.
 
 {many}"""
 
@@ -100,9 +100,9 @@ def times(warm: WarmPath, cold: ColdStart) -> str:
     return f"""\
 ## CPU time
 
-Medians. Cold starts: {cold.rounds} fresh interpreters each, in turn, of Python {cold.python} ({which}), without the
-interpreter's own start; of code that is not compiled, as in the functions' zip, which is the same from every Python.
-Everything else: Python {platform.python_version()}.
+Medians. Cold starts: {cold.rounds} fresh interpreters each, alternating, of Python {cold.python} ({which}), without
+the interpreter's own start. The code is not precompiled, as in the functions' zip file. Everything else: Python
+{platform.python_version()}.
 
 {table(["", "here", "at most"], rows)}"""
 
@@ -141,13 +141,15 @@ def refresh_side(scopes: Sequence[Scope], spreads: Sequence[Spread], *, chart: b
     return f"""\
 ## What a refresh makes the gateway do
 
-One object changes, {DEPTH} folders deep, {OBJECTS_A_FOLDER} objects a folder. The folder and its {DEPTH} ancestors are
-listed again, which does not move when the bucket grows elsewhere. Baseline: the whole share.
+One object changes, {DEPTH} folders deep, with {OBJECTS_A_FOLDER} objects per folder. The folder and the {DEPTH}
+folders above it are listed again, at a cost that does not depend on the rest of the bucket. Baseline: the whole
+share.
 
 {sizes}
 
-{picture}Many changed folders, in a bucket of {number(objects)} objects, as far from each other as can be. Past 200
-folders, ancestors included, a refresh takes whole sub-trees, and these hold everything here.
+{picture}Many changed folders, as far from each other as possible, in a bucket of {number(objects)} objects. With more
+than 200 folders, those above the changed ones included, a refresh takes whole subtrees, which here contain
+everything.
 
 {spread}"""
 
@@ -180,9 +182,10 @@ def traffic(shapes: Sequence[Outcome], *, chart: bool) -> str:
     return f"""\
 ## Refreshes against the fewest possible
 
-With a delay of 30 s, 60 s between two refreshes, and 5 s that a refresh takes. The fewest are those of the greedy rule,
-which waits with each refresh as long as its first change may wait: 30 s (_any time_; no rule has fewer), or until 60 s
-after the refresh before. The longest wait is from a change to the start of the refresh that shows it.
+The delay is 30 s, the interval between two refreshes 60 s, and a refresh takes 5 s. The fewest possible refreshes are
+those of a greedy rule, which delays each refresh as long as its first change may wait: 30 s (_any time_; no rule
+needs fewer), or until 60 s after the previous refresh. The longest wait is from a change to the start of the refresh
+that shows it.
 
 {rows}{picture}"""
 
@@ -207,21 +210,21 @@ def turns(one_change: Sequence[Line], going_on: Sequence[Line]) -> str:
         )
 
     return f"""\
-## Shares on one gateway, against taking turns
+## Shares on one gateway, compared with perfect turns
 
-AWS documents that two refreshes are in progress at a time, and says it of a gateway in one place and of a file share in
-another. Here are both. All shares show the bucket. This project has two of them refreshed at a time
-(`REFRESHES_PER_GATEWAY`), and asks one more once an interval: a gateway that is full refuses it.
+AWS documents a limit of two refreshes at a time, in one place per gateway and in another per file share. The tables
+show both. All shares show the bucket. This project refreshes two of them at a time (`REFRESHES_PER_GATEWAY`), and
+probes with one more once per interval, which a full gateway refuses.
 
-With **perfect turns**, each of the two places that is free is taken at once, by the share that has waited longest.
-After one change the last share is done after shares ÷ 2, rounded up, times the length of a refresh. While changes go
-on, one may come just after a share's refresh began: then it waits for one more turn of all, or for the interval if that
-is longer. The longest wait is that of a share, from the end of the window's delay to the end of the refresh that shows
-the change. A gateway that takes more than two is faster: its ratio is below 1.
+With **perfect turns**, the share that has waited longest takes a free slot at once. After one change, the last share
+is done after shares ÷ 2, rounded up, times the duration of a refresh. While changes go on, a change may come just
+after a share's refresh began. Then it waits until all shares had another turn, or for the interval if that is longer.
+The longest wait of a share is from the end of the window's delay to the end of the refresh that shows the change. At
+a gateway that takes more than two, the ratio is below 1.
 
-A refresh takes {TAKES // 1000} s; `REFRESH_DELAY_SECONDS` and `MIN_REFRESH_INTERVAL_SECONDS` are as long. Calls take no
-time, and messages come when they are due. Write units grow faster than the number of shares, since a gateway's item
-holds all of them.
+A refresh takes {TAKES // 1000} s. `REFRESH_DELAY_SECONDS` and `MIN_REFRESH_INTERVAL_SECONDS` are the same. Calls take
+no time, and messages arrive when they are due. Write units grow faster than the number of shares, because a gateway's
+item holds all of them.
 
 One change:
 
@@ -258,16 +261,16 @@ def money(windows: Sequence[Window], plain: Sequence[Window], ours: Bill, baseli
     return f"""\
 ## US dollars
 
-From the counted calls, and list prices noted in {PRICES_AS_OF}, which change: see aws.amazon.com/pricing. Free tiers
-are not subtracted. Assumed: {ASSUMPTIONS}; each window starts its containers anew.
+Computed from the counted calls and the list prices of {PRICES_AS_OF} (current prices: aws.amazon.com/pricing). Free
+tiers are not subtracted. Assumed: {ASSUMPTIONS}; each window starts its containers anew.
 
 {prices}
 
 {million}
 
-The worked example has a bucket of {number(objects)} objects; a day of it is run and counted. SQS is nearly all
-Lambda's own asking for messages, {number(IDLE_POLLS)} times in 30 days, which the free tier covers in an account that
-uses SQS for nothing else. The article's figures are as it gave them.
+The example has a bucket of {number(objects)} objects; one day was run and counted. Nearly all of the SQS cost is
+Lambda's polling, {number(IDLE_POLLS)} requests in 30 days, which the free tier covers in an account that uses SQS for
+nothing else. The figures of the article are its own.
 
 {month}"""
 

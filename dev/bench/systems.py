@@ -12,8 +12,8 @@ from event_aggregator.file_shares import FileShare, FileShares
 from event_aggregator.folders import Round
 from event_aggregator.gateways import Gateways
 from event_aggregator.observability import timestamp
-from event_aggregator.places import Places
 from event_aggregator.refresh import Refresher
+from event_aggregator.regions import Regions
 from event_aggregator.request import ActionQueue
 from event_aggregator.settings import Settings
 from event_aggregator.turns import Rules
@@ -43,8 +43,8 @@ class Ours:
             return world.now
 
         gateways = Gateways(*table, queue, Rules.of(settings), now)
-        places = Places(REGION, {REGION: lambda: shares})
-        asker = Asker(places, windows, WaitingShares(*table), gateways, settings, now)
+        regions = Regions(REGION, {REGION: lambda: shares})
+        asker = Asker(regions, windows, WaitingShares(*table), gateways, settings, now)
         first, *self._containers = [Aggregator(windows, queue, settings, now) for _ in range(containers + 1)]
         self._refresher = Refresher(first, asker)
 
@@ -76,7 +76,7 @@ class Gateway(FileShares):
         self.story.append((self._world.now, ""))
         return list(self.shares.values())
 
-    def look(self, arn: str, *_: str) -> FileShare:
+    def describe(self, arn: str, *_: str) -> FileShare:
         return self.shares[arn]
 
     def refresh(self, share: FileShare, round_: Round) -> str:

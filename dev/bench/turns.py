@@ -11,7 +11,7 @@ from dev.bench.traffic import arrivals
 from dev.bench.world import START, Meter, World, simulated
 
 TAKES = 60_000  # a refresh, in milliseconds
-_PLACES = 2  # REFRESHES_PER_GATEWAY, as it is by default
+_SLOTS = 2  # REFRESHES_PER_GATEWAY, as it is by default
 # Changes go on for so many turns of all shares, at random times, on average so many of them in one.
 _TURNS, _CHANGES_A_TURN = 2, 4
 _AT_LEAST = 20  # lengths of a refresh; and a change comes no more often than one in such a length
@@ -49,7 +49,7 @@ def run(scope: Scope, shares: int, *, goes_on: bool) -> Line:
         seconds = TAKES // 1000
         return Ours(world, gateway=made[0], refresh_delay_seconds=seconds, min_refresh_interval_seconds=seconds)
 
-    turn = -(-shares // _PLACES) * TAKES
+    turn = -(-shares // _SLOTS) * TAKES
     times = arrivals(max(turn / _CHANGES_A_TURN, TAKES), max(_TURNS * turn, _AT_LEAST * TAKES)) if goes_on else [0]
     with simulated(system) as world:
         for number, at in enumerate(times):
@@ -86,7 +86,7 @@ def _perfect_waits(handed: Sequence[int], shares: int) -> Iterator[int]:
 
     That is one whose last refresh is complete: the interval is as long as a refresh.
     """
-    places = [0] * _PLACES  # when each is free
+    places = [0] * _SLOTS  # when each is free
     since, ready = dict.fromkeys(range(shares), handed[0]), dict.fromkeys(range(shares), 0)
     while since:
         now = max(min(places), min(max(since[share], ready[share]) for share in since))

@@ -26,7 +26,7 @@ from dev.local.completions import to_rule_targets
 from dev.local.gateway import FileShare, StorageGateway
 from dev.local.ministack import ROOT, MiniStack, StartError, ministack
 from dev.local.timeline import Sample, draw
-from event_aggregator.table import Item
+from event_aggregator.table import WindowItem
 
 BUCKET, TABLE, QUEUE = "demo-bucket", "S3EventAggregator", "S3EventAggregatorActionQueue"
 QUIET_SECONDS, INTERVAL_SECONDS = 3, 5
@@ -69,7 +69,7 @@ class Demo:
             QueueUrl=sqs.get_queue_url(QueueName=QUEUE)["QueueUrl"],
             AttributeNames=["ApproximateNumberOfMessagesDelayed"],
         )["Attributes"]
-        item = Item.of(row.get("Item", {}))
+        item = WindowItem.of(row.get("Item", {}))
         files = self.share.tree()
         queued = int(counts["ApproximateNumberOfMessagesDelayed"])  # requests and wakes; completion events are not
         self.samples.append(Sample(time.time(), keys, files, item.window_id, item.refresh_at / 1000, queued))

@@ -1,9 +1,9 @@
 output "aggregator_arn" {
   value       = aws_cloudformation_stack.this.outputs["AggregatorArn"]
-  description = "To which the buckets' notifications go"
+  description = "The aggregator, which the buckets' notifications invoke"
 }
 
 output "refresh_role_arn" {
   value       = aws_cloudformation_stack.this.outputs["RefreshRoleArn"]
-  description = "Whom the roles of gateway_role_arns must trust"
+  description = "The refresh function's role, which the roles of gateway_role_arns must trust"
 }

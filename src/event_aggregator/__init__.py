@@ -11,7 +11,7 @@ aggregate      the three together: what the aggregator Lambda does
 
 messages       what else arrives on the queue: wakes, completions, failed events, the time to sweep
 refresh        what the refresh Lambda does with a request: close the window, list the shares, hand the folders over
-places         the regions and accounts whose shares are refreshed, each failing on its own
+regions         the regions and accounts whose shares are refreshed, each failing on its own
 file_shares    the file shares that show a bucket, and RefreshCache (Storage Gateway)
 access_points  the bucket behind an access point (S3 Control)
 writers        the ids of the roles by which gateways write (IAM)

@@ -14,7 +14,7 @@ class UnknownBucketError(Exception):
     """AWS does not say which bucket an access point leads to."""
 
 
-class ElsewhereError(Exception):
+class OtherRegionError(Exception):
     """The access point is in another region, and so is its bucket, which is not watched from here."""
 
 
@@ -33,7 +33,7 @@ class AccessPoints:
     def bucket_of(self, access_point: str, account: str) -> str:
         """The bucket behind the access point; `account` owns it if it is an alias, which does not say whose it is.
 
-        Raises UnknownBucketError and ElsewhereError.
+        Raises UnknownBucketError and OtherRegionError.
         """
         owner = account if is_alias(access_point) else access_point.split(":")[4]
         key = owner, access_point
@@ -50,7 +50,7 @@ class AccessPoints:
         client = self._client_of(owner)
         region, here = access_point.split(":")[3], client.meta.region_name
         if region != here:  # and S3 notifies functions in its own region only
-            raise ElsewhereError(f"it is in {region}, and so is its bucket, which is not watched from {here}")
+            raise OtherRegionError(f"it is in {region}, and so is its bucket, which is not watched from {here}")
         answer = client.get_access_point(AccountId=owner, Name=access_point.rpartition("/")[2])
         if bucket := answer.get("Bucket"):
             self._found[owner, access_point] = bucket

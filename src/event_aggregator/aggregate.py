@@ -13,14 +13,14 @@ from typing import Any
 from uuid import uuid4
 
 from event_aggregator.changes import Change, NoChangeError, read_event
-from event_aggregator.failures import AWS_ERRORS, in_words
+from event_aggregator.failures import AWS_ERRORS, all_messages
 from event_aggregator.folders import folder_of
 from event_aggregator.ignored_keys import pattern_of
 from event_aggregator.memo import Memo, is_open
 from event_aggregator.observability import Tally, logger, measure, timestamp
 from event_aggregator.request import LIFETIME_MS, ActionQueue, Request
 from event_aggregator.settings import Settings
-from event_aggregator.table import Item, Key
+from event_aggregator.table import Key, WindowItem
 from event_aggregator.window import Due, Windows
 
 # Changes of a bucket that share one write; DynamoDB allows 100 operands to IN and 4 KB to an expression.
@@ -60,7 +60,7 @@ class Aggregator:
         failures: list[Exception] = []
         for problem in problems:
             if isinstance(problem, NoChangeError):
-                self.tell_once(str(problem))
+                self.warn_once(str(problem))
             else:
                 failures.append(problem)
         for key, of_key in self._by_window(changes):
@@ -70,9 +70,9 @@ class Aggregator:
                 error.add_note(f"Bucket {key}")
                 failures.append(error)
         if failures:
-            raise NotFinishedError(in_words(failures)) from failures[0]
+            raise NotFinishedError(all_messages(failures)) from failures[0]
 
-    def tell_once(self, text: str) -> None:
+    def warn_once(self, text: str) -> None:
         """Warn of what would else be told with every event, once in a container."""
         if text not in self._told:
             self._told.add(text)
@@ -103,7 +103,7 @@ class Aggregator:
         folders, now = frozenset(folder_of(change.key) for change in changes), self.now()
         due = Due.of_change(self.settings, key.bucket, now)
         if known := self.memo.recall(key, now):
-            if is_open(known, now) and known.holds(folders) and due.fits(known):
+            if is_open(known, now) and known.holds(folders) and due.is_met_by(known):
                 logger.debug("Absorbed by the window of %s, from memory", key)
                 self.tally.add(key, known.window_id, len(changes))
                 return
@@ -111,7 +111,7 @@ class Aggregator:
                 self.memo.remember(key, joined)
                 self.tally.add(key, joined.window_id, len(changes))
                 return
-        item, opened = self.gather(
+        item, opened = self.open_or_join(
             key,
             folders,
             owners=[change.identity for change in changes],
@@ -132,7 +132,7 @@ class Aggregator:
             )
             measure(key.bucket, WindowsOpened=1)
 
-    def gather(  # noqa: PLR0913 - what a window is made of
+    def open_or_join(  # noqa: PLR0913 - what a window is made of
         self,
         key: Key,
         folders: frozenset[str],
@@ -145,7 +145,7 @@ class Aggregator:
         attempt: int = 1,
         correlation: str = "",
         reason: str = "",
-    ) -> tuple[Item, str | None]:
+    ) -> tuple[WindowItem, str | None]:
         """Put `folders` into the open window of `key`; if there is none, open one and queue its request.
 
         The item as it was seen last, and the id of the window if it was opened. By `deadline` (epoch milliseconds) this
@@ -171,18 +171,18 @@ class Aggregator:
             if item.window_id is None:
                 logger.debug(f"A refresh that began later has covered the change of {key}", folders=sorted(folders))
                 return item, None
-            fits = item.holds(folders) and due.fits(item)
+            fits = item.holds(folders) and due.is_met_by(item)
             if joined := item if fits else self.windows.join(key, item, folders, now, due):
                 logger.debug(f"Absorbed by the window of {key}", window=joined.window_id, folders=sorted(folders))
                 if newest_event is None and joined.window_id and not joined.confirmed:
-                    # Promise: a place's window has a request. Its opener may be dead, never to come again: a later
+                    # Promise: a region's window has a request. Its opener may be dead, never to come again: a later
                     # window of the bucket takes its folders over, so that its own message is dropped.
                     request = Request(key, joined.window_id, correlation or joined.window_id, attempt)
                     joined = self._request(request, joined.refresh_at)
                 return joined, None
             # The window was closed between the two writes: the next round opens one, or finds the next.
 
-    def _request(self, request: Request, due: int, opened: Item | None = None) -> Item:
+    def _request(self, request: Request, due: int, opened: WindowItem | None = None) -> WindowItem:
         """Queue a window's request, and only then note that it is queued."""
         self.queue.send(request, now=self.now(), due=due)
         return self.windows.confirm(request.key, request.window, due + LIFETIME_MS, opened)

@@ -56,7 +56,7 @@ def targets_of(configuration: Mapping[str, Any]) -> list[str]:
     return sorted({entry[target] for kind, target in TARGETS.items() for entry in configuration.get(kind, [])})
 
 
-def is_told(configuration: Mapping[str, Any], function: str) -> bool:
+def notifies(configuration: Mapping[str, Any], function: str) -> bool:
     """Whether a bucket's notification tells the function of every change."""
     entries = configuration.get("LambdaFunctionConfigurations", [])
     ours = [entry for entry in entries if entry["LambdaFunctionArn"].endswith(f":function:{function}")]
@@ -64,7 +64,7 @@ def is_told(configuration: Mapping[str, Any], function: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
+class LostNotification:
     """An attached bucket whose changes do not come any more, and why; `wanted` is the configuration that mends it."""
 
     bucket: str
@@ -74,36 +74,36 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class AttachedBuckets:
-    """Those of the function. `client` makes the client of a service; the notifications of `put_back` are put back.
+    """Those of the function. `client` makes the client of a service; the notifications of `restored` are put back.
 
-    `ask_for_all` has all of a bucket refreshed, for what changed while nobody was told.
+    `request_full_refresh` has all of a bucket refreshed, for what changed while nobody was told.
     """
 
     function_arn: str
     client: Callable[[str], Any]
-    put_back: frozenset[str]
-    ask_for_all: Callable[[str], object]
+    restored: frozenset[str]
+    request_full_refresh: Callable[[str], object]
 
     @property
     def function(self) -> str:
         return self.function_arn.rpartition(":")[2]
 
-    def look(self) -> None:
+    def check(self) -> None:
         """Tell, by a line of the log and a metric, of each bucket whose changes do not come any more."""
         try:
-            for lost in self.lost():
+            for lost in self.lost_notifications():
                 mend = f"scripts/attach-bucket.sh --bucket {lost.bucket}"
                 told = f"Changes in {lost.bucket} are not told of any more: {lost.why}. Mend it: {mend}"
                 logger.warning(told, bucket=lost.bucket)
                 measure(lost.bucket, NotificationsLost=1)
-                if lost.bucket in self.put_back and lost.wanted:
-                    self._put_back(lost.bucket, lost.wanted)
+                if lost.bucket in self.restored and lost.wanted:
+                    self._restore(lost.bucket, lost.wanted)
         except AWS_ERRORS as error:
             logger.info(f"Whether the buckets' notifications are in place cannot be told: {error}")
 
-    def _put_back(self, bucket: str, wanted: dict[str, Any]) -> None:
+    def _restore(self, bucket: str, wanted: dict[str, Any]) -> None:
         """Beside the entries of others, whose targets S3 has accepted before."""
-        self.ask_for_all(bucket)  # first, so that it is asked for wherever this ends
+        self.request_full_refresh(bucket)  # first, so that it is asked for wherever this ends
         try:
             self.client("s3").put_bucket_notification_configuration(
                 Bucket=bucket, NotificationConfiguration=wanted, SkipDestinationValidation=True
@@ -113,7 +113,7 @@ class AttachedBuckets:
         else:
             logger.warning(f"The notification of {bucket} was put back, for all keys", bucket=bucket)
 
-    def lost(self) -> Iterator[Lost]:
+    def lost_notifications(self) -> Iterator[LostNotification]:
         """Each bucket whose changes do not come any more."""
         s3, notifying, by_rule = self.client("s3"), self._notifying(), self._by_rule()
         for bucket in sorted(notifying | by_rule.keys()):
@@ -125,13 +125,15 @@ class AttachedBuckets:
                 raise
             found = {name: value for name, value in answer.items() if name != "ResponseMetadata"}
             others = ", ".join(targets_of(found)) or "nobody"
-            if bucket in notifying and not is_told(found, self.function):
-                yield Lost(bucket, f"its notification is gone or changed; it tells {others}", self._with_ours(found))
+            if bucket in notifying and not notifies(found, self.function):
+                yield LostNotification(
+                    bucket, f"its notification is gone or changed; it tells {others}", self._with_ours(found)
+                )
             elif not by_rule.get(bucket, True):
-                yield Lost(bucket, "the rule of EventBridge for it is disabled")
+                yield LostNotification(bucket, "the rule of EventBridge for it is disabled")
             elif bucket in by_rule and "EventBridgeConfiguration" not in found:
                 wanted = {**found, "EventBridgeConfiguration": {}}
-                yield Lost(bucket, f"it tells EventBridge no more; it tells {others}", wanted)
+                yield LostNotification(bucket, f"it tells EventBridge no more; it tells {others}", wanted)
 
     def _with_ours(self, found: dict[str, Any]) -> dict[str, Any]:
         """With an entry for all keys: nobody has kept its prefixes, and so no change is missed."""

@@ -152,7 +152,7 @@ def storage_gateway(session: Session, region: str) -> "StorageGatewayClient":
     return cast("StorageGatewayClient", session.create_client("storagegateway", region, config=_RETRYING))
 
 
-def storage_gateway_asking_once(session: Session, region: str) -> "StorageGatewayClient":
+def storage_gateway_without_retries(session: Session, region: str) -> "StorageGatewayClient":
     """For RefreshCache, which must not be repeated behind our back: a repetition is a second refresh too early."""
     return cast("StorageGatewayClient", session.create_client("storagegateway", region, config=_ONCE))
 
@@ -165,7 +165,7 @@ def iam(session: Session) -> Any:
     return session.create_client("iam", config=_RETRYING)
 
 
-def looking(service: str) -> Any:
+def client_without_retries(service: str) -> Any:
     """For what can be left out if it is not reachable."""
     return own_session.create_client(service, config=_ONCE.merge(REGIONAL))
 

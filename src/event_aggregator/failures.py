@@ -134,7 +134,7 @@ def meaning(error: Exception) -> Failure:
             return failure
     if _is_servers(error):
         return Failure.PASSES
-    return _meaning_inside(inside, said(error).lower())
+    return _meaning_inside(inside, error_text(error).lower())
 
 
 def _meaning_inside(inside: str, text: str) -> Failure:
@@ -146,7 +146,7 @@ def _meaning_inside(inside: str, text: str) -> Failure:
     return next((failure for words, failure in _WORDS if words in text), Failure.UNCLEAR)
 
 
-def may_have_begun(error: Exception) -> bool:
+def may_have_taken_effect(error: Exception) -> bool:
     """Whether a call that failed with one of AWS_ERRORS may have taken effect all the same."""
     if not isinstance(error, ClientError):
         return not isinstance(error, _NOT_SENT)
@@ -159,12 +159,12 @@ def _is_servers(error: ClientError) -> bool:
     return error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500
 
 
-def in_words(failures: Iterable[Exception]) -> str:
+def all_messages(failures: Iterable[Exception]) -> str:
     """Every failure in one line, what it befell first."""
     return "; ".join(": ".join([*getattr(failure, "__notes__", []), str(failure)]) for failure in failures)
 
 
-def said(error: Exception) -> str:
+def error_text(error: Exception) -> str:
     """What AWS answered, without the SDK's words around it, and not too long for the table."""
     return (error.response["Error"]["Message"] if isinstance(error, ClientError) else str(error))[:600]
 

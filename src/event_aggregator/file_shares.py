@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from event_aggregator.access_points import AccessPoints, ElsewhereError, UnknownBucketError, is_access_point
+from event_aggregator.access_points import AccessPoints, OtherRegionError, UnknownBucketError, is_access_point
 from event_aggregator.failures import AWS_ERRORS, Failure, UnreadableAnswerError, meaning
 from event_aggregator.folders import Round
 from event_aggregator.table import Key
@@ -33,7 +33,7 @@ _LEAVING = ("DELETING", "FORCE_DELETING")
 class FileShare:
     """A file share as it is now; `prefix` is empty or ends in a slash.
 
-    `place` is the region, and account, that it is in, if that is not the function's own: its completed refreshes are
+    `region` is the region, and account, that it is in, if that is not the function's own: its completed refreshes are
     not reported here, and its id may be that of another share at home. `unknown` is why it is not known what it shows;
     then `bucket` is the one that it may show.
     """
@@ -44,13 +44,13 @@ class FileShare:
     status: str
     bucket: str
     prefix: str = ""
-    place: str = ""
+    region: str = ""
     role: str = ""  # ARN of the role by which its gateway reads and writes the bucket
     unknown: str = ""
 
     @property
     def key(self) -> Key:
-        return Key.of_share(self.bucket, self.place, self.share_id)
+        return Key.of_share(self.bucket, self.region, self.share_id)
 
     @property
     def share_id(self) -> str:
@@ -74,7 +74,7 @@ class _Location:
 
 
 class FileShares:
-    """The file shares of one place. Methods raise botocore's errors.
+    """The file shares of one region. Methods raise botocore's errors.
 
     `warn` is told of each share of which it cannot be known what it shows, once for each reason.
     """
@@ -82,16 +82,16 @@ class FileShares:
     def __init__(
         self,
         client: "StorageGatewayClient",
-        asking_once: "StorageGatewayClient",
+        without_retries: "StorageGatewayClient",
         access_points: AccessPoints,
         warn: Callable[[str], None],
-        place: str = "",
+        region: str = "",
     ) -> None:
         self._client: Any = client
-        self._asking_once = asking_once
+        self._asking_once = without_retries
         self._access_points = access_points
         self._warn = warn
-        self._place = place
+        self._region = region
         self._locations: dict[str, _Location] = {}  # by ARN
         self._told: set[str] = set()
 
@@ -104,7 +104,7 @@ class FileShares:
         found = (self._share(share, bucket, unknown.get(share["FileShareARN"], "")) for share in listed)
         return [share for share in found if share.bucket == bucket]
 
-    def look(self, arn: str, kind: str, gateway_arn: str, bucket: str) -> FileShare | None:
+    def describe(self, arn: str, kind: str, gateway_arn: str, bucket: str) -> FileShare | None:
         """The share as it is now, which may show `bucket`; None if it is gone. One call, if its bucket is known."""
         try:
             described = self._described([arn], kind)
@@ -133,7 +133,7 @@ class FileShares:
         """What is listed, and what is remembered of it."""
         arn = listed["FileShareARN"]
         status, gateway_arn = listed.get("FileShareStatus", ""), listed.get("GatewayARN", "")
-        share = FileShare(arn, listed.get("FileShareType", ""), gateway_arn, status, bucket, place=self._place)
+        share = FileShare(arn, listed.get("FileShareType", ""), gateway_arn, status, bucket, region=self._region)
         if location := self._locations.get(arn):
             return replace(share, bucket=location.bucket, prefix=location.prefix, role=location.role)
         return replace(share, unknown=unknown or "Storage Gateway does not describe it")
@@ -151,7 +151,7 @@ class FileShares:
                     refused: dict[str, ClientError] = dict.fromkeys(arns, error)
                     described, refused = self._described_one_by_one(arns, kind) if one_by_one else ([], refused)
                     one_by_one = bool(described)  # if it helped; of 500 shares it would take minutes
-                    unknown |= {arn: self._told_of(arn, why) for arn, why in refused.items()}
+                    unknown |= {arn: self._warn_once(arn, why) for arn, why in refused.items()}
                 for share in described:
                     if reason := self._remember(share):
                         unknown[share["FileShareARN"]] = reason
@@ -165,7 +165,7 @@ class FileShares:
     def _described_one_by_one(self, arns: list[str], kind: str) -> tuple[list[Any], dict[str, ClientError]]:
         """One share that cannot be described must not keep the others from being refreshed: those, and why not.
 
-        If none can be, and no share of this place ever could, it is not the share: the failure is raised.
+        If none can be, and no share of this region ever could, it is not the share: the failure is raised.
         """
         described: list[Any] = []
         refused: dict[str, ClientError] = {}
@@ -185,15 +185,15 @@ class FileShares:
         if is_access_point(bucket):
             try:
                 bucket = self._access_points.bucket_of(bucket, arn.split(":")[4])
-            except ElsewhereError as error:
-                self._told_of(arn, error)
+            except OtherRegionError as error:
+                self._warn_once(arn, error)
                 bucket = ""
             except (UnknownBucketError, *AWS_ERRORS) as error:
-                return self._told_of(arn, f"it is on the access point {location_arn}: {error}")
+                return self._warn_once(arn, f"it is on the access point {location_arn}: {error}")
         self._locations[arn] = _Location(bucket, prefix, role)
         return ""
 
-    def _told_of(self, arn: str, reason: object) -> str:
+    def _warn_once(self, arn: str, reason: object) -> str:
         text = f"It is not known what {arn} shows: {reason}"
         if text not in self._told:
             self._told.add(text)

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from event_aggregator.request import MIN_DELAY_MS, ActionQueue, WakeRequest
 from event_aggregator.table import Attributes, Key, Table
-from event_aggregator.turns import Gateway, Happened, Rules, Todo, Visit, Wake, Woken, step
+from event_aggregator.turns import Gateway, GatewayEvent, Rules, Todo, Visit, Wake, Woken, step
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +47,10 @@ class Gateways(Table):
         now = self._now()
         self._queue.send(WakeRequest(key, wake.token), now=now, due=max(wake.at, now + MIN_DELAY_MS))
 
-    def happened(  # noqa: PLR0913 - one way to write for all that can happen
+    def apply(  # noqa: PLR0913 - one way to write for all that can happen
         self,
         key: Key,
-        what: Happened,
+        event: GatewayEvent,
         delivery: Delivery,
         *,
         takes: bool = True,
@@ -72,14 +72,14 @@ class Gateways(Table):
             self.read(key)
         while True:
             (before, version), now, new = self.known[key], self._now(), uuid4().hex
-            after, todo = step(before, what, visit=visit, now=now, rules=self.rules, token=new)
+            after, todo = step(before, event, visit=visit, now=now, rules=self.rules, token=new)
             if after == before and not is_fresh:
                 self.read(key)  # Promise: what was remembered may be old, and is no reason to write nothing
             elif before_writing and not before_writing(before, after, todo):
                 if is_fresh:
                     return None
                 self.read(key)  # the same promise
-            elif after == before and not isinstance(what, Woken):
+            elif after == before and not isinstance(event, Woken):
                 break
             else:
                 if todo.wake:

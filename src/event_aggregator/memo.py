@@ -7,7 +7,7 @@ which on a bucket's key nothing ever moves earlier.
 
 from collections import OrderedDict
 
-from event_aggregator.table import Item, Key
+from event_aggregator.table import Key, WindowItem
 
 # Another host, whose clock may be ahead of ours by less than this, refreshes the window.
 MARGIN_MS = 1_000
@@ -15,7 +15,7 @@ MARGIN_MS = 1_000
 _MAX_BUCKETS = 256
 
 
-def is_open(item: Item, now: int) -> bool:
+def is_open(item: WindowItem, now: int) -> bool:
     """Whether a confirmed window is certain not to be refreshed yet at `now` (epoch milliseconds)."""
     return now < item.refresh_at - MARGIN_MS
 
@@ -24,14 +24,14 @@ class Memo:
     """Windows by bucket, those used last."""
 
     def __init__(self) -> None:
-        self._windows: OrderedDict[Key, Item] = OrderedDict()
+        self._windows: OrderedDict[Key, WindowItem] = OrderedDict()
 
-    def recall(self, key: Key, now: int) -> Item | None:
+    def recall(self, key: Key, now: int) -> WindowItem | None:
         """The bucket's window as it was seen last, if it is not due: still open for sure only if `is_open` says so."""
         item = self._windows.get(key)
         return item if item and now < item.refresh_at else None
 
-    def remember(self, key: Key, item: Item) -> None:
+    def remember(self, key: Key, item: WindowItem) -> None:
         """Remember the bucket's window as `item` shows it, or that none can be relied on."""
         self._windows.pop(key, None)
         if item.confirmed:

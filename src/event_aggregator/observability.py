@@ -29,7 +29,7 @@ METRICS = {
     "SharesLeftOut": MetricUnit.Count,  # not asked, as their own gateway wrote what a window holds
     "FoldersRefreshed": MetricUnit.Count,  # named in an accepted refresh
     "WholeShareRefreshes": MetricUnit.Count,  # accepted refreshes of everything that a share shows
-    "SecondsWaiting": MetricUnit.Seconds,  # every 15 minutes, for each share or place that waits: for how long
+    "SecondsWaiting": MetricUnit.Seconds,  # every 15 minutes, for each share or region that waits: for how long
     "SecondsUntilAccepted": MetricUnit.Seconds,  # from the first change to the accepted refresh
     "SecondsUntilVisible": MetricUnit.Seconds,  # from the first change to the end of the refresh
     "NotificationsLost": MetricUnit.Count,  # every 15 minutes, of a bucket that should tell of its changes and does not

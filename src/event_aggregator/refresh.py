@@ -1,6 +1,6 @@
 """From a request to refreshed file shares: what the refresh Lambda does with each message on the queue.
 
-The guarantee: when `handle` returns, what the message asked for is done, or waits in a share's window, or in a place's
+The guarantee: when `handle` returns, what the message asked for is done, or waits in a share's window, or in a region's
 whose request is queued, or was done before. Otherwise it raises, and the queue must deliver the message again. Every
 repetition is harmless.
 """
@@ -10,21 +10,21 @@ from dataclasses import dataclass, replace
 from typing import assert_never
 
 from event_aggregator.aggregate import Aggregator
-from event_aggregator.asking import Asker, Handed
-from event_aggregator.failures import AWS_ERRORS, in_words, said
+from event_aggregator.asking import Asker, ShareChanges
+from event_aggregator.failures import AWS_ERRORS, all_messages, error_text
 from event_aggregator.file_shares import FileShare
 from event_aggregator.folders import shown
 from event_aggregator.gateways import Delivery
 from event_aggregator.messages import BucketRequest, FailedEvent, OtherEvent, RefreshCompleted, Sweep, read_message
 from event_aggregator.observability import logger, measure, timestamp
-from event_aggregator.places import UnnamedPlaceError
+from event_aggregator.regions import UnnamedRegionError
 from event_aggregator.request import LIFETIME_MS, MIN_DELAY_MS, Request, WakeRequest
-from event_aggregator.table import Item, Key, Kind
+from event_aggregator.table import Key, Kind, WindowItem
 from event_aggregator.turns import backoff
-from event_aggregator.waiting import Changes, Waiting
-from event_aggregator.window import Due, overdue
+from event_aggregator.waiting import Changes, ShareItem
+from event_aggregator.window import Due, lost_request
 
-# What waits for a place that the settings do not name is kept for so long: a roll-out of settings takes minutes, and
+# What waits for a region that the settings do not name is kept for so long: a roll-out of settings takes minutes, and
 # meanwhile some functions have the old ones.
 _UNNAMED_MS = 86_400_000
 
@@ -37,7 +37,7 @@ class NotRefreshedError(Exception):
 class Refresher:
     aggregator: Aggregator
     asker: Asker
-    look_at_notifications: Callable[[], object] = bool  # of the attached buckets; where there are none, nothing
+    check_notifications: Callable[[], object] = bool  # of the attached buckets; where there are none, nothing
 
     def handle(self, body: str, bucket_attribute: str | None, message_id: str, time_left: int) -> None:
         """Do what a message on the queue asks for. `time_left`: milliseconds until Lambda ends this."""
@@ -55,14 +55,14 @@ class Refresher:
             case BucketRequest(bucket, folders):
                 logger.set_correlation_id(message_id)
                 # Nothing tells here whether it is the first delivery.
-                self._hand_over(Key.read(bucket), Changes(folders, now, message_id), replace(delivery, repeated=True))
+                self._distribute(Key.read(bucket), Changes(folders, now, message_id), replace(delivery, repeated=True))
             case RefreshCompleted():
                 self.asker.completed(message, delivery)
             case Sweep():
                 self._sweep(delivery)
-                self.look_at_notifications()  # last, for it may not be reachable from a VPC
+                self.check_notifications()  # last, for it may not be reachable from a VPC
             case OtherEvent(kind):
-                self.aggregator.tell_once(
+                self.aggregator.warn_once(
                     f"The queue gets events that ask for nothing: {kind}. Make the rule match refreshes alone."
                 )
             case _:
@@ -78,7 +78,7 @@ class Refresher:
         else:
             logger.debug(f"The window of {request.key} was refreshed or taken over already", window=request.window)
 
-    def _defer(self, request: Request, item: Item) -> None:
+    def _defer(self, request: Request, item: WindowItem) -> None:
         """The request came before its window is due: send it again for what is left."""
         now = self.aggregator.now()
         due = max(item.refresh_at, now + MIN_DELAY_MS)
@@ -86,7 +86,7 @@ class Refresher:
         self.aggregator.queue.send(request, now=now, due=due)
         logger.debug(f"The refresh of {request.key} is due at {timestamp(due)}: deferred", window=request.window)
 
-    def _refresh(self, request: Request, item: Item, delivery: Delivery) -> None:
+    def _refresh(self, request: Request, item: WindowItem, delivery: Delivery) -> None:
         """Close the window, or take up a refresh that died half-way, and hand its folders to the shares."""
         windows = self.aggregator.windows
         if item.window_id == request.window:
@@ -99,39 +99,41 @@ class Refresher:
         else:
             delivery = replace(delivery, repeated=True)
         changes = Changes(item.refreshed_folders, item.refreshed_since, request.correlation)
-        self._hand_over(request.key, changes, delivery, request.attempt)
+        self._distribute(request.key, changes, delivery, request.attempt)
         windows.complete(request.key, request.window)
 
-    def _hand_over(self, key: Key, changes: Changes, delivery: Delivery, attempt: int = 1) -> None:
-        """Hand folders to the shares that show them; if there are several places, by a request for each."""
-        places = self.asker.places
-        if not key.place and len(places.names) > 1:
-            for name in places.names:
-                self._wait_for_place(Key.of_place(key.bucket, name, key.writer), changes, delivery)
+    def _distribute(self, key: Key, changes: Changes, delivery: Delivery, attempt: int = 1) -> None:
+        """Hand folders to the shares that show them; if there are several regions, by a request for each."""
+        regions = self.asker.regions
+        if not key.region and len(regions.names) > 1:
+            for name in regions.names:
+                self._wait_for_region(Key.of_region(key.bucket, name, key.writer), changes, delivery)
             return
-        name = key.place or places.names[0]
+        name = key.region or regions.names[0]
         try:
-            shares = places.at(name).showing(key.bucket)
-        except (UnnamedPlaceError, *AWS_ERRORS) as error:
-            key = Key.of_place(key.bucket, name, key.writer)
-            self._wait_for_place(key, changes, delivery, attempt, f"its file shares could not be listed: {said(error)}")
+            shares = regions.at(name).showing(key.bucket)
+        except (UnnamedRegionError, *AWS_ERRORS) as error:
+            key = Key.of_region(key.bucket, name, key.writer)
+            self._wait_for_region(
+                key, changes, delivery, attempt, f"its file shares could not be listed: {error_text(error)}"
+            )
             return
-        if not shares and len(places.names) == 1:
+        if not shares and len(regions.names) == 1:
             logger.warning(f"No file share shows the bucket {key.bucket}: nothing to refresh", bucket=key.bucket)
         if key.writer is not None:
             others = self.aggregator.settings.refresh_other_gateways
-            left_out = places.left_out(shares, name, key.writer, others)
+            left_out = regions.left_out(shares, name, key.writer, others)
             _tell_of(left_out, changes, others)
             shares = [share for share in shares if share not in left_out]
-        self._hand_to(shares, changes, delivery)
+        self._distribute_to(shares, changes, delivery)
 
-    def _wait_for_place(
+    def _wait_for_region(
         self, key: Key, changes: Changes, delivery: Delivery, attempt: int = 0, reason: str = ""
     ) -> None:
-        """Put the folders into the window of a place, whose shares are listed when it is due."""
+        """Put the folders into the window of a region, whose shares are listed when it is due."""
         now = self.aggregator.now()
         due = now + (backoff(attempt) if reason else 0)
-        self.aggregator.gather(
+        self.aggregator.open_or_join(
             key,
             changes.folders,
             owners=[delivery.message_id],
@@ -145,21 +147,21 @@ class Refresher:
         if reason:
             logger.warning(f"{key} waits until {timestamp(due)}: {reason}", bucket=key.bucket)
 
-    def _hand_to(self, shares: Sequence[FileShare], changes: Changes, delivery: Delivery) -> None:
+    def _distribute_to(self, shares: Sequence[FileShare], changes: Changes, delivery: Delivery) -> None:
         """Have each share that shows a folder asked in its turn. A gateway that fails does not stop the others.
 
         First every share is in its gateway's line, then turns are taken: nobody waits for others' answers to begin to
         wait.
         """
-        at: dict[Key, list[Handed]] = {}
+        at: dict[Key, list[ShareChanges]] = {}
         for share in shares:
             folders = changes.folders if share.unknown else shown(changes.folders, share.prefix)
             if folders:
-                handed = Handed(share, replace(changes, folders=folders))
+                handed = ShareChanges(share, replace(changes, folders=folders))
                 at.setdefault(Key.read(share.gateway_arn), []).append(handed)
         failures: list[Exception] = []
 
-        def each(do: Callable[[Key, list[Handed]], object]) -> None:
+        def each(do: Callable[[Key, list[ShareChanges]], object]) -> None:
             for gateway, handed in at.items():
                 try:
                     do(gateway, handed)
@@ -176,7 +178,7 @@ class Refresher:
             )
         )
         if failures:
-            raise NotRefreshedError(in_words(failures)) from failures[0]
+            raise NotRefreshedError(all_messages(failures)) from failures[0]
 
     def _sweep(self, delivery: Delivery) -> None:
         """Look at everything that is unfinished: how long shares wait, and what nobody asks for any more."""
@@ -186,37 +188,37 @@ class Refresher:
             if key.kind is Kind.GATEWAY:
                 self.asker.gateways.remember(key, attributes)
                 lines.setdefault(key, [])
-            elif key.kind is Kind.SHARE and (item := Waiting.of(attributes)).gateway:
+            elif key.kind is Kind.SHARE and (item := ShareItem.of(attributes)).gateway:
                 if item.changes and not self._is_given_up(key, item.changes.since, now):
-                    self._tell_how_long(key, now - item.changes.since)
+                    self._measure_wait(key, now - item.changes.since)
                     lines.setdefault(Key.read(item.gateway), []).append(key)
             else:  # a window; a share's is one of an earlier release, which has a request of its own
-                window = Item.of(attributes)
-                if key.kind in (Kind.PLACE, Kind.SHARE) and window.since:
-                    self._tell_how_long(key, now - window.since)
-                self._look_for_request(key, window, now)
+                window = WindowItem.of(attributes)
+                if key.kind in (Kind.REGION, Kind.SHARE) and window.since:
+                    self._measure_wait(key, now - window.since)
+                self._resend_lost_request(key, window, now)
         for gateway, keys in lines.items():
-            self.asker.look_for_turns(gateway, keys, delivery)
+            self.asker.repair_line(gateway, keys, delivery)
 
-    def _tell_how_long(self, key: Key, waited_ms: int) -> None:
+    def _measure_wait(self, key: Key, waited_ms: int) -> None:
         """Changes wait from the first of their bucket's window on: what is long depends on that, beyond 20 minutes."""
         late = self.aggregator.settings.lateness(key.bucket, key.share_id, waited_ms / 1000, least=1200)
         measure(key.bucket, SecondsWaiting=waited_ms / 1000, WaitingLateness=late)
 
-    def _look_for_request(self, key: Key, item: Item, now: int) -> None:
+    def _resend_lost_request(self, key: Key, item: WindowItem, now: int) -> None:
         """Send the request of a window again that must be lost."""
         if item.since and self._is_given_up(key, item.since, now):
             return
-        if window := overdue(item, now):
+        if window := lost_request(item, now):
             logger.warning(f"The request of {key} was lost; sending it again", correlation_id=window)
             self.aggregator.queue.send(Request(key, window, correlation=window), now=now, due=now)
             self.aggregator.windows.confirm(key, window, now + LIFETIME_MS)
 
     def _is_given_up(self, key: Key, since: int, now: int) -> bool:
-        """Whether this waits for a place that has not been one of the settings' for a day: then it is forgotten."""
-        if not key.place or key.place in self.asker.places.names or now - since < _UNNAMED_MS:
+        """Whether this waits for a region that has not been one of the settings' for a day: then it is forgotten."""
+        if not key.region or key.region in self.asker.regions.names or now - since < _UNNAMED_MS:
             return False
-        logger.warning(f"The settings name no gateways in {key.place}: what waited for {key} is forgotten")
+        logger.warning(f"The settings name no gateways in {key.region}: what waited for {key} is forgotten")
         self.asker.waiting.forget(key)
         return True
 
@@ -231,6 +233,6 @@ def _tell_of(left_out: Sequence[FileShare], changes: Changes, others: str) -> No
                 bucket=share.bucket,
                 share=str(share.key),
                 folders=sorted(folders),
-                knows_it=others != "off",
+                already_shown=others != "off",
             )
             measure(share.bucket, SharesLeftOut=1)

@@ -40,10 +40,10 @@ VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Refresh what the window `window` of `key` holds, a bucket's or a place's.
+    """Refresh what the window `window` of `key` holds, a bucket's or a region's.
 
-    `attempt` counts, from 1, how often a place's file shares were to be listed. `correlation` is the id under which the
-    logs tell of it: that of the bucket's window.
+    `attempt` counts, from 1, the attempts to list a region's file shares. `correlation` is the id of the bucket's
+    window: the log lines about the request have it.
     """
 
     key: Key
@@ -95,7 +95,7 @@ class ActionQueue:
             },
         )
 
-    def ask_for_all(self, bucket: str) -> None:
+    def request_full_refresh(self, bucket: str) -> None:
         """Have all of a bucket refreshed in some minutes, for until S3 has applied a notification it sends no events.
 
         It takes "around five minutes" until a bucket tells EventBridge, and is promised no time for a notification.

@@ -24,7 +24,7 @@ _GATEWAYS = "gateways"
 class Kind(Enum):
     BUCKET = auto()  # the window of a bucket
     WRITER = auto()  # the window of what gateways wrote to a bucket by one role
-    PLACE = auto()  # what waits until the file shares of a place are listed
+    REGION = auto()  # what waits until the file shares of a region are listed
     SHARE = auto()  # what waits for a file share
     GATEWAY = auto()  # whose turn it is at a gateway
 
@@ -35,17 +35,17 @@ class Key:
 
     my-bucket                            BUCKET
     my-bucket/gateways:AROAEXAMPLE/      WRITER; the role's id may be missing, with its colon
-    my-bucket/eu-west-1/                 PLACE; in another account eu-west-1:123456789012
-    my-bucket/eu-west-1/gateways:AROAEXAMPLE/    PLACE, for what gateways wrote
+    my-bucket/eu-west-1/                 REGION; in another account eu-west-1:123456789012
+    my-bucket/eu-west-1/gateways:AROAEXAMPLE/    REGION, for what gateways wrote
     my-bucket/share-1234ABCD             SHARE at home
-    my-bucket/eu-west-1/share-1234ABCD   SHARE in another place: an id is unique in a region
+    my-bucket/eu-west-1/share-1234ABCD   SHARE in another region: an id is unique in a region
     arn:aws:storagegateway:...           GATEWAY: its ARN; no bucket's name has a colon
     """
 
     text: str
     kind: Kind = field(compare=False)
     bucket: str = field(default="", compare=False)
-    place: str = field(default="", compare=False)  # empty: home, or all
+    region: str = field(default="", compare=False)  # empty: home, or all
     writer: str | None = field(default=None, compare=False)  # id of the role by which a gateway wrote; may be empty
     share_id: str = field(default="", compare=False)
 
@@ -64,21 +64,21 @@ class Key:
             return cls(text, Kind.SHARE, bucket, "/".join(names[:-1]), share_id=names[-1])
         name, _, role_id = names[-2].partition(":")
         if name != _GATEWAYS:
-            return cls(text, Kind.PLACE, bucket, names[-2])
-        place = names[0] if len(names) > 2 else ""
-        return cls(text, Kind.PLACE if place else Kind.WRITER, bucket, place, role_id)
+            return cls(text, Kind.REGION, bucket, names[-2])
+        region = names[0] if len(names) > 2 else ""
+        return cls(text, Kind.REGION if region else Kind.WRITER, bucket, region, role_id)
 
     @classmethod
     def of_writer(cls, bucket: str, role_id: str) -> "Key":
         return cls.read(f"{bucket}/{_writer(role_id)}/")
 
     @classmethod
-    def of_place(cls, bucket: str, place: str, writer: str | None) -> "Key":
-        return cls.read(f"{bucket}/{place}/" if writer is None else f"{bucket}/{place}/{_writer(writer)}/")
+    def of_region(cls, bucket: str, region: str, writer: str | None) -> "Key":
+        return cls.read(f"{bucket}/{region}/" if writer is None else f"{bucket}/{region}/{_writer(writer)}/")
 
     @classmethod
-    def of_share(cls, bucket: str, place: str, share_id: str) -> "Key":
-        return cls.read("/".join(filter(None, (bucket, place, share_id))))
+    def of_share(cls, bucket: str, region: str, share_id: str) -> "Key":
+        return cls.read("/".join(filter(None, (bucket, region, share_id))))
 
 
 def _writer(role_id: str) -> str:
@@ -86,8 +86,8 @@ def _writer(role_id: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
-    """A window, of a bucket or of a place; None, zero and empty sets stand for what is not there."""
+class WindowItem:
+    """A window, of a bucket or of a region; None, zero and empty sets stand for what is not there."""
 
     window_id: str | None = None
     confirmed: bool = False  # the open window's request is known to be queued
@@ -95,7 +95,7 @@ class Item:
     last_change_at: int = 0
     refresh_at: int = 0
     lease_until: int = 0
-    reason: str | None = None  # why a place's window waits
+    reason: str | None = None  # why a region's window waits
     folders: frozenset[str] = field(default_factory=frozenset)
     refreshing_id: str | None = None
     refreshed_folders: frozenset[str] = field(default_factory=frozenset)
@@ -103,7 +103,7 @@ class Item:
     refresh_started_at: int = 0
 
     @classmethod
-    def of(cls, attributes: Mapping[str, Any]) -> "Item":
+    def of(cls, attributes: Mapping[str, Any]) -> "WindowItem":
         values = Attributes(attributes)
         return cls(
             window_id=values.text("WindowId"),

@@ -5,7 +5,7 @@ overtaken by more than REFRESHES_PER_GATEWAY + 1 that began to wait later. No sh
 of a call that was accepted, or whose outcome is unknown, nor while its refresh is known to be in progress.
 
 AWS documents "two refreshes at a time" twice: for a gateway (API reference, RefreshCache) and for a file share
-(knowledge centre). So places only keep the order, and the gateway's answer decides: where it says that it is busy, the
+(knowledge centre). So slots only keep the order, and the gateway's answer decides: where it says that it is busy, the
 share keeps its turn; where it may take more than is known, it is asked once an interval (a probe).
 
 All of it is one pure function, `step`: (the gateway, what happened, who sees it and when) to (the gateway, what to do).
@@ -70,7 +70,7 @@ class Accepted:
     first_change: int
     window: str
     kind: str  # of the share, NFS or SMB
-    again: bool = False  # it repeats one that somebody else's refresh may have made void
+    is_repeat: bool = False  # it repeats one that somebody else's refresh may have made void
     prefix: str = ""  # of the share
     recursive: bool = False
     left: bool = False  # not all folders of these changes: the share has others left to ask for
@@ -87,9 +87,9 @@ class Share:
     claim: Claim | None = None
     last: Accepted | None = None
     in_progress_until: int = 0  # `last` is not known to be complete; it lapses then
-    early: tuple[tuple[str, int], ...] = ()  # completions that came during claims: refresh, and when it began
-    again: bool = False  # its next refresh repeats one
-    earlier: tuple[tuple[str, int], ...] = ()  # the refreshes before `last`: notification id, and when it was accepted
+    early_completions: tuple[tuple[str, int], ...] = ()  # during its claim: refresh id, began at
+    repeats: bool = False  # its next refresh repeats one
+    previous: tuple[tuple[str, int], ...] = ()  # the refreshes before `last`: notification id, and when it was accepted
 
     def busy_until(self) -> int:
         return self.claim.until if self.claim else self.in_progress_until
@@ -124,7 +124,7 @@ class Gateway:
         return [key for _, _, key in sorted(waiting)]
 
     def busy(self) -> int:
-        """How many places are taken, by all that is known."""
+        """How many slots are taken, by all that is known."""
         return sum(bool(share.busy_until()) for share in self.shares.values())
 
     def with_share(self, key: Key, share: Share) -> "Gateway":
@@ -145,9 +145,9 @@ class Gateway:
 def _share(given: dict[str, Any]) -> Share:
     claim = Claim(**found) if (found := given.pop("claim", None)) else None
     last = Accepted(**found) if (found := given.pop("last", None)) else None
-    early = tuple((refresh, began) for refresh, began in given.pop("early", ()))
-    earlier = tuple((refresh, at) for refresh, at in given.pop("earlier", ()))
-    return Share(claim=claim, last=last, early=early, earlier=earlier, **given)
+    early = tuple((refresh, began) for refresh, began in given.pop("early_completions", ()))
+    earlier = tuple((refresh, at) for refresh, at in given.pop("previous", ()))
+    return Share(claim=claim, last=last, early_completions=early, previous=earlier, **given)
 
 
 def _bare(given: Gateway | Share | Claim | Accepted | Wake) -> dict[str, Any]:
@@ -197,7 +197,7 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
-class Nothing:
+class NothingToAsk:
     """Nothing waited for the share; or it is gone, and with it all that did."""
 
     key: Key
@@ -221,11 +221,11 @@ class Woken:
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
+class Visited:
     """Nothing new: somebody comes by."""
 
 
-Happened = Enqueued | Asked | Busy | Refused | Nothing | Completed | Woken | Looked
+GatewayEvent = Enqueued | Asked | Busy | Refused | NothingToAsk | Completed | Woken | Visited
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +242,7 @@ class Visit:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    places: int  # REFRESHES_PER_GATEWAY
+    slots: int  # REFRESHES_PER_GATEWAY
     interval: int  # MIN_REFRESH_INTERVAL_SECONDS, in milliseconds
     exceptions: Mapping[str, int] = field(default_factory=dict)  # share id: its own interval
 
@@ -266,21 +266,21 @@ class Todo:
     """What to do: `again` and `wake` before the gateway's document is written, the rest once it is."""
 
     take: Key | None = None  # ask this share, which is claimed
-    alone: bool = False  # no other refresh is known to be in progress at the gateway
+    is_idle: bool = False  # no other refresh is known to be in progress at the gateway
     direct: bool = False  # nobody waited: the share that was enqueued needs no window of its own
     wake: Wake | None = None  # queue this one first
     completed: tuple[Key, Accepted] | None = None  # a share's refresh that is known, since now, to be complete
-    again: Key | None = None  # this share's last refresh is to be repeated: its folders must be in its window first
+    repeat: Key | None = None  # this share's last refresh is to be repeated: its folders must be in its window first
 
 
 def step(  # noqa: PLR0913 - one call for all rules
-    gateway: Gateway, happened: Happened, *, visit: Visit, now: int, rules: Rules, token: str
+    gateway: Gateway, event: GatewayEvent, *, visit: Visit, now: int, rules: Rules, token: str
 ) -> tuple[Gateway, Todo]:
     """The gateway after what happened, and what to do. `token`: a new one, should a wake be needed."""
     gateway = _lapsed(gateway, now)
     nobody_waited = not gateway.waiting()
-    gateway, todo = _after(gateway, happened, now)
-    woken = isinstance(happened, Woken) and gateway.wake is not None and gateway.wake.token == happened.token
+    gateway, todo = _after(gateway, event, now)
+    woken = isinstance(event, Woken) and gateway.wake is not None and gateway.wake.token == event.token
     if woken:
         gateway = replace(gateway, wake=None)
     take, probe = _next(gateway, now, rules, woken=woken) if visit.takes else (None, False)
@@ -289,10 +289,10 @@ def step(  # noqa: PLR0913 - one call for all rules
         claim = Claim(visit.until + CLAIM_MARGIN_MS, share.since)
         gateway = gateway.with_share(take, replace(share, since=0, claim=claim))
         gateway = replace(gateway, probed_at=now) if probe else gateway
-        alone = not any(share.in_progress_until for share in gateway.shares.values())
+        is_idle = not any(share.in_progress_until for share in gateway.shares.values())
         # Not if somebody else refreshes it too: its folders must be kept, should its refresh have to be repeated.
-        direct = isinstance(happened, Enqueued) and nobody_waited and take.share_id not in gateway.others
-        return gateway, replace(todo, take=take, alone=alone, direct=direct)
+        direct = isinstance(event, Enqueued) and nobody_waited and take.share_id not in gateway.others
+        return gateway, replace(todo, take=take, is_idle=is_idle, direct=direct)
     if visit.leaves and (wake := _new_wake(gateway, token, now, rules)):
         gateway, todo = replace(gateway, wake=wake), replace(todo, wake=wake)
     return gateway, todo
@@ -300,14 +300,14 @@ def step(  # noqa: PLR0913 - one call for all rules
 
 def next_wake(gateway: Gateway, now: int, rules: Rules) -> int | None:
     """The earliest time at which a share that waits, or was claimed, may be asked, if nothing happens until then."""
-    has_place, times = _has_place(gateway, now, rules), []
+    has_free_slot, times = _has_free_slot(gateway, now, rules), []
     for key in gateway.waiting():
         ready = gateway.shares[key].ready_at(rules.interval_of(key))
         if ready > now:
             times.append(ready)
-        elif has_place:
+        elif has_free_slot:
             times.append(now)
-        elif gateway.busy() < rules.places:
+        elif gateway.busy() < rules.slots:
             times.append(gateway.refused_at + rules.least_interval)
         else:
             times += [now + rules.least_interval, *(end for s in gateway.shares.values() if (end := s.busy_until()))]
@@ -347,9 +347,9 @@ def _back(share: Share) -> Share:
     return replace(share, claim=None, since=since)
 
 
-def _after(gateway: Gateway, happened: Happened, now: int) -> tuple[Gateway, Todo]:
+def _after(gateway: Gateway, event: GatewayEvent, now: int) -> tuple[Gateway, Todo]:
     """The gateway after what happened, and what that alone makes necessary, before anybody takes a turn."""
-    match happened:
+    match event:
         case Enqueued(keys, unavailable):
             for key in keys:
                 share = gateway.shares.get(key, Share())
@@ -358,42 +358,42 @@ def _after(gateway: Gateway, happened: Happened, now: int) -> tuple[Gateway, Tod
                     share = replace(share, refusals=refusals, not_before=now + backoff(refusals))
                 gateway = gateway.with_share(key, replace(share, since=share.since or now))
         case Completed():
-            return _completed(gateway, happened, now)
-        case Woken() | Looked():
+            return _completed(gateway, event, now)
+        case Woken() | Visited():
             pass
-        case _ if (share := gateway.shares.get(happened.key, Share())).claim:
-            return _answered(gateway, share, happened, now)
+        case _ if (share := gateway.shares.get(event.key, Share())).claim:
+            return _answered(gateway, share, event, now)
     return gateway, Todo()
 
 
 def _answered(
-    gateway: Gateway, share: Share, happened: Asked | Busy | Refused | Nothing, now: int
+    gateway: Gateway, share: Share, event: Asked | Busy | Refused | NothingToAsk, now: int
 ) -> tuple[Gateway, Todo]:
     """After a share that was claimed was asked."""
-    key, todo = happened.key, Todo()
-    match happened:
+    key, todo = event.key, Todo()
+    match event:
         case Asked():
-            share = _accepted(gateway, share, happened, now)
+            share = _accepted(gateway, share, event, now)
             gateway = replace(gateway, refused_at=0)
             complete = (key, share.last) if share.last and not share.in_progress_until else None
-            todo = Todo(again=key if share.again else None, completed=complete)
+            todo = Todo(repeat=key if share.repeats else None, completed=complete)
         case Busy():
             share, gateway = _back(share), replace(gateway, refused_at=now)
         case Refused(perhaps=perhaps):
             refusals = share.refusals + 1
             not_before, asked_at = now + backoff(refusals), now if perhaps else share.asked_at
             share = replace(_back(share), refusals=refusals, not_before=not_before, asked_at=asked_at)
-        case Nothing(gone=True):
+        case NothingToAsk(gone=True):
             return replace(gateway, shares={k: s for k, s in gateway.shares.items() if k != key}), todo
-        case Nothing():
+        case NothingToAsk():
             share = replace(share, claim=None)
     return gateway.with_share(key, share), todo
 
 
 def _accepted(gateway: Gateway, share: Share, asked: Asked, now: int) -> Share:
     """The share after it accepted a refresh, which is to be repeated if somebody else's may make it void."""
-    complete = any(refresh == asked.refresh for refresh, _ in share.early)
-    others = [began for refresh, began in share.early if refresh != asked.refresh]
+    complete = any(refresh == asked.refresh for refresh, _ in share.early_completions)
+    others = [began for refresh, began in share.early_completions if refresh != asked.refresh]
     began = max([*others, gateway.others.get(asked.key.share_id, 0)])
     last = Accepted(
         refresh=asked.refresh,
@@ -401,13 +401,13 @@ def _accepted(gateway: Gateway, share: Share, asked: Asked, now: int) -> Share:
         first_change=asked.first_change,
         window=asked.window,
         kind=asked.kind,
-        again=share.again,
+        is_repeat=share.repeats,
         prefix=asked.prefix,
         recursive=asked.recursive,
         left=asked.left,
     )
     # When a repeat was accepted does not matter: it is not repeated.
-    before = ((share.last.refresh, 0 if share.last.again else share.last.at),) if share.last else ()
+    before = ((share.last.refresh, 0 if share.last.is_repeat else share.last.at),) if share.last else ()
     share = replace(
         share,
         since=share.since or (now if asked.left else 0),
@@ -417,21 +417,21 @@ def _accepted(gateway: Gateway, share: Share, asked: Asked, now: int) -> Share:
         in_progress_until=0 if complete else asked.until,
         refusals=0,
         not_before=0,
-        early=(),
-        again=False,
-        earlier=(*share.earlier, *before)[-_MAX_EARLIER:],
+        early_completions=(),
+        repeats=False,
+        previous=(*share.previous, *before)[-_MAX_EARLIER:],
     )
     return _repeated(share, last, now) if _may_be_void(last, began) else share
 
 
 def _may_be_void(last: Accepted, began: int) -> bool:
     """Whether somebody else's refresh that began at `began` may have left this one without effect."""
-    return not last.again and _is_soon_after(began, last.at)
+    return not last.is_repeat and _is_soon_after(began, last.at)
 
 
-def earlier_may_be_void(share: Share, began: int) -> bool:
+def previous_may_be_void(share: Share, began: int) -> bool:
     """The same of those before its last: a long one of somebody else's is told of when we have asked it again."""
-    return any(_is_soon_after(began, at) for _, at in share.earlier)
+    return any(_is_soon_after(began, at) for _, at in share.previous)
 
 
 def _is_soon_after(began: int, at: int) -> bool:
@@ -441,11 +441,11 @@ def _is_soon_after(began: int, at: int) -> bool:
 def _repeated(share: Share, last: Accepted, now: int) -> Share:
     """It waits again, until neither somebody else's refresh nor the void one can leave the next without effect."""
     not_before = max(share.not_before, last.at + VOID_MS + _CLOCK_MARGIN_MS)
-    return replace(share, again=True, since=share.since or now, not_before=not_before)
+    return replace(share, repeats=True, since=share.since or now, not_before=not_before)
 
 
 def _completed(gateway: Gateway, event: Completed, now: int) -> tuple[Gateway, Todo]:
-    """A place is free. The mark of our refresh is cleared; somebody else's is noted, for it may have made ours void."""
+    """A slot is free. The mark of our refresh is cleared; somebody else's is noted, for it may have made ours void."""
     gateway = replace(gateway, refused_at=0)
     keys = [key for key in gateway.shares if key.share_id == event.share_id]
     for key in keys:
@@ -453,7 +453,7 @@ def _completed(gateway: Gateway, event: Completed, now: int) -> tuple[Gateway, T
         if share.last and share.last.refresh == event.refresh:
             completed = (key, share.last) if share.in_progress_until else None
             return gateway.with_share(key, replace(share, in_progress_until=0)), Todo(completed=completed)
-        if any(refresh == event.refresh for refresh, _ in share.earlier):
+        if any(refresh == event.refresh for refresh, _ in share.previous):
             return gateway, Todo()  # ours too, told of late or again
     is_known, is_recent = bool(keys), event.began + VOID_MS + _CLOCK_MARGIN_MS > now
     if event.began and (is_known or is_recent) and all(gateway.shares[key].claim is None for key in keys):
@@ -463,25 +463,25 @@ def _completed(gateway: Gateway, event: Completed, now: int) -> tuple[Gateway, T
     for key in keys:
         share = gateway.shares[key]
         if share.claim:  # ours perhaps, and not yet known to be accepted
-            early = (*share.early, (event.refresh, event.began))[-_MAX_EARLY:]
-            gateway = gateway.with_share(key, replace(share, early=early))
+            early = (*share.early_completions, (event.refresh, event.began))[-_MAX_EARLY:]
+            gateway = gateway.with_share(key, replace(share, early_completions=early))
         elif (
             share.last
-            and not share.again
-            and (_may_be_void(share.last, event.began) or earlier_may_be_void(share, event.began))
+            and not share.repeats
+            and (_may_be_void(share.last, event.began) or previous_may_be_void(share, event.began))
         ):
-            gateway, todo = gateway.with_share(key, _repeated(share, share.last, now)), Todo(again=key)
+            gateway, todo = gateway.with_share(key, _repeated(share, share.last, now)), Todo(repeat=key)
     return gateway, todo
 
 
-def _has_place(gateway: Gateway, now: int, rules: Rules) -> bool:
-    return gateway.busy() < rules.places and now >= gateway.refused_at + rules.least_interval * bool(gateway.refused_at)
+def _has_free_slot(gateway: Gateway, now: int, rules: Rules) -> bool:
+    return gateway.busy() < rules.slots and now >= gateway.refused_at + rules.least_interval * bool(gateway.refused_at)
 
 
 def _next(gateway: Gateway, now: int, rules: Rules, *, woken: bool) -> tuple[Key | None, bool]:
     """The share whose turn it is, if it may be asked now; whether that is a probe."""
     eligible = (key for key in gateway.waiting() if gateway.shares[key].ready_at(rules.interval_of(key)) <= now)
-    if _has_place(gateway, now, rules):
+    if _has_free_slot(gateway, now, rules):
         return next(eligible, None), False
     probed_at = max(gateway.refused_at, gateway.probed_at)
     if woken and now >= probed_at + rules.least_interval:

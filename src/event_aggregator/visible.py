@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from event_aggregator.failures import AWS_ERRORS, said
+from event_aggregator.failures import AWS_ERRORS, error_text
 from event_aggregator.observability import logger, measure, timestamp
 from event_aggregator.table import Key
 from event_aggregator.turns import Accepted
@@ -73,15 +73,15 @@ class VisibleEvents:
                 ]
             )
         except AWS_ERRORS as error:
-            _tell_of_failure(visible, said(error))
+            _log_failure(visible, error_text(error))
             return
         # An entry may be refused in an answer that says 200 (API reference, PutEvents).
         for entry in answer["Entries"]:
             if "ErrorCode" in entry:
-                _tell_of_failure(visible, f"{entry['ErrorCode']}: {entry.get('ErrorMessage', '')}")
+                _log_failure(visible, f"{entry['ErrorCode']}: {entry.get('ErrorMessage', '')}")
 
 
-def _tell_of_failure(visible: Visible, reason: str) -> None:
+def _log_failure(visible: Visible, reason: str) -> None:
     key = visible.key
     logger.warning(
         f"No event tells that {key} shows what changed: {reason}",

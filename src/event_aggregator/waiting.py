@@ -30,7 +30,7 @@ class Changes:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class ShareItem:
     """What the table holds for a share."""
 
     window_id: str | None = None
@@ -49,7 +49,7 @@ class Waiting:
     widen: bool = False  # it is asked for everything next, once
 
     @classmethod
-    def of(cls, attributes: Mapping[str, Any]) -> "Waiting":
+    def of(cls, attributes: Mapping[str, Any]) -> "ShareItem":
         values = Attributes(attributes)
         return cls(
             window_id=values.text("WindowId"),
@@ -85,8 +85,8 @@ class Waiting:
 class WaitingShares(Table):
     """A share's operations, each one write. Adding is for everybody; the others for who has claimed the share."""
 
-    def read(self, key: Key) -> Waiting:
-        return Waiting.of(self._read(key))
+    def read(self, key: Key) -> ShareItem:
+        return ShareItem.of(self._read(key))
 
     def add(self, key: Key, share: FileShare, changes: Changes, addition: str, reason: str = "") -> None:
         """Put folders there. `addition` is a new id."""
@@ -110,11 +110,11 @@ class WaitingShares(Table):
             None,
             values,
         )
-        if too_many(Waiting.of(met).folders):
+        if too_many(ShareItem.of(met).folders):
             everything = {":folders": strings([EVERYTHING]), ":addition": {"S": addition}}
             self._update(key, "SET Folders = :folders", "WindowId = :addition", everything)
 
-    def close(self, key: Key, item: Waiting) -> Waiting:
+    def close(self, key: Key, item: ShareItem) -> ShareItem:
         """Have all that waits be what the share is asked for: the answer's refreshed_folders, since refreshed_since."""
         while item.window_id and (changes := item.changes):
             closed, met = self._update(
@@ -130,7 +130,7 @@ class WaitingShares(Table):
                     ":correlation": {"S": changes.correlation},
                 },
             )
-            item = Waiting.of(met)
+            item = ShareItem.of(met)
             if closed:
                 break
         return item

@@ -13,7 +13,7 @@ from typing import Any
 
 from event_aggregator.folders import EVERYTHING, MAX_FOLDERS_LEFT
 from event_aggregator.settings import Settings
-from event_aggregator.table import Item, Key, Table, number, strings
+from event_aggregator.table import Key, Table, WindowItem, number, strings
 
 # A window keeps MAX_FOLDERS_LEFT folders and this many bytes of their names, then `*`: writes are charged by size.
 _MAX_FOLDER_BYTES = 16_384
@@ -46,18 +46,18 @@ class Due:
         longest = settings.refresh_max_delay_seconds.of(bucket) * 1000
         return cls(now + min(quiet + quiet // 4, longest), tolerance=quiet // 4, longest=longest)
 
-    def fits(self, item: Item) -> bool:
+    def is_met_by(self, item: WindowItem) -> bool:
         return item.refresh_at >= min(self.at - self.tolerance, item.opened_at + self.longest)
 
-    def of(self, item: Item) -> int:
+    def moved(self, item: WindowItem) -> int:
         return max(item.refresh_at, min(self.at, item.opened_at + self.longest))
 
 
 class Windows(Table):
     """The window's operations, each one conditional write. A window that holds too much is cut to `*` by another."""
 
-    def read(self, key: Key) -> Item:
-        return Item.of(self._read(key))
+    def read(self, key: Key) -> WindowItem:
+        return WindowItem.of(self._read(key))
 
     def open(  # noqa: PLR0913 - what a window is made of
         self,
@@ -72,11 +72,11 @@ class Windows(Table):
         refresh_at: int,
         lease_until: int,
         reason: str = "",
-    ) -> tuple[bool, Item]:
+    ) -> tuple[bool, WindowItem]:
         """Open the window `window_id`: True and its item, or False and the item that stands in the way.
 
         `owners` are the identities of those on whose behalf it is opened, at most 100. `newest_event` is the time of
-        the latest S3 change among them; None for folders that wait for a place, which are never taken to be covered
+        the latest S3 change among them; None for folders that wait for a region, which are never taken to be covered
         already. `since` is when the first change in it came. `reason` is kept for people to read.
 
         In the way is another open window; or (window_id None) a refresh that began after the changes and covers them.
@@ -118,9 +118,9 @@ class Windows(Table):
             condition,
             values,
         )
-        return opened, self._cut(key, Item.of(met)) if opened else Item.of(met)
+        return opened, self._collapse(key, WindowItem.of(met)) if opened else WindowItem.of(met)
 
-    def join(self, key: Key, item: Item, folders: frozenset[str], now: int, due: Due) -> Item | None:
+    def join(self, key: Key, item: WindowItem, folders: frozenset[str], now: int, due: Due) -> WindowItem | None:
         """Put `folders` into the window that `item` shows, and have it due as `due` says.
 
         The item as it is then; None if the window has been closed or taken over meanwhile.
@@ -138,22 +138,22 @@ class Windows(Table):
         while item.window_id == window_id:
             values = {":window": {"S": window_id}, ":folders": strings(folders), ":now": number(now)}
             if due.longest:
-                values[":refresh_at"] = number(due.of(item))
+                values[":refresh_at"] = number(due.moved(item))
             joined, met = self._update(key, change, condition, values)
-            item = Item.of(met)
+            item = WindowItem.of(met)
             if joined:
-                return self._cut(key, item)
+                return self._collapse(key, item)
         return None
 
-    def _cut(self, key: Key, item: Item) -> Item:
+    def _collapse(self, key: Key, item: WindowItem) -> WindowItem:
         """Promise: an item stays small, whatever others have put into it that this container did not know of."""
         if not too_many(item.folders):
             return item
         values = {":window": {"S": item.window_id}, ":folders": strings([EVERYTHING])}
         cut, met = self._update(key, "SET Folders = :folders", "WindowId = :window", values)
-        return Item.of(met) if cut else item
+        return WindowItem.of(met) if cut else item
 
-    def confirm(self, key: Key, window_id: str, lease_until: int, opened: Item | None = None) -> Item:
+    def confirm(self, key: Key, window_id: str, lease_until: int, opened: WindowItem | None = None) -> WindowItem:
         """The window's request is known to be queued: nobody need take it over, or ask again, until `lease_until`.
 
         The answer is the item as it is then, with another window or none if this one was taken over or closed.
@@ -170,7 +170,7 @@ class Windows(Table):
                 values,
             )
             if confirmed:
-                return Item.of(met)
+                return WindowItem.of(met)
         _, met = self._update(
             key,
             "SET LeaseUntil = :lease_until REMOVE OpenedBy",
@@ -178,16 +178,16 @@ class Windows(Table):
             "WindowId = :window OR (attribute_not_exists(WindowId) AND RefreshingId = :window)",
             values,
         )
-        return Item.of(met)
+        return WindowItem.of(met)
 
-    def close(self, key: Key, item: Item, now: int, lease_until: int) -> Item | None:
+    def close(self, key: Key, item: WindowItem, now: int, lease_until: int) -> WindowItem | None:
         """Close the window that `item` shows: in the answer its Folders are refreshed_folders, to be refreshed now.
 
         Whoever finds it unfinished after `lease_until` may ask for it again.
         None: the window was closed, taken over or moved later since `item` was read.
         """
         if item.refreshing_id is not None:
-            self._fold(key, item)
+            self._take_over_unfinished(key, item)
         closed, met = self._update(
             key,
             "SET RefreshingId = :window, RefreshedFolders = Folders, RefreshedSince = OpenedAt,"
@@ -198,14 +198,14 @@ class Windows(Table):
         )
         if not closed:
             return None
-        after = Item.of(met)
+        after = WindowItem.of(met)
         if too_many(after.refreshed_folders):
             values = {":window": {"S": item.window_id}, ":folders": strings([EVERYTHING])}
             cut, met = self._update(key, "SET RefreshedFolders = :folders", "RefreshingId = :window", values)
-            return Item.of(met) if cut else after
+            return WindowItem.of(met) if cut else after
         return after
 
-    def _fold(self, key: Key, item: Item) -> None:
+    def _take_over_unfinished(self, key: Key, item: WindowItem) -> None:
         """Take over the folders of a refresh that began and was never completed: whoever ran it may be dead."""
         self._update(
             key,
@@ -223,7 +223,7 @@ class Windows(Table):
         self._update(key, "REMOVE RefreshingId", "RefreshingId = :window", {":window": {"S": window_id}})
 
 
-def overdue(item: Item, now: int) -> str | None:
+def lost_request(item: WindowItem, now: int) -> str | None:
     """The id of the item's window, open or being refreshed, if it is past its lease: its request must be lost."""
     if item.lease_until >= now:
         return None

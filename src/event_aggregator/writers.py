@@ -36,11 +36,11 @@ class Roles:
                 if meaning(error) is Failure.PASSES:
                     raise
                 self._ids[arn] = ""
-                self._say_why(arn, error)
+                self._warn_unknown(arn, error)
             except BotoCoreError as error:  # from a VPC without a way to IAM each call would take seconds
                 self._is_unreachable = True
-                self._say_why(arn, error)
+                self._warn_unknown(arn, error)
         return self._ids.get(arn, "")
 
-    def _say_why(self, arn: str, error: Exception) -> None:
+    def _warn_unknown(self, arn: str, error: Exception) -> None:
         self._warn(f"What is written through the file share with the role {arn} refreshes that share as well: {error}")

@@ -285,13 +285,13 @@ def gateway_asks_iam(
     """Has the simulated gateway, which knows no IAM, refuse those of its actions that the principal may not do."""
     answer = gateway.answer
 
-    def answer_who_may(operation: str, request: dict[str, Any], place: Place) -> dict[str, Any]:
+    def answer_who_may(operation: str, request: dict[str, Any], region: Place) -> dict[str, Any]:
         action = f"storagegateway:{operation}"
         for arn in request.get("FileShareARNList", [request.get("FileShareARN", "*")]):
             if action in actions and not may(aws, principal, action, arn):
                 text = f"User: {principal} is not authorized to perform: {action} on resource: {arn}"
                 raise RefusedError(Refusal(text, code="AccessDeniedException"))
-        return answer(operation, request, place)
+        return answer(operation, request, region)
 
     patch.setattr(gateway, "answer", answer_who_may)
 

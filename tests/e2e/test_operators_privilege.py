@@ -206,7 +206,7 @@ def test_an_action_is_allowed_on_its_own_resource_and_on_no_other(aws: MiniStack
 
 
 def test_the_policy_is_given_to_a_group_as_the_page_says(aws: MiniStack) -> None:
-    page = (ROOT / "docs/house-rules.md").read_text().partition("## Who operates it")[2]
+    page = (ROOT / "docs/security-and-network.md").read_text().partition("## Permissions for operators")[2]
     block = re.findall(r"```\n(.*?)```", page, re.DOTALL)[0].replace("123456789012", ACCOUNT)
     aws.client("iam").create_group(GroupName="storage-people")
     subprocess.run(["bash", "-euc", block], cwd=ROOT, env=aws.environment(), check=True)

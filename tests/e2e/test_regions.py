@@ -41,8 +41,8 @@ def test_shares_of_two_regions_are_refreshed_and_an_outage_in_one_delays_that_on
     try:
         bucket.put("photos/a.jpg")
         eventually(lambda: at_home.tree() == {"photos/a.jpg"})
-        place = f"{bucket.name}/{away}/"
-        eventually(lambda: any(item["BucketName"]["S"] == place and "Reason" in item for item in bucket.items()))
+        region = f"{bucket.name}/{away}/"
+        eventually(lambda: any(item["BucketName"]["S"] == region and "Reason" in item for item in bucket.items()))
         assert abroad.tree() == set()
     finally:
         gateway.down = set()

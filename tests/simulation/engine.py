@@ -182,7 +182,7 @@ class _Names:
             else:
                 others[int(value)] = None
         ordered = [*sorted(ranked), *(number for number in others if number not in ranked)]
-        self._numbers = {str(number): str(place) for place, number in enumerate(ordered, start=1)}
+        self._numbers = {str(number): str(region) for region, number in enumerate(ordered, start=1)}
         self._back = {new: old for old, new in self._strings.items()}
         self._numbers_back = {new: old for old, new in self._numbers.items()}
 

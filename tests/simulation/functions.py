@@ -24,10 +24,10 @@ from event_aggregator.failures import AWS_ERRORS
 from event_aggregator.file_shares import FileShares, _Location
 from event_aggregator.gateways import Gateways
 from event_aggregator.memo import Memo
-from event_aggregator.places import Places
 from event_aggregator.refresh import NotRefreshedError, Refresher
+from event_aggregator.regions import Regions
 from event_aggregator.request import ActionQueue
-from event_aggregator.table import Item, Key
+from event_aggregator.table import Key, WindowItem
 from event_aggregator.turns import Gateway, Rules, Wake
 from event_aggregator.waiting import WaitingShares
 from event_aggregator.window import Windows
@@ -57,9 +57,9 @@ class Query(NamedTuple):
 class Memory(NamedTuple):
     """What a container remembers from one invocation to the next."""
 
-    windows: tuple[tuple[Key, Item], ...] = ()
+    windows: tuple[tuple[Key, WindowItem], ...] = ()
     gateways: tuple[tuple[Key, str, str], ...] = ()  # with the document and its version
-    locations: tuple[tuple[str, tuple[tuple[str, _Location], ...]], ...] = ()  # in each place, by the share's ARN
+    locations: tuple[tuple[str, tuple[tuple[str, _Location], ...]], ...] = ()  # in each region, by the share's ARN
 
 
 class End(NamedTuple):
@@ -156,9 +156,9 @@ class _Client:
 class _StorageGateway:
     """Storage Gateway in one place. Its answers are on the tape as JSON."""
 
-    def __init__(self, tape: _Tape, place: str) -> None:
+    def __init__(self, tape: _Tape, region: str) -> None:
         self._tape = tape
-        self._place = place
+        self._region = region
 
     def get_paginator(self, operation: str) -> "_StorageGateway":
         assert operation == "list_file_shares"
@@ -177,7 +177,7 @@ class _StorageGateway:
         return {"NotificationId": self._ask("RefreshCache", parameters)}
 
     def _ask(self, operation: str, parameters: Attributes) -> Any:
-        return json.loads(self._tape.call(operation, {"Place": self._place, **parameters}))
+        return json.loads(self._tape.call(operation, {"Place": self._region, **parameters}))
 
 
 def role_id(arn: str) -> str:
@@ -212,29 +212,29 @@ class Program(NamedTuple):
         queue, windows = ActionQueue(lambda: table, "queue"), Windows(table, "windows")
         documents = Gateways(table, "windows", queue, Rules.of(settings), tape.now)
         documents.known = {key: (_document(text), version) for key, text, version in self.memory.gateways}
-        places = self._places(tape)
+        regions = self._regions(tape)
         aggregator = Aggregator(windows, queue, settings, tape.now, memo)
         failure = None
         try:
             if self.function == "A":
                 aggregator.aggregate_event(json.loads(self.body), AGGREGATOR_TIMEOUT)
             else:
-                asker = Asker(places, windows, WaitingShares(table, "windows"), documents, settings, tape.now)
+                asker = Asker(regions, windows, WaitingShares(table, "windows"), documents, settings, tape.now)
                 Refresher(aggregator, asker).handle(self.body, None, self.message_id, REFRESHER_TIMEOUT)
         except (NotFinishedError, NotRefreshedError, *AWS_ERRORS) as error:
             failure = str(error)
-        return End(failure, _remembered(memo, documents, places))
+        return End(failure, _remembered(memo, documents, regions))
 
-    def _places(self, tape: _Tape) -> Places:
+    def _regions(self, tape: _Tape) -> Regions:
         known = dict(self.memory.locations)
-        makers = {name: partial(self._shares, tape, name, known.get(name, ())) for name in self.scenario.places}
-        return Places(HOME, makers, {name.partition(":")[2]: _Roles() for name in self.scenario.places})
+        makers = {name: partial(self._shares, tape, name, known.get(name, ())) for name in self.scenario.regions}
+        return Regions(HOME, makers, {name.partition(":")[2]: _Roles() for name in self.scenario.regions})
 
     @staticmethod
-    def _shares(tape: _Tape, place: str, known: tuple[tuple[str, _Location], ...]) -> FileShares:
-        client: Any = _StorageGateway(tape, place)
+    def _shares(tape: _Tape, region: str, known: tuple[tuple[str, _Location], ...]) -> FileShares:
+        client: Any = _StorageGateway(tape, region)
         nowhere = AccessPoints(lambda account: _not_there(f"no share is on an access point of {account}"))
-        shares = FileShares(client, client, nowhere, _nothing, "" if place == HOME else place)
+        shares = FileShares(client, client, nowhere, _nothing, "" if region == HOME else region)
         shares._locations = dict(known)
         return shares
 
@@ -243,11 +243,11 @@ def _not_there(why: str) -> Any:
     raise AssertionError(why)
 
 
-def _remembered(memo: Memo, documents: Gateways, places: Places) -> Memory:
+def _remembered(memo: Memo, documents: Gateways, regions: Regions) -> Memory:
     return Memory(
         tuple(memo._windows.items()),
         tuple(sorted(((key, known.to_json(), version) for key, (known, version) in documents.known.items()), key=str)),
-        tuple(sorted((name, tuple(sorted(made._locations.items()))) for name, made in places._made.items())),
+        tuple(sorted((name, tuple(sorted(made._locations.items()))) for name, made in regions._made.items())),
     )
 
 

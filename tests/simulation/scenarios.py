@@ -65,7 +65,7 @@ class Share:
     uncached: str = ""  # a folder that it refuses to refresh by name, with `refusal`
     deleted_at: int = FOREVER
     role_of: str = ""  # the share whose role it has, if not one of its own
-    place: str = HOME  # its region, and in another account than the functions' that as well: eu-west-1:222222222222
+    region: str = HOME  # its region, and in another account than the functions' that as well: eu-west-1:222222222222
 
     @property
     def arn(self) -> str:
@@ -77,12 +77,12 @@ class Share:
 
     @property
     def _start_of_arn(self) -> str:
-        region, _, account = self.place.partition(":")
+        region, _, account = self.region.partition(":")
         return f"arn:aws:storagegateway:{region}:{account or '123456789012'}"
 
     @property
     def away(self) -> str:
-        return "" if self.place == HOME else self.place
+        return "" if self.region == HOME else self.region
 
     @property
     def key(self) -> str:
@@ -91,7 +91,7 @@ class Share:
 
     @property
     def role(self) -> str:
-        account = self.place.partition(":")[2] or "123456789012"
+        account = self.region.partition(":")[2] or "123456789012"
         return f"arn:aws:iam::{account}:role/{self.role_of or self.name}"
 
     @property
@@ -123,7 +123,7 @@ class Scenario:
     limit: str = "gateway"  # whose two refreshes are the most that may be in progress at a time: or "share"
     others: tuple[Other, ...] = ()
     older_rule: bool = False  # a refresh has no effect if it comes within 60 s of another of the same share
-    unlisted: tuple[tuple[str, int, int], ...] = ()  # a place that denies its list, from when to when
+    unlisted: tuple[tuple[str, int, int], ...] = ()  # a region that denies its list, from when to when
     sweeps: tuple[int, ...] = ()
     reads_fail: bool = False  # listing and describing may fail in a schedule: each is a step of its own
 
@@ -132,7 +132,7 @@ class Scenario:
         return Settings.read({"TABLE_NAME": "windows", "QUEUE_URL": "queue"} | dict(self.settings))
 
     @cached_property
-    def places(self) -> tuple[str, ...]:
+    def regions(self) -> tuple[str, ...]:
         """All that the settings name."""
         settings = self.read_settings
         accounts = ("", *(arn.split(":")[4] for arn in settings.gateway_role_arns))
@@ -310,7 +310,7 @@ TOO_MANY_FOLDERS = scenario(
 LONG_DELAY = scenario(at(0, "a/1"), settings=(("REFRESH_DELAY_SECONDS", "1000"),))
 # A share in each of two regions, with one id. The list of each region may fail, or be denied for any while.
 REGIONS = ("GATEWAY_REGIONS", "us-east-1,eu-west-1")
-IN_TWO_REGIONS = (Share("share-1"), Share("share-1", place="eu-west-1"))
+IN_TWO_REGIONS = (Share("share-1"), Share("share-1", region="eu-west-1"))
 TWO_REGIONS = scenario(at(0, "a/1"), aggregators=(0,), settings=(DELAY, REGIONS), shares=IN_TWO_REGIONS)
 # The second change comes while the first may wait for a region.
 WAITS_FOR_A_REGION = scenario(
@@ -318,13 +318,13 @@ WAITS_FOR_A_REGION = scenario(
 )
 # One region denies its list for an hour; or the only one does.
 DENIED_FOR_AN_HOUR = replace(TWO_REGIONS, unlisted=(("eu-west-1", 0, HOUR),))
-ONLY_PLACE_DENIED_FOR_AN_HOUR = replace(scenario(at(0, "a/1"), at(200, "b/1")), unlisted=((HOME, 0, HOUR),))
+ONLY_REGION_DENIED_FOR_AN_HOUR = replace(scenario(at(0, "a/1"), at(200, "b/1")), unlisted=((HOME, 0, HOUR),))
 # The share of the other region is asked for the second as soon as its interval has passed: no event tells of its end.
 LONG_REFRESH_AWAY = scenario(
     at(0, "a/1"),
     at(70, "b/1"),
     settings=(DELAY, REGIONS),
-    shares=(Share("share-1"), Share("share-2", place="eu-west-1", refresh_takes=200 * SECOND)),
+    shares=(Share("share-1"), Share("share-2", region="eu-west-1", refresh_takes=200 * SECOND)),
 )
 OTHER_ROLE = ("GATEWAY_ROLE_ARNS", "arn:aws:iam::222222222222:role/refresh")
 # A gateway in another account, whose share knows what was written through it.
@@ -333,7 +333,7 @@ OTHER_ACCOUNT = scenario(
     at(5, "b/1"),
     aggregators=(0,),
     settings=(DELAY, OTHER_ROLE),
-    shares=(Share("share-1"), Share("share-2", place="us-east-1:222222222222")),
+    shares=(Share("share-1"), Share("share-2", region="us-east-1:222222222222")),
 )
 
 # Turns
@@ -376,7 +376,7 @@ FOUR_AWAY = scenario(
     at(40, "b/1"),
     aggregators=(0,),
     settings=(DELAY, ("GATEWAY_REGIONS", "eu-west-1")),
-    shares=tuple(replace(share, place="eu-west-1") for share in shares_of(("sgw-1", 4), takes=100 * SECOND)),
+    shares=tuple(replace(share, region="eu-west-1") for share in shares_of(("sgw-1", 4), takes=100 * SECOND)),
 )
 # Refreshes of seconds, of minutes and of hours on one gateway.
 FAST_AND_SLOW = scenario(
@@ -443,7 +443,7 @@ LONG_BY_OTHERS_OLDER_RULE = replace(
     older_rule=True,
 )
 # Two on one gateway, and two places taken by others when they are to be asked.
-PLACES_TAKEN_BY_OTHERS = replace(
+SLOTS_TAKEN_BY_OTHERS = replace(
     TWO_ON_ONE,
     others=(Other(10 * SECOND, "share-1", 100 * SECOND), Other(10 * SECOND, "share-2", 100 * SECOND)),
 )

@@ -116,7 +116,7 @@ class Search:
 
     A running function runs on until it ends, dies, or is preempted: another function runs, something else begins, or
     the clock goes on. What begins next, when nothing runs, is free. With `faults` a call that fails counts as a death,
-    and so does a place that denies its list from now on (until it answers again, which is free); with `losses` the
+    and so does a region that denies its list from now on (until it answers again, which is free); with `losses` the
     event of a complete refresh that is lost.
 
     When nothing runs, or it was preempted, and everything is as it was in another schedule (World.state), the same can

@@ -49,7 +49,7 @@ def random_scenario(choose: Choose, *, skew: bool) -> Scenario:
     quiet = (0, 0, 10, 25)[choose(4)]
     timeout = (3600, 100, 0)[choose(3)]
     buckets = ("my-bucket", "my-bucket", "my-bucket", "other-bucket")
-    places, named = PLACES[choose(len(PLACES))]
+    regions, named = PLACES[choose(len(PLACES))]
     shares = tuple(
         Share(
             f"share-{number}",
@@ -64,7 +64,7 @@ def random_scenario(choose: Choose, *, skew: bool) -> Scenario:
             refusal=REFUSALS[choose(len(REFUSALS))],
             times=(1_000, 1, 3)[choose(3)],
             role_of=("", "", "share-1")[choose(3)],
-            place=places[choose(len(places))],
+            region=regions[choose(len(regions))],
         )
         for number in range(1, 2 + choose(5))
     )
@@ -108,7 +108,7 @@ def random_scenario(choose: Choose, *, skew: bool) -> Scenario:
         completion_events=timeout > 0 and choose(8) < 7,
         limit=("gateway", "share")[choose(2)],
         others=others,
-        unlisted=((), (), (), ((places[0], 0, 300 * SECOND),))[choose(4)],
+        unlisted=((), (), (), ((regions[0], 0, 300 * SECOND),))[choose(4)],
     )
 
 

@@ -49,7 +49,7 @@ class Case:
 
     shares: int = 2
     changes: tuple[tuple[int, ...], ...] = ((0,), (1,))  # the shares that show each
-    places: int = 1  # REFRESHES_PER_GATEWAY
+    slots: int = 1  # REFRESHES_PER_GATEWAY
     takes: int = 1  # refreshes in progress that the gateway takes
     lengths: tuple[int, ...] = (UNIT, 3 * UNIT)  # of refreshes; each may be any of these
     told: bool = True  # events tell of completions
@@ -164,13 +164,13 @@ class Explorer:
         self.case = case
         self.turns = turns
         self.order = order or Order()
-        self._overtaken = case.places + 1 if case.overtaken is None else case.overtaken
+        self._overtaken = case.slots + 1 if case.overtaken is None else case.overtaken
         self.keys = [Key.read(f"my-bucket/share-{number + 1}") for number in range(case.shares)]
         intervals = case.intervals or (INTERVAL,) * case.shares
         self._intervals = dict(zip(self.keys, intervals, strict=True))
         self._longest = max(intervals)
         exceptions = {key.share_id: own for key, own in self._intervals.items() if own != self._longest}
-        self.rules = turns.Rules(case.places, self._longest, exceptions)
+        self.rules = turns.Rules(case.slots, self._longest, exceptions)
         self.share_of = {key: number for number, key in enumerate(self.keys)}
         self._documents: list[Any] = []
         self._numbers: dict[Any, int] = {}  # of documents
@@ -465,7 +465,7 @@ class Explorer:
             windows = _with(state.windows, share, open=state.windows[share].open | {change})
             state = state._replace(windows=windows)
         if not self.order.window_first:
-            return _moved(state, process, at="note", happened=self.turns.Looked())
+            return _moved(state, process, at="note", happened=self.turns.Visited())
         return _moved(state, process, at="enqueue" if len(self.case.changes[change]) > 1 else "note")
 
     def _looks(self, state: State, process: Process) -> Iterator[tuple[str, State]]:
@@ -473,7 +473,7 @@ class Explorer:
         turns, key, window = self.turns, self.keys[process.share], state.windows[process.share]
         changes = window.open | window.closed
         if not changes:
-            yield "finds nothing to ask for", _moved(state, process, at="note", happened=turns.Nothing(key))
+            yield "finds nothing to ask for", _moved(state, process, at="note", happened=turns.NothingToAsk(key))
             return
         if process.deadline - CALL_TAKES < NOW:
             yield "has no time to ask", _moved(state, process, at="note", happened=turns.Refused(key))
@@ -545,12 +545,12 @@ class Explorer:
             truth = _with(state.truth, process.share, asked_for=process.asks)
             state = state._replace(truth=truth)
         process = old._replace(share=-1, asks=frozenset(), direct=False, prepared=False, happened=None, wake=None)
-        if todo.again or at == "line":
+        if todo.repeat or at == "line":
             process = process._replace(put_back=-1)
         what = f"notes {type(happened).__name__}"
         if at == "enqueue":
             later = "note" if self.order.window_first else "add"
-            yield what, _became(state, old, process._replace(at=later, happened=turns.Looked()))
+            yield what, _became(state, old, process._replace(at=later, happened=turns.Visited()))
         elif todo.take:
             share = self.share_of[todo.take]
             yield f"{what}, takes share {share}", _became(state, old, process._replace(at="look", share=share))
@@ -563,16 +563,16 @@ class Explorer:
         """With windows as they must be before the document may be written; None if they are."""
         turns, windows = self.turns, state.windows
         if isinstance(process.happened, turns.Asked):
-            again = process.asks if todo.again else frozenset()
+            again = process.asks if todo.repeat else frozenset()
             window = windows[process.share]
             closed = window.closed if process.direct else frozenset()
             windows = _with(windows, process.share, open=window.open | again, closed=closed)
-        elif todo.again:
-            share = self.share_of[todo.again]
+        elif todo.repeat:
+            share = self.share_of[todo.repeat]
             windows = _with(windows, share, open=windows[share].open | state.truth[share].asked_for)
         if windows == state.windows:
             return None
-        put_back = self.share_of[todo.again] if isinstance(process.happened, turns.Completed) else -1
+        put_back = self.share_of[todo.repeat] if isinstance(process.happened, turns.Completed) else -1
         return _moved(state._replace(windows=windows), process, prepared=True, put_back=put_back)
 
     def _written(self, state: State, document: int, todo: Any, happened: Any) -> State:
@@ -690,7 +690,7 @@ class Explorer:
         if state.refuses_until > NOW:
             self._broken(RESTRAINT, "the gateway has just said that it is busy", f"share {key} is taken")
         busy = sum(other != key and share.busy_until() > NOW for other, share in document.shares.items())
-        if busy < self.case.places:
+        if busy < self.case.slots:
             return state
         if state.probed_at > NOW - INTERVAL:
             self._broken(RESTRAINT, "a full gateway is asked twice within an interval", f"share {key} is taken")
@@ -698,7 +698,7 @@ class Explorer:
 
 
 def _ranks(times: Iterable[int]) -> dict[int, int]:
-    """Times of which only the order matters, each with its place in it; 0 stays 0."""
+    """Times of which only the order matters, each with its position in it; 0 stays 0."""
     return {0: 0} | {time: rank for rank, time in enumerate(sorted(set(times) - {0}), 1)}
 
 
@@ -722,7 +722,7 @@ def _older_share(share: Any, by: int, ranks: dict[int, int], interval: int) -> A
         claim=claim,
         last=last,
         in_progress_until=max(until - by, NOW - 1) if until else 0,
-        early=tuple((name, max(began - by, NOW - OLD)) for name, began in share.early),
+        early_completions=tuple((name, max(began - by, NOW - OLD)) for name, began in share.early_completions),
     )
 
 

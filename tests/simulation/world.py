@@ -176,13 +176,13 @@ class Written(NamedTuple):
 class Setback(NamedTuple):
     """Who may not be asked from when until when, for a refusal or a claim whose process is dead."""
 
-    who: str  # a share's key, or a place
+    who: str  # a share's key, or a region
     at: int
     until: int
 
 
 class Sign(NamedTuple):
-    """What a gateway showed of its places: it was busy, or accepted a refresh, or told that one is complete."""
+    """What a gateway showed of its slots: it was busy, or accepted a refresh, or told that one is complete."""
 
     gateway: str
     order: int
@@ -214,7 +214,7 @@ class World:
     refusals: dict[str, int] = field(default_factory=dict)  # share's key: how often the scenario had it refuse
     notifications: int = 0
     numbers: int = 0
-    denying: dict[str, int] = field(default_factory=dict)  # place: since when it does not give the list of its shares
+    denying: dict[str, int] = field(default_factory=dict)  # region: since when it does not give the list of its shares
     denied: frozenset[str] = frozenset()  # those that did so at any time: each does it once
     noting: bool = False
     programs: dict[tuple[str, Memory, str, str], Node] = field(default_factory=dict)  # started
@@ -231,7 +231,7 @@ class World:
     marks: dict[str, Mark] = field(default_factory=dict)
     completed: dict[str, int] = field(default_factory=dict)  # notification: when its event came
     setbacks: tuple[Setback, ...] = ()
-    troubles: dict[str, int] = field(default_factory=dict)  # share's key or place: since when it refuses or fails
+    troubles: dict[str, int] = field(default_factory=dict)  # share's key or region: since when it refuses or fails
     unclear: dict[str, int] = field(default_factory=dict)  # share's key: refusals that may be about what it was asked
     signs: tuple[Sign, ...] = ()
     waits: dict[str, tuple[int, int]] = field(default_factory=dict)  # share's key: when it began, and began again
@@ -352,9 +352,9 @@ class World:
         return {made.notification for made in self.refreshes} | {other.notification for other in self.others}
 
     def environment(self) -> list[str]:
-        """The steps by which a place begins or ceases to deny the list of its shares."""
+        """The steps by which a region begins or ceases to deny the list of its shares."""
         steps = [f"{who} answers" for who, since in self.denying.items() if since < self.time]
-        return steps + [f"{place} denies" for place in self.scenario.places if place not in self.denied]
+        return steps + [f"{region} denies" for region in self.scenario.regions if region not in self.denied]
 
     # Steps
 
@@ -625,13 +625,13 @@ class World:
 
     def _read(self, call: Call, how: str = "") -> Answer:
         """What a list of shares, or a description of some, answers."""
-        place: str = call.parameters["Place"]
+        region: str = call.parameters["Place"]
         if how in _WITHOUT_EFFECT:
             return Answer("refused", _WITHOUT_EFFECT[how])
-        there = [s for s in self.scenario.shares if s.place == place and self.time < s.deleted_at]
+        there = [s for s in self.scenario.shares if s.region == region and self.time < s.deleted_at]
         if call.operation == "ListFileShares":
-            scripted = any(name == place and begin <= self.time < end for name, begin, end in self.scenario.unlisted)
-            if scripted or place in self.denying:
+            scripted = any(name == region and begin <= self.time < end for name, begin, end in self.scenario.unlisted)
+            if scripted or region in self.denying:
                 return Answer("refused", scenarios.DENIED)
             return Answer("ok", json.dumps([self._listed(share) for share in there]))
         arns = call.parameters["FileShareARNList"]
@@ -742,16 +742,16 @@ class World:
         self.setbacks += (Setback(who, self.time, max(until, self.time + patience)),)
 
     def _noted_read(self, call: Call, answer: Answer) -> Answer:
-        """A place or a share that cannot be looked at, or is not AVAILABLE, is waited for."""
-        place: str = call.parameters["Place"]
+        """A region or a share that cannot be looked at, or is not AVAILABLE, is waited for."""
+        region: str = call.parameters["Place"]
         if answer.kind != "ok":
             arns = call.parameters.get("FileShareARNList", [])
             if len(arns) < 2:  # of several each is looked at then
-                self._set_back(self.scenario.by_arn[arns[0]].key if arns else place)
+                self._set_back(self.scenario.by_arn[arns[0]].key if arns else region)
             return answer
         found = json.loads(answer.value)
         if call.operation == "ListFileShares":
-            self.troubles.pop(place, None)
+            self.troubles.pop(region, None)
         for listed in found:
             if listed["FileShareStatus"] != "AVAILABLE":
                 self._set_back(self.scenario.by_arn[listed["FileShareARN"]].key)
@@ -872,9 +872,9 @@ class World:
             if made.notification and self.scenario.by_key[made.share].gateway_arn == share.gateway_arn
         ]
         times = sorted({time for begin_and_end in taken for time in begin_and_end})
-        places = self.scenario.read_settings.refreshes_per_gateway
+        slots = self.scenario.read_settings.refreshes_per_gateway
         for begin, end in pairwise(times):
-            if sum(at <= begin and until >= end for at, until in taken) >= places:
+            if sum(at <= begin and until >= end for at, until in taken) >= slots:
                 yield begin, end
 
     def _taken_until(self, made: Refresh) -> int:
@@ -927,7 +927,7 @@ class World:
         """What else is left for the sweep when all is quiet, and may be: BrokenPromiseError for everything else.
 
         A hand-over died between putting folders into a share's window and putting the share into its gateway's line,
-        or between opening a place's window and sending its request; and the bucket's next window took its folders over
+        or between opening a region's window and sending its request; and the bucket's next window took its folders over
         and had them refreshed. So all that these windows hold is covered.
         """
         left = []
@@ -938,7 +938,7 @@ class World:
             for attribute in ("WindowId", "RefreshingId"):
                 if attribute in row.attributes:
                     what = f"{attribute} of {key} is {row.attributes[attribute]['S']}, and no message will come for it"
-                    may_be = key.kind is Kind.SHARE or (key.kind is Kind.PLACE and "OpenedBy" in row.attributes)
+                    may_be = key.kind is Kind.SHARE or (key.kind is Kind.REGION and "OpenedBy" in row.attributes)
                     if not (self.failed and may_be and attribute == "WindowId"):
                         raise BrokenPromiseError("Coverage", what)
                     left.append(what)
@@ -957,7 +957,7 @@ class World:
         waits = [
             *(wait for wait in self._own_waits(share.key) if wait[0] < first.at),
             *self._waits_of_gateway(share),
-            *((at, until) for who, at, until in self.setbacks if who == share.place),
+            *((at, until) for who, at, until in self.setbacks if who == share.region),
         ]
         for begin, end in sorted(waits):
             if begin <= latest:
@@ -984,7 +984,7 @@ class World:
         if key.bucket != share.bucket or not _is_of_changes(text):
             return False
         alike = [other for other in self.scenario.shares if other.bucket == key.bucket and other.role == share.role]
-        # While a place does not list its shares, nobody is known to be the one that was written through.
+        # While a region does not list its shares, nobody is known to be the one that was written through.
         return key.writer != role_id(share.role) or len(alike) > 1 or bool(self.setbacks)
 
 

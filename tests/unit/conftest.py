@@ -14,14 +14,14 @@ from event_aggregator.aggregate import Aggregator
 from event_aggregator.asking import Asker
 from event_aggregator.gateways import Gateways
 from event_aggregator.observability import timestamp
-from event_aggregator.places import Places
 from event_aggregator.refresh import Refresher
+from event_aggregator.regions import Regions
 from event_aggregator.request import ActionQueue, Request
 from event_aggregator.settings import Settings
-from event_aggregator.table import Item, Key
+from event_aggregator.table import Key, WindowItem
 from event_aggregator.turns import Gateway, Rules
 from event_aggregator.visible import VisibleEvents
-from event_aggregator.waiting import Waiting, WaitingShares
+from event_aggregator.waiting import ShareItem, WaitingShares
 from event_aggregator.window import Windows
 
 START = 1_790_000_000_000  # epoch milliseconds
@@ -120,11 +120,11 @@ class World:
         """As a container that starts has them: it remembers no gateway."""
         return Gateways(self.dynamodb, self.table, self.queue, Rules.of(self.read_settings), lambda: self.time)
 
-    def refresher(self, places: Places, gateways: Gateways | None = None) -> Refresher:
+    def refresher(self, regions: Regions, gateways: Gateways | None = None) -> Refresher:
         """The refresh function, in a container that starts, or that has these `gateways`."""
         settings = self.read_settings
         asker = Asker(
-            places,
+            regions,
             self.windows,
             self.waiting,
             gateways or self.gateways,
@@ -134,10 +134,10 @@ class World:
         )
         return Refresher(self.aggregator, asker)
 
-    def item(self, key: str = "my-bucket") -> Item:
+    def item(self, key: str = "my-bucket") -> WindowItem:
         return self.windows.read(Key.read(key))
 
-    def waits(self, key: str = "my-bucket/share-1") -> Waiting:
+    def waits(self, key: str = "my-bucket/share-1") -> ShareItem:
         return self.waiting.read(Key.read(key))
 
     def gateway(self, arn: str) -> Gateway:

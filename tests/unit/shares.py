@@ -14,7 +14,7 @@ from event_aggregator.file_shares import FileShare, FileShares
 from event_aggregator.folders import WHOLE_SHARE, Round
 from event_aggregator.gateways import Gateways
 from event_aggregator.observability import logger, timestamp
-from event_aggregator.places import Places
+from event_aggregator.regions import Regions
 from event_aggregator.request import VISIBILITY_TIMEOUT_SECONDS, Request, WakeRequest, seconds_until_retry
 from event_aggregator.table import Key
 from event_aggregator.turns import Gateway
@@ -57,13 +57,13 @@ def share(  # noqa: PLR0913 - what a share can be
     *,
     status: str = "AVAILABLE",
     prefix: str = "",
-    place: str = "",
+    region: str = "",
     role: str = "",
     unknown: str = "",
 ) -> FileShare:
-    """A share of my-bucket. `place`: none for home, a region, or region and account."""
-    region, _, account = (place or HOME).partition(":")
-    start = f"arn:aws:storagegateway:{region}:{account or '123456789012'}"
+    """A share of my-bucket. `region`: none for home, a region, or region and account."""
+    region_code, _, account = (region or HOME).partition(":")
+    start = f"arn:aws:storagegateway:{region_code}:{account or '123456789012'}"
     return FileShare(
         f"{start}:share/{name}",
         "NFS",
@@ -71,7 +71,7 @@ def share(  # noqa: PLR0913 - what a share can be
         status,
         "my-bucket",
         prefix,
-        place,
+        region,
         f"arn:aws:iam::123456789012:role/{role or name}",
         unknown,
     )
@@ -144,7 +144,7 @@ class Region(FileShares):
             raise self.listing
         return [share for share in self.shares if share.bucket == bucket]
 
-    def look(self, arn: str, kind: str, gateway_arn: str, bucket: str) -> FileShare | None:
+    def describe(self, arn: str, kind: str, gateway_arn: str, bucket: str) -> FileShare | None:
         self.world.time += self.slowness
         name = arn.rpartition("/")[2]
         self.looked.append(name)
@@ -220,10 +220,12 @@ class Function:
 
     def handle(self, body: str | dict[str, Any], bucket: str | None = None, message_id: str = "") -> None:
         """Have the function handle a message, as a delivery of one that is not in `queue`, or is and stays there."""
-        places = Places(HOME, {name: partial(same, region) for name, region in self.regions.items()}, {"": self.roles})
+        regions = Regions(
+            HOME, {name: partial(same, region) for name, region in self.regions.items()}, {"": self.roles}
+        )
         logger.clear_state()
         text = body if isinstance(body, str) else json.dumps(body)
-        refresher = self.world.refresher(places, self.gateways)
+        refresher = self.world.refresher(regions, self.gateways)
         refresher.handle(text, bucket, message_id or f"message-{next(self._numbers)}", TIME_LEFT)
 
     def deliver(self, message: Message) -> None:

@@ -15,7 +15,7 @@ from event_aggregator.file_shares import FileShare
 from event_aggregator.folders import WHOLE_SHARE, Round
 from event_aggregator.observability import logger
 from event_aggregator.table import Key
-from event_aggregator.waiting import Changes, Waiting
+from event_aggregator.waiting import Changes, ShareItem
 from tests.unit.conftest import START, World, fail
 from tests.unit.shares import (
     AN_HOUR,
@@ -63,7 +63,7 @@ def shares(number: int) -> list[FileShare]:
     return [share(f"share-{n}") for n in range(1, number + 1)]
 
 
-def waits(world: World, name: str = "share-1") -> Waiting:
+def waits(world: World, name: str = "share-1") -> ShareItem:
     return world.waits(f"my-bucket/{name}")
 
 
@@ -261,7 +261,7 @@ def test_a_completion_that_comes_while_the_call_is_not_answered_yet_frees_the_pl
     assert region.asked == ["share-1", "share-2", "share-3"]
     first = function.gateway().shares[Key.read("my-bucket/share-1")]
     assert first.in_progress_until == 0
-    assert not first.early
+    assert not first.early_completions
 
 
 def test_a_completion_that_comes_again_leaves_the_mark_of_the_next_refresh(
@@ -517,7 +517,7 @@ def test_a_share_that_is_gone_is_forgotten_and_the_next_takes_its_turn(
     region.shares.pop(2)
     function.complete(region.refreshes[0])
     assert region.asked == ["share-1", "share-2", "share-4"]
-    assert waits(world, "share-3") == Waiting()
+    assert waits(world, "share-3") == ShareItem()
     assert Key.read("my-bucket/share-3") not in function.gateway().shares
 
 
@@ -529,7 +529,7 @@ def test_a_share_that_is_not_found_when_it_is_asked_is_forgotten_when_it_is_look
     region.shares = []
     function.run()
     assert region.asked == ["share-1"]
-    assert waits(world) == Waiting()
+    assert waits(world) == ShareItem()
 
 
 @pytest.mark.parametrize("error", [DENIED, DOWN], ids=str)
@@ -573,7 +573,7 @@ def test_a_share_that_turns_out_to_show_another_bucket_is_forgotten(
     region.shares = [replace(share(), bucket="other")]
     function.run()
     assert region.asked == []
-    assert waits(world) == Waiting()
+    assert waits(world) == ShareItem()
 
 
 def test_a_share_that_turns_out_to_show_another_folder_is_not_asked(

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from commands.deploy.buckets import Wish
 from commands.deploy.template import Json
-from event_aggregator.attached import AttachedBuckets, is_told
+from event_aggregator.attached import AttachedBuckets, notifies
 from tests.unit.test_buckets import ACCOUNT, BUCKET, BY_RULE, RULE, Account, account, error, others
 
 __all__ = ["account"]
@@ -19,13 +19,13 @@ FUNCTION = "p-S3EventAggregator"
 ARN = f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:{FUNCTION}"
 
 
-def attached(account: Account, *put_back: str) -> AttachedBuckets:
+def attached(account: Account, *restored: str) -> AttachedBuckets:
     """Asking for all of a bucket is said."""
-    return AttachedBuckets(ARN, account.stack.client, frozenset(put_back), account.said.append)
+    return AttachedBuckets(ARN, account.stack.client, frozenset(restored), account.said.append)
 
 
 def look(account: Account) -> list[tuple[str, str]]:
-    return [(lost.bucket, lost.why) for lost in attached(account).lost()]
+    return [(lost.bucket, lost.why) for lost in attached(account).lost_notifications()]
 
 
 @pytest.mark.parametrize(
@@ -53,9 +53,9 @@ def test_a_notification_of_some_changes_only_is_told_of(account: Account) -> Non
     account.attach()
     [ours] = account.notification()["LambdaFunctionConfigurations"]
 
-    assert is_told(account.notification(), FUNCTION)
-    assert not is_told({"LambdaFunctionConfigurations": [{**ours, "Events": ours["Events"][:2]}]}, FUNCTION)
-    assert not is_told(account.notification(), "S3EventAggregator")
+    assert notifies(account.notification(), FUNCTION)
+    assert not notifies({"LambdaFunctionConfigurations": [{**ours, "Events": ours["Events"][:2]}]}, FUNCTION)
+    assert not notifies(account.notification(), "S3EventAggregator")
 
 
 def off(account: Account) -> None:
@@ -92,7 +92,7 @@ def test_a_look_tells_the_log_and_a_metric_and_changes_nothing(
     account.attach()
     account.put({})
 
-    attached(account).look()
+    attached(account).check()
 
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     [warning] = [record.message for record in caplog.records]
@@ -111,14 +111,14 @@ def test_a_named_buckets_notification_is_put_back_beside_those_of_others_and_all
     account.put(others())
     account.said.clear()
 
-    attached(account, "other").look()
+    attached(account, "other").check()
     assert account.notification() == others(), "it is not named"
-    attached(account, BUCKET, "other").look()
+    attached(account, BUCKET, "other").check()
 
     assert account.said == [BUCKET]
     assert account.notification()["QueueConfigurations"] == others()["QueueConfigurations"]
     assert look(account) == []
-    attached(account, BUCKET).look()
+    attached(account, BUCKET).check()
     assert account.said == [BUCKET], "once"
     assert account.attach(Wish(prefixes=[])) == (["keep"] if wish != BY_RULE else ["keep", "keep"])
 
@@ -131,7 +131,7 @@ def test_what_s3_does_not_take_back_is_told(account: Account, caplog: pytest.Log
         raise error("InvalidArgument", "Configurations overlap")
 
     account.on_put(refuse)
-    attached(account, BUCKET).look()
+    attached(account, BUCKET).check()
 
     assert "could not be put back: An error occurred (InvalidArgument)" in caplog.records[-1].message
     assert account.notification() == {}
@@ -148,7 +148,7 @@ def test_what_cannot_be_looked_at_does_not_fail_the_sweep(caplog: pytest.LogCapt
         made.meta.events.register("before-parameter-build", deny)
         return made
 
-    AttachedBuckets(ARN, client, frozenset(), print).look()
+    AttachedBuckets(ARN, client, frozenset(), print).check()
 
     [record] = caplog.records
     assert record.levelname == "INFO"

@@ -13,7 +13,7 @@ from moto.core.botocore_stubber import MockRawResponse
 
 from event_aggregator import aws
 from event_aggregator.aws import FastLoader
-from event_aggregator.failures import Failure, meaning, said
+from event_aggregator.failures import Failure, error_text, meaning
 
 
 class NotSentError(Exception):
@@ -131,7 +131,7 @@ def test_an_external_id_is_given_when_the_role_is_assumed(external_id: str) -> N
 def test_a_role_that_cannot_be_assumed_fails_the_call_by_what_sts_answered() -> None:
     error = denied("no")
     assert meaning(error) is Failure.DENIED
-    assert said(error).startswith(
+    assert error_text(error).startswith(
         "no. The trust policy there must allow sts:AssumeRole to the refresh function's role;"
     )
 
@@ -142,7 +142,7 @@ IF_ASKED = "; if it asks for an sts:ExternalId, set GATEWAY_EXTERNAL_IDS=2109876
 @mock_aws
 @pytest.mark.parametrize(("external_id", "condition"), [("secret", " and sts:ExternalId is secret"), ("", IF_ASKED)])
 def test_a_denial_says_what_the_trust_policy_must_hold(external_id: str, condition: str) -> None:
-    assert said(denied(NOT_TRUSTED, external_id)) == (
+    assert error_text(denied(NOT_TRUSTED, external_id)) == (
         f"{NOT_TRUSTED}. The trust policy there must allow sts:AssumeRole to arn:aws:iam::123456789012:root if"
         f" aws:PrincipalArn is arn:aws:iam::123456789012:role/S3AggregatorActionLambdaRole{condition}"
     )
@@ -158,4 +158,4 @@ def test_a_denial_says_what_the_trust_policy_must_hold(external_id: str, conditi
     ],
 )
 def test_what_is_not_the_trust_policys_doing_is_told_as_sts_says_it(message: str, code: str) -> None:
-    assert said(denied(message, code=code)) == message
+    assert error_text(denied(message, code=code)) == message

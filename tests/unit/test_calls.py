@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from event_aggregator.access_points import AccessPoints
 from event_aggregator.file_shares import FileShares
 from event_aggregator.observability import logger
-from event_aggregator.places import Places
+from event_aggregator.regions import Regions
 from tests.simulation.engine import Attributes, Engine, Row
 from tests.unit.conftest import World, s3_event, s3_record
 from tests.unit.shares import BUSY, HOME, MINUTE, TIME_LEFT, Function, KilledError, Region, change, completion, share
@@ -201,8 +201,8 @@ class SlowWorld:
         """One delivery, in the one warm container."""
         logger.clear_state()
         self.kill_at = self.world.time + TIME_LEFT
-        places = Places(HOME, {HOME: lambda: self.file_shares})
-        self.world.refresher(places, self.function.gateways).handle(body, None, message_id, TIME_LEFT)
+        regions = Regions(HOME, {HOME: lambda: self.file_shares})
+        self.world.refresher(regions, self.function.gateways).handle(body, None, message_id, TIME_LEFT)
         self.kill_at = None
 
     def run(self) -> None:

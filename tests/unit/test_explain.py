@@ -48,7 +48,7 @@ def facts(*shares: Share, **known: Any) -> Facts:
         window=None,
         by_gateways=None,
         closed=None,
-        places={},
+        regions={},
         shares=list(shares),
         others={},
         unresolved=[],
@@ -191,9 +191,9 @@ def test_what_waits_of_other_folders_is_not_this_change() -> None:
     assert the_answer(facts(share(waiting(Cause.INTERVAL)))).outcome is Outcome.MISSED
 
 
-def test_a_place_whose_shares_could_not_be_listed_may_show_it_and_waits() -> None:
+def test_a_region_whose_shares_could_not_be_listed_may_show_it_and_waits() -> None:
     denied = Window(CHANGED, AT + MINUTE, reads=True, reason="its file shares could not be listed: access denied")
-    known = facts(share(refreshes=[refresh(CHANGED + 32_000)]), places={"eu-west-1": denied})
+    known = facts(share(refreshes=[refresh(CHANGED + 32_000)]), regions={"eu-west-1": denied})
     visible, there = conclude(known)
     assert (visible.outcome, there.share, there.outcome) == (Outcome.VISIBLE, None, Outcome.WAITS)
     assert there.text == (
@@ -203,9 +203,9 @@ def test_a_place_whose_shares_could_not_be_listed_may_show_it_and_waits() -> Non
     assert status(known) == 1
     said = "/photos/2024 waits for the file shares in eu-west-1: its file shares could not be listed: access denied"
     assert f"{said} (the table)." in evidence(known)
-    (of_share,) = conclude(facts(share(place="eu-west-1"), places={"eu-west-1": denied}))
+    (of_share,) = conclude(facts(share(region="eu-west-1"), regions={"eu-west-1": denied}))
     assert (of_share.share, of_share.text) == ("share-1", there.text)
-    (alone,) = conclude(facts(places={"eu-west-1": replace(denied, reason=None, due=AT - 1)}, unseen=["eu-west-1:2"]))
+    (alone,) = conclude(facts(regions={"eu-west-1": replace(denied, reason=None, due=AT - 1)}, unseen=["eu-west-1:2"]))
     assert alone.text.endswith("; they are about to be listed, and asked.")
 
 
@@ -236,11 +236,11 @@ OPEN = Window(AT, AT + 30_000, reads=True)
     [
         (facts(share(refreshes=[AFTER], in_window=True), window=OPEN), Outcome.DUE),
         (facts(share(waiting(Cause.IN_LINE, "1st in line"), refreshes=[AFTER], folder_waits=True)), Outcome.WAITS),
-        (facts(share(refreshes=[AFTER], place="eu-west-1"), places={"eu-west-1": OPEN}), Outcome.WAITS),
+        (facts(share(refreshes=[AFTER], region="eu-west-1"), regions={"eu-west-1": OPEN}), Outcome.WAITS),
         (facts(share(refreshes=[AFTER], handed_over=AT - 2_000)), Outcome.REFRESHING),
         (facts(share(refreshes=[AFTER]), by_gateways=OPEN), Outcome.EXPECTED),
     ],
-    ids=["its window is open", "it waits", "its place waits", "it is handed over", "a gateway's window is open"],
+    ids=["its window is open", "it waits", "its region waits", "it is handed over", "a gateway's window is open"],
 )
 def test_nothing_is_visible_while_its_folder_is_to_be_refreshed(known: Facts, outcome: Outcome) -> None:
     for of in (known, replace(known, object=S3Object(False, CHANGED)), replace(known, object=VERSION)):
@@ -309,12 +309,12 @@ def test_a_key_whose_changes_are_ignored_is_said_so_with_the_pattern_unless_a_re
 
 
 @pytest.mark.parametrize(
-    ("knows_it", "through"), [(True, "through this share"), (False, "and such refreshes no share")]
+    ("already_shown", "through"), [(True, "through this share"), (False, "and such refreshes no share")]
 )
 def test_a_share_that_was_left_out_as_a_gateway_wrote_in_the_folder_may_show_it_or_not(
-    knows_it: bool, through: str
+    already_shown: bool, through: str
 ) -> None:
-    left_out = LeftOut(CHANGED + MINUTE, ["/photos/2024"], knows_it)
+    left_out = LeftOut(CHANGED + MINUTE, ["/photos/2024"], already_shown)
     known = facts(share(left_out=[left_out]))
     assert the_answer(known).outcome is Outcome.UNSURE
     assert through in the_answer(known).text
@@ -680,10 +680,10 @@ def test_of_two_rounds_of_one_window_the_end_of_the_second_is_not_that_of_the_fi
 
 
 def test_what_a_share_was_left_out_of_is_read_from_the_log() -> None:
-    told: dict[str, Any] = {"folders": ["/photos"], "knows_it": True}
+    told: dict[str, Any] = {"folders": ["/photos"], "already_shown": True}
     lines = [
         line("Left out my-bucket/share-1: what changed was written by its own role", AT, **told),
         line("Left out my-bucket/share-10: what changed was written by its own role", AT, share="my-bucket/share-10"),
         line("Refreshed my-bucket/share-1: everything", AT, folders=["/"], recursive=True),
     ]
-    assert left_out_of(lines, "my-bucket/share-1") == [LeftOut(AT, ["/photos"], knows_it=True)]
+    assert left_out_of(lines, "my-bucket/share-1") == [LeftOut(AT, ["/photos"], already_shown=True)]

@@ -16,7 +16,7 @@ from commands.operate.refresh_log import Refresh, refreshes_of
 from commands.operate.stack import Stack, StackError
 from commands.operate.standing import Cause, Snapshot, Standing, Waits
 from event_aggregator.file_shares import FileShare
-from event_aggregator.table import Item, Key
+from event_aggregator.table import Key, WindowItem
 from event_aggregator.turns import Rules
 from tests.unit.test_explain import line
 
@@ -98,7 +98,7 @@ def test_a_share_tells_after_how_long_it_refreshes_a_folder_by_itself(
 ) -> None:
     client = stack.session.client("storagegateway", region_name="us-east-1")
     monkeypatch.setattr(stack.session, "client", lambda *_, **__: client)
-    share = replace(SHARE, arn=SHARE.arn.replace(":1:", ":123456789012:"), kind=kind, place="eu-west-1")
+    share = replace(SHARE, arn=SHARE.arn.replace(":1:", ":123456789012:"), kind=kind, region="eu-west-1")
     operation, asked = f"describe_{kind.lower()}_file_shares", {"FileShareARNList": [share.arn]}
     with Stubber(client) as gateways:
         answers: list[dict[str, Any]] = [
@@ -166,19 +166,19 @@ def test_any_other_failure_of_s3_is_one(stack: Stack, s3: Stubber) -> None:
 # The table
 
 
-def known(standing: Standing, of_bucket: Item, *, prefix: str = "", scope: str = "folders") -> Share:
+def known(standing: Standing, of_bucket: WindowItem, *, prefix: str = "", scope: str = "folders") -> Share:
     return share_facts(replace(SHARE, prefix=prefix), standing, of_bucket, key="a/b.txt", scope=scope, home="us-east-1")
 
 
-def table(**windows: Item) -> Snapshot:
+def table(**windows: WindowItem) -> Snapshot:
     """Of a bucket's windows, by what follows its name."""
     return Snapshot(AT, Rules(2, 60_000), {Key.read(f"my-bucket/{name}/"): w for name, w in windows.items()}, {}, {})
 
 
-CLOSED = Item(
+CLOSED = WindowItem(
     refreshing_id="w", refreshed_folders=frozenset({"/a"}), refreshed_since=AT - 9_000, refresh_started_at=AT - 1_000
 )
-OPEN = Item(window_id="w", opened_at=AT - 9, refresh_at=AT + 9, folders=frozenset({"/a"}), reason="it is offline")
+OPEN = WindowItem(window_id="w", opened_at=AT - 9, refresh_at=AT + 9, folders=frozenset({"/a"}), reason="it is offline")
 
 
 def test_a_closed_window_is_handed_over_until_it_is_completed() -> None:
@@ -190,18 +190,18 @@ def test_a_closed_window_is_handed_over_until_it_is_completed() -> None:
 
 def test_what_waits_for_a_share_and_what_its_bucket_holds_is_told_by_the_folder() -> None:
     waits = Standing(waits=Waits(AT - 9, ["/a"], Cause.INTERVAL, "it was asked a moment ago"))
-    share = known(waits, Item())
+    share = known(waits, WindowItem())
     assert (share.standing, share.folder_waits, share.in_window) == (waits, True, False)
     assert known(Standing(), OPEN).in_window
     assert not known(Standing(), OPEN).folder_waits
-    assert not known(Standing(waits=Waits(AT - 9, ["/c"], Cause.INTERVAL, "")), Item()).folder_waits
-    assert (share.path, share.way, share.place) == ("/a/b.txt", ["/", "a"], "us-east-1")
+    assert not known(Standing(waits=Waits(AT - 9, ["/c"], Cause.INTERVAL, "")), WindowItem()).folder_waits
+    assert (share.path, share.way, share.region) == ("/a/b.txt", ["/", "a"], "us-east-1")
     below = known(Standing(), OPEN, prefix="a/")
     assert (below.path, below.way, below.in_window) == ("/b.txt", ["/"], True)
 
 
 def test_the_last_window_tells_whether_it_read_the_folder_as_long_as_its_folders_are_kept() -> None:
-    assert facts._closed(Item(), "/a") is None
+    assert facts._closed(WindowItem(), "/a") is None
     assert facts._closed(CLOSED, "/a") == Closed(AT - 9_000, AT - 1_000, reads=True, unfinished=True)
     done = replace(CLOSED, refreshing_id=None)
     assert facts._closed(done, "/c") == Closed(AT - 9_000, AT - 1_000, reads=False, unfinished=False)
@@ -209,14 +209,14 @@ def test_the_last_window_tells_whether_it_read_the_folder_as_long_as_its_folders
     assert facts._closed(forgotten, "/a") == Closed(AT - 9_000, AT - 1_000, reads=None, unfinished=False)
 
 
-def test_a_place_has_the_folder_wait_until_its_shares_are_listed_and_while_they_are() -> None:
-    windows = table(**{"eu-west-1": OPEN, "eu-west-2": CLOSED, "eu-west-3": Item(), "gateways:AROA": OPEN})
-    assert facts._places(windows, "my-bucket", "/a", "folders") == {
+def test_a_region_has_the_folder_wait_until_its_shares_are_listed_and_while_they_are() -> None:
+    windows = table(**{"eu-west-1": OPEN, "eu-west-2": CLOSED, "eu-west-3": WindowItem(), "gateways:AROA": OPEN})
+    assert facts._regions(windows, "my-bucket", "/a", "folders") == {
         "eu-west-1": Window(AT - 9, AT + 9, reads=True, reason="it is offline"),
         "eu-west-2": Window(AT - 9_000, AT - 1_000, reads=True),
     }
-    assert facts._places(windows, "my-bucket", "/c", "folders") == {}
-    assert facts._places(windows, "another", "/a", "folders") == {}
+    assert facts._regions(windows, "my-bucket", "/c", "folders") == {}
+    assert facts._regions(windows, "another", "/a", "folders") == {}
 
 
 def test_what_gateways_wrote_is_due_when_the_last_of_its_windows_is() -> None:

@@ -14,7 +14,14 @@ from botocore.exceptions import (
     ReadTimeoutError,
 )
 
-from event_aggregator.failures import Failure, UnreadableAnswerError, in_words, may_have_begun, meaning, said
+from event_aggregator.failures import (
+    Failure,
+    UnreadableAnswerError,
+    all_messages,
+    error_text,
+    may_have_taken_effect,
+    meaning,
+)
 
 GATEWAYS = "InvalidGatewayRequestException"
 
@@ -100,7 +107,7 @@ def test_every_code_inside_that_storage_gateway_models_has_a_meaning(inside: str
     expected = next((failure for failure, codes in INSIDE.items() if inside in codes), UNCLEAR)
     assert meaning(refusal(GATEWAYS, inside=inside)) is expected
     unknown_outcome = inside in ("InternalError", "OperationAborted", "RequestTimeout", "ServiceUnavailable")
-    assert may_have_begun(refusal(GATEWAYS, inside=inside)) is unknown_outcome
+    assert may_have_taken_effect(refusal(GATEWAYS, inside=inside)) is unknown_outcome
 
 
 @pytest.mark.parametrize("inside", codes_inside())
@@ -130,7 +137,7 @@ THROTTLING = [
 @pytest.mark.parametrize("status", [400, 429, 503])
 def test_what_is_throttled_passes_and_has_not_begun(code: str, status: int) -> None:
     assert meaning(refusal(code, status=status)) is PASSES
-    assert may_have_begun(refusal(code, status=status)) is False
+    assert may_have_taken_effect(refusal(code, status=status)) is False
 
 
 @pytest.mark.parametrize(
@@ -152,7 +159,7 @@ def test_what_is_throttled_passes_and_has_not_begun(code: str, status: int) -> N
 )
 def test_what_is_signed_wrongly_or_by_nobody_who_may_needs_a_human(code: str) -> None:
     assert meaning(refusal(code, status=403)) is DENIED
-    assert may_have_begun(refusal(code, status=403)) is False
+    assert may_have_taken_effect(refusal(code, status=403)) is False
 
 
 @pytest.mark.parametrize("code", ["InvalidParameterValue", "SerializationException", "ValidationError"])
@@ -172,15 +179,15 @@ def test_a_token_that_has_expired_and_an_answer_that_came_too_late_pass(expired:
 
 
 def test_what_was_said_is_told_without_the_sdks_words_and_not_too_long_for_the_table() -> None:
-    assert said(refusal(GATEWAYS, "Too many requests.")) == "Too many requests."
-    assert said(EndpointConnectionError(endpoint_url="x")) == 'Could not connect to the endpoint URL: "x"'
-    assert len(said(refusal(GATEWAYS, "x" * 5_000))) == 600
+    assert error_text(refusal(GATEWAYS, "Too many requests.")) == "Too many requests."
+    assert error_text(EndpointConnectionError(endpoint_url="x")) == 'Could not connect to the endpoint URL: "x"'
+    assert len(error_text(refusal(GATEWAYS, "x" * 5_000))) == 600
 
 
 def test_several_failures_are_told_in_one_line_each_with_what_it_befell() -> None:
     failures = [EndpointConnectionError(endpoint_url="x"), UnreadableAnswerError("nothing")]
     failures[0].add_note("Bucket a")
-    assert in_words(failures) == 'Bucket a: Could not connect to the endpoint URL: "x"; nothing'
+    assert all_messages(failures) == 'Bucket a: Could not connect to the endpoint URL: "x"; nothing'
 
 
 @pytest.mark.parametrize(
@@ -206,4 +213,4 @@ def test_several_failures_are_told_in_one_line_each_with_what_it_befell() -> Non
     ],
 )
 def test_which_failures_may_have_taken_effect(error: Exception, may: bool) -> None:
-    assert may_have_begun(error) == may
+    assert may_have_taken_effect(error) == may

@@ -87,7 +87,7 @@ def test_a_share_that_is_being_deleted_is_left_alone_and_gone(
 ) -> None:
     share = gateway.add_share("mine", status=status)
     assert file_shares.showing("mine") == []
-    assert file_shares.look(share.arn, "NFS", share.gateway_arn, "mine") is None
+    assert file_shares.describe(share.arn, "NFS", share.gateway_arn, "mine") is None
 
 
 def test_a_share_that_cannot_be_described_keeps_no_other_from_being_found(
@@ -231,17 +231,17 @@ def test_a_share_is_looked_at_by_one_call_and_its_access_point_only_until_it_is_
 ) -> None:
     share = gateway.add_share("mine", location_arn=POINT)
     fail(s3_control.client, "GetAccessPoint")
-    found = file_shares.look(share.arn, "NFS", share.gateway_arn, "mine")
+    found = file_shares.describe(share.arn, "NFS", share.gateway_arn, "mine")
     assert found
     assert "Could not connect" in found.unavailable
     s3_control.add_response("get_access_point", POINT_OF_MINE)
     for _ in range(2):
-        found = file_shares.look(share.arn, "NFS", share.gateway_arn, "mine")
+        found = file_shares.describe(share.arn, "NFS", share.gateway_arn, "mine")
         assert found
         assert (found.bucket, found.unavailable) == ("mine", "")
     assert operations(gateway) == ["DescribeNFSFileShares"] * 3
     del gateway.shares[share.arn]
-    assert file_shares.look(share.arn, "NFS", share.gateway_arn, "mine") is None
+    assert file_shares.describe(share.arn, "NFS", share.gateway_arn, "mine") is None
 
 
 def test_without_access_points_no_client_is_made_for_them(gateway: StorageGateway) -> None:
@@ -326,7 +326,7 @@ def test_a_share_is_looked_at_as_it_is_now(gateway: StorageGateway, file_shares:
     share = gateway.add_share("mine", "a/b", kind="SMB")
     [listed] = file_shares.showing("mine")
     share.status = status
-    found = file_shares.look(share.arn, "SMB", share.gateway_arn, "mine")
+    found = file_shares.describe(share.arn, "SMB", share.gateway_arn, "mine")
     assert found == replace(listed, status=status)
     assert found.unavailable == f"it is {status}"
 
@@ -335,10 +335,10 @@ def test_a_share_whose_look_fails_is_not_taken_for_gone(gateway: StorageGateway,
     share = gateway.add_share("mine")
     gateway.refuse([DOWN] * 3, operation="Describe")
     with pytest.raises(ClientError, match="InternalServerError"):
-        file_shares.look(share.arn, "NFS", share.gateway_arn, "mine")
+        file_shares.describe(share.arn, "NFS", share.gateway_arn, "mine")
     gateway.refuse([DENIED], operation="Describe")
     with pytest.raises(ClientError, match="AccessDenied"):
-        file_shares.look(share.arn, "NFS", share.gateway_arn, "mine")
+        file_shares.describe(share.arn, "NFS", share.gateway_arn, "mine")
 
 
 @pytest.mark.parametrize(

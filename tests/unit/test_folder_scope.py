@@ -25,7 +25,7 @@ from dev.local.gateway import NOT_CACHED, Refusal, RefusedError, Share, list_key
 from event_aggregator.file_shares import FileShare
 from event_aggregator.folders import EVERYTHING, MAX_FOLDERS_A_CALL, Round, folder_of, next_round, shown
 from event_aggregator.messages import read_message
-from event_aggregator.places import Places
+from event_aggregator.regions import Regions
 from event_aggregator.request import Request, WakeRequest
 from tests.unit.conftest import World, s3_event, s3_record
 from tests.unit.shares import HOME, TIME_LEFT, Region
@@ -330,8 +330,8 @@ class RefreshLambda(Bucket):
             wake = self.world.gateway(str(message.key)).wake
             due = wake.at if wake else 0
         self.world.time = max(self.world.time, due)
-        places = Places(HOME, {HOME: lambda: self.gateway})
-        self.world.refresher(places).handle(body, None, f"message-{next(self.numbers)}", TIME_LEFT)
+        regions = Regions(HOME, {HOME: lambda: self.gateway})
+        self.world.refresher(regions).handle(body, None, f"message-{next(self.numbers)}", TIME_LEFT)
 
     def refresh_until_nothing_is_left(self) -> None:
         while self.queue:

@@ -10,7 +10,7 @@ from botocore.exceptions import EndpointConnectionError
 from event_aggregator.gateways import Delivery
 from event_aggregator.request import WakeRequest
 from event_aggregator.table import Key
-from event_aggregator.turns import Asked, Completed, Enqueued, Gateway, Looked, Wake, Woken
+from event_aggregator.turns import Asked, Completed, Enqueued, Gateway, Visited, Wake, Woken
 from tests.unit.conftest import START, World, fail
 from tests.unit.shares import GATEWAY
 
@@ -51,9 +51,9 @@ def test_a_gateway_that_nobody_has_written_is_empty(world: World) -> None:
 
 def test_what_is_written_is_read_back_by_a_container_that_starts(world: World) -> None:
     gateways = world.gateways
-    gateways.happened(KEY, Enqueued((ONE, TWO, THREE)), delivery())
-    gateways.happened(KEY, asked(ONE), delivery())
-    gateways.happened(KEY, Completed("share-9", "theirs", START - 1_000), delivery("message-2"), takes=False)
+    gateways.apply(KEY, Enqueued((ONE, TWO, THREE)), delivery())
+    gateways.apply(KEY, asked(ONE), delivery())
+    gateways.apply(KEY, Completed("share-9", "theirs", START - 1_000), delivery("message-2"), takes=False)
     assert world.gateway(GATEWAY) == gateways.known[KEY][0]
     assert world.gateway(GATEWAY).shares[ONE].last
 
@@ -61,8 +61,8 @@ def test_what_is_written_is_read_back_by_a_container_that_starts(world: World) -
 def test_two_that_write_at_the_same_time_see_each_other(world: World) -> None:
     first, second = world.gateways, world.gateways
     first.read(KEY)
-    before_write(world, 1, lambda: second.happened(KEY, Enqueued((TWO,)), delivery("message-2")))
-    todo = first.happened(KEY, Enqueued((ONE, THREE)), delivery())
+    before_write(world, 1, lambda: second.apply(KEY, Enqueued((TWO,)), delivery("message-2")))
+    todo = first.apply(KEY, Enqueued((ONE, THREE)), delivery())
     assert todo
     assert todo.take == ONE
     assert {key for key, share in world.gateway(GATEWAY).shares.items() if share.claim} == {ONE, TWO}
@@ -80,7 +80,7 @@ def test_a_write_that_the_sdk_repeats_since_its_answer_was_lost_counts_once(worl
             world.dynamodb.update_item(**params)
 
     world.dynamodb.meta.events.register("provide-client-params.dynamodb.UpdateItem", write_first)
-    todo = gateways.happened(KEY, Enqueued((ONE,)), delivery())
+    todo = gateways.apply(KEY, Enqueued((ONE,)), delivery())
     assert len(repeats) == 1
     assert todo
     assert todo.take == ONE, "it is claimed for this very delivery, which goes on"
@@ -89,33 +89,33 @@ def test_a_write_that_the_sdk_repeats_since_its_answer_was_lost_counts_once(worl
 
 def test_a_container_whose_memory_is_right_writes_without_a_read(world: World) -> None:
     gateways = world.gateways
-    gateways.happened(KEY, Enqueued((ONE,)), delivery())
+    gateways.apply(KEY, Enqueued((ONE,)), delivery())
     reads: list[str] = []
     world.dynamodb.meta.events.register("before-call.dynamodb.GetItem", lambda **_: reads.append("read"))
-    gateways.happened(KEY, asked(ONE), delivery())
-    gateways.happened(KEY, Completed("share-1", "n1", START), delivery("message-2"))
+    gateways.apply(KEY, asked(ONE), delivery())
+    gateways.apply(KEY, Completed("share-1", "n1", START), delivery("message-2"))
     assert reads == []
 
 
 def test_a_container_that_remembers_a_share_as_waiting_puts_it_into_the_line_all_the_same(world: World) -> None:
     old = world.gateways
-    old.happened(KEY, Enqueued((ONE, TWO, THREE)), delivery(), takes=False)
+    old.apply(KEY, Enqueued((ONE, TWO, THREE)), delivery(), takes=False)
     for number, key in enumerate((ONE, TWO, THREE)):
-        world.gateways.happened(KEY, Looked(), delivery(f"other-{number}"), leaves=False)
-        world.gateways.happened(KEY, asked(key, f"n{number}"), delivery(f"other-{number}"), takes=False, leaves=False)
-        world.gateways.happened(KEY, Completed(key.share_id, f"n{number}", START), delivery("c"), takes=False)
+        world.gateways.apply(KEY, Visited(), delivery(f"other-{number}"), leaves=False)
+        world.gateways.apply(KEY, asked(key, f"n{number}"), delivery(f"other-{number}"), takes=False, leaves=False)
+        world.gateways.apply(KEY, Completed(key.share_id, f"n{number}", START), delivery("c"), takes=False)
     assert world.gateway(GATEWAY).waiting() == []
-    old.happened(KEY, Enqueued((THREE,)), delivery("message-9"), takes=False)
+    old.apply(KEY, Enqueued((THREE,)), delivery("message-9"), takes=False)
     assert world.gateway(GATEWAY).waiting() == [THREE]
 
 
 def test_a_completion_without_a_time_frees_the_place_though_the_container_remembers_no_refresh(world: World) -> None:
     old = world.gateways
-    old.happened(KEY, Enqueued((ONE, TWO)), delivery(), takes=False)
+    old.apply(KEY, Enqueued((ONE, TWO)), delivery(), takes=False)
     other = world.gateways
-    other.happened(KEY, Looked(), delivery("other"))
-    other.happened(KEY, asked(ONE), delivery("other"), takes=False)
-    todo = old.happened(KEY, Completed("share-1", "n1", 0), delivery("message-2"), takes=False)
+    other.apply(KEY, Visited(), delivery("other"))
+    other.apply(KEY, asked(ONE), delivery("other"), takes=False)
+    todo = old.apply(KEY, Completed("share-1", "n1", 0), delivery("message-2"), takes=False)
     assert todo
     assert todo.completed
     assert world.gateway(GATEWAY).busy() == 0
@@ -123,10 +123,10 @@ def test_a_completion_without_a_time_frees_the_place_though_the_container_rememb
 
 def test_a_container_that_remembers_a_claim_which_is_over_takes_the_next_turn(world: World) -> None:
     old = world.gateways
-    old.happened(KEY, Enqueued((ONE,)), delivery())
+    old.apply(KEY, Enqueued((ONE,)), delivery())
     other = world.gateways
-    other.happened(KEY, asked(ONE), delivery(), takes=False)
-    todo = old.happened(KEY, Enqueued((TWO,)), delivery())
+    other.apply(KEY, asked(ONE), delivery(), takes=False)
+    todo = old.apply(KEY, Enqueued((TWO,)), delivery())
     assert todo
     assert todo.take == TWO
 
@@ -139,7 +139,7 @@ def test_nothing_is_written_if_that_is_so_decided_from_what_follows(world: World
         seen.append((before.waiting(), todo.take))
         return after == before
 
-    assert gateways.happened(KEY, Enqueued((ONE,)), delivery(), before_writing=decide) is None
+    assert gateways.apply(KEY, Enqueued((ONE,)), delivery(), before_writing=decide) is None
     assert seen == [([], ONE)]
     assert world.gateway(GATEWAY) == Gateway()
 
@@ -153,8 +153,8 @@ def test_what_must_be_done_before_the_write_is_done_again_for_the_document_that_
         seen.append(list(before.shares))
         return True
 
-    before_write(world, 1, lambda: second.happened(KEY, Enqueued((TWO,)), delivery("message-2")))
-    first.happened(KEY, Enqueued((ONE,)), delivery(), before_writing=note)
+    before_write(world, 1, lambda: second.apply(KEY, Enqueued((TWO,)), delivery("message-2")))
+    first.apply(KEY, Enqueued((ONE,)), delivery(), before_writing=note)
     assert seen == [[], [TWO]]
 
 
@@ -163,27 +163,27 @@ def test_what_must_be_done_before_the_write_is_done_again_for_the_document_that_
 
 def test_a_wake_is_sent_once_however_much_happens_until_it_comes(world: World) -> None:
     gateways = world.gateways
-    gateways.happened(KEY, Enqueued((ONE, TWO, THREE, FOUR)), delivery(), takes=False)
+    gateways.apply(KEY, Enqueued((ONE, TWO, THREE, FOUR)), delivery(), takes=False)
     wake = world.gateway(GATEWAY).wake
     assert wake
     for number in range(5):
         world.time += 100
-        gateways.happened(KEY, Looked(), delivery(f"message-{number}"), takes=False)
+        gateways.apply(KEY, Visited(), delivery(f"message-{number}"), takes=False)
     assert tokens(world) == [wake.token]
     assert wake.at == START
 
 
 def test_a_wake_goes_round_with_a_delay_of_a_second_at_least(world: World) -> None:
-    world.gateways.happened(KEY, Enqueued((ONE,)), delivery(), takes=False)
+    world.gateways.apply(KEY, Enqueued((ONE,)), delivery(), takes=False)
     assert world.sent[-1]["DelaySeconds"] == 1
 
 
 def test_a_wake_is_queued_before_the_document_names_it(world: World) -> None:
     fail(world.sqs, "SendMessage")
     with pytest.raises(EndpointConnectionError):
-        world.gateways.happened(KEY, Enqueued((ONE,)), delivery(), takes=False)
+        world.gateways.apply(KEY, Enqueued((ONE,)), delivery(), takes=False)
     assert world.gateway(GATEWAY).wake is None
-    world.gateways.happened(KEY, Enqueued((ONE,)), delivery(), takes=False)
+    world.gateways.apply(KEY, Enqueued((ONE,)), delivery(), takes=False)
     wake = world.gateway(GATEWAY).wake
     assert wake
     assert tokens(world) == [wake.token]
@@ -192,8 +192,8 @@ def test_a_wake_is_queued_before_the_document_names_it(world: World) -> None:
 def test_who_dies_after_it_has_queued_a_wake_and_comes_again_queues_one_that_the_document_names(world: World) -> None:
     fail(world.dynamodb, "UpdateItem")
     with pytest.raises(EndpointConnectionError):
-        world.gateways.happened(KEY, Enqueued((ONE,)), delivery(), takes=False)
-    world.gateways.happened(KEY, Enqueued((ONE,)), delivery(), takes=False)
+        world.gateways.apply(KEY, Enqueued((ONE,)), delivery(), takes=False)
+    world.gateways.apply(KEY, Enqueued((ONE,)), delivery(), takes=False)
     wake = world.gateway(GATEWAY).wake
     assert wake
     assert len(tokens(world)) == 2
@@ -202,9 +202,9 @@ def test_who_dies_after_it_has_queued_a_wake_and_comes_again_queues_one_that_the
 
 def test_a_wake_that_was_replaced_takes_a_turn_and_leaves_the_one_that_is_named(world: World) -> None:
     gateways = world.gateways
-    gateways.happened(KEY, Enqueued((ONE,)), delivery(), takes=False)
+    gateways.apply(KEY, Enqueued((ONE,)), delivery(), takes=False)
     named = world.gateway(GATEWAY).wake
-    todo = gateways.happened(KEY, Woken("another"), delivery("message-2"))
+    todo = gateways.apply(KEY, Woken("another"), delivery("message-2"))
     assert todo
     assert todo.take == ONE
     assert world.gateway(GATEWAY).wake == named
@@ -215,10 +215,10 @@ def test_a_wake_that_comes_before_it_is_named_has_whoever_names_it_look_again(wo
     first.read(KEY)
 
     def come_at_once() -> None:
-        world.gateways.happened(KEY, Woken(tokens(world)[0]), delivery("message-2"))
+        world.gateways.apply(KEY, Woken(tokens(world)[0]), delivery("message-2"))
 
     before_write(world, 1, come_at_once)
-    first.happened(KEY, Enqueued((ONE,)), delivery(), takes=False)
+    first.apply(KEY, Enqueued((ONE,)), delivery(), takes=False)
     wake = world.gateway(GATEWAY).wake
     assert wake
     assert tokens(world).index(wake.token) == 1, "not the one that has come"

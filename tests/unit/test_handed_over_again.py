@@ -11,8 +11,8 @@ from botocore.exceptions import BotoCoreError
 from event_aggregator.file_shares import FileShare, FileShares
 from event_aggregator.folders import Round
 from event_aggregator.observability import timestamp
-from event_aggregator.places import Places
 from event_aggregator.refresh import NotRefreshedError, Refresher
+from event_aggregator.regions import Regions
 from tests.unit.conftest import World, fail, s3_event, s3_record
 
 GATEWAY = "arn:aws:storagegateway:us-east-1:123456789012:gateway/sgw-1"
@@ -30,7 +30,7 @@ class OneShare(FileShares):
     def showing(self, bucket: str) -> list[FileShare]:  # noqa: ARG002 - there is one
         return [SHARE]
 
-    def look(self, arn: str, kind: str, gateway: str, bucket: str) -> FileShare:  # noqa: ARG002 - there is one
+    def describe(self, arn: str, kind: str, gateway: str, bucket: str) -> FileShare:  # noqa: ARG002 - there is one
         return SHARE
 
     def refresh(self, share: FileShare, round_: Round) -> str:  # noqa: ARG002 - there is one
@@ -45,7 +45,7 @@ class Running:
 
     def refresher(self) -> Refresher:
         """In a container that starts."""
-        return self.world.refresher(Places("us-east-1", {"us-east-1": lambda: self.region}))
+        return self.world.refresher(Regions("us-east-1", {"us-east-1": lambda: self.region}))
 
     def change(self, key: str) -> str:
         """The request of a change, whose window is due now."""

@@ -7,14 +7,14 @@ import pytest
 
 from event_aggregator.aggregate import Aggregator, NotFinishedError
 from event_aggregator.memo import MARGIN_MS, Memo, is_open
-from event_aggregator.table import Item, Key
+from event_aggregator.table import Key, WindowItem
 from tests.unit.conftest import START, World, fail, s3_event, s3_record
 
-OPEN = Item(window_id="w1", confirmed=True, refresh_at=START + 30_000, folders=frozenset({"/photos"}))
+OPEN = WindowItem(window_id="w1", confirmed=True, refresh_at=START + 30_000, folders=frozenset({"/photos"}))
 PHOTOS = frozenset({"/photos"})
 
 
-def remembering(item: Item) -> Memo:
+def remembering(item: WindowItem) -> Memo:
     memo = Memo()
     memo.remember(Key.read("my-bucket"), item)
     return memo
@@ -52,7 +52,7 @@ def test_another_bucket_s_change_is_not_absorbed() -> None:
 
 def test_a_window_that_was_closed_or_taken_over_is_forgotten() -> None:
     memo = remembering(OPEN)
-    memo.remember(Key.read("my-bucket"), Item(refreshing_id="w1"))
+    memo.remember(Key.read("my-bucket"), WindowItem(refreshing_id="w1"))
     assert not absorbs(memo, "my-bucket", PHOTOS, START)
 
 

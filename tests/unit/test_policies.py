@@ -62,7 +62,7 @@ def findings(folder: Path, policies: dict[str, Json]) -> dict[str, list[str]]:
 
 
 def operators() -> Json:
-    """iam/operator.json as docs/house-rules.md has it filled in."""
+    """iam/operator.json as docs/security-and-network.md has it filled in."""
     text = Template((ROOT / "iam/operator.json").read_text())
     policy: Json = json.loads(text.substitute(Partition="aws", Region="us-east-1", Account=ACCOUNT, NamePrefix=""))
     return policy

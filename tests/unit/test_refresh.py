@@ -1,4 +1,4 @@
-"""What the refresh function does with each message: requests, early and late, places, the sweep, what is not known."""
+"""What the refresh function does with each message: requests, early and late, regions, the sweep, what is not known."""
 
 import json
 from functools import partial
@@ -8,8 +8,8 @@ import pytest
 from event_aggregator.aggregate import NotFinishedError
 from event_aggregator.file_shares import FileShare
 from event_aggregator.messages import NotUnderstoodError
-from event_aggregator.places import Places, UnnamedPlaceError
 from event_aggregator.refresh import NotRefreshedError
+from event_aggregator.regions import Regions, UnnamedRegionError
 from event_aggregator.request import LIFETIME_MS, Request
 from event_aggregator.table import Key
 from event_aggregator.waiting import Changes
@@ -221,11 +221,11 @@ def test_a_message_may_ask_for_folders(region: Region, function: Function) -> No
     assert region.rounds[0].folder_list == ["/", "a", "a/b"]
 
 
-# The places
+# The regions
 
 
 @pytest.mark.parametrize("error", [DOWN, DENIED], ids=str)
-def test_the_only_place_that_cannot_be_listed_is_listed_again_after_5_seconds_and_ever_more_rarely_for_ever(
+def test_the_only_region_that_cannot_be_listed_is_listed_again_after_5_seconds_and_ever_more_rarely_for_ever(
     world: World, region: Region, function: Function, error: Exception
 ) -> None:
     region.listing = error
@@ -243,10 +243,10 @@ def test_the_only_place_that_cannot_be_listed_is_listed_again_after_5_seconds_an
     assert world.item("my-bucket/us-east-1/").window_id is None
 
 
-def test_of_several_places_each_is_listed_by_a_request_of_its_own_and_one_that_fails_delays_no_other(
+def test_of_several_regions_each_is_listed_by_a_request_of_its_own_and_one_that_fails_delays_no_other(
     world: World, region: Region
 ) -> None:
-    away = Region(world, [share("share-1", place=AWAY)], listing=DOWN)
+    away = Region(world, [share("share-1", region=AWAY)], listing=DOWN)
     function = Function(world, {AWAY: away, HOME: region})
     change(world)
     function.deliver_next()
@@ -259,10 +259,10 @@ def test_of_several_places_each_is_listed_by_a_request_of_its_own_and_one_that_f
     assert away.asked == ["share-1"]
 
 
-def test_what_waits_for_a_place_that_the_settings_do_not_name_waits_and_is_forgotten_by_the_sweep_after_a_day(
+def test_what_waits_for_a_region_that_the_settings_do_not_name_waits_and_is_forgotten_by_the_sweep_after_a_day(
     world: World, region: Region
 ) -> None:
-    away = Region(world, [share("share-1", place=AWAY)], listing=DOWN)
+    away = Region(world, [share("share-1", region=AWAY)], listing=DOWN)
     function = Function(world, {AWAY: away, HOME: region})
     change(world)
     for _ in range(3):
@@ -354,10 +354,10 @@ def seconds_waiting(printed: str) -> list[float]:
     return [value for line in found for value in line["SecondsWaiting"]]
 
 
-def test_the_sweep_measures_how_long_shares_and_places_have_waited_and_no_window(
+def test_the_sweep_measures_how_long_shares_and_regions_have_waited_and_no_window(
     world: World, region: Region, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    away = Region(world, [share(place=AWAY)], listing=DENIED)
+    away = Region(world, [share(region=AWAY)], listing=DENIED)
     function = Function(world, {HOME: region, AWAY: away})
     region.shares = [share(status="UPDATING")]
     change(world)
@@ -485,9 +485,9 @@ def left_out(
     world: World, shares: list[FileShare], *, others: str = "auto", away: Region | None = None, **ids: str
 ) -> str:
     """The ids of the shares that are left out of what AROAX wrote, with blanks between them."""
-    regions = {HOME: Region(world, shares)} | ({AWAY: away} if away else {})
-    places = Places(HOME, {name: partial(same, region) for name, region in regions.items()}, {"": Ids(**ids)})
-    return " ".join(share.share_id for share in places.left_out(shares, HOME, "AROAX", others))
+    by_name = {HOME: Region(world, shares)} | ({AWAY: away} if away else {})
+    regions = Regions(HOME, {name: partial(same, region) for name, region in by_name.items()}, {"": Ids(**ids)})
+    return " ".join(share.share_id for share in regions.left_out(shares, HOME, "AROAX", others))
 
 
 TWO = [share("share-1"), share("share-2")]
@@ -505,8 +505,8 @@ def test_nobody_is_left_out_if_a_share_is_unknown(world: World) -> None:
     assert left_out(world, [share("share-1"), share("share-2", unknown="denied")], share_1="AROAX") == ""
 
 
-def test_nobody_is_left_out_if_another_place_has_a_share_with_the_role_or_cannot_be_listed(world: World) -> None:
-    elsewhere = share("share-9", place=AWAY, role="share-1")
+def test_nobody_is_left_out_if_another_region_has_a_share_with_the_role_or_cannot_be_listed(world: World) -> None:
+    elsewhere = share("share-9", region=AWAY, role="share-1")
     assert left_out(world, [share()], away=Region(world, [elsewhere]), share_1="AROAX") == ""
     assert left_out(world, [share()], away=Region(world, listing=DOWN), share_1="AROAX") == ""
     assert left_out(world, [share()], away=Region(world, []), share_1="AROAX") == "share-1"
@@ -528,18 +528,18 @@ def test_no_share_is_refreshed_for_what_one_wrote_if_so_set_and_every_one_for_wh
     assert left_out(world, [share()], others="off") == "share-1", "IAM does not tell"
 
 
-def test_it_is_seen_whether_a_share_of_another_place_has_the_writers_role_if_no_share_is_to_be_refreshed(
+def test_it_is_seen_whether_a_share_of_another_region_has_the_writers_role_if_no_share_is_to_be_refreshed(
     world: World,
 ) -> None:
-    elsewhere = Region(world, [share("share-9", place=AWAY)])
+    elsewhere = Region(world, [share("share-9", region=AWAY)])
     ids = {"share_1": "AROAY", "share_9": "AROAX"}
     assert left_out(world, [share()], others="off", away=elsewhere, **ids) == "share-1"
     assert left_out(world, [share()], others="off", away=Region(world, listing=DOWN), **ids) == ""
 
 
-def test_a_place_that_the_settings_do_not_name_is_said_so() -> None:
-    with pytest.raises(UnnamedPlaceError, match="the settings name no gateways in eu-west-1"):
-        Places(HOME, {}).at(AWAY)
+def test_a_region_that_the_settings_do_not_name_is_said_so() -> None:
+    with pytest.raises(UnnamedRegionError, match="the settings name no gateways in eu-west-1"):
+        Regions(HOME, {}).at(AWAY)
 
 
 def test_what_a_gateway_wrote_refreshes_every_share_but_its_own(world: World, region: Region) -> None:

@@ -19,7 +19,7 @@ from commands.operate.stack import Stack, StackError
 from event_aggregator.file_shares import FileShare
 from event_aggregator.folders import Round
 from event_aggregator.observability import logger
-from event_aggregator.places import Places
+from event_aggregator.regions import Regions
 from event_aggregator.table import Key
 from event_aggregator.turns import Accepted, Gateway, Share
 from event_aggregator.waiting import Changes
@@ -60,17 +60,17 @@ class Operator:
     def stack(self) -> Stack:
         stack = Stack(boto3.Session(region_name="us-east-1"))
         stack.variables = {"TABLE_NAME": self.world.table, "QUEUE_URL": self.world.queue_url, **self.variables}
-        stack.places = self.places("us-east-1")
+        stack.regions = self.regions("us-east-1")
         self.monkeypatch.setattr(operate_stack, "now_ms", lambda: self.world.time)
         return stack
 
-    def places(self, *names: str) -> Places:
-        return Places("us-east-1", dict.fromkeys(names, lambda: self.gateways))
+    def regions(self, *names: str) -> Regions:
+        return Regions("us-east-1", dict.fromkeys(names, lambda: self.gateways))
 
     def handle(self, body: str, message_id: str, *names: str) -> None:
-        """The refresh function gets a message; it sees these places, or only the one at home."""
-        places = self.places(*names or ["us-east-1"])
-        self.world.refresher(places).handle(body, None, message_id, 60_000)
+        """The refresh function gets a message; it sees these regions, or only the one at home."""
+        regions = self.regions(*names or ["us-east-1"])
+        self.world.refresher(regions).handle(body, None, message_id, 60_000)
 
     def complete(self, refresh: str, share_id: str = "share-1") -> None:
         arn = f"arn:aws:storagegateway:us-east-1:123456789012:share/{share_id}"
@@ -214,13 +214,13 @@ def test_a_share_that_was_deleted_meanwhile_is_gone(operator: Operator) -> None:
 def test_what_only_the_refresh_function_can_list_is_followed_through_it(operator: Operator) -> None:
     operator.variables = {"GATEWAY_ROLE_ARNS": IN_EACH["GATEWAY_ROLE_ARNS"]}
     asked = refresh_now.ask(operator.stack, "my-bucket", EVERYTHING)
-    assert asked.places == {Key.read(f"my-bucket/{THERE}/")}
+    assert asked.regions == {Key.read(f"my-bucket/{THERE}/")}
     body, message_id = operator.sent()
     at_home = operator.gateways
 
     def requests() -> None:
         [there] = [message for message in operator.world.sent if THERE in message["MessageBody"]]
-        operator.gateways = Gateways([file_share("share-2", place=THERE, gateway_arn=ARN.replace("sgw-1", "sgw-2"))])
+        operator.gateways = Gateways([file_share("share-2", region=THERE, gateway_arn=ARN.replace("sgw-1", "sgw-2"))])
         operator.handle(there["MessageBody"], "m2", "us-east-1", THERE)
         operator.gateways = at_home
         [here] = [message for message in operator.world.sent if "my-bucket/us-east-1/" in message["MessageBody"]]
@@ -243,7 +243,7 @@ def test_what_only_the_refresh_function_can_list_is_followed_through_it(operator
     ]
 
 
-def test_a_place_that_the_refresh_function_cannot_list_is_named_with_the_reason(operator: Operator) -> None:
+def test_a_region_that_the_refresh_function_cannot_list_is_named_with_the_reason(operator: Operator) -> None:
     asked = refresh_now.ask(operator.stack, "my-bucket", EVERYTHING)
     body, message_id = operator.sent()
 
@@ -286,19 +286,19 @@ def test_a_share_of_which_it_is_not_known_what_it_shows_may_show_it(operator: Op
     assert refresh_now.ask(operator.stack, "my-bucket", frozenset({"/a"})).shares == {}
 
 
-def test_a_place_that_cannot_be_listed_is_left_to_the_refresh_function(operator: Operator) -> None:
+def test_a_region_that_cannot_be_listed_is_left_to_the_refresh_function(operator: Operator) -> None:
     def nobody_answers(_: str) -> list[FileShare]:
         raise EndpointConnectionError(endpoint_url="https://gateways")
 
     several = operator.stack
-    several.places = operator.places("us-east-1", "eu-west-1")
+    several.regions = operator.regions("us-east-1", "eu-west-1")
     operator.monkeypatch.setattr(operator.gateways, "showing", nobody_answers)
-    places = {Key.read("my-bucket/us-east-1/"), Key.read("my-bucket/eu-west-1/")}
-    assert refresh_now.ask(several, "my-bucket", EVERYTHING).places == places
+    regions = {Key.read("my-bucket/us-east-1/"), Key.read("my-bucket/eu-west-1/")}
+    assert refresh_now.ask(several, "my-bucket", EVERYTHING).regions == regions
     assert several.notes[0].startswith("The file shares in us-east-1 cannot be listed: Could not connect")
 
 
-def test_the_shares_of_the_only_place_are_followed_as_the_refresh_function_finds_them(operator: Operator) -> None:
+def test_the_shares_of_the_only_region_are_followed_as_the_refresh_function_finds_them(operator: Operator) -> None:
     def nobody_answers(_: str) -> list[FileShare]:
         raise EndpointConnectionError(endpoint_url="https://gateways")
 

@@ -11,15 +11,15 @@ from botocore.exceptions import ClientError
 from commands.operate.standing import Cause, Line, Snapshot, Waits
 from event_aggregator.file_shares import FileShare, FileShares
 from event_aggregator.folders import Round
-from event_aggregator.places import Places
+from event_aggregator.regions import Regions
 from event_aggregator.table import Key
 from event_aggregator.turns import Accepted, Claim, Gateway, Rules, Share
-from event_aggregator.waiting import Changes, Waiting
+from event_aggregator.waiting import Changes, ShareItem
 from tests.unit.conftest import START, World, s3_event, s3_record
 
 AT = START
 MINUTE, HOUR = 60_000, 3_600_000
-RULES = Rules(places=2, interval=MINUTE)
+RULES = Rules(slots=2, interval=MINUTE)
 ARN = "arn:aws:storagegateway:us-east-1:123456789012:gateway/sgw-1"
 ONE, TWO, THREE, FOUR = (Key.read(f"my-bucket/share-{number}") for number in range(1, 5))
 SINCE = AT - 10 * MINUTE
@@ -35,7 +35,7 @@ BEING_ASKED = Share(claim=Claim(AT + MINUTE, SINCE))
 
 def snapshot(shares: dict[Key, Share], *, reason: str | None = None, **known: Any) -> Snapshot:
     """For each of the shares something waits."""
-    waiting = Waiting(window_id="w", opened_at=SINCE, folders=frozenset({"/a"}), gateway=ARN, reason=reason)
+    waiting = ShareItem(window_id="w", opened_at=SINCE, folders=frozenset({"/a"}), gateway=ARN, reason=reason)
     return Snapshot(AT, RULES, {}, dict.fromkeys(shares, waiting), {Key.read(ARN): Gateway(shares, **known)})
 
 
@@ -55,7 +55,7 @@ def waits(table: Snapshot, key: Key = ONE) -> Waits:
         (replace(REFRESHES, since=SINCE, in_progress_until=0, asked_at=AT - 20_000), Cause.INTERVAL, AT + 40_000),
         (Share(since=SINCE, asked_at=AT - 20_000, not_before=AT + 5_000, refusals=1), Cause.INTERVAL, AT + 40_000),
         (Share(since=SINCE, not_before=AT + 5_000, refusals=3), Cause.BACK_OFF, AT + 5_000),
-        (Share(since=SINCE, asked_at=AT - 20_000, not_before=AT + MINUTE, again=True), Cause.REPEATED, AT + MINUTE),
+        (Share(since=SINCE, asked_at=AT - 20_000, not_before=AT + MINUTE, repeats=True), Cause.REPEATED, AT + MINUTE),
         (WAITS, Cause.IN_LINE, None),
         (BEING_ASKED, Cause.BEING_ASKED, None),
         (Share(), Cause.IN_NO_LINE, None),
@@ -131,7 +131,7 @@ def test_a_gateways_line_is_told_if_it_has_something_to_do() -> None:
 
 @dataclass
 class Gateways(FileShares):
-    """The file shares of a place, whose refreshes do what a test says."""
+    """The file shares of a region, whose refreshes do what a test says."""
 
     shares: list[FileShare]
     when_asked: Callable[[], None] = lambda: None
@@ -140,7 +140,7 @@ class Gateways(FileShares):
     def showing(self, bucket: str) -> list[FileShare]:  # noqa: ARG002
         return self.shares
 
-    def look(self, arn: str, kind: str, gateway_arn: str, bucket: str) -> FileShare | None:  # noqa: ARG002
+    def describe(self, arn: str, kind: str, gateway_arn: str, bucket: str) -> FileShare | None:  # noqa: ARG002
         return next((share for share in self.shares if share.arn == arn), None)
 
     def refresh(self, share: FileShare, round_: Round) -> str:  # noqa: ARG002
@@ -170,12 +170,12 @@ def test_a_share_that_is_being_retried_has_not_stopped_waiting(world: World) -> 
         seen.append(table_of(world))
         raise refused("The specified gateway is not connected.", inside="GatewayNotConnected")
 
-    places = Places("us-east-1", {"us-east-1": lambda: Gateways([file_share()], is_offline)})
+    regions = Regions("us-east-1", {"us-east-1": lambda: Gateways([file_share()], is_offline)})
     world.aggregator.aggregate_event(s3_event(s3_record()), 30_000)
     world.time += 30_000
-    world.refresher(places).handle(world.sent[-1]["MessageBody"], None, "m1", 60_000)
+    world.refresher(regions).handle(world.sent[-1]["MessageBody"], None, "m1", 60_000)
     world.time += 2 * HOUR
-    world.refresher(places).handle(world.sent[-1]["MessageBody"], None, "m2", 60_000)
+    world.refresher(regions).handle(world.sent[-1]["MessageBody"], None, "m2", 60_000)
 
     first, again = (table.standing(ONE) for table in seen)
     assert (first.is_being_asked, first.waits) == (True, None), "its folders are in the bucket's window"
@@ -189,22 +189,22 @@ def test_a_share_that_is_being_retried_has_not_stopped_waiting(world: World) -> 
 
 def test_a_share_that_cannot_be_described_waits_with_the_reason(world: World) -> None:
     unknown = file_share(unknown="it is on an access point that is gone")
-    places = Places("us-east-1", {"us-east-1": lambda: Gateways([unknown])})
-    world.refresher(places).handle('{"bucket": "my-bucket", "folders": ["*"]}', None, "m1", 60_000)
+    regions = Regions("us-east-1", {"us-east-1": lambda: Gateways([unknown])})
+    world.refresher(regions).handle('{"bucket": "my-bucket", "folders": ["*"]}', None, "m1", 60_000)
     found = table_of(world).standing(ONE).waits
     assert found
     assert found.cause is Cause.BACK_OFF
     assert found.reason == "it is not known what it shows: it is on an access point that is gone"
 
 
-def test_what_waits_for_a_place_that_cannot_be_listed_raises_the_alarm_of_shares_that_wait(
+def test_what_waits_for_a_region_that_cannot_be_listed_raises_the_alarm_of_shares_that_wait(
     world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def denied(_: object, bucket: str) -> list[FileShare]:
         raise refused(f"you may not list what shows {bucket}", "AccessDeniedException")
 
     monkeypatch.setattr(Gateways, "showing", denied)
-    refresher = world.refresher(Places("us-east-1", {"us-east-1": lambda: Gateways([])}))
+    refresher = world.refresher(Regions("us-east-1", {"us-east-1": lambda: Gateways([])}))
     refresher.handle('{"bucket": "my-bucket", "folders": ["/"]}', None, "m1", 60_000)
     world.time += 2 * HOUR
     refresher.handle('{"sweep": true}', None, "m2", 60_000)

@@ -35,10 +35,10 @@ from commands.operate.status import (
 )
 from event_aggregator.file_shares import FileShare
 from event_aggregator.settings import Settings
-from event_aggregator.table import Item, Key
+from event_aggregator.table import Key, WindowItem
 from event_aggregator.turns import Accepted, Gateway, Rules
 from event_aggregator.turns import Share as Turn
-from event_aggregator.waiting import Waiting
+from event_aggregator.waiting import ShareItem
 
 AT = 1_790_000_000_000
 ARN = "arn:aws:storagegateway:us-east-1:1:"
@@ -216,8 +216,8 @@ def test_a_bucket_may_have_all_its_shares_in_other_accounts(stack: Stack) -> Non
 
 
 def table(
-    windows: dict[str, Item] | None = None,
-    waiting: dict[str, Waiting] | None = None,
+    windows: dict[str, WindowItem] | None = None,
+    waiting: dict[str, ShareItem] | None = None,
     turns: dict[str, Turn] | None = None,
 ) -> Snapshot:
     gateway = Gateway({Key.read(key): turn for key, turn in (turns or {}).items()})
@@ -235,14 +235,14 @@ def test_a_bucket_that_is_not_attached_is_looked_at_for_a_month_after_its_last_r
     found = refreshed_lately(
         table(
             {
-                "sns-bucket": Item(refresh_started_at=AT - 29 * days),
-                "detached": Item(refresh_started_at=AT - 31 * days),
-                "listed/eu-west-1/": Item(refreshing_id="w", refresh_started_at=AT - 31 * days),
-                "opened": Item(window_id="w"),
+                "sns-bucket": WindowItem(refresh_started_at=AT - 29 * days),
+                "detached": WindowItem(refresh_started_at=AT - 31 * days),
+                "listed/eu-west-1/": WindowItem(refreshing_id="w", refresh_started_at=AT - 31 * days),
+                "opened": WindowItem(window_id="w"),
             },
             {
-                "waiting/share-1": Waiting(window_id="w", folders=frozenset({"/"})),
-                "detached/share-1": Waiting(refreshed_folders=frozenset({"/"})),
+                "waiting/share-1": ShareItem(window_id="w", folders=frozenset({"/"})),
+                "detached/share-1": ShareItem(refreshed_folders=frozenset({"/"})),
             },
             {
                 "detached/share-1": Turn(asked_at=AT - 31 * days),
@@ -260,7 +260,7 @@ def test_the_shares_of_a_bucket_are_those_that_are_listed_and_those_that_only_th
         FileShare(f"{ARN}share/share-3", "NFS", "", "AVAILABLE", "my-bucket", unknown="it cannot be described"),
     ]
     accepted = Turn(asked_at=AT - HOUR, last=Accepted("n", AT - HOUR, AT - HOUR, "w", "NFS"))
-    waits = Waiting(window_id="w", opened_at=AT - MINUTE, folders=frozenset({"/"}))
+    waits = ShareItem(window_id="w", opened_at=AT - MINUTE, folders=frozenset({"/"}))
     known = table(
         waiting={"my-bucket/share-2": waits, "my-bucket/share-4": waits, "another/share-5": waits},
         turns={
@@ -280,11 +280,11 @@ def test_the_shares_of_a_bucket_are_those_that_are_listed_and_those_that_only_th
 
 
 def test_what_is_being_handed_on_has_not_stopped_waiting() -> None:
-    opened = Item("w", opened_at=AT - 9, last_change_at=AT - 3, refresh_at=AT + 9, folders=frozenset({"/a"}))
-    being_listed = Item(
+    opened = WindowItem("w", opened_at=AT - 9, last_change_at=AT - 3, refresh_at=AT + 9, folders=frozenset({"/a"}))
+    being_listed = WindowItem(
         refreshing_id="v", refreshed_since=AT - 99, refresh_started_at=AT - 1, refreshed_folders=frozenset({"/b"})
     )
-    assert _window(Item(refreshed_since=AT - 99)) is None
+    assert _window(WindowItem(refreshed_since=AT - 99)) is None
     assert _window(opened) == Window(AT - 9, AT + 9, ["/a"], AT - 3)
     assert _window(being_listed) == Window(AT - 99, AT - 1, ["/b"], reason="its file shares are being listed")
     both = _window(replace(opened, refreshing_id="v", refreshed_since=AT - 99))
@@ -302,7 +302,7 @@ def test_a_bucket_that_was_deleted_does_not_keep_the_others_from_being_seen(stac
 
 @pytest.mark.parametrize(("state", "found"), [("ENABLED", Attached.YES), ("DISABLED", Attached.LOST)])
 def test_a_rule_that_is_disabled_tells_nothing(stack: Stack, state: str, found: Attached) -> None:
-    rule = {"Name": f"{stack.aggregator}ObjectChanges", "EventPattern": eventbridge.pattern({"my-bucket": []})}
+    rule = {"Name": f"{stack.aggregator}ObjectChanges", "EventPattern": eventbridge.pattern("my-bucket", [])}
     with Stubber(stack.client("s3")) as stub, Stubber(stack.client("events")) as events:
         events.add_response("list_rules", {"Rules": [{**rule, "State": state}]})
         stub.add_response("get_bucket_notification_configuration", {"EventBridgeConfiguration": {}})

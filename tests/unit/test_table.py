@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from botocore.exceptions import ClientError
 
-from event_aggregator.table import Attributes, Item, Key, Kind
+from event_aggregator.table import Attributes, Key, Kind, WindowItem
 from event_aggregator.window import Windows
 from tests.unit.conftest import START, World
 
@@ -18,10 +18,10 @@ GATEWAY = "arn:aws-us-gov:storagegateway:us-gov-west-1:123456789012:gateway/sgw-
         ("my.bucket-1", Kind.BUCKET, ("my.bucket-1", "", None, "")),
         ("b/gateways:AROAX/", Kind.WRITER, ("b", "", "AROAX", "")),
         ("b/gateways/", Kind.WRITER, ("b", "", "", "")),
-        ("b/eu-west-1/", Kind.PLACE, ("b", "eu-west-1", None, "")),
-        ("b/eu-west-1:123456789012/", Kind.PLACE, ("b", "eu-west-1:123456789012", None, "")),
-        ("b/eu-west-1/gateways:AROAX/", Kind.PLACE, ("b", "eu-west-1", "AROAX", "")),
-        ("b/eu-west-1/gateways/", Kind.PLACE, ("b", "eu-west-1", "", "")),
+        ("b/eu-west-1/", Kind.REGION, ("b", "eu-west-1", None, "")),
+        ("b/eu-west-1:123456789012/", Kind.REGION, ("b", "eu-west-1:123456789012", None, "")),
+        ("b/eu-west-1/gateways:AROAX/", Kind.REGION, ("b", "eu-west-1", "AROAX", "")),
+        ("b/eu-west-1/gateways/", Kind.REGION, ("b", "eu-west-1", "", "")),
         ("b/share-1", Kind.SHARE, ("b", "", None, "share-1")),
         ("b/eu-west-1/share-1", Kind.SHARE, ("b", "eu-west-1", None, "share-1")),
         ("b/eu-west-1:123456789012/share-1", Kind.SHARE, ("b", "eu-west-1:123456789012", None, "share-1")),
@@ -31,7 +31,7 @@ GATEWAY = "arn:aws-us-gov:storagegateway:us-gov-west-1:123456789012:gateway/sgw-
 def test_a_key_says_what_its_item_is_about(text: str, kind: Kind, parts: tuple[str, str, str | None, str]) -> None:
     key = Key.read(text)
     assert key.kind is kind
-    assert (key.bucket, key.place, key.writer, key.share_id) == parts
+    assert (key.bucket, key.region, key.writer, key.share_id) == parts
     assert str(key) == text
 
 
@@ -40,9 +40,9 @@ def test_a_key_says_what_its_item_is_about(text: str, kind: Kind, parts: tuple[s
     [
         (Key.of_writer("b", "AROAX"), "b/gateways:AROAX/"),
         (Key.of_writer("b", ""), "b/gateways/"),
-        (Key.of_place("b", "eu-west-1", None), "b/eu-west-1/"),
-        (Key.of_place("b", "eu-west-1", "AROAX"), "b/eu-west-1/gateways:AROAX/"),
-        (Key.of_place("b", "eu-west-1", ""), "b/eu-west-1/gateways/"),
+        (Key.of_region("b", "eu-west-1", None), "b/eu-west-1/"),
+        (Key.of_region("b", "eu-west-1", "AROAX"), "b/eu-west-1/gateways:AROAX/"),
+        (Key.of_region("b", "eu-west-1", ""), "b/eu-west-1/gateways/"),
         (Key.of_share("b", "", "share-1"), "b/share-1"),
         (Key.of_share("b", "eu-west-1", "share-1"), "b/eu-west-1/share-1"),
     ],
@@ -54,12 +54,12 @@ def test_a_key_that_is_made_of_its_parts_is_the_one_that_is_read(key: Key, text:
 
 
 def test_an_item_that_is_not_there_holds_nothing(world: World) -> None:
-    assert world.windows.read(Key.read("my-bucket")) == Item()
-    assert Item().since == 0
-    assert not Item().holds(frozenset({"/a"}))
+    assert world.windows.read(Key.read("my-bucket")) == WindowItem()
+    assert WindowItem().since == 0
+    assert not WindowItem().holds(frozenset({"/a"}))
 
 
-OPEN = Item(window_id="w1", opened_at=START, refreshed_since=START - 9)
+OPEN = WindowItem(window_id="w1", opened_at=START, refreshed_since=START - 9)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ OPEN = Item(window_id="w1", opened_at=START, refreshed_since=START - 9)
     ],
 )
 def test_a_window_waits_since_its_first_change_or_that_of_a_refresh_that_is_not_finished(
-    item: Item, since: int
+    item: WindowItem, since: int
 ) -> None:
     assert item.since == since
 

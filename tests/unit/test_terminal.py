@@ -99,16 +99,16 @@ FACTS = facts_about(hostile(Facts))
 
 
 def shares_less(known: Facts, **changed: Any) -> Facts:
-    return replace(known, places={}, shares=[replace(share, **changed) for share in known.shares])
+    return replace(known, regions={}, shares=[replace(share, **changed) for share in known.shares])
 
 
 EVERY_FACT = {
     "a place waits": FACTS,
     "the share waits": shares_less(FACTS, way=["/"], path="/a"),
     "nobody knows": shares_less(replace(FACTS, object=S3Object(None, not_told=[HOSTILE]))),
-    "no share shows it": replace(FACTS, shares=[], places={}, unresolved=[], unseen=[]),
-    "no share": replace(FACTS, shares=[], places={}, unresolved=[], unseen=[], others={}),
-    "it is not seen from here": replace(FACTS, shares=[], places={}, unresolved=[]),
+    "no share shows it": replace(FACTS, shares=[], regions={}, unresolved=[], unseen=[]),
+    "no share": replace(FACTS, shares=[], regions={}, unresolved=[], unseen=[], others={}),
+    "it is not seen from here": replace(FACTS, shares=[], regions={}, unresolved=[]),
     "no event": shares_less(
         replace(FACTS, window=None, by_gateways=None, excluded_by=[]),
         standing=Standing(),

@@ -11,14 +11,14 @@ from event_aggregator.turns import (
     Completed,
     Enqueued,
     Gateway,
-    Happened,
-    Looked,
-    Nothing,
+    GatewayEvent,
+    NothingToAsk,
     Refused,
     Rules,
     Share,
     Todo,
     Visit,
+    Visited,
     Wake,
     Woken,
     backoff,
@@ -34,13 +34,13 @@ A, B, C = (Key.read(f"my-bucket/share-{letter}") for letter in "ABC")
 class Line:
     """A gateway, and a clock that stands until it is moved."""
 
-    def __init__(self, places: int = 2) -> None:
+    def __init__(self, slots: int = 2) -> None:
         self.gateway = Gateway()
         self.now = NOW
-        self.rules = Rules(places, MINUTE)
+        self.rules = Rules(slots, MINUTE)
         self.tokens = 0
 
-    def happens(self, happened: Happened, *, after: int = 0, takes: bool = True, leaves: bool = True) -> Todo:
+    def happens(self, happened: GatewayEvent, *, after: int = 0, takes: bool = True, leaves: bool = True) -> Todo:
         """What is to be done when this happens `after` some time, seen by a handler that has a minute left."""
         self.now += after
         self.tokens += 1
@@ -82,14 +82,14 @@ def test_whoever_has_waited_longest_comes_first() -> None:
     line = Line()
     line.happens(Enqueued((B,)), takes=False)
     line.happens(Enqueued((A,)), after=1, takes=False)
-    assert line.happens(Looked()).take == B
+    assert line.happens(Visited()).take == B
 
 
 def test_of_those_that_began_to_wait_together_the_order_is_that_of_their_keys() -> None:
     assert Line().happens(Enqueued((C, A, B))).take == A
 
 
-def test_a_share_that_waits_keeps_its_place_when_more_is_put_into_its_window() -> None:
+def test_a_share_that_waits_keeps_its_slot_when_more_is_put_into_its_window() -> None:
     line = Line()
     line.happens(Enqueued((B,)), takes=False)
     line.happens(Enqueued((A,)), after=1, takes=False)
@@ -97,16 +97,16 @@ def test_a_share_that_waits_keeps_its_place_when_more_is_put_into_its_window() -
     assert line.gateway.waiting() == [B, A]
 
 
-def test_a_share_that_the_busy_gateway_refuses_keeps_its_place() -> None:
-    line = Line(places=1)
+def test_a_share_that_the_busy_gateway_refuses_keeps_its_slot() -> None:
+    line = Line(slots=1)
     line.happens(Enqueued((B,)))
     line.happens(Enqueued((A,)), after=1)
     line.happens(Busy(B), after=1)
     assert line.gateway.waiting() == [B, A]
 
 
-def test_a_share_that_waits_again_while_it_is_asked_has_the_place_that_it_had_if_it_is_refused() -> None:
-    line = Line(places=1)
+def test_a_share_that_waits_again_while_it_is_asked_has_the_slot_that_it_had_if_it_is_refused() -> None:
+    line = Line(slots=1)
     line.happens(Enqueued((B,)))
     line.happens(Enqueued((A,)), after=1)
     line.happens(Enqueued((B,)), after=1)
@@ -115,7 +115,7 @@ def test_a_share_that_waits_again_while_it_is_asked_has_the_place_that_it_had_if
 
 
 def test_a_share_that_waits_again_while_it_is_asked_waits_from_then_on_if_it_accepts() -> None:
-    line = Line(places=1)
+    line = Line(slots=1)
     line.happens(Enqueued((A,)))
     line.happens(Enqueued((A,)), after=5)
     line.accepts(A, after=5)
@@ -135,24 +135,24 @@ def test_a_share_that_has_accepted_everything_waits_no_more() -> None:
     assert line.gateway.waiting() == []
 
 
-# Places
+# Regions
 
 
-def test_so_many_shares_are_asked_as_the_gateway_has_places() -> None:
-    line = Line(places=2)
+def test_so_many_shares_are_asked_as_the_gateway_has_slots() -> None:
+    line = Line(slots=2)
     line.happens(Enqueued((A, B, C)))
-    assert line.happens(Looked()).take == B
-    assert line.happens(Looked()).take is None
+    assert line.happens(Visited()).take == B
+    assert line.happens(Visited()).take is None
 
 
 def test_whoever_was_answered_takes_the_next_turn_in_the_same_write() -> None:
-    line = Line(places=2)
+    line = Line(slots=2)
     line.happens(Enqueued((A, B)))
     assert line.accepts(A, takes=True).take == B
 
 
-def test_a_completion_frees_a_place_and_the_next_takes_it() -> None:
-    line = Line(places=1)
+def test_a_completion_frees_a_slot_and_the_next_takes_it() -> None:
+    line = Line(slots=1)
     line.asks(A)
     line.happens(Enqueued((B,)))
     todo = line.completes(A, after=SECOND)
@@ -160,12 +160,12 @@ def test_a_completion_frees_a_place_and_the_next_takes_it() -> None:
     assert todo.completed == (A, Accepted("r1", NOW, NOW, "w1", "NFS"))
 
 
-def test_a_mark_lapses_and_the_next_takes_its_place() -> None:
-    line = Line(places=1)
+def test_a_mark_lapses_and_the_next_takes_its_slot() -> None:
+    line = Line(slots=1)
     line.asks(A)
     line.happens(Enqueued((B,)))
-    assert line.happens(Looked(), after=HOUR - 1).take is None
-    assert line.happens(Looked(), after=1).take == B
+    assert line.happens(Visited(), after=HOUR - 1).take is None
+    assert line.happens(Visited(), after=1).take == B
 
 
 def test_nobody_takes_a_turn_who_has_no_time() -> None:
@@ -176,9 +176,9 @@ def test_nobody_takes_a_turn_who_has_no_time() -> None:
 
 def test_a_share_is_alone_as_long_as_no_other_refresh_is_in_progress() -> None:
     line = Line()
-    assert line.happens(Enqueued((A,))).alone
+    assert line.happens(Enqueued((A,))).is_idle
     line.accepts(A)
-    assert not line.happens(Enqueued((B,))).alone
+    assert not line.happens(Enqueued((B,))).is_idle
 
 
 # Who may be asked
@@ -189,15 +189,15 @@ def test_a_share_is_not_asked_within_the_interval() -> None:
     line.asks(A)
     line.completes(A, after=SECOND)
     line.happens(Enqueued((A,)))
-    assert line.happens(Looked(), after=MINUTE - SECOND - 1).take is None
-    assert line.happens(Looked(), after=1).take == A
+    assert line.happens(Visited(), after=MINUTE - SECOND - 1).take is None
+    assert line.happens(Visited(), after=1).take == A
 
 
 def test_a_share_is_not_asked_while_its_refresh_is_in_progress() -> None:
     line = Line()
     line.asks(A)
     line.happens(Enqueued((A,)))
-    assert line.happens(Looked(), after=2 * MINUTE).take is None
+    assert line.happens(Visited(), after=2 * MINUTE).take is None
     assert line.completes(A).take == A
 
 
@@ -214,18 +214,18 @@ def test_a_share_that_refuses_for_a_reason_of_its_own_is_passed_over_until_its_b
     line.happens(Enqueued((B,)), after=1, takes=False)
     assert line.happens(Refused(A)).take == B
     line.accepts(B)
-    assert line.happens(Looked(), after=5 * SECOND - 1).take is None
-    assert line.happens(Looked(), after=1).take == A
+    assert line.happens(Visited(), after=5 * SECOND - 1).take is None
+    assert line.happens(Visited(), after=1).take == A
 
 
 def test_a_share_that_refuses_again_waits_twice_as_long_and_not_longer_once_it_has_accepted() -> None:
     line = Line()
     line.happens(Enqueued((A,)))
     line.happens(Refused(A))
-    line.happens(Looked(), after=5 * SECOND)
+    line.happens(Visited(), after=5 * SECOND)
     line.happens(Refused(A))
     assert line.share(A).not_before == line.now + 10 * SECOND
-    line.happens(Looked(), after=10 * SECOND)
+    line.happens(Visited(), after=10 * SECOND)
     line.accepts(A)
     assert (line.share(A).refusals, line.share(A).not_before) == (0, 0)
 
@@ -235,10 +235,10 @@ def test_a_refusal_does_not_count_for_the_interval_but_a_call_without_an_answer_
     line.happens(Enqueued((A,)))
     line.happens(Refused(A))
     assert line.share(A).asked_at == 0
-    line.happens(Looked(), after=5 * SECOND)
+    line.happens(Visited(), after=5 * SECOND)
     line.happens(Refused(A, perhaps=True), after=SECOND)
-    assert line.happens(Looked(), after=MINUTE - 1).take is None
-    assert line.happens(Looked(), after=1).take == A
+    assert line.happens(Visited(), after=MINUTE - 1).take is None
+    assert line.happens(Visited(), after=1).take == A
 
 
 def test_a_share_that_is_handed_over_as_unavailable_is_not_asked_at_once() -> None:
@@ -257,14 +257,14 @@ def test_a_share_that_has_a_back_off_keeps_it_when_it_is_handed_over_as_unavaila
 def test_a_share_for_which_nothing_waits_is_released() -> None:
     line = Line()
     line.happens(Enqueued((A,)))
-    line.happens(Nothing(A))
+    line.happens(NothingToAsk(A))
     assert line.share(A) == Share()
 
 
 def test_a_share_that_is_gone_is_forgotten() -> None:
     line = Line()
     line.happens(Enqueued((A,)))
-    line.happens(Nothing(A, gone=True))
+    line.happens(NothingToAsk(A, gone=True))
     assert line.gateway.shares == {}
 
 
@@ -308,8 +308,8 @@ def test_a_share_needs_a_window_if_somebody_else_refreshes_it_too() -> None:
 
 
 def full() -> Line:
-    """B waits at a gateway with one place, which A has; the wake `t4` is due after an interval."""
-    line = Line(places=1)
+    """B waits at a gateway with one slot, which A has; the wake `t4` is due after an interval."""
+    line = Line(slots=1)
     line.asks(A)
     todo = line.happens(Enqueued((B,)))
     assert todo.wake == Wake("t3", NOW + MINUTE)
@@ -323,7 +323,7 @@ def test_a_full_gateway_is_asked_for_more_by_the_wake_after_an_interval() -> Non
 
 def test_a_full_gateway_is_asked_for_more_by_nobody_but_the_wake() -> None:
     line = full()
-    assert line.happens(Looked(), after=MINUTE).take is None
+    assert line.happens(Visited(), after=MINUTE).take is None
     assert line.happens(Woken("another")).take is None
 
 
@@ -357,15 +357,15 @@ def test_each_share_keeps_its_own_interval(default: int, exceptions: dict[str, i
     wake = line.accepts(B, "r3").wake
     assert wake
     assert wake.at == NOW + HOUR
-    assert line.happens(Looked(), after=HOUR - MINUTE - 1).take is None
-    assert line.happens(Looked(), after=1).take == A
+    assert line.happens(Visited(), after=HOUR - MINUTE - 1).take is None
+    assert line.happens(Visited(), after=1).take == A
 
 
 @pytest.mark.parametrize(("default", "exceptions"), [(MINUTE, {"share-A": HOUR}), (HOUR, {"share-C": MINUTE})])
 def test_a_full_gateway_is_asked_for_more_after_the_least_interval_whoever_waits_there(
     default: int, exceptions: dict[str, int]
 ) -> None:
-    line = Line(places=1)
+    line = Line(slots=1)
     line.rules = Rules(1, default, exceptions)
     line.asks(A)
     wake = line.happens(Enqueued((B,))).wake
@@ -383,8 +383,8 @@ def test_a_gateway_that_says_that_it_is_busy_is_asked_again_after_an_interval() 
     wake = line.happens(Busy(A)).wake
     assert wake
     assert wake.at == NOW + MINUTE
-    assert line.happens(Looked(), after=MINUTE - 1).take is None
-    assert line.happens(Looked(), after=1).take == A
+    assert line.happens(Visited(), after=MINUTE - 1).take is None
+    assert line.happens(Visited(), after=1).take == A
 
 
 def test_a_gateway_that_said_that_it_is_busy_is_asked_at_once_when_a_refresh_has_ended_there() -> None:
@@ -397,7 +397,7 @@ def test_a_gateway_that_said_that_it_is_busy_is_asked_at_once_when_a_refresh_has
 def test_a_gateway_that_said_that_it_is_busy_is_asked_again_when_it_has_accepted_a_refresh() -> None:
     line = Line()
     line.happens(Enqueued((A, B, C)))
-    line.happens(Looked())
+    line.happens(Visited())
     line.happens(Busy(A))
     assert line.accepts(B, takes=True).take == A
 
@@ -408,7 +408,7 @@ def test_a_gateway_that_said_that_it_is_busy_is_asked_again_when_it_has_accepted
 def test_nobody_waits_and_no_wake_is_needed() -> None:
     line = Line()
     assert line.asks(A).wake is None
-    assert line.happens(Looked()).wake is None
+    assert line.happens(Visited()).wake is None
 
 
 def test_whoever_only_puts_shares_into_the_line_leaves_the_wake_to_what_follows() -> None:
@@ -426,7 +426,7 @@ def test_a_share_that_waits_alone_for_its_own_refresh_is_woken_for_when_the_mark
 
 
 @pytest.mark.parametrize(
-    ("place", "at"),
+    ("share", "at"),
     [
         (Share(since=1, asked_at=NOW - 10 * SECOND), NOW + 50 * SECOND),
         (Share(since=1, not_before=NOW + 5 * SECOND), NOW + 5 * SECOND),
@@ -435,18 +435,18 @@ def test_a_share_that_waits_alone_for_its_own_refresh_is_woken_for_when_the_mark
     ],
     ids=["its interval", "its back-off", "its claim", "its mark"],
 )
-def test_a_wake_is_for_the_earliest_moment_at_which_somebody_may_be_asked(place: Share, at: int) -> None:
+def test_a_wake_is_for_the_earliest_moment_at_which_somebody_may_be_asked(share: Share, at: int) -> None:
     line = Line()
-    line.gateway = Gateway({A: place, B: Share(since=1, not_before=NOW + DAY)})
-    wake = line.happens(Looked()).wake
+    line.gateway = Gateway({A: share, B: Share(since=1, not_before=NOW + DAY)})
+    wake = line.happens(Visited()).wake
     assert wake
     assert wake.at == at
 
 
 def test_a_full_gateway_is_woken_when_a_mark_ends_within_the_interval() -> None:
-    line = Line(places=1)
+    line = Line(slots=1)
     line.gateway = Gateway({A: Share(in_progress_until=NOW + 9 * SECOND), B: Share(since=1)})
-    wake = line.happens(Looked()).wake
+    wake = line.happens(Visited()).wake
     assert wake
     assert wake.at == NOW + 9 * SECOND
 
@@ -458,7 +458,7 @@ def test_a_wake_for_no_later_time_is_kept() -> None:
 
 
 def test_a_wake_for_an_earlier_time_replaces_a_later_one() -> None:
-    line = Line(places=2)
+    line = Line(slots=2)
     line.asks(A)
     line.happens(Enqueued((A,)))
     todo = line.happens(Enqueued((B,), frozenset({B})))
@@ -468,7 +468,7 @@ def test_a_wake_for_an_earlier_time_replaces_a_later_one() -> None:
 
 
 def test_a_wake_that_was_replaced_only_looks() -> None:
-    line = Line(places=1)
+    line = Line(slots=1)
     line.asks(A)
     line.happens(Enqueued((A,)))
     line.happens(Enqueued((B,)))
@@ -485,8 +485,8 @@ def test_a_wake_that_has_come_is_none_any_more() -> None:
 
 def test_a_wake_that_is_ten_minutes_late_is_lost() -> None:
     line = full()
-    assert line.happens(Looked(), after=11 * MINUTE - 1).wake is None
-    wake = line.happens(Looked(), after=1).wake
+    assert line.happens(Visited(), after=11 * MINUTE - 1).wake is None
+    wake = line.happens(Visited(), after=1).wake
     assert wake
     assert wake.at == line.now + MINUTE
 
@@ -503,26 +503,26 @@ def test_who_comes_by_while_a_claim_lasts_is_woken_when_it_has_lapsed() -> None:
     assert todo.wake.at == NOW + 70 * SECOND
 
 
-def test_a_share_whose_claimer_died_waits_again_in_its_old_place() -> None:
-    line = Line(places=1)
+def test_a_share_whose_claimer_died_waits_again_in_its_old_slot() -> None:
+    line = Line(slots=1)
     line.happens(Enqueued((B,)))
     line.happens(Enqueued((A,)), after=1)
-    line.happens(Looked(), after=70 * SECOND, takes=False)
+    line.happens(Visited(), after=70 * SECOND, takes=False)
     assert line.gateway.waiting() == [B, A]
 
 
 def test_a_share_whose_claimer_died_may_have_been_asked_until_its_end() -> None:
     line = Line()
     line.happens(Enqueued((A,)))
-    assert line.happens(Looked(), after=2 * MINUTE - 1).take is None
-    assert line.happens(Looked(), after=1).take == A
+    assert line.happens(Visited(), after=2 * MINUTE - 1).take is None
+    assert line.happens(Visited(), after=1).take == A
 
 
 def test_a_claim_and_its_share_are_free_at_the_same_moment() -> None:
-    line = Line(places=1)
+    line = Line(slots=1)
     line.happens(Enqueued((A,)))
     assert line.happens(Enqueued((B,)), after=70 * SECOND - 1).take is None
-    assert line.happens(Looked(), after=1).take == B
+    assert line.happens(Visited(), after=1).take == B
     assert line.share(A).claim is None
 
 
@@ -530,16 +530,16 @@ def test_a_claim_and_its_share_are_free_at_the_same_moment() -> None:
 
 
 def test_a_completion_that_comes_before_the_acceptance_is_noted_leaves_no_mark() -> None:
-    line = Line(places=1)
+    line = Line(slots=1)
     line.happens(Enqueued((A,)))
     line.completes(A, "r1", began=NOW)
     line.happens(Enqueued((B,)))
     assert line.accepts(A, "r1", after=SECOND, takes=True).take == B
-    assert line.share(A).early == ()
+    assert line.share(A).early_completions == ()
 
 
 def test_a_completion_of_another_refresh_that_comes_early_ends_no_mark() -> None:
-    line = Line(places=1)
+    line = Line(slots=1)
     line.happens(Enqueued((A,)))
     line.completes(A, "theirs", began=NOW - HOUR)
     line.accepts(A, "r1")
@@ -552,7 +552,7 @@ def test_a_completion_that_comes_twice_is_told_of_once() -> None:
     assert line.completes(A).completed
     before = line.gateway
     todo = line.completes(A)
-    assert (todo.completed, todo.again) == (None, None)
+    assert (todo.completed, todo.repeat) == (None, None)
     assert line.gateway == before
 
 
@@ -564,21 +564,21 @@ def test_a_refresh_accepted_less_than_a_minute_after_somebody_elses_is_repeated_
     line.asks(A)
     line.completes(A, after=SECOND)
     todo = line.completes(A, "theirs", began=NOW - 20 * SECOND, after=SECOND)
-    assert (todo.again, todo.take) == (A, None)
+    assert (todo.repeat, todo.take) == (A, None)
     assert line.share(A).not_before >= NOW - 20 * SECOND + MINUTE
-    assert line.happens(Looked(), after=MINUTE).take == A
+    assert line.happens(Visited(), after=MINUTE).take == A
 
 
 def test_a_refresh_is_repeated_if_somebody_elses_is_known_when_it_is_accepted() -> None:
     line = Line()
     line.completes(A, "theirs", began=NOW - 20 * SECOND)
     line.happens(Enqueued((A,)))
-    assert line.accepts(A).again == A
+    assert line.accepts(A).repeat == A
 
 
-@pytest.mark.parametrize("answer", [Busy(A), Refused(A), Nothing(A)], ids=["busy", "refused", "nothing"])
+@pytest.mark.parametrize("answer", [Busy(A), Refused(A), NothingToAsk(A)], ids=["busy", "refused", "nothing"])
 def test_somebody_elses_refresh_that_ends_while_a_share_is_claimed_counts_when_it_is_asked_later(
-    answer: Happened,
+    answer: GatewayEvent,
 ) -> None:
     line = Line()
     line.happens(Enqueued((A,)))
@@ -586,21 +586,21 @@ def test_somebody_elses_refresh_that_ends_while_a_share_is_claimed_counts_when_i
     line.happens(answer, takes=False)
     line.completes(B, "another", began=NOW, after=10 * SECOND, takes=False)
     line.happens(Enqueued((A,)))
-    assert line.accepts(A).again == A
+    assert line.accepts(A).repeat == A
 
 
 def test_somebody_elses_refresh_that_ends_while_a_share_is_asked_has_it_repeated() -> None:
     line = Line()
     line.happens(Enqueued((A,)))
     line.completes(A, "theirs", began=NOW - 20 * SECOND)
-    assert line.accepts(A).again == A
+    assert line.accepts(A).repeat == A
 
 
 @pytest.mark.parametrize("began", [NOW - MINUTE - SECOND, NOW + 2 * SECOND], ids=["long before", "after"])
 def test_a_refresh_that_somebody_elses_cannot_have_made_void_is_not_repeated(began: int) -> None:
     line = Line()
     line.asks(A)
-    assert line.completes(A, "theirs", began=began, after=5 * SECOND).again is None
+    assert line.completes(A, "theirs", began=began, after=5 * SECOND).repeat is None
     assert line.gateway.waiting() == []
 
 
@@ -609,17 +609,17 @@ def test_a_repetition_is_not_repeated() -> None:
     line.asks(A)
     line.completes(A, "theirs", began=NOW)
     line.completes(A, after=2 * MINUTE, takes=False)
-    assert line.happens(Looked()).take == A
+    assert line.happens(Visited()).take == A
     line.accepts(A, "r2")
-    assert line.share(A).last == Accepted("r2", line.now, NOW, "w1", "NFS", again=True)
-    assert line.completes(A, "theirs again", began=line.now, after=SECOND).again is None
+    assert line.share(A).last == Accepted("r2", line.now, NOW, "w1", "NFS", is_repeat=True)
+    assert line.completes(A, "theirs again", began=line.now, after=SECOND).repeat is None
 
 
 def test_a_refresh_is_repeated_once_if_somebody_elses_completion_comes_twice() -> None:
     line = Line()
     line.asks(A)
-    assert line.completes(A, "theirs", began=NOW).again == A
-    assert line.completes(A, "theirs", began=NOW).again is None
+    assert line.completes(A, "theirs", began=NOW).repeat == A
+    assert line.completes(A, "theirs", began=NOW).repeat is None
 
 
 def test_the_refresh_after_a_repetition_may_be_repeated_again() -> None:
@@ -627,11 +627,11 @@ def test_the_refresh_after_a_repetition_may_be_repeated_again() -> None:
     line.asks(A)
     line.completes(A, "theirs", began=NOW)
     line.completes(A, after=2 * MINUTE, takes=False)
-    line.happens(Looked())
+    line.happens(Visited())
     line.accepts(A, "r2")
     line.completes(A, "r2", began=line.now, after=2 * MINUTE)
     line.asks(A, "r3")
-    assert line.completes(A, "theirs again", began=line.now).again == A
+    assert line.completes(A, "theirs again", began=line.now).repeat == A
 
 
 def test_somebody_elses_refresh_of_a_share_that_is_not_known_is_remembered_as_long_as_it_matters() -> None:
@@ -645,16 +645,16 @@ def test_somebody_elses_refresh_of_a_share_that_is_not_known_is_remembered_as_lo
 def test_that_somebody_else_refreshes_a_share_is_remembered_for_a_day() -> None:
     line = Line()
     line.completes(A, "theirs", began=NOW - SECOND)
-    line.happens(Looked(), after=DAY - SECOND - 1)
+    line.happens(Visited(), after=DAY - SECOND - 1)
     assert line.gateway.others
-    line.happens(Looked(), after=1)
+    line.happens(Visited(), after=1)
     assert not line.gateway.others
 
 
 def test_a_completion_that_does_not_tell_when_it_began_makes_nothing_void() -> None:
     line = Line()
     line.asks(A)
-    assert line.completes(A, "theirs", began=0).again is None
+    assert line.completes(A, "theirs", began=0).repeat is None
     assert line.gateway.others == {}
 
 
@@ -662,11 +662,11 @@ def test_a_completion_that_does_not_tell_when_it_began_makes_nothing_void() -> N
 
 
 def test_more_than_50_shares_are_remembered_only_if_they_wait_or_are_busy() -> None:
-    line = Line(places=60)
+    line = Line(slots=60)
     idle = {Key.read(f"my-bucket/share-{number:02}"): Share(asked_at=NOW - number) for number in range(49)}
     waiting = {Key.read("my-bucket/share-w"): Share(since=1), Key.read("my-bucket/share-b"): Share(since=2)}
     line.gateway = Gateway(idle | waiting)
-    line.happens(Looked(), takes=False)
+    line.happens(Visited(), takes=False)
     oldest = Key.read("my-bucket/share-48")
     assert line.gateway.shares == {key: share for key, share in (idle | waiting).items() if key != oldest}
 
@@ -674,7 +674,7 @@ def test_more_than_50_shares_are_remembered_only_if_they_wait_or_are_busy() -> N
 def test_50_shares_are_remembered_although_they_are_idle() -> None:
     line = Line()
     line.gateway = Gateway({Key.read(f"my-bucket/share-{number}"): Share(asked_at=number + 1) for number in range(50)})
-    line.happens(Looked())
+    line.happens(Visited())
     assert len(line.gateway.shares) == 50
 
 
@@ -685,10 +685,10 @@ def test_the_document_is_read_as_it_was_written() -> None:
         refusals=3,
         asked_at=4,
         claim=Claim(6, 7),
-        last=Accepted("r1", 8, 9, "w1", "SMB", again=True),
+        last=Accepted("r1", 8, 9, "w1", "SMB", is_repeat=True),
         in_progress_until=10,
-        early=(("r2", 11), ("r3", 0)),
-        again=True,
+        early_completions=(("r2", 11), ("r3", 0)),
+        repeats=True,
     )
     everything = Gateway({A: share, B: Share()}, Wake("t1", 12), 13, 14, {"share-9": 15})
     assert Gateway.from_json(everything.to_json()) == everything
@@ -709,11 +709,13 @@ def test_completions_that_come_early_do_not_make_the_document_grow() -> None:
     line.happens(Enqueued((A,)))
     for number in range(12):
         line.completes(A, f"theirs-{number}", began=NOW - HOUR)
-    assert [refresh for refresh, _ in line.share(A).early] == [f"theirs-{number}" for number in range(2, 12)]
+    assert [refresh for refresh, _ in line.share(A).early_completions] == [
+        f"theirs-{number}" for number in range(2, 12)
+    ]
 
 
 def test_a_step_leaves_the_document_that_it_is_given_as_it_is() -> None:
     line = Line()
     line.gateway = before = Gateway({A: Share(since=1)})
-    line.happens(Looked())
+    line.happens(Visited())
     assert before == Gateway({A: Share(since=1)})

@@ -101,21 +101,21 @@ def test_for_whatever_was_written_before_the_key_itself_does_not_matter(found: S
         facts(share(waits(Cause.IN_LINE), folder_waits=True)),
         facts(share(replace(BEFORE, is_being_asked=True))),
         facts(share(replace(BEFORE, in_progress_since=AT - 90_000))),
-        facts(share(place="eu-west-1"), places={"eu-west-1": DUE}),
+        facts(share(region="eu-west-1"), regions={"eu-west-1": DUE}),
         facts(share(), notified=False),
         facts(share(), excluded_by=["suffix .jpg"]),
         facts(share(), unresolved=["share-9: it cannot be described"]),
     ],
-    ids=["window", "gateways", "handed over", "line", "asked", "progress", "place", "no events", "filter", "unknown"],
+    ids=["window", "gateways", "handed over", "line", "asked", "progress", "region", "no events", "filter", "unknown"],
 )
 def test_whatever_was_written_before_is_not_shown_while_anything_may_come_of_it(known: Facts) -> None:
     assert not shown(known, WRITTEN_BEFORE)
 
 
-@pytest.mark.parametrize("knows_it", [True, False])
-def test_what_a_gateway_wrote_is_shown_by_the_share_that_it_came_through_alone(*, knows_it: bool) -> None:
-    left_out = [LeftOut(CHANGED + 32_000, ["/photos/2024"], knows_it)]
-    assert shown(facts(share(left_out=left_out))) is knows_it
+@pytest.mark.parametrize("already_shown", [True, False])
+def test_what_a_gateway_wrote_is_shown_by_the_share_that_it_came_through_alone(*, already_shown: bool) -> None:
+    left_out = [LeftOut(CHANGED + 32_000, ["/photos/2024"], already_shown)]
+    assert shown(facts(share(left_out=left_out))) is already_shown
 
 
 def test_a_share_that_does_not_show_the_key_cannot_be_waited_for() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from event_aggregator.folders import EVERYTHING
 from event_aggregator.table import Key
-from event_aggregator.waiting import Changes, Waiting
+from event_aggregator.waiting import Changes, ShareItem
 from tests.unit.conftest import START, World
 from tests.unit.shares import share
 
@@ -124,7 +124,7 @@ def test_too_many_folders_in_the_two_of_them_are_closed_as_everything(world: Wor
 
 
 def test_nothing_is_closed_where_nothing_waits(world: World) -> None:
-    assert world.waiting.close(KEY, world.waits()) == Waiting()
+    assert world.waiting.close(KEY, world.waits()) == ShareItem()
 
 
 def test_what_was_accepted_is_done_with_all_that_was_noted_of_refusals(world: World) -> None:
@@ -133,7 +133,7 @@ def test_what_was_accepted_is_done_with_all_that_was_noted_of_refusals(world: Wo
     world.waiting.refused(KEY, "busy", unclear=2, widen=True)
     assert (world.waits().reason, world.waits().unclear, world.waits().widen) == ("busy", 2, True)
     world.waiting.complete(KEY, "first", keep=False)
-    assert world.waits() == Waiting(
+    assert world.waits() == ShareItem(
         refreshed_since=START, refreshed_for="w1", arn=share().arn, kind="NFS", gateway=share().gateway_arn
     )
 
@@ -169,10 +169,10 @@ def test_a_refusal_is_noted_before_and_after_the_close(world: World, widen: bool
 
 def test_a_refusal_is_not_noted_where_nothing_waits(world: World) -> None:
     world.waiting.refused(KEY, "busy", unclear=1)
-    assert world.waits() == Waiting()
+    assert world.waits() == ShareItem()
 
 
 def test_a_share_that_is_forgotten_leaves_nothing(world: World) -> None:
     add(world, A)
     world.waiting.forget(KEY)
-    assert world.waits() == Waiting()
+    assert world.waits() == ShareItem()

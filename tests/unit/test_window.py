@@ -6,7 +6,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 from event_aggregator.folders import EVERYTHING
-from event_aggregator.table import Item, Key
+from event_aggregator.table import Key, WindowItem
 from event_aggregator.window import Due, Windows
 from tests.unit.conftest import START, World, fail
 
@@ -16,7 +16,7 @@ LEASE = DUE + 10_000
 FIXED = Due(DUE)
 
 
-def open_window(windows: Windows, window_id: str = "w1", key: Key = KEY, **changed: Any) -> Item:
+def open_window(windows: Windows, window_id: str = "w1", key: Key = KEY, **changed: Any) -> WindowItem:
     arguments: dict[str, Any] = {
         "folders": frozenset({"/a"}),
         "owners": ["change-1"],
@@ -205,7 +205,7 @@ def test_closing_moves_the_folders_to_the_refresh(world: World) -> None:
     open_window(world.windows)
     item = world.windows.close(KEY, world.item(), DUE, LEASE)
     assert item == world.item()
-    assert item == Item(
+    assert item == WindowItem(
         refreshing_id="w1",
         refreshed_folders=frozenset({"/a"}),
         refreshed_since=START,
@@ -244,8 +244,8 @@ def test_a_window_is_moved_no_further_than_its_longest_time(world: World) -> Non
 
 def test_a_window_of_a_fixed_delay_is_not_moved(world: World) -> None:
     item = open_window(world.windows)
-    assert Due(DUE + 600_000).fits(item)
-    assert Due(DUE + 600_000).of(item) == DUE
+    assert Due(DUE + 600_000).is_met_by(item)
+    assert Due(DUE + 600_000).moved(item) == DUE
 
 
 def test_a_taken_over_window_keeps_the_time_of_its_first_change(world: World) -> None:

@@ -111,7 +111,7 @@ def written(world: World, iam: Any, roles: Roles) -> Callable[..., list[str]]:
         record = s3_record("photos/b.jpg", at=world.time, userIdentity={"principalId": principal})
         world.aggregator.aggregate_event(s3_event(record), TIME_LEFT)
         function.run()
-        [key] = {str(request.key) for request in world.requests() if request.key.place == ""}
+        [key] = {str(request.key) for request in world.requests() if request.key.region == ""}
         assert world.item(key).window_id is None
         assert world.item(key).refreshing_id is None
         return sorted(home.asked)
@@ -215,16 +215,16 @@ def test_a_share_is_asked_if_another_one_that_may_have_written_cannot_be_describ
     assert world.waits("my-bucket/share-9").folders == {"/photos"}
 
 
-def test_the_writers_share_is_left_out_if_the_other_places_have_no_share_of_its_role(
+def test_the_writers_share_is_left_out_if_the_other_regions_have_no_share_of_its_role(
     world: World, written: Written
 ) -> None:
-    away = Region(world, [share("share-2", place=AWAY)])
+    away = Region(world, [share("share-2", region=AWAY)])
     assert written([share("share-1")], away=away) == []
     assert away.asked == ["share-2"]
 
 
-def test_nobody_is_left_out_if_another_place_has_a_share_of_the_same_role(world: World, written: Written) -> None:
-    away = Region(world, [share("share-9", place=AWAY, role="share-1")])
+def test_nobody_is_left_out_if_another_region_has_a_share_of_the_same_role(world: World, written: Written) -> None:
+    away = Region(world, [share("share-9", region=AWAY, role="share-1")])
     assert written([share("share-1")], away=away) == ["share-1"]
     assert away.asked == ["share-9"]
 
@@ -232,11 +232,11 @@ def test_nobody_is_left_out_if_another_place_has_a_share_of_the_same_role(world:
 def test_the_only_share_here_is_asked_if_iam_does_not_tell_its_roles_id_and_there_is_one_elsewhere(
     world: World, written: Written
 ) -> None:
-    assert written([share("nobody")], away=Region(world, [share("share-9", place=AWAY)])) == ["nobody"]
+    assert written([share("nobody")], away=Region(world, [share("share-9", region=AWAY)])) == ["nobody"]
 
 
-def test_nobody_is_left_out_while_another_place_cannot_be_listed(world: World, iam: Any, roles: Roles) -> None:
-    home, away = Region(world, [share("share-1")]), Region(world, [share("share-2", place=AWAY)], listing=DOWN)
+def test_nobody_is_left_out_while_another_region_cannot_be_listed(world: World, iam: Any, roles: Roles) -> None:
+    home, away = Region(world, [share("share-1")]), Region(world, [share("share-2", region=AWAY)], listing=DOWN)
     function = Function(world, {HOME: home, AWAY: away})
     function.roles = roles
     principal = f"AWS:{id_of(iam, 'share-1')}:StorageGateway"

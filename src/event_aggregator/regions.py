@@ -1,6 +1,6 @@
-"""The places where file shares are: the regions and accounts whose gateways may show a bucket.
+"""The regions where file shares are: the regions and accounts whose gateways may show a bucket.
 
-A place is named by its region, eu-west-1, and in another account than the function's by both, eu-west-1:123456789012.
+A region is named by its region, eu-west-1, and in another account than the function's by both, eu-west-1:123456789012.
 `home` is the function's own region and account: only there is it told of completed refreshes, and the keys of the
 shares there do not name it.
 """
@@ -14,17 +14,17 @@ from event_aggregator.table import Key
 from event_aggregator.writers import Roles
 
 
-class UnnamedPlaceError(Exception):
-    """The settings name no such place, any more or not yet: a roll-out of settings takes a moment."""
+class UnnamedRegionError(Exception):
+    """The settings name no such region, any more or not yet: a roll-out of settings takes a moment."""
 
 
-def name_of_place(region: str, account: str) -> str:
+def name_of_region(region: str, account: str) -> str:
     """Of the gateways in a region; `account` is empty for the function's own."""
     return f"{region}:{account}" if account else region
 
 
-class Places:
-    """The file shares of all places; each place's are made when they are needed. Methods raise botocore's errors.
+class Regions:
+    """The file shares of all regions; each region's are made when they are needed. Methods raise botocore's errors.
 
     `roles` are those of the shares, by account, which is empty for the function's own.
     """
@@ -39,46 +39,47 @@ class Places:
         self._made: dict[str, FileShares] = {}
 
     def at(self, name: str) -> FileShares:
-        """Raises UnnamedPlaceError."""
+        """Raises UnnamedRegionError."""
         if name not in self._makers:
-            raise UnnamedPlaceError(f"the settings name no gateways in {name}")
+            raise UnnamedRegionError(f"the settings name no gateways in {name}")
         if name not in self._made:
             self._made[name] = self._makers[name]()
         return self._made[name]
 
     def of(self, key: Key) -> FileShares:
-        """The file shares of the place that a share is in. Raises UnnamedPlaceError."""
-        return self.at(key.place or self.home)
+        """The file shares of the region that a share is in. Raises UnnamedRegionError."""
+        return self.at(key.region or self.home)
 
-    def is_told_of(self, share: FileShare) -> bool:
+    def reports_completions(self, share: FileShare) -> bool:
         """Whether an event tells when a refresh of the share is complete."""
-        return not share.place
+        return not share.region
 
-    def left_out(self, shares: Sequence[FileShare], place: str, role_id: str, others: str) -> list[FileShare]:
-        """Those of `shares`, of `place` and a bucket, that need no refresh of what the role with this id wrote.
+    def left_out(self, shares: Sequence[FileShare], region: str, role_id: str, others: str) -> list[FileShare]:
+        """Those of `shares`, of `region` and a bucket, that need no refresh of what the role with this id wrote.
 
         A gateway writes by the role of the share that was written through, and that share knows of it. `others` is the
         setting about the other shares: with `off` none of them is refreshed either, if the role is a share's. What
         another role wrote is news for every share.
         """
         try:
-            if others == "off" and self._is_a_shares(role_id, shares, place):
+            if others == "off" and self._is_role_of_a_share(role_id, shares, region):
                 return list(shares)
-            writer = self._writer(shares, place, role_id, lone=others != "on")
+            writer = self._writer(shares, region, role_id, lone=others != "on")
         except AWS_ERRORS:  # it is not known which other shares there are, or whose: nobody is left out
             return []
         return [writer] if writer else []
 
-    def _is_a_shares(self, role_id: str, shares: Sequence[FileShare], place: str) -> bool:
+    def _is_role_of_a_share(self, role_id: str, shares: Sequence[FileShare], region: str) -> bool:
         return any(
-            role_id and self._role_id(share) == role_id for share in chain(shares, self._elsewhere(shares, place))
+            role_id and self._role_id(share) == role_id
+            for share in chain(shares, self._in_other_regions(shares, region))
         )
 
-    def _writer(self, shares: Sequence[FileShare], place: str, role_id: str, *, lone: bool) -> FileShare | None:
+    def _writer(self, shares: Sequence[FileShare], region: str, role_id: str, *, lone: bool) -> FileShare | None:
         """The share through which the role with this id wrote: the one whose role that is.
 
         Or, with `lone`, the only share that there is, if IAM does not tell its role's id. None if there may be another:
-        two with one role, one that cannot be described, a place that cannot be listed.
+        two with one role, one that cannot be described, a region that cannot be listed.
         """
         ids = {share.arn: self._role_id(share) for share in shares}
         found = [share for share in shares if role_id and ids[share.arn] == role_id]
@@ -87,17 +88,17 @@ class Places:
         if len(found) != 1 or any(share.unknown for share in shares):
             return None
         writer = found[0]
-        for other in self._elsewhere(shares, place):
+        for other in self._in_other_regions(shares, region):
             if other.unknown or other.role == writer.role or not ids[writer.arn]:
                 return None
         return writer
 
-    def _elsewhere(self, shares: Sequence[FileShare], place: str) -> Iterator[FileShare]:
-        """The file shares of all other places that show the same bucket."""
+    def _in_other_regions(self, shares: Sequence[FileShare], region: str) -> Iterator[FileShare]:
+        """The file shares of all other regions that show the same bucket."""
         for name in self.names:
-            if name != place and shares:
+            if name != region and shares:
                 yield from self.at(name).showing(shares[0].bucket)
 
     def _role_id(self, share: FileShare) -> str:
-        roles = self._roles.get(share.place.partition(":")[2])
+        roles = self._roles.get(share.region.partition(":")[2])
         return roles.id_of(share.role) if roles and share.role else ""

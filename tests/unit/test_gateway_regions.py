@@ -1,13 +1,13 @@
-"""Shares in several regions and accounts: each place is listed, fails, waits and is asked again on its own."""
+"""Shares in several regions and accounts: each region is listed, fails, waits and is asked again on its own."""
 
 from functools import partial
 
 import pytest
 
 from event_aggregator.folders import Round
-from event_aggregator.places import Places, UnnamedPlaceError
+from event_aggregator.regions import Regions, UnnamedRegionError
 from event_aggregator.request import LIFETIME_MS
-from event_aggregator.table import Item, Key
+from event_aggregator.table import Key, WindowItem
 from tests.unit.conftest import START, World, fail, s3_event, s3_record
 from tests.unit.shares import (
     AWAY,
@@ -29,7 +29,7 @@ DUE = START + 30_000
 A_DAY = 86_400_000
 PHOTOS = Round(["/", "photos"], recursive=False)
 HOME_KEY, AWAY_KEY = "my-bucket/us-east-1/", "my-bucket/eu-west-1/"
-AWAY_SHARE = share(place=AWAY)
+AWAY_SHARE = share(region=AWAY)
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def function(world: World, home: Region, away: Region) -> Function:
     return function
 
 
-def test_a_due_request_puts_the_folders_into_a_window_of_each_place_with_a_request_that_comes_at_once(
+def test_a_due_request_puts_the_folders_into_a_window_of_each_region_with_a_request_that_comes_at_once(
     world: World, home: Region, away: Region, function: Function
 ) -> None:
     window = function.last_request().window
@@ -66,7 +66,7 @@ def test_a_due_request_puts_the_folders_into_a_window_of_each_place_with_a_reque
     assert world.item().refreshing_id is None
 
 
-def test_the_shares_of_all_places_are_refreshed_and_one_id_in_two_regions_is_two_shares(
+def test_the_shares_of_all_regions_are_refreshed_and_one_id_in_two_regions_is_two_shares(
     world: World, home: Region, away: Region, function: Function
 ) -> None:
     function.run()
@@ -79,7 +79,7 @@ def test_the_shares_of_all_places_are_refreshed_and_one_id_in_two_regions_is_two
 
 
 @pytest.mark.parametrize("slow", [HOME, AWAY])
-def test_a_place_that_hangs_until_its_delivery_is_killed_delays_no_other(
+def test_a_region_that_hangs_until_its_delivery_is_killed_delays_no_other(
     world: World, home: Region, away: Region, function: Function, slow: str
 ) -> None:
     hanging, quick = (home, away) if slow == HOME else (away, home)
@@ -96,7 +96,7 @@ def test_a_place_that_hangs_until_its_delivery_is_killed_delays_no_other(
 
 
 @pytest.mark.parametrize("error", [DOWN, DENIED], ids=str)
-def test_a_place_that_cannot_be_listed_is_listed_again_after_5_seconds_and_ever_more_rarely_and_never_given_up(
+def test_a_region_that_cannot_be_listed_is_listed_again_after_5_seconds_and_ever_more_rarely_and_never_given_up(
     world: World, home: Region, away: Region, function: Function, error: Exception
 ) -> None:
     away.listing = error
@@ -110,7 +110,7 @@ def test_a_place_that_cannot_be_listed_is_listed_again_after_5_seconds_and_ever_
     away.showing = listed  # type: ignore[assignment, method-assign]
     function.run(until=DUE + 4_000_000)
     assert listed_at == [0, 5, 15, 35, 75, 155, 315, 635, 1275, 2175, 3075, 3975]
-    assert home.listings == 1, "only the place that waits is listed again"
+    assert home.listings == 1, "only the region that waits is listed again"
     assert "could not be listed" in (world.item(AWAY_KEY).reason or "")
     away.listing = None
     function.run()
@@ -118,7 +118,7 @@ def test_a_place_that_cannot_be_listed_is_listed_again_after_5_seconds_and_ever_
     assert world.item(AWAY_KEY).reason is None
 
 
-def test_later_changes_join_what_waits_for_a_place(world: World, away: Region, function: Function) -> None:
+def test_later_changes_join_what_waits_for_a_region(world: World, away: Region, function: Function) -> None:
     away.listing = DOWN
     function.run(until=DUE + 100_000)
     change(world, "videos/b.mp4")
@@ -143,7 +143,7 @@ def test_a_share_that_refuses_after_its_place_was_down_begins_with_the_shortest_
     assert asked_at[1] - asked_at[0] == 5_000
 
 
-def test_a_place_whose_window_has_an_opener_that_died_gets_its_request_from_who_comes_next(
+def test_a_region_whose_window_has_an_opener_that_died_gets_its_request_from_who_comes_next(
     world: World, away: Region, function: Function
 ) -> None:
     message = function.next
@@ -156,7 +156,7 @@ def test_a_place_whose_window_has_an_opener_that_died_gets_its_request_from_who_
     assert world.item().refreshing_id is None
 
 
-def test_folders_that_a_later_window_takes_over_have_the_places_request_sent(
+def test_folders_that_a_later_window_takes_over_have_the_regions_request_sent(
     world: World, away: Region, function: Function
 ) -> None:
     message = function.next
@@ -174,7 +174,7 @@ def test_folders_that_a_later_window_takes_over_have_the_places_request_sent(
 
 
 def test_the_mark_of_a_share_away_ends_with_the_interval(world: World, home: Region, away: Region) -> None:
-    away.shares = [share(f"share-{n}", place=AWAY) for n in range(5)]
+    away.shares = [share(f"share-{n}", region=AWAY) for n in range(5)]
     function = Function(world, {HOME: home, AWAY: away})
     change(world)
     function.run(told=False)
@@ -193,13 +193,13 @@ def test_an_event_of_another_places_share_with_the_same_id_frees_no_place_at_hom
 
 def test_a_share_of_another_account_has_its_own_key_and_line(world: World, home: Region) -> None:
     name = "us-east-1:999999999999"
-    other = Region(world, [share(place=name)])
+    other = Region(world, [share(region=name)])
     function = Function(world, {HOME: home, name: other})
     change(world)
     other.refuse("share-1", [BUSY])
     function.run(until=DUE + 1_000)
     assert home.asked == other.asked == ["share-1"]
-    assert function.in_line(share(place=name).gateway_arn) == [f"my-bucket/{name}/share-1"]
+    assert function.in_line(share(region=name).gateway_arn) == [f"my-bucket/{name}/share-1"]
     assert function.in_line() == []
 
 
@@ -214,7 +214,7 @@ def test_a_share_away_that_is_gone_takes_what_waited_for_it_along(
     assert world.waits("my-bucket/eu-west-1/share-1").arn == ""
 
 
-# Places that the settings do not name: any more, or not yet
+# Regions that the settings do not name: any more, or not yet
 
 
 def test_a_roll_out_of_settings_loses_nothing(world: World, away: Region, function: Function) -> None:
@@ -229,7 +229,7 @@ def test_a_roll_out_of_settings_loses_nothing(world: World, away: Region, functi
     assert away.rounds == [PHOTOS]
 
 
-def test_what_waits_for_a_share_in_a_place_that_is_not_named_waits_too(
+def test_what_waits_for_a_share_in_a_region_that_is_not_named_waits_too(
     world: World, away: Region, function: Function
 ) -> None:
     away.refuse("share-1", [OFFLINE])
@@ -242,11 +242,11 @@ def test_what_waits_for_a_share_in_a_place_that_is_not_named_waits_too(
     assert [refresh.round_ for refresh in away.refreshes] == [PHOTOS]
 
 
-@pytest.mark.parametrize("what", ["place", "share"])
-def test_what_waits_for_a_place_that_was_not_named_for_a_day_is_forgotten_by_the_sweep_though_it_is_tried_again(
+@pytest.mark.parametrize("what", ["region", "share"])
+def test_what_waits_for_a_region_that_was_not_named_for_a_day_is_forgotten_by_the_sweep_though_it_is_tried_again(
     world: World, away: Region, function: Function, caplog: pytest.LogCaptureFixture, what: str
 ) -> None:
-    if what == "place":
+    if what == "region":
         away.listing, key = DOWN, AWAY_KEY
     else:
         away.refuse("share-1", [OFFLINE])
@@ -260,13 +260,13 @@ def test_what_waits_for_a_place_that_was_not_named_for_a_day_is_forgotten_by_the
     assert world.waits(key).folders | world.waits(key).refreshed_folders == {"/photos"}
     world.time += 1
     function.sweep()
-    assert world.item(key) == Item()
+    assert world.item(key) == WindowItem()
     assert "The settings name no gateways in eu-west-1" in caplog.messages[-1]
     function.run()
     assert (away.refreshes, function.queue) == ([], [])
 
 
-def test_the_window_of_a_place_that_is_named_is_not_forgotten_however_long_it_waits(
+def test_the_window_of_a_region_that_is_named_is_not_forgotten_however_long_it_waits(
     world: World, away: Region, function: Function
 ) -> None:
     away.listing = DENIED
@@ -276,7 +276,7 @@ def test_the_window_of_a_place_that_is_named_is_not_forgotten_however_long_it_wa
     assert world.item(AWAY_KEY).folders == {"/photos"}
 
 
-def test_the_sweep_sends_a_lost_request_of_a_place_again(world: World, away: Region, function: Function) -> None:
+def test_the_sweep_sends_a_lost_request_of_a_region_again(world: World, away: Region, function: Function) -> None:
     away.listing = DOWN
     function.run(until=DUE + 1_000)
     function.queue.clear()
@@ -287,7 +287,7 @@ def test_the_sweep_sends_a_lost_request_of_a_place_again(world: World, away: Reg
     assert away.rounds == [PHOTOS]
 
 
-def test_a_message_for_everything_in_a_bucket_waits_for_a_place_too(
+def test_a_message_for_everything_in_a_bucket_waits_for_a_region_too(
     world: World, home: Region, away: Region, function: Function
 ) -> None:
     away.listing = DOWN
@@ -300,7 +300,7 @@ def test_a_message_for_everything_in_a_bucket_waits_for_a_place_too(
 # What a gateway wrote
 
 
-def test_what_a_gateway_wrote_waits_for_a_place_apart_from_what_others_wrote(
+def test_what_a_gateway_wrote_waits_for_a_region_apart_from_what_others_wrote(
     world: World, away: Region, function: Function
 ) -> None:
     away.listing = DOWN
@@ -311,17 +311,17 @@ def test_what_a_gateway_wrote_waits_for_a_place_apart_from_what_others_wrote(
     assert world.item("my-bucket/eu-west-1/gateways:AROAX/").folders == {"/videos"}
 
 
-def test_no_place_is_made_before_it_is_needed() -> None:
+def test_no_region_is_made_before_it_is_needed() -> None:
     made: list[str] = []
 
     def make(name: str) -> Region:
         made.append(name)
         return Region.__new__(Region)
 
-    places = Places(HOME, {name: partial(make, name) for name in (HOME, AWAY)})
-    assert places.at(AWAY) is places.at(AWAY)
-    assert places.of(AWAY_SHARE.key) is places.at(AWAY)
+    regions = Regions(HOME, {name: partial(make, name) for name in (HOME, AWAY)})
+    assert regions.at(AWAY) is regions.at(AWAY)
+    assert regions.of(AWAY_SHARE.key) is regions.at(AWAY)
     assert made == [AWAY]
-    assert places.of(share().key) is places.at(HOME)
-    with pytest.raises(UnnamedPlaceError):
-        places.of(share(place="eu-west-9").key)
+    assert regions.of(share().key) is regions.at(HOME)
+    with pytest.raises(UnnamedRegionError):
+        regions.of(share(region="eu-west-9").key)
