@@ -26,7 +26,6 @@ ROLE = "arn:aws:iam::210987654321:role/"
     ("given", "message"),
     [
         ({"RefreshesPerGateway": "51"}, "--refreshes-per-gateway is '51': set it to a whole number .* from 1 to 50"),
-        ({"RefreshesPerGateway": "007"}, "--refreshes-per-gateway 007: it must be a number from 1 to 50"),
         ({"RefreshDelaySeconds": "30,renders=soon"}, "--refresh-delay-seconds holds 'renders=soon': set it to"),
         ({"RefreshQuietSeconds": "0,b-1=901"}, "For b-1 --refresh-quiet-seconds is 901 and --refresh-max-delay-sec"),
         ({"RefreshQuietSeconds": "600", "RefreshMaxDelaySeconds": "300"}, "no window is open long enough to be quiet"),
