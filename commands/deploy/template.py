@@ -83,7 +83,7 @@ class Parameter:
         return f"{self.said['Description']} ({limits}{default})".replace("%", "%%")
 
     def refuse_unless_allowed(self, value: str) -> None:
-        """RefusedError for what CloudFormation would refuse; numbers are refused in words of the functions' settings."""
+        """RefusedError for what CloudFormation would refuse. (A number, Settings.read does.)"""
         allowed, pattern = [str(one) for one in self.said.get("AllowedValues", [])], self.said.get("AllowedPattern", "")
         if allowed and value not in allowed:
             raise RefusedError(f"{self.flag} {value}: it must be one of {', '.join(allowed)}.")
