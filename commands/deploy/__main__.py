@@ -130,7 +130,7 @@ def _wish(options: argparse.Namespace) -> Wish:
 
 
 def parser() -> argparse.ArgumentParser:
-    """All commands; docs/commands.md is made of their help."""
+    """All commands."""
     top = argparse.ArgumentParser(prog="deploy")
     commands = top.add_subparsers(required=True)
     command = _command(

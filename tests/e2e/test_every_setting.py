@@ -1,4 +1,5 @@
-"""Every parameter of template.yaml: deployed away from its default, changed alone, taken back; and drift by hand.
+"""Every parameter of template.yaml: deployed away from its default, changed alone by create-stack.sh, all by plain
+CloudFormation; and drift by hand.
 
 What the local AWS's CloudFormation cannot show: it leaves permissions boundaries, the table's key and the tags of rules
 and triggers out, and it ignores --revert-drift, so that nothing mends what was changed by hand.
@@ -122,36 +123,36 @@ def as_list(tags: dict[str, str]) -> list[Json]:
     return [{"Key": key, "Value": value} for key, value in tags.items()]
 
 
-def change(aws: MiniStack, name: str, value: str) -> None:
+def change(aws: MiniStack, values: dict[str, str]) -> None:
     """By plain CloudFormation, as `aws cloudformation deploy --parameter-overrides` does."""
     cloud = aws.client("cloudformation")
-    kept = [{"ParameterKey": other, "UsePreviousValue": True} for other in parameters() if other != name]
-    changed = [*kept, {"ParameterKey": name, "ParameterValue": value}]
+    kept = [{"ParameterKey": name, "UsePreviousValue": True} for name in parameters() if name not in values]
+    changed = [*kept, *({"ParameterKey": name, "ParameterValue": value} for name, value in values.items())]
     able = ["CAPABILITY_NAMED_IAM"]
     cloud.update_stack(StackName=STACK, UsePreviousTemplate=True, Parameters=changed, Capabilities=able)
     eventually(lambda: cloud.describe_stacks(StackName=STACK)["Stacks"][0]["StackStatus"] == "UPDATE_COMPLETE")
 
 
-def test_every_setting_is_deployed_changed_alone_and_taken_back_and_drift_is_told_of(
+def test_every_setting_is_deployed_and_changed_by_either_way_and_drift_is_told_of(
     aws: MiniStack, deployed: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     wanted = {name: value for name, value in deployed.items() if name != "PermissionsBoundary"}
     assert in_force(aws) == wanted
     assert tags(aws) == [[{"Key": "team", "Value": "storage"}]] * 6
 
-    for parameter in settings():
-        if parameter.name == "SecurityGroupIds":  # which go with the subnets
-            continue
-        assert main([*CREATE, parameter.flag, parameter.default or "none"]) == 0
-        with_it = {"KmsKey": {"EarlierKmsKey": deployed["KmsKey"]}, "SubnetIds": {"SecurityGroupIds": ""}}
-        wanted |= {parameter.name: parameter.default, **with_it.get(parameter.name, {})}
+    # One flag of each kind alone, and then the others; that each alone leaves the others as they are is a unit test.
+    alone = [["RefreshDelaySeconds"], ["LogRetentionDays"], ["AlarmTopicArn"], ["KmsKey"], ["SubnetIds"]]
+    with_it = {"KmsKey": {"EarlierKmsKey": deployed["KmsKey"]}, "SubnetIds": {"SecurityGroupIds": ""}}
+    for names in [*alone, [name for name in deployed if [name] not in alone and name != "SecurityGroupIds"]]:
+        changed = {name: parameters()[name].default for name in names}
+        flags = [word for name in names for word in (parameters()[name].flag, changed[name] or "none")]
+        assert main([*CREATE, *flags]) == 0
+        wanted |= {**changed, **with_it.get(names[0], {})}
         wanted.pop("PermissionsBoundary", None)
-        assert in_force(aws) == wanted, f"after the script has changed {parameter.name}"
+        assert in_force(aws) == wanted, f"after the script has changed {names}"
 
-    for name in wanted:
-        change(aws, name, deployed[name])
-        wanted[name] = deployed[name]
-        assert in_force(aws) == wanted, f"after CloudFormation has changed {name}"
+    change(aws, deployed)
+    assert in_force(aws) == {name: deployed[name] for name in wanted}
     assert tags(aws) == [[{"Key": "team", "Value": "storage"}]] * 6, "they stay"
 
     by_hand(aws)

@@ -221,6 +221,17 @@ def test_a_setting_that_is_not_given_keeps_its_value_if_the_deployed_template_kn
     assert any("Warning: AWS asks for 60 s between two refreshes" in line for line in said)
 
 
+def test_each_setting_can_be_changed_alone(asked_for: Any) -> None:
+    for one in settings():
+        stack = deployed(**{parameter.name: parameter.default for parameter in settings()})
+        cloud = Cloud(stack, stack)
+
+        asked = asked_for(cloud, **{one.name: one.default})
+
+        assert asked.keys() == parameters().keys()
+        assert {name for name, value in asked.items() if value is not None} == {*OWN, one.name}
+
+
 def test_what_is_in_force_counts_when_settings_are_checked(asked_for: Any) -> None:
     stack = deployed(RefreshMaxDelaySeconds="300")
 
