@@ -61,6 +61,7 @@ def test_moto_makes_and_deletes_the_stack(capsys: pytest.CaptureFixture[str]) ->
     assert main(["create-stack.sh", *flags]) == 0
     assert "keep    stack s3-event-aggregator\nkeep    notification of my-bucket\n" in capsys.readouterr().out
 
+    assert main(["delete-stack.sh"]) == 1, "nobody is there to be asked"
     assert main(["delete-stack.sh", "--yes"]) == 0
     assert client("lambda").list_functions()["Functions"] == []
     assert [bucket["Name"] for bucket in client("s3").list_buckets()["Buckets"]] == ["my-bucket"]
