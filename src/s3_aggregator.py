@@ -1,12 +1,12 @@
-"""The aggregator Lambda: S3 invokes it with each change; at most one change of a refresh window sends a request.
+"""The aggregator: S3 invokes this function with each change. Only the change that opens a window sends a request.
 
-It returns when every change is in a window or covered, and raises otherwise: Lambda then invokes it again with the
-same event, twice, and puts the event on the action queue if that does not help.
+It returns when every change is in a window or covered by a refresh. Otherwise it raises, and Lambda invokes it again
+with the same event, at most twice. If that fails too, Lambda puts the event on the action queue.
 """
 
 import gc
 
-gc.disable()  # what is made while the function starts stays: looking through it for garbage is a twentieth of the start
+gc.disable()  # what the start makes stays in use: collecting garbage would take a twentieth of the start's time
 
 import os
 from typing import TYPE_CHECKING, Any

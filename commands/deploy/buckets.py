@@ -26,7 +26,7 @@ from event_aggregator.request import INITIAL_REFRESH_SECONDS, ActionQueue
 _PATIENCE_SECONDS, _PAUSE_SECONDS = 60, 2.0
 _CDK_TYPES = ("OBJECT_CREATED", "OBJECT_REMOVED", "LIFECYCLE_EXPIRATION")
 # Lambda's limit of a function's resource policy; and what S3's permission takes of it, without the names in it.
-_MOST_BYTES_OF_POLICY, _BYTES_OF_PERMISSION = 20_480, 260
+MOST_BYTES_OF_POLICY, _BYTES_OF_PERMISSION = 20_480, 260
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ class Buckets:
         policy, there = self.stack.function_policy(), [sid for _, sid in self.permissions()]
         size = len(json.dumps(policy, separators=(",", ":")))
         more = _BYTES_OF_PERMISSION + len(self.function_arn) + 2 * len(bucket)
-        if self._permission_of(bucket)["StatementId"] not in there and size + more > _MOST_BYTES_OF_POLICY:
+        if self._permission_of(bucket)["StatementId"] not in there and size + more > MOST_BYTES_OF_POLICY:
             raise RefusedError(
                 f"The policy of {self.stack.aggregator} has no room for {bucket}: it holds {len(there)} buckets. Attach"
                 " this one by --event-source eventbridge, or to another stack (--name-prefix)."
@@ -256,7 +256,9 @@ class Buckets:
             )
         except ClientError as error:
             told = error.response["Error"]
-            if told["Code"] not in ("OperationAborted", "409") and "Unable to validate" not in told["Message"]:
+            if told["Code"] in ("OperationAborted", "409"):
+                return f"Somebody else writes the notification of {bucket} again and again: {error}"
+            if "Unable to validate" not in told["Message"]:
                 raise
             others = [target for target in targets_of(wanted) if target != self.function_arn]
             # S3 names those that it could not validate in its answer, beside the message.
@@ -265,7 +267,7 @@ class Buckets:
             problem += (
                 "\nRemove the notifications of targets that are gone or do not let S3 in, or put ours beside them"
             )
-            problem += " all the same by --skip-destination-validation."
+            problem += " by --skip-destination-validation."
             if dead:
                 raise RefusedError(problem) from error
             return problem

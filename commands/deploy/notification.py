@@ -66,7 +66,7 @@ def own_of(configuration: Json, function_arn: str) -> list[Json]:
 def overlaps(configuration: Json, ours: Sequence[Json]) -> list[str]:
     """The entries for which S3 would refuse ours, in words: an event type in common, and keys that both would match.
 
-    Two prefixes match a common key if one begins with the other; so do two suffixes, from their end.
+    Two prefixes match a common key if one begins with the other; any suffix matches one of ours, which have none.
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-how-to-filtering.html
     """
     found = []
@@ -123,6 +123,5 @@ def _share_a_type(one: str, other: str) -> bool:
 
 
 def _share_a_key(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
-    prefixes = sorted([one.get("prefix", ""), other.get("prefix", "")], key=len)
-    suffixes = sorted([one.get("suffix", ""), other.get("suffix", "")], key=len)
-    return prefixes[1].startswith(prefixes[0]) and suffixes[1].endswith(suffixes[0])
+    shorter, longer = sorted([one.get("prefix", ""), other.get("prefix", "")], key=len)
+    return longer.startswith(shorter)

@@ -1,4 +1,4 @@
-"""The operator's commands, run by scripts/status.sh, explain.sh, wait.sh, refresh-now.sh and redrive.sh.
+"""The operator's commands, run by scripts/status.sh, explain.sh, wait.sh, refresh-now.sh, redrive.sh and check.sh.
 
 stack       a deployed stack: its names, its settings, its state
 status      one screen: is it working, how fresh are the shares, what is broken
@@ -11,4 +11,5 @@ nearby      what a bucket has where there is no such key or folder
 refresh_log the refreshes that the log tells of
 words       times and counts as people read them
 terminal    what is written, with what does not print escaped
+(check.sh: commands/check/)
 """

@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 from rich.console import RenderableType
 from rich.live import Live
 
+from commands.check import command as check
 from commands.operate import explain, facts, redrive, refresh_now, status, wait
 from commands.operate.stack import DENIED, Stack, StackError, now_ms
 from commands.operate.terminal import Parser, console, one_line, tell, tell_program, utf8
@@ -144,6 +145,8 @@ def parser() -> argparse.ArgumentParser:
         "Exit status: 0 the queue is empty, or its messages were sent back; 1 it holds messages; 2 it is unreadable.",
     )
     command.add_argument("--send", action="store_true", help="send the messages back to the action queue")
+    command = _command(commands, "check.sh", check.run, check.DESCRIPTION, check.EPILOG)
+    check.add_arguments(command, _seconds)
     return top
 
 

@@ -142,8 +142,7 @@ class Stack:
         return [name_of_region(region, account) for account in accounts for region in self._regions]
 
     def _file_shares(self, region: str, access_points: AccessPoints) -> FileShares:
-        make: Any = self.session.client
-        client = make("storagegateway", region_name=region, config=_CONFIG)
+        client = self.storage_gateway(region)
         return FileShares(client, client, access_points, self.notes.append, "" if region == self.region else region)
 
     def shares(self, bucket: str) -> list[FileShare]:
@@ -159,11 +158,15 @@ class Stack:
 
     def stale_seconds(self, share: FileShare) -> int:
         """How long after a folder was read the share reads it again by itself, if somebody opens it; 0: it does not."""
-        make: Any = self.session.client
-        client = make("storagegateway", region_name=share.region or self.region, config=_CONFIG)
+        client = self.storage_gateway(share.region)
         describe = client.describe_smb_file_shares if share.kind == "SMB" else client.describe_nfs_file_shares
         described = describe(FileShareARNList=[share.arn])[f"{share.kind}FileShareInfoList"]
         return sum(one.get("CacheAttributes", {}).get("CacheStaleTimeoutInSeconds", 0) for one in described)
+
+    def storage_gateway(self, region: str) -> Any:
+        """The client for a region of this account; empty: the stack's own."""
+        make: Any = self.session.client
+        return make("storagegateway", region_name=region or self.region, config=_CONFIG)
 
     def buckets(self) -> list[str]:
         """The buckets that were attached: those that may invoke the aggregator, and those that the rules name."""

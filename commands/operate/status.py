@@ -130,10 +130,7 @@ def look(stack: Stack) -> Report:
     """Everything about the stack as it is now."""
     settings, table = stack.settings, stack.snapshot()
     at = table.at
-    queue, dead = stack.queue_attributes(settings.queue_url), stack.queue_attributes(stack.dead_letter_url)
-    by_script = stack.buckets()
-    names = sorted({*by_script, *refreshed_lately(table)})
-    buckets = [_bucket(stack, name, attached(stack, name, by_script), table) for name in names]
+    queue, buckets = stack.queue_attributes(settings.queue_url), buckets_of(stack, table)
     report = Report(
         at=at,
         region=stack.region,
@@ -146,11 +143,24 @@ def look(stack: Stack) -> Report:
             "ready": int(queue["ApproximateNumberOfMessages"]),
             "in_flight": int(queue["ApproximateNumberOfMessagesNotVisible"]),
         },
-        dead_letters=int(dead["ApproximateNumberOfMessages"]) + int(dead["ApproximateNumberOfMessagesNotVisible"]),
-        last_day=_last_day(stack, names, at),
+        dead_letters=dead_letters(stack),
+        last_day=_last_day(stack, [bucket.name for bucket in buckets], at),
     )
     report.concerns.extend(_concerns(stack, report))
     return report
+
+
+def buckets_of(stack: Stack, table: Snapshot) -> list[Bucket]:
+    """Those that are attached, or of which something was refreshed lately."""
+    by_script = stack.buckets()
+    names = sorted({*by_script, *refreshed_lately(table)})
+    return [_bucket(stack, name, attached(stack, name, by_script), table) for name in names]
+
+
+def dead_letters(stack: Stack) -> int:
+    """How many messages are in the dead-letter queue."""
+    dead = stack.queue_attributes(stack.dead_letter_url)
+    return int(dead["ApproximateNumberOfMessages"]) + int(dead["ApproximateNumberOfMessagesNotVisible"])
 
 
 def _in_force(settings: Settings) -> dict[str, Any]:
@@ -268,14 +278,7 @@ def _last_day(stack: Stack, buckets: list[str], at: int) -> dict[str, dict[str, 
 
 
 def _concerns(stack: Stack, report: Report) -> list[Concern]:
-    found = []
-    if report.dead_letters:
-        found.append(
-            Concern(
-                f"{plural(report.dead_letters, 'message')} in the dead-letter queue: given up after nine hours",
-                stack.command("redrive.sh"),
-            )
-        )
+    found = [*what_failed(stack, report.dead_letters)]
     if state := trigger_that_does_not_read(stack):
         found.append(
             Concern(
@@ -285,13 +288,25 @@ def _concerns(stack: Stack, report: Report) -> list[Concern]:
         )
     found += loop_that_is_cut_off(stack)
     found += rules_that_do_not_run(stack)
-    found += [Concern(f"alarm {name}", description) for name, description in _alarms(stack)]
+    found += alarms_that_are_raised(stack)
     for bucket in report.buckets:
         found += concerns_of_bucket(stack, bucket, report.at)
+    return found + what_is_not_known(stack)
+
+
+def what_failed(stack: Stack, dead_letters: int) -> Iterator[Concern]:
+    """Requests and events in the dead-letter queue."""
+    if dead_letters:
+        what = f"{plural(dead_letters, 'message')} in the dead-letter queue: given up after nine hours"
+        yield Concern(what, stack.command("redrive.sh"))
+
+
+def what_is_not_known(stack: Stack) -> list[Concern]:
+    """The shares of which it could not be told what they show."""
     advice = (
         "remove the cause: what waits there is kept, and tried again by itself; see README, When a share stays stale"
     )
-    return found + [Concern(note, advice, is_known=False) for note in dict.fromkeys(stack.notes)]
+    return [Concern(note, advice, is_known=False) for note in dict.fromkeys(stack.notes)]
 
 
 def trigger_that_does_not_read(stack: Stack) -> str | None:
@@ -323,11 +338,12 @@ def rules_that_do_not_run(stack: Stack) -> Iterator[Concern]:
             yield Concern(name, f"enable it in the EventBridge console; so does {mend}")
 
 
-def _alarms(stack: Stack) -> list[tuple[str, str]]:
-    """Name and description of this stack's alarms that are raised."""
+def alarms_that_are_raised(stack: Stack) -> list[Concern]:
+    """This stack's, each with what it says is to be done."""
     pages = stack.client("cloudwatch").get_paginator("describe_alarms")
     found = pages.paginate(AlarmNamePrefix=stack.aggregator, StateValue="ALARM", AlarmTypes=["MetricAlarm"])
-    return [(alarm["AlarmName"], alarm.get("AlarmDescription", "")) for page in found for alarm in page["MetricAlarms"]]
+    raised = [alarm for page in found for alarm in page["MetricAlarms"]]
+    return [Concern(f"alarm {alarm['AlarmName']}", alarm.get("AlarmDescription", "")) for alarm in raised]
 
 
 def concerns_of_bucket(stack: Stack, bucket: Bucket, at: int) -> list[Concern]:

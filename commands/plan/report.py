@@ -153,7 +153,7 @@ def _short(number: float) -> str:
 
 
 def dollars(amount: float) -> str:
-    return f"{amount:,.2f}"
+    return f"{amount:,.2f}" if amount < 1000 else f"{amount:,.0f}"
 
 
 def page(plan: Plan, picture: str) -> str:

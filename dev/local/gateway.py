@@ -2,9 +2,9 @@
 
 `Share` is a file share with its folder cache, without HTTP and without AWS. `StorageGateway` is the service that the
 AWS SDK talks to, on loopback. Both keep the rules of the API reference (RefreshCache, ListFileShares,
-Describe{NFS,SMB}FileShares) and of the S3 File Gateway user guide. Where AWS documents a rule in two ways, a setting
-chooses, and starts with the current reference or else what is worse for the caller; where AWS is silent, they do what
-is worst for the caller, and say so.
+Describe{NFS,SMB}FileShares, DescribeGatewayInformation) and of the S3 File Gateway user guide. Where AWS documents a
+rule in two ways, a setting chooses, and starts with the current reference or else what is worse for the caller; where
+AWS is silent, they do what is worst for the caller, and say so.
 """
 
 import json
@@ -288,7 +288,7 @@ class Refresh:
     _worker: threading.Thread = field(init=False, repr=False)
 
 
-Operation = Literal["RefreshCache", "ListFileShares", "Describe"]
+Operation = Literal["RefreshCache", "ListFileShares", "Describe", "DescribeGatewayInformation"]
 Subject = FileShare | Place | str | None
 
 
@@ -420,8 +420,10 @@ class StorageGateway:
         self._refusals[operation, of] = iter(refusals)
 
     def set_online(self, gateway_id: str, online: bool, place: Place = HOME) -> None:
-        """Connect or disconnect a gateway; one that is offline refuses every RefreshCache."""
-        self.refuse(() if online else repeat(NOT_CONNECTED), of=place.arn(f"gateway/{gateway_id}"))
+        """Connect or disconnect a gateway; one that is offline refuses RefreshCache, and to tell of itself."""
+        for operation in ("RefreshCache", "DescribeGatewayInformation"):
+            refusals = () if online else repeat(NOT_CONNECTED)
+            self.refuse(refusals, of=place.arn(f"gateway/{gateway_id}"), operation=operation)
 
     def refresh_by_somebody_else(
         self,
@@ -456,6 +458,7 @@ class StorageGateway:
             "DescribeNFSFileShares": partial(self._describe, place, "NFS"),
             "DescribeSMBFileShares": partial(self._describe, place, "SMB"),
             "RefreshCache": partial(self._refresh_cache, place),
+            "DescribeGatewayInformation": self._describe_gateway,
         }
         arns = request.get("FileShareARNList", [request["FileShareARN"]] if "FileShareARN" in request else [])
         folders = request.get("FolderList", [])
@@ -466,7 +469,7 @@ class StorageGateway:
                     raise RefusedError(DOWN)
                 if operation not in operations:
                     raise RefusedError(Refusal(f"{operation} is not simulated.", code="UnknownOperationException"))
-                self._refuse_as_told(operation, place, arns)
+                self._refuse_as_told(operation, place, arns or [request.get("GatewayARN", "")])
                 answer = operations[operation](request)
             except RefusedError as error:
                 self.calls.append(call(error.refusal.code, error.refusal.message))
@@ -475,9 +478,9 @@ class StorageGateway:
             return answer
 
     def _refuse_as_told(self, operation: str, place: Place, arns: Sequence[str]) -> None:
-        told = "Describe" if operation.startswith("Describe") else operation
+        told = "Describe" if operation.endswith("FileShares") and operation != "ListFileShares" else operation
         shares = [self.shares[arn] for arn in arns if arn in self.shares]
-        for of in (*shares, *(share.gateway_arn for share in shares), place, None):
+        for of in (*shares, *(share.gateway_arn for share in shares), *arns, place, None):
             if refusal := next(self._refusals.get((told, of), iter(())), None):
                 raise RefusedError(refusal)
 
@@ -519,6 +522,13 @@ class StorageGateway:
                 for share in shares
             ]
         }
+
+    def _describe_gateway(self, request: dict[str, Any]) -> dict[str, Any]:
+        arn = request["GatewayARN"]
+        if not any(share.gateway_arn == arn for share in self.shares.values()):
+            raise RefusedError(Refusal("The specified gateway was not found.", detail="GatewayNotFound"))
+        told = {"GatewayState": "RUNNING", "GatewayType": "FILE_S3", "HostEnvironment": "EC2", "SoftwareVersion": "0.0"}
+        return {"GatewayARN": arn, "GatewayId": arn.rpartition("/")[2], **told}
 
     def _refresh_cache(self, place: Place, request: dict[str, Any]) -> dict[str, Any]:
         share = self._share(place, request["FileShareARN"])

@@ -38,10 +38,12 @@ NO_PROFILE = {
 # Standard input is a pipe from the parent: its end is the parent's end, be it by SIGKILL, on every system.
 # And what a container has in a folder of its own is the same for all of a function: they share it, with what Python
 # compiles of it, which is half of a cold start.
-# And it knows no condition on the source of the events that a role may send.
+# And it knows no condition on the source of the events that a role may send, takes four reads of Lambda for others, and
+# does not know which rule's targets, or which role's policies, are asked for.
 # And its CloudFormation refuses an alarm on a query, and leaves a function's recursive loop, subnets and key out.
+# And its SimulatePrincipalPolicy knows one resource, no context and no boundary; its organizations know no SCP.
 LAUNCHER = """
-import json, os, pathlib, runpy, shutil, signal, threading, time, zipfile
+import itertools, json, os, pathlib, runpy, shutil, signal, threading, time, urllib.parse, zipfile
 
 unzip, unzipping = zipfile.ZipFile.extractall, threading.Lock()
 
@@ -56,8 +58,8 @@ def share(self, folder):
 
 zipfile.ZipFile.extractall = share
 
-from ministack.core import iam_actions
-from ministack.services import lambda_svc
+from ministack.core import iam_actions, iam_evaluator
+from ministack.services import iam, lambda_svc
 from ministack.services.cloudformation import provisioners
 
 of_tags = iam_actions.request_tag_context
@@ -69,6 +71,69 @@ def with_those_of_events(service, action, body, params):
     return found
 
 iam_actions.request_tag_context = with_those_of_events
+
+of_lambda, reads = iam_actions._lambda_action, {
+    "account-settings": "GetAccountSettings",
+    "concurrency": "GetFunctionConcurrency",
+    "event-invoke-config": "GetFunctionEventInvokeConfig",
+    "recursion-config": "GetFunctionRecursionConfig",
+}
+
+def with_these_reads(method, path):
+    last = path.rstrip("/").rpartition("/")[2]
+    return reads[last] if method == "GET" and last in reads else of_lambda(method, path)
+
+iam_actions._lambda_action = with_these_reads
+
+of_resources = iam_actions.extract_resource_arn
+
+def with_these_resources(service, method, path, headers, body, query, region, account):
+    if service == "events" and (rule := json.loads(body or "{}").get("Rule")):
+        return f"arn:aws:events:{region}:{account}:rule/default/{rule}"
+    if service == "iam" and (source := iam._p(urllib.parse.parse_qs(body.decode()), "PolicySourceArn")):
+        return source
+    return of_resources(service, method, path, headers, body, query, region, account)
+
+iam_actions.extract_resource_arn = with_these_resources
+
+def listed(parameters, name):
+    return list(itertools.takewhile(bool, (iam._p(parameters, name % number) for number in itertools.count(1))))
+
+def simulate(parameters):
+    arn = iam._p(parameters, "PolicySourceArn")
+    account, (kind, *_, name) = arn.split(":")[4], arn.split(":")[5].split("/")
+    is_role = kind == "role"
+    principals = iam._roles if is_role else iam._users
+    if principals.get_scoped(account, None, name) is None:
+        return iam._error(404, "NoSuchEntity", f"The {kind} with name {name} cannot be found.", ns="iam")
+    of = iam_evaluator._gather_role_policies if is_role else iam_evaluator._gather_user_policies
+    limits = iam_evaluator._permissions_boundary(principals, name, account)
+    entry = "ContextEntries.member.%d.ContextKey"
+    context = {
+        key: listed(parameters, f"ContextEntries.member.{number}.ContextKeyValues.member.%d")
+        for number, key in enumerate(listed(parameters, f"{entry}Name"), start=1)
+    }
+    [region] = context.get("aws:RequestedRegion", [iam.get_region()])
+    results = ""
+    for action, resource in itertools.product(
+        listed(parameters, "ActionNames.member.%d"), listed(parameters, "ResourceArns.member.%d") or ["*"]
+    ):
+        asked = iam_evaluator.EvalContext(
+            arn, "AssumedRole" if is_role else "User", account, action, resource, region, "127.0.0.1", False,
+            service_context={key.lower(): values[0] for key, values in context.items()},
+        )
+        decision = iam_evaluator.evaluate(asked, of(name, account), *limits).decision
+        bounded = all(iam_evaluator.evaluate(asked, limit).decision == "Allow" for limit in limits)
+        told = f"<AllowedByPermissionsBoundary>{str(bounded).lower()}</AllowedByPermissionsBoundary>" if limits else ""
+        results += f"<member><EvalActionName>{action}</EvalActionName><EvalResourceName>{resource}</EvalResourceName>"
+        results += "<EvalDecision>" + {"Allow": "allowed", "Deny": "explicitDeny"}.get(decision, "implicitDeny")
+        results += f"</EvalDecision><PermissionsBoundaryDecisionDetail>{told}</PermissionsBoundaryDecisionDetail>"
+        results += "</member>"
+    answer = f"<EvaluationResults>{results}</EvaluationResults><IsTruncated>false</IsTruncated>"
+    answer = f"<SimulatePrincipalPolicyResult>{answer}</SimulatePrincipalPolicyResult>"
+    return iam._xml(200, "SimulatePrincipalPolicyResponse", answer, ns="iam")
+
+iam._IAM_HANDLERS["SimulatePrincipalPolicy"] = simulate
 
 record, of_functions = provisioners._cw_metric_alarm_record, provisioners._RESOURCE_HANDLERS["AWS::Lambda::Function"]
 

@@ -1,27 +1,27 @@
-"""How an S3 change becomes a refreshed file share; read the modules in this order.
+"""How an S3 change becomes a refreshed file share. Read the modules in this order.
 
-changes        an S3 event becomes changes (bucket, key, time, identity)
-folders        a change changes a folder; which folders one refresh of a share takes
-table          the state: one DynamoDB item for each key, changed by conditional writes
-ignored_keys   which changes are of keys that nobody wants to see
-window         a change opens or joins its bucket's refresh window
-memo           an open window that this container has seen, so that most changes need no call at all
-request        the window's one request, delayed (SQS)
-aggregate      the three together: what the aggregator Lambda does
+changes        reads an S3 event: its changes (bucket, key, time, identity)
+folders        the folder of a change, and the folders that one RefreshCache call takes
+table          the state: one DynamoDB item per key, updated by conditional writes
+ignored_keys   the keys whose changes refresh nothing
+window         how a change opens or joins its bucket's window
+memo           the open windows that a container remembers, so that most changes need no AWS call
+request        the window's one request, a delayed SQS message
+aggregate      all of these together: what the aggregator does
 
-messages       what else arrives on the queue: wakes, completions, failed events, the time to sweep
-refresh        what the refresh Lambda does with a request: close the window, list the shares, hand the folders over
-regions         the regions and accounts whose shares are refreshed, each failing on its own
+messages       what arrives on the action queue: requests, wakes, completion events, failed S3 events, sweeps
+refresh        what the refresh function does with a request: close the window, list the shares, fan out
+regions        the regions and accounts whose shares are refreshed; one that fails delays no other
 file_shares    the file shares that show a bucket, and RefreshCache (Storage Gateway)
 access_points  the bucket behind an access point (S3 Control)
 writers        the ids of the roles by which gateways write (IAM)
 waiting        the folders that wait for a share, under the share's own key
-turns          whose turn it is at a gateway, and when: the rules, and nothing else
-gateways       each gateway's document in the table, written as the rules say
-visible        the event that tells others that a share shows what changed (EventBridge)
-asking         how a share is asked when it is its turn
-attached       the buckets that should tell of their changes, and whether they do
+turns          the rules of turns at a gateway, as pure functions
+gateways       each gateway's document in the table, updated by these rules
+visible        the event Changes Visible (EventBridge)
+asking         how a share is asked when it takes its turn
+attached       whether the attached buckets still report their changes
 
 failures, settings, observability and aws serve all of them: what an error means, environment variables, logs and
-metrics, SDK clients.
+metrics, clients of AWS services.
 """

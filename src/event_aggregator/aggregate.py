@@ -1,9 +1,9 @@
-"""From an S3 event to a queued request: what the aggregator Lambda does, and what the refresh Lambda does with an event
-that the aggregator could not finish.
+"""From an S3 event to a queued request. The aggregator does this, and the refresh function does it with an event that
+the aggregator could not finish.
 
-The guarantee: when `aggregate_event` returns, every change in the event is in a window whose request is known to be
-queued or will be sent by whoever opened it, or is covered by a refresh that began after it. Otherwise it raises, and
-the same event must come again.
+Promise: when `aggregate_event` returns, every change in the event is in a window whose request is queued or will be
+sent by its opener, or a refresh that began after the change covers it, or its key is ignored. Otherwise it raises, and
+the same event must be delivered again.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -23,19 +23,19 @@ from event_aggregator.settings import Settings
 from event_aggregator.table import Key, WindowItem
 from event_aggregator.window import Due, Windows
 
-# Changes of a bucket that share one write; DynamoDB allows 100 operands to IN and 4 KB to an expression.
+# How many changes of a window share one write. DynamoDB allows 100 operands of IN and 4 KB per expression.
 _CHANGES_A_WRITE = 50
 
-# An event that Lambda cannot hand over waits no longer (Lambda guide, invocation-async-error-handling).
+# Lambda keeps an event for at most six hours (Lambda guide, invocation-async-error-handling).
 _AN_HOUR_MS = 3_600_000
 _LONGEST_WAIT_MS = 6 * _AN_HOUR_MS
 
-# A window whose opener has not confirmed its request may be taken over this long after the opener must have ended.
+# Anybody may take over an unconfirmed window this long after its opener's invocation must have ended.
 _SEND_LEASE_MARGIN_MS = 10_000
 
 
 class NotFinishedError(Exception):
-    """Part of an event could not be handled: the event must be delivered again. The message says which part and why."""
+    """Part of an event could not be handled, so the event must be delivered again. The message says which and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +46,14 @@ class Aggregator:
     now: Callable[[], int]  # epoch milliseconds
     memo: Memo = field(default_factory=Memo)
     tally: Tally = field(default_factory=Tally)
-    ignored: Tally = field(default_factory=partial(Tally, "ChangesIgnored"))  # by the hour, as no window ends
+    ignored: Tally = field(default_factory=partial(Tally, "ChangesIgnored"))  # by the hour, not by window
     _told: set[str] = field(default_factory=set)
 
     def aggregate_event(self, event: Any, time_left: int) -> None:
-        """Put every change of an S3 event into its bucket's window. `time_left`: milliseconds until Lambda ends this.
+        """Put every change of an S3 event into its window. `time_left`: milliseconds until Lambda ends the invocation.
 
-        A bucket that fails, or a record that is none of S3's, stops no other; then NotFinishedError is raised. A record
-        that is known to be no change is told as a warning, once in a container, and let go.
+        If a window fails or a record is not S3's, the others are handled, and then NotFinishedError is raised. A record
+        that changes no listing is only logged as a warning, once per container.
         """
         deadline = self.now() + time_left
         changes, problems = read_event(event)
@@ -73,13 +73,13 @@ class Aggregator:
             raise NotFinishedError(all_messages(failures)) from failures[0]
 
     def warn_once(self, text: str) -> None:
-        """Warn of what would else be told with every event, once in a container."""
+        """Log a warning once per container, because every event would repeat it."""
         if text not in self._told:
             self._told.add(text)
             logger.warning(text)
 
     def _by_window(self, changes: list[Change]) -> Iterator[tuple[Key, list[Change]]]:
-        """The keys whose windows the changes belong in, and the changes, in their order, as many as share a write."""
+        """Each window's key and its changes in order, at most _CHANGES_A_WRITE at a time; without ignored changes."""
         windows: dict[Key, list[Change]] = {}
         for change in changes:
             if pattern_of(change.key, self.settings.ignore_keys):
@@ -91,10 +91,10 @@ class Aggregator:
                 yield key, of_key[start : start + _CHANGES_A_WRITE]
 
     def _key(self, change: Change) -> Key:
-        """Of the window that the change belongs in.
+        """The key of the change's window.
 
-        What a gateway wrote is no news for the share that it was written through. So what may be a gateway's has a
-        window of its role's, and when that is due it is seen whether a share has this role, and which others there are.
+        The share through which a gateway wrote a file knows the file. So a change that a gateway may have written goes
+        into the window of the writer's role. When that is due, the refresh function looks for a share with this role.
         """
         role_id = change.role_of(self.settings.gateway_session_name)
         return Key.of_writer(change.bucket, role_id) if role_id else Key.read(change.bucket)
@@ -125,14 +125,14 @@ class Aggregator:
         if opened:
             at = timestamp(due.at)
             logger.info(
-                f"Opened a window for {key}, to be refreshed at {at}",
+                f"Opened a window for {key}, which closes no earlier than {at}",
                 bucket=key.bucket,
                 folders=sorted(folders),
                 correlation_id=opened,
             )
             measure(key.bucket, WindowsOpened=1)
 
-    def open_or_join(  # noqa: PLR0913 - what a window is made of
+    def open_or_join(  # noqa: PLR0913 - the attributes of a window
         self,
         key: Key,
         folders: frozenset[str],
@@ -146,10 +146,10 @@ class Aggregator:
         correlation: str = "",
         reason: str = "",
     ) -> tuple[WindowItem, str | None]:
-        """Put `folders` into the open window of `key`; if there is none, open one and queue its request.
+        """Put `folders` into the open window of `key`. If there is none, open one and queue its request.
 
-        The item as it was seen last, and the id of the window if it was opened. By `deadline` (epoch milliseconds) this
-        process has ended. The other arguments are those of Windows.open and Request.
+        Returns the item as it was seen last, and the id of the window if this call opened it. This invocation ends by
+        `deadline` (epoch milliseconds). The other arguments are those of Windows.open and Request.
         """
         while True:
             window, now = uuid4().hex, self.now()
@@ -169,31 +169,32 @@ class Aggregator:
                 request = Request(key, window, correlation or window, attempt)
                 return self._request(request, due.at, item), window
             if item.window_id is None:
-                logger.debug(f"A refresh that began later has covered the change of {key}", folders=sorted(folders))
+                logger.debug(f"A refresh that began later covers the change of {key}", folders=sorted(folders))
                 return item, None
             fits = item.holds(folders) and due.is_met_by(item)
             if joined := item if fits else self.windows.join(key, item, folders, now, due):
                 logger.debug(f"Absorbed by the window of {key}", window=joined.window_id, folders=sorted(folders))
                 if newest_event is None and joined.window_id and not joined.confirmed:
-                    # Promise: a region's window has a request. Its opener may be dead, never to come again: a later
-                    # window of the bucket takes its folders over, so that its own message is dropped.
+                    # Promise: a region's window has a request. If its opener died before it sent the request, it may
+                    # not be invoked again: its message is dropped if a later window of the bucket took the folders
+                    # over. So whoever joins the window sends the request too.
                     request = Request(key, joined.window_id, correlation or joined.window_id, attempt)
                     joined = self._request(request, joined.refresh_at)
                 return joined, None
-            # The window was closed between the two writes: the next round opens one, or finds the next.
+            # The window was closed between the two writes: try again.
 
     def _request(self, request: Request, due: int, opened: WindowItem | None = None) -> WindowItem:
-        """Queue a window's request, and only then note that it is queued."""
+        """Queue a window's request, and only then confirm the window."""
         self.queue.send(request, now=self.now(), due=due)
         return self.windows.confirm(request.key, request.window, due + LIFETIME_MS, opened)
 
 
 def _newest(changes: Iterable[Change], now: int) -> int:
-    """When the last of the changes was made, as far as their times can be true; epoch milliseconds.
+    """The time of the newest change, in epoch milliseconds. A time of more than six hours ago counts as now.
 
-    S3 tells of a change within seconds, and Lambda may keep the event for six hours. So a time from before that proves
-    nothing, be it of a test event (1970), of a clock that is wrong, or of an event that lay in a queue for days: it
-    counts as now, and no earlier refresh is taken to cover the change. That costs one refresh at most. A time to come
-    needs no rule: no refresh began after it.
+    S3 reports a change within seconds, and Lambda keeps the event for at most six hours. An older time is a test
+    event's (1970), a wrong clock's, or that of an event that was queued for days. If it counts as now, no earlier
+    refresh covers the change, which costs at most one refresh. A time in the future needs no rule: no refresh began
+    after it.
     """
     return max(change.time if change.time >= now - _LONGEST_WAIT_MS else now for change in changes)

@@ -1,4 +1,4 @@
-"""The SDK's clients: one session, botocore alone (boto3 adds nothing that is used here), bounded waiting."""
+"""The clients of AWS services: one session, limited waiting, and botocore alone, because nothing here needs boto3."""
 
 import os
 import re
@@ -28,15 +28,14 @@ _SPECIAL_ENDPOINTS = {"AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT"}
 
 
 class FastLoader(Loader):
-    """Loads less of botocore's data than it would itself: a fifth of a cold start.
+    """Loads less of botocore's data than botocore's own loader. This saves a fifth of a cold start.
 
-    It knows by heart which services there are, instead of looking through a folder of 400. And in the place of
-    endpoints.json (1.2 MB, for SDKs without endpoint rules) it makes the same form out of the partitions: the rules of
-    each service decide its endpoint, and that file only has to agree. With FIPS or dual-stack endpoints it does not, so
-    that these read the file.
+    It lists the services that are used, instead of searching a folder of 400. It builds a small replacement of
+    endpoints.json (1.2 MB) from the partitions: the endpoint rules of each service decide its endpoint, and the file
+    only must not contradict them. With FIPS or dual-stack endpoints the replacement would, so it loads the file.
     """
 
-    def list_available_services(self, type_name: str) -> list[str]:  # noqa: ARG002 - the library's signature
+    def list_available_services(self, type_name: str) -> list[str]:  # noqa: ARG002 - botocore's signature
         return ["dynamodb", "events", "iam", "lambda", "s3", "s3control", "sqs", "storagegateway", "sts"]
 
     def load_data_with_path(self, name: str) -> tuple[Any, str]:
@@ -67,7 +66,7 @@ def _new_session() -> Session:
 own_session = _new_session()
 _RETRYING = Config(connect_timeout=3, read_timeout=8, retries={"mode": "standard", "total_max_attempts": 3})
 _BRIEFLY = Config(connect_timeout=2, read_timeout=3, retries={"mode": "standard", "total_max_attempts": 2})
-# In us-east-1 S3 would be called by its old name, of which the partitions alone tell nothing.
+# Without this, botocore calls S3 in us-east-1 by its old global name, which the partitions do not hold.
 REGIONAL = Config(s3={"us_east_1_regional_endpoint": "regional"})
 _ONCE = Config(connect_timeout=3, read_timeout=20, retries={"total_max_attempts": 1})
 
@@ -81,7 +80,7 @@ def sqs() -> "SQSClient":
 
 
 def events() -> Any:
-    """EventBridge, which a refresh must not wait for: at most 10 s and a pause between two attempts."""
+    """EventBridge. A refresh must not wait long for it: two attempts take at most 10 s and the pause between them."""
     return own_session.create_client("events", config=_BRIEFLY)
 
 
@@ -91,7 +90,7 @@ def region() -> str:
 
 
 class _InRole(CredentialProvider):
-    """The credentials of a role, which is assumed when a call first needs them, and again before they expire."""
+    """The credentials of a role. It is assumed when a call first needs them, and again before they expire."""
 
     METHOD = "assume-role"
 
@@ -124,9 +123,9 @@ class _InRole(CredentialProvider):
 
 
 def _with_advice(answer: Any, role_arn: str, external_id: str) -> str:
-    """What STS answered, and if it may be the role's trust policy that denies, what to put there.
+    """STS's message. If it may be the role's trust policy that denies, also what this policy must allow.
 
-    Where that is not what denies, the answer says so (IAM user guide, troubleshoot_access-denied).
+    If another policy denies, STS's message says so (IAM user guide, troubleshoot_access-denied).
     """
     message = str(answer["Error"].get("Message", ""))
     caller = re.search(r"arn:(aws[a-z-]*):sts::([0-9]{12}):assumed-role/([^/ ]+)/", message)
@@ -137,12 +136,12 @@ def _with_advice(answer: Any, role_arn: str, external_id: str) -> str:
     if external_id:
         secret = f" and sts:ExternalId is {external_id}"
     else:
-        secret = f"; if it asks for an sts:ExternalId, set GATEWAY_EXTERNAL_IDS={role_arn.split(':')[4]}=ID"
-    return f"{message.rstrip('.')}. The trust policy there must allow sts:AssumeRole to {who}{secret}"
+        secret = f"; if it requires an sts:ExternalId, set GATEWAY_EXTERNAL_IDS={role_arn.split(':')[4]}=ID"
+    return f"{message.rstrip('.')}. The role's trust policy must allow sts:AssumeRole to {who}{secret}"
 
 
 def session_in_role(role_arn: str, external_id: str = "") -> Session:
-    """A session for calls in another account. They also raise what STS answers if the role cannot be assumed."""
+    """A session for calls in another account. If the role cannot be assumed, each call raises STS's error."""
     session = _new_session()
     session.register_component("credential_provider", CredentialResolver([_InRole(role_arn, external_id)]))
     return session
@@ -153,7 +152,7 @@ def storage_gateway(session: Session, region: str) -> "StorageGatewayClient":
 
 
 def storage_gateway_without_retries(session: Session, region: str) -> "StorageGatewayClient":
-    """For RefreshCache, which must not be repeated behind our back: a repetition is a second refresh too early."""
+    """For RefreshCache: if botocore retried the call, that would be a second refresh, too early."""
     return cast("StorageGatewayClient", session.create_client("storagegateway", region, config=_ONCE))
 
 
@@ -166,10 +165,10 @@ def iam(session: Session) -> Any:
 
 
 def client_without_retries(service: str) -> Any:
-    """For what can be left out if it is not reachable."""
+    """For calls that can be left out if the service does not answer."""
     return own_session.create_client(service, config=_ONCE.merge(REGIONAL))
 
 
 def epoch_ms() -> int:
-    """Now, in milliseconds since the epoch: the unit of every time in the state."""
+    """The time now, in epoch milliseconds."""
     return time.time_ns() // 1_000_000

@@ -1,8 +1,8 @@
-"""What S3 says has changed. Every record of an event becomes a change, or a problem that names it: none is passed over.
+"""Reads S3's events. Each record becomes a `Change`, or a problem that names it, or is known to change no listing.
 
-A record is S3's event notification message (S3 user guide, notification-content-structure), any 2.x, its event on
-EventBridge (S3 user guide, ev-events), or CloudTrail's report of a call to S3 there. Each may come inside what SNS and
-SQS make of it, however deep.
+A record is S3's notification message, version 2.x (S3 user guide, notification-content-structure), S3's event on
+EventBridge (S3 user guide, ev-events), or CloudTrail's report of an S3 call on EventBridge. Each may be inside SNS and
+SQS messages, nested to any depth.
 """
 
 import json
@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import unquote_plus
 
-# What S3 reports beside these is that an object was created or deleted: to EventBridge by the event's type, ...
+# S3's detail types on EventBridge that change no listing of a folder. Any other type counts as a change.
 _TYPES_THAT_CHANGE_NO_LISTING = frozenset(
     {
         "Object Restore Initiated",
@@ -25,13 +25,14 @@ _TYPES_THAT_CHANGE_NO_LISTING = frozenset(
     }
 )
 
-# ... and in a notification by the first part of its event's name, ObjectTagging:Put (S3 user guide,
-# notification-how-to-event-types-and-destinations).
+# The same in a notification: the first part of the event's name, such as ObjectTagging of ObjectTagging:Put (S3 user
+# guide, notification-how-to-event-types-and-destinations).
 _NAMES_THAT_CHANGE_NO_LISTING = frozenset(
     {"IntelligentTiering", "LifecycleTransition", "ObjectAcl", "ObjectRestore", "ObjectTagging", "Replication"}
 )
 
-# Calls about an object that CloudTrail reports as writes (S3 user guide, cloudtrail-logging-s3-info).
+# S3 calls that change no listing, although CloudTrail reports them as writes (S3 user guide,
+# cloudtrail-logging-s3-info).
 _CALLS_THAT_CHANGE_NO_LISTING = frozenset(
     {
         "AbortMultipartUpload",
@@ -47,36 +48,36 @@ _CALLS_THAT_CHANGE_NO_LISTING = frozenset(
     }
 )
 _BETTER_RULE = (
-    "let the rule match S3's own events instead, source aws.s3 and detail-type Object Created, Object Deleted"
+    "Change the EventBridge rule to match S3's own events: source aws.s3, detail-type Object Created or Object Deleted"
 )
 
-# What reading something that is none of S3's raises.
+# What the code below raises for a record that is not S3's.
 _UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, RecursionError)
 
 
 class NotAnS3RecordError(ValueError):
-    """A record, or a whole event, that cannot be read as S3's; the message says which and why."""
+    """A record or a whole event cannot be read as S3's. The message names it and says why."""
 
 
 class NoChangeError(NotAnS3RecordError):
-    """What is known to change no listing, and need not have been sent. The message, the same for each of its kind, says
-    what it is and what to do: it is to be told once, and the event need not come again."""
+    """CloudTrail reported a call that changes no listing, so it is only logged. All such reports have the same message,
+    so that it can be logged once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One object was written or removed."""
+    """One object was created or deleted."""
 
     bucket: str
-    key: str  # decoded
-    time: int  # when S3 finished the request, epoch milliseconds: the latest that it can mean
-    principal: str  # who wrote: an id of IAM's, or empty
-    identity: str  # the same over every delivery of this change, and no other change's in this bucket
+    key: str  # URL-decoded
+    time: int  # when S3 finished the request, epoch milliseconds: the latest moment that the event's time can mean
+    principal: str  # the writer's id in IAM, or empty
+    identity: str  # the same in every delivery of this change, and different for every other change in the bucket
 
     def role_of(self, session_name: str) -> str:
-        """The id of the role by which it was written, if that was in a session of this name, not empty; else empty.
+        """The id of the role that wrote the object in a session of this name; empty if none did, or without a name.
 
-        AWS:AROAEXAMPLE:session is how S3 names who wrote by a role (IAM user guide, reference_identifiers).
+        S3 names a role's session AWS:AROAEXAMPLE:session (IAM user guide, reference_identifiers).
         """
         who, _, session = self.principal.rpartition(":")
         role_id = who.removeprefix("AWS:")
@@ -85,10 +86,10 @@ class Change:
 
 
 def read_event(event: Any) -> tuple[list[Change], list[NotAnS3RecordError]]:
-    """The changes that `event` tells of, and a problem for each record that is none of S3's.
+    """The changes in `event`, and a problem for each record that is not S3's.
 
-    A test event, which S3 sends when a notification is set up, tells of nothing, and so does an event about what no
-    listing shows: a restore, tags, an ACL, another storage class, how a replication went.
+    Ignored are the test event that S3 sends when a notification is set up, and events that change no listing: restores,
+    tags, ACLs, storage classes, replication.
     """
     records = event.get("Records") if isinstance(event, dict) else None
     if not isinstance(records, list):
@@ -103,7 +104,8 @@ def read_event(event: Any) -> tuple[list[Change], list[NotAnS3RecordError]]:
                 continue
             inner_changes, inner_problems = read_event(json.loads(message))
         except _UNREADABLE as error:
-            problems.append(NotAnS3RecordError(f"Record {number} is not S3's ({error!r:.300}): {_shortened(record)}"))
+            reason = f"Record {number} cannot be read as S3's ({error!r:.300}): {_shortened(record)}"
+            problems.append(NotAnS3RecordError(reason))
         else:
             changes += inner_changes
             problems += [_in_record(number, problem) for problem in inner_problems]
@@ -115,7 +117,7 @@ def _in_record(number: int, problem: NotAnS3RecordError) -> NotAnS3RecordError:
 
 
 def _message_in(record: Any) -> Any:
-    """What a record of SNS's or SQS's carries, JSON in a text; None for every other record."""
+    """The message in an SNS or SQS record, as JSON text; None for any other record."""
     if not isinstance(record, dict) or (source := record.get("eventSource")) == "aws:s3":
         return None
     if source == "aws:sqs":
@@ -124,7 +126,7 @@ def _message_in(record: Any) -> Any:
 
 
 def _read_without_records(event: Any) -> tuple[list[Change], list[NotAnS3RecordError]]:
-    """What `read_event` answers for a test event, an event of EventBridge's, and a notification of SNS's."""
+    """`read_event` for an event without Records: a test event, an EventBridge event or an SNS notification."""
     try:
         match event:
             case {"Event": "s3:TestEvent"}:
@@ -135,13 +137,13 @@ def _read_without_records(event: Any) -> tuple[list[Change], list[NotAnS3RecordE
                 return _read_cloudtrail_report(event["detail"])
             case {"source": "aws.s3"}:
                 return [_read_eventbridge_event(event)], []
-            case {"Type": "Notification", "Message": message}:  # as SNS sends it to a queue
+            case {"Type": "Notification", "Message": message}:  # SNS's message in an SQS message
                 return read_event(json.loads(message))
             case _:
                 reason = "it has no list of Records"
     except _UNREADABLE as error:
         reason = f"{error!r:.300}"
-    return [], [NotAnS3RecordError(f"The event is not S3's ({reason}): {_shortened(event)}")]
+    return [], [NotAnS3RecordError(f"The event cannot be read as S3's ({reason}): {_shortened(event)}")]
 
 
 def epoch_ms_of(iso_time: str) -> int:
@@ -150,16 +152,15 @@ def epoch_ms_of(iso_time: str) -> int:
 
 
 def _read_record(record: Any) -> Change | None:
-    """The change; None for what changes no listing."""
+    """The change; None if the record changes no listing."""
     if record["eventSource"] != "aws:s3":
         raise ValueError(f"eventSource is {record['eventSource']!r}")
     if not record["eventVersion"].startswith("2."):
-        raise ValueError(f"eventVersion is {record['eventVersion']!r}, and only 2.x is known")
+        raise ValueError(f"eventVersion is {record['eventVersion']!r}, but only 2.x is supported")
     if str(record.get("eventName")).removeprefix("s3:").partition(":")[0] in _NAMES_THAT_CHANGE_NO_LISTING:
         return None
     s3, time = record["s3"], record["eventTime"]
-    # What tells this change of a key from every other: its sequencer, or, as only PUTs and DELETEs have one, the
-    # request that made it.
+    # The sequencer tells changes of a key apart. Only PUTs and DELETEs have one: for others, the request's id does.
     occurrence = s3["object"].get("sequencer")
     if not occurrence:
         occurrence = f"{record.get('responseElements', {}).get('x-amz-request-id', '')}@{time}"
@@ -168,28 +169,28 @@ def _read_record(record: Any) -> Change | None:
 
 
 def _read_eventbridge_event(event: Any) -> Change:
-    """The key is not encoded there. Who wrote is told by the account or the service alone: it is nobody known."""
+    """The change. Here the key is not URL-encoded, and the writer is unknown: only an account or a service is named."""
     detail, time = event["detail"], event["time"]
     occurrence = detail["object"].get("sequencer") or f"{detail.get('request-id', '')}@{time}"
     return _change(detail["bucket"]["name"], detail["object"]["key"], time, "", occurrence)
 
 
 def _read_cloudtrail_report(detail: Any) -> tuple[list[Change], list[NotAnS3RecordError]]:
-    """What `read_event` answers for a call to S3 that CloudTrail reports (CloudTrail user guide, record contents).
+    """`read_event` for CloudTrail's report of an S3 call (CloudTrail user guide, record contents).
 
-    Its time is when the request was completed. The key is taken as it is. A call that failed tells of nothing.
+    Its time is when the request was completed. Its key is not URL-encoded. A failed call is ignored.
     """
     name, asked = detail["eventName"], detail.get("requestParameters") or {}
     bucket, key = asked.get("bucketName", ""), asked.get("key")
     if "errorCode" in detail:
         return [], []
     if detail.get("readOnly") or detail.get("managementEvent") or name in _CALLS_THAT_CHANGE_NO_LISTING:
-        called = f"{name} of the bucket {bucket}" if bucket else name
-        return [], [NoChangeError(f"CloudTrail reports {called}, which changes no listing; {_BETTER_RULE}")]
+        called = f"{name} on the bucket {bucket}" if bucket else name
+        return [], [NoChangeError(f"CloudTrail reports {called}, which changes no listing. {_BETTER_RULE}")]
     if not bucket or ":" in bucket or bucket.endswith("-s3alias"):
-        return [], [NotAnS3RecordError(f"CloudTrail reports {name}, and not of which bucket; {_BETTER_RULE}")]
-    if not key:  # DeleteObjects, which the S3 console uses, names none
-        reason = f"CloudTrail reports {name} of the bucket {bucket}, and not of which keys; {_BETTER_RULE}"
+        return [], [NotAnS3RecordError(f"CloudTrail reports {name} without the bucket's name. {_BETTER_RULE}")]
+    if not key:  # DeleteObjects, which the S3 console uses, is reported without keys
+        reason = f"CloudTrail reports {name} on the bucket {bucket} without keys. {_BETTER_RULE}"
         return [], [NotAnS3RecordError(reason)]
     time, principal = detail["eventTime"], detail.get("userIdentity", {}).get("principalId") or ""
     return [_change(bucket, key, time, principal, f"{detail.get('requestID', '')}@{time}")], []
@@ -199,16 +200,16 @@ def _change(bucket: Any, key: Any, time: str, principal: Any, occurrence: Any) -
     if not bucket or not key:
         raise ValueError("the bucket's name or the key is empty")
     if not (isinstance(bucket, str) and isinstance(key, str) and isinstance(principal, str)):
-        raise TypeError("the bucket's name, the key or the principal's id is no text")
+        raise TypeError("the bucket's name, the key or the principal's id is not a string")
     identity = f"{occurrence} {key}"
-    f"{bucket}{principal}{identity}".encode()  # JSON may hold half of a pair of characters, which no table takes
+    f"{bucket}{principal}{identity}".encode()  # raises for half a surrogate pair, which DynamoDB cannot store
     return Change(bucket, key, _latest_ms_of(time), principal, identity)
 
 
 def _latest_ms_of(iso_time: str) -> int:
-    """Epoch milliseconds of the last moment that the time may stand for: EventBridge's have no fraction of a second.
+    """Epoch milliseconds of the last moment that the time can mean: times on EventBridge are whole seconds.
 
-    Promise: a change that came after a refresh began is not taken for one from before it.
+    Promise: a change that came after a refresh began never looks older than the refresh.
     """
     return epoch_ms_of(iso_time) + (0 if "." in iso_time else 999)
 

@@ -1,8 +1,8 @@
-"""Which folder a change changes, which file shares show it, and which folders one RefreshCache call takes.
+"""Which folder a change changes, which file shares show that folder, and which folders one RefreshCache call takes.
 
-A folder is written `/` (the bucket's root) or `/a/b`; its listing and those of its ancestors have to be read again, for
-a new folder appears in its parent. `*` stands for everything. Between two rounds of a share's refresh there are also
-`=/a/b`, the folder alone, its ancestors having been read, and `*/a/b`, everything in the folder.
+A folder is written `/` (the bucket's root) or `/a/b`. The folders above it are refreshed too, because a new folder
+appears in its parent. `*` means everything, and `*/a/b` everything in a folder. `=/a/b` means the folder alone: an
+earlier round has refreshed the folders above it.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,26 +12,26 @@ EVERYTHING = "*"
 _ALONE = "="
 _ALL_IN = "*"
 
-# RefreshCache takes 1 to 50 folders, of 1 to 1,024 characters each (API reference, RefreshCache).
+# RefreshCache takes 1 to 50 folders of 1 to 1,024 characters each (API reference, RefreshCache).
 MAX_FOLDERS_A_CALL = 50
 _MAX_FOLDER_LENGTH = 1_024
 
-# What no file system has as a name, and so no share shows; nor a name of more bytes.
+# No share shows these names, nor a name of more bytes: file systems do not allow them.
 _NO_NAMES = ("", ".", "..")
 _MAX_NAME_BYTES = 255
 
-# More folders than four calls can take are refreshed by sub-trees instead.
+# More folders than these (four calls) are refreshed as subtrees instead.
 _MAX_FOLDERS_ONE_BY_ONE = 200
-# What up to 200 single folders leave for later rounds, and so what a window has to keep; more become everything.
+# The first of the four calls leaves at most these. A window keeps no more folders either: more become `*`.
 MAX_FOLDERS_LEFT = _MAX_FOLDERS_ONE_BY_ONE - MAX_FOLDERS_A_CALL
 
-# A folder below a share's root, as the names on the way to it.
+# The names on the way from a share's root to a folder.
 _Path = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One RefreshCache call (FolderList, Recursive), and the folders that are left for the next."""
+    """One RefreshCache call (FolderList, Recursive), and the folders that are left for the next ones."""
 
     folder_list: list[str]
     recursive: bool
@@ -42,13 +42,13 @@ WHOLE_SHARE = Round(["/"], recursive=True)
 
 
 def folder_of(key: str) -> str:
-    """The folder whose listing changes with the object `key`; a folder marker `a/b/` belongs to the folder itself."""
+    """The folder in whose listing the object `key` is. A folder marker, such as `a/b/`, is in the folder itself."""
     return "/" + key.rpartition("/")[0]
 
 
 def shown(folders: Iterable[str], prefix: str) -> frozenset[str]:
-    """Those of `folders` that a file share on `prefix` (empty, or ending in a slash) shows; everything, if the share
-    lies in one of which all is meant."""
+    """Those of `folders` that a file share on `prefix` (empty, or ending with a slash) shows. `*/a/b` becomes `*` for a
+    share inside of `/a/b`."""
     found = set()
     for folder in folders:
         path = f"{_without_mark(folder)[1:]}/"
@@ -60,16 +60,16 @@ def shown(folders: Iterable[str], prefix: str) -> frozenset[str]:
 
 
 def shown_by_several(folders: Iterable[str], prefixes: Sequence[str]) -> frozenset[str]:
-    """Those of `folders` that more than one of the file shares on `prefixes` shows."""
+    """Those of `folders` that at least two of the file shares on `prefixes` show."""
     return frozenset(folder for folder in folders if sum(bool(shown([folder], prefix)) for prefix in prefixes) > 1)
 
 
 def next_round(folders: Iterable[str], prefix: str) -> Round:
-    """The next call to make for a share on `prefix`, all of whose changed `folders` it shows.
+    """The next call for a share on `prefix` that shows all of `folders`.
 
-    Shallowest first, and no call mixes single folders with sub-trees, since Recursive is one flag for all of its list:
-    up to 200 folders one by one, 50 a call; more of them as at most 50 sub-trees after one call for what is above them;
-    and where that is not enough, the whole share.
+    Up to 200 folders are refreshed one by one, 50 per call, the shallowest first. More are refreshed as at most 50
+    subtrees, after one call for the folders above them. If that is not enough, the whole share is refreshed. No call
+    has both single folders and subtrees, because Recursive applies to its whole FolderList.
     """
     listed: set[_Path] = set()
     trees: set[_Path] = set()
@@ -97,8 +97,8 @@ def next_round(folders: Iterable[str], prefix: str) -> Round:
 
 
 def _cut(listed: set[_Path]) -> tuple[set[_Path], set[_Path]]:
-    """The same folders as few single ones and, below these, sub-trees: each as many as one call takes, the sub-trees as
-    deep as that allows."""
+    """Single folders and the subtrees below them, which together cover `listed`. Each of the two fits into one call.
+    The subtrees begin as deep as possible."""
     for depth in range(max(map(len, listed)), 0, -1):
         above = {path for path in listed if len(path) < depth}
         trees = {path[:depth] for path in listed if len(path) >= depth}
@@ -112,10 +112,10 @@ def _without_mark(folder: str) -> str:
 
 
 def path_below(folder: str, prefix: str) -> _Path:
-    """The names on the way from a share's root to `/a/b`, down to the first that no share shows, and no further than
-    RefreshCache takes: a key such as `a//b` or `a/../b` changes in a share what `a` lists, if anything.
+    """The names on the way from a share's root to `folder`. They end before a name that no share shows (`a//b` and
+    `a/../b` end with `a`), and before the path is longer than RefreshCache takes.
 
-    Promise: whatever somebody uploads, no gateway refuses a refresh for it, which would then be one of everything.
+    Promise: no uploaded key makes a gateway refuse a refresh. After a refusal everything would be refreshed.
     """
     names = folder[1 + len(prefix) :].split("/")
     length = -1
@@ -127,7 +127,7 @@ def path_below(folder: str, prefix: str) -> _Path:
 
 
 def is_name(name: str) -> bool:
-    """Whether a share can show what is called so."""
+    """Whether a share can show a file or folder with this name."""
     return name not in _NO_NAMES and len(name.encode()) <= _MAX_NAME_BYTES
 
 
@@ -136,5 +136,5 @@ def _folder(path: _Path, prefix: str) -> str:
 
 
 def _name(path: _Path) -> str:
-    """As FolderList takes it: no slash at either end, the root as `/`."""
+    """The folder as in FolderList: without a slash at either end; the root is `/`."""
     return "/".join(path) or "/"

@@ -1,38 +1,38 @@
-"""What a warm container remembers of open windows, so that most absorbed changes cost no AWS call.
+"""The open windows that a warm container remembers, so that most absorbed changes cost no AWS call.
 
-The guarantee: a change is absorbed from memory only if its folder is in a window whose request is known to be queued
-and whose refresh cannot have begun. So only confirmed windows are remembered, and none is relied on near its RefreshAt,
-which on a bucket's key nothing ever moves earlier.
+Promise: a change is absorbed from memory only if its folder is in a window whose request is known to be queued and
+whose refresh cannot have begun. So only confirmed windows are remembered, and the memory counts only until MARGIN_MS
+before RefreshAt, which never moves earlier on a bucket's key.
 """
 
 from collections import OrderedDict
 
 from event_aggregator.table import Key, WindowItem
 
-# Another host, whose clock may be ahead of ours by less than this, refreshes the window.
+# The window is closed on another host, whose clock may be ahead of ours by less than this.
 MARGIN_MS = 1_000
 
 _MAX_BUCKETS = 256
 
 
 def is_open(item: WindowItem, now: int) -> bool:
-    """Whether a confirmed window is certain not to be refreshed yet at `now` (epoch milliseconds)."""
+    """Whether a confirmed window is certainly still open at `now` (epoch milliseconds)."""
     return now < item.refresh_at - MARGIN_MS
 
 
 class Memo:
-    """Windows by bucket, those used last."""
+    """The windows that were remembered last, by their keys."""
 
     def __init__(self) -> None:
         self._windows: OrderedDict[Key, WindowItem] = OrderedDict()
 
     def recall(self, key: Key, now: int) -> WindowItem | None:
-        """The bucket's window as it was seen last, if it is not due: still open for sure only if `is_open` says so."""
+        """The key's window as it was seen last, if it is not due. It is certainly open only if `is_open` says so."""
         item = self._windows.get(key)
         return item if item and now < item.refresh_at else None
 
     def remember(self, key: Key, item: WindowItem) -> None:
-        """Remember the bucket's window as `item` shows it, or that none can be relied on."""
+        """Remember the window that `item` shows, or forget the key if that window is not confirmed."""
         self._windows.pop(key, None)
         if item.confirmed:
             self._windows[key] = item

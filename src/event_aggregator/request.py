@@ -1,6 +1,6 @@
-"""What waits on the action queue: the request of each window, and the wakes of gateways; each one delayed SQS message.
+"""The delayed SQS messages that the functions put on the action queue: requests of windows, and wakes of gateways.
 
-Sending is at least once, and so is delivery: the window decides whether a request still counts.
+A message may be sent twice and delivered twice. The window decides whether a request still counts.
 """
 
 import json
@@ -14,36 +14,36 @@ from event_aggregator.table import Key
 if TYPE_CHECKING:
     from types_boto3_sqs import SQSClient
 
-# An SQS message can be delayed no longer (SQS API reference, SendMessage); a request that comes early is sent again.
+# SQS delays a message by no more (SQS API reference, SendMessage). A request that arrives early is sent again.
 MAX_DELAY_SECONDS = 900
 
-# After a bucket was attached.
+# From attaching a bucket until all of it is refreshed: see `request_full_refresh`.
 INITIAL_REFRESH_SECONDS = 360
 
-# Lambda would stop a chain of messages that go round without a delay as a runaway loop.
+# Lambda would stop messages that are queued again and again without a delay as a runaway loop.
 MIN_DELAY_MS = 1_000
 
-# As template.yaml sets the queue: how often it delivers a message that fails (maxReceiveCount), and after how long it
-# delivers one again whose invocation was killed.
+# As in template.yaml: how often the queue delivers a message that fails (maxReceiveCount), and after how long it
+# delivers a message again whose invocation was killed.
 MAX_RECEIVES, VISIBILITY_TIMEOUT_SECONDS = 100, 360
 
-# How long a request may still be delivered again. Nobody may take its window over before, or a backlog would breed
-# requests.
+# How long SQS may deliver a request again. Until then nobody takes its window over: in a backlog, each take-over would
+# add a request.
 LIFETIME_MS = MAX_RECEIVES * VISIBILITY_TIMEOUT_SECONDS * 1000
 
-# Until a message that failed for the first time comes again. Not at once: Lambda would take it for a runaway loop.
+# The pause after a message's first failure. Without a pause Lambda would stop the message as a runaway loop.
 _FIRST_RETRY_SECONDS = 5
 
-# Of the messages' format; the module messages reads it.
+# The version of the messages' format, which messages.py reads.
 VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Refresh what the window `window` of `key` holds, a bucket's or a region's.
+    """The request of the window `window` of `key`, which is a bucket's or a region's.
 
-    `attempt` counts, from 1, the attempts to list a region's file shares. `correlation` is the id of the bucket's
-    window: the log lines about the request have it.
+    `attempt` counts the attempts to list the region's file shares, from 1. `correlation` is the id of the bucket's
+    window, which every log line about the request has.
     """
 
     key: Key
@@ -62,7 +62,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class WakeRequest:
-    """Let those who wait at the gateway `key` take their turn: the wake that its document holds as `token` is due."""
+    """The wake that continues with the line of the gateway `key`. The gateway's document holds it as `token`."""
 
     key: Key
     token: str
@@ -72,7 +72,7 @@ class WakeRequest:
 
 
 class ActionQueue:
-    """The queue on which requests wait. Methods raise botocore's errors."""
+    """The action queue. Its methods raise botocore's errors."""
 
     def __init__(self, make_client: "Callable[[], SQSClient]", url: str) -> None:
         self._make_client = make_client
@@ -80,11 +80,11 @@ class ActionQueue:
 
     @cached_property
     def _client(self) -> "SQSClient":
-        """Made when it is needed: of the many containers that a burst of events starts, one sends the request."""
+        """Made when it is needed: of the many containers that a burst of changes starts, only one sends the request."""
         return self._make_client()
 
     def send(self, message: Request | WakeRequest, *, now: int, due: int) -> None:
-        """Queue `message` so that it arrives at `due`, or as near before it as SQS allows (epoch milliseconds)."""
+        """Queue `message` to arrive at `due` (epoch milliseconds), or earlier if SQS cannot delay it for so long."""
         self._client.send_message(
             QueueUrl=self._url,
             DelaySeconds=delay_seconds(now, due),
@@ -96,9 +96,10 @@ class ActionQueue:
         )
 
     def request_full_refresh(self, bucket: str) -> None:
-        """Have all of a bucket refreshed in some minutes, for until S3 has applied a notification it sends no events.
+        """Request a refresh of the whole bucket after INITIAL_REFRESH_SECONDS.
 
-        It takes "around five minutes" until a bucket tells EventBridge, and is promised no time for a notification.
+        Until S3 has applied a new notification, changes send no event. For EventBridge this takes "around five
+        minutes". For a notification AWS does not say how long.
         https://docs.aws.amazon.com/AmazonS3/latest/userguide/enable-event-notifications-eventbridge.html
         """
         self._client.send_message(
@@ -109,20 +110,20 @@ class ActionQueue:
         )
 
     def deliver_again(self, receipt_handle: str, *, seconds: int) -> None:
-        """Have a message that failed delivered again after so long, and not after the visibility timeout."""
+        """Let SQS deliver a failed message again after `seconds`, instead of after the visibility timeout."""
         self._client.change_message_visibility(
             QueueUrl=self._url, ReceiptHandle=receipt_handle, VisibilityTimeout=seconds
         )
 
 
 def delay_seconds(now: int, due: int) -> int:
-    """For how long SQS is to delay what is sent now and due then (epoch milliseconds): whole seconds, rounded up."""
+    """SQS's delay for a message that is sent at `now` and due at `due` (epoch milliseconds): seconds, rounded up."""
     return max(0, min(-(-(due - now) // 1000), MAX_DELAY_SECONDS))
 
 
 def seconds_until_retry(receives: int) -> int:
-    """After how long a message that failed is delivered again; `receives`: how often it was delivered, from 1.
+    """The pause until a failed message is delivered again. `receives` is how often it has been delivered, from 1.
 
-    A fault that lasts seconds delays by seconds; one that lasts is met as rarely as the visibility timeout says.
+    The pause doubles up to the visibility timeout: a short fault costs seconds, and a long one few deliveries.
     """
     return min(_FIRST_RETRY_SECONDS << (receives - 1), VISIBILITY_TIMEOUT_SECONDS)

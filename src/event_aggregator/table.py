@@ -1,7 +1,7 @@
-"""The DynamoDB table: one item for each key, and every change to it one conditional write.
+"""The DynamoDB table: one item per key. Each update of an item is one write, conditional where a promise needs it.
 
-A key (attribute BucketName) says what its item is about: see `Key`. Times are epoch milliseconds. What the attributes
-mean is in docs/design.md.
+A key (attribute BucketName) says what its item is about: see `Key`. Times are epoch milliseconds. docs/design.md
+explains the attributes.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -23,30 +23,30 @@ _GATEWAYS = "gateways"
 
 class Kind(Enum):
     BUCKET = auto()  # the window of a bucket
-    WRITER = auto()  # the window of what gateways wrote to a bucket by one role
-    REGION = auto()  # what waits until the file shares of a region are listed
-    SHARE = auto()  # what waits for a file share
-    GATEWAY = auto()  # whose turn it is at a gateway
+    WRITER = auto()  # the window of changes that a gateway may have written by one role
+    REGION = auto()  # the folders that wait until the file shares of a region are listed
+    SHARE = auto()  # the folders that wait for a file share
+    GATEWAY = auto()  # the line of a gateway
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key of the table: text as the table holds it, and what it says.
+    """A key of the table: its text, and what that says.
 
     my-bucket                            BUCKET
-    my-bucket/gateways:AROAEXAMPLE/      WRITER; the role's id may be missing, with its colon
+    my-bucket/gateways:AROAEXAMPLE/      WRITER; my-bucket/gateways/ without a role's id
     my-bucket/eu-west-1/                 REGION; in another account eu-west-1:123456789012
-    my-bucket/eu-west-1/gateways:AROAEXAMPLE/    REGION, for what gateways wrote
+    my-bucket/eu-west-1/gateways:AROAEXAMPLE/    REGION, for the changes of a WRITER
     my-bucket/share-1234ABCD             SHARE at home
-    my-bucket/eu-west-1/share-1234ABCD   SHARE in another region: an id is unique in a region
-    arn:aws:storagegateway:...           GATEWAY: its ARN; no bucket's name has a colon
+    my-bucket/eu-west-1/share-1234ABCD   SHARE in another region: ids are unique per region
+    arn:aws:storagegateway:...           GATEWAY: its ARN; bucket names have no colon
     """
 
     text: str
     kind: Kind = field(compare=False)
     bucket: str = field(default="", compare=False)
-    region: str = field(default="", compare=False)  # empty: home, or all
-    writer: str | None = field(default=None, compare=False)  # id of the role by which a gateway wrote; may be empty
+    region: str = field(default="", compare=False)  # of a REGION, or of a SHARE that is not at home
+    writer: str | None = field(default=None, compare=False)  # id of the writer's role, may be empty; None: any writer
     share_id: str = field(default="", compare=False)
 
     def __str__(self) -> str:
@@ -87,7 +87,7 @@ def _writer(role_id: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class WindowItem:
-    """A window, of a bucket or of a region; None, zero and empty sets stand for what is not there."""
+    """The window of a bucket or a region. An absent attribute is None, zero or an empty set."""
 
     window_id: str | None = None
     confirmed: bool = False  # the open window's request is known to be queued
@@ -95,7 +95,7 @@ class WindowItem:
     last_change_at: int = 0
     refresh_at: int = 0
     lease_until: int = 0
-    reason: str | None = None  # why a region's window waits
+    reason: str | None = None  # why the region could not be listed
     folders: frozenset[str] = field(default_factory=frozenset)
     refreshing_id: str | None = None
     refreshed_folders: frozenset[str] = field(default_factory=frozenset)
@@ -122,18 +122,18 @@ class WindowItem:
 
     @property
     def since(self) -> int:
-        """When the first change came of what it holds, or hands to the shares; 0: nothing."""
+        """The time of the first change in the open window, or in a closed one that is not complete; 0 if neither is."""
         opened, handed = self.opened_at * bool(self.window_id), self.refreshed_since * bool(self.refreshing_id)
         return min(opened or handed, handed or opened)
 
     def holds(self, folders: frozenset[str]) -> bool:
-        """Whether the open window will refresh these folders as it is."""
+        """Whether the open window holds these folders already."""
         return EVERYTHING in self.folders or folders <= self.folders
 
 
 @dataclass(frozen=True, slots=True)
 class Attributes:
-    """What DynamoDB answers, by its types."""
+    """The attributes of an item, read by their types. An absent one is None, zero or an empty set."""
 
     all: Mapping[str, Any]
 
@@ -148,7 +148,7 @@ class Attributes:
 
 
 class Table:
-    """Reads and conditional writes. Raises botocore's errors for everything but a condition that does not hold."""
+    """Reads and conditional writes. Raises botocore's errors, except for a condition that fails."""
 
     def __init__(self, client: "DynamoDBClient", name: str) -> None:
         self._client = client
@@ -161,7 +161,7 @@ class Table:
     def _update(
         self, key: Key, update: str, condition: str | None, values: dict[str, Any]
     ) -> tuple[bool, Mapping[str, Any]]:
-        """True and the item as the update leaves it; or False and the item for which the condition does not hold."""
+        """True and the updated item; or, if the condition fails, False and the item that it met."""
         conditional: dict[str, Any] = {"ConditionExpression": condition} if condition else {}
         try:
             answer = self._client.update_item(
@@ -179,14 +179,14 @@ class Table:
             met: Any = error.response.get("Item", {})
             return False, met
         if "Attributes" not in answer:
-            raise UnreadableAnswerError(f"DynamoDB says that it updated {key}, and not to what")
+            raise UnreadableAnswerError(f"DynamoDB updated {key}, but its response lacks the item")
         return True, answer["Attributes"]
 
     def _delete(self, key: Key) -> None:
         self._client.delete_item(TableName=self._name, Key=_key(key))
 
     def everything(self) -> Iterator[tuple[Key, Mapping[str, Any]]]:
-        """Every key that the table holds, with its item's attributes."""
+        """Every key in the table, with its item's attributes."""
         for page in self._client.get_paginator("scan").paginate(TableName=self._name, ConsistentRead=True):
             for attributes in page["Items"]:
                 yield Key.read(attributes["BucketName"]["S"]), attributes

@@ -1,5 +1,5 @@
-"""The refresh window. The guarantee: a key has at most one open window; what is put into a window stays in the table
-until a refresh that began later has covered it, whoever dies on the way.
+"""The window. Promise: a key has at most one open window. What is put into a window stays in the table until a refresh
+that began later covers it, whichever function dies meanwhile.
 
     open                         RefreshAt          close                   complete
       |--- WindowId, Folders -------|-- request -----|--- RefreshingId --------|
@@ -15,11 +15,12 @@ from event_aggregator.folders import EVERYTHING, MAX_FOLDERS_LEFT
 from event_aggregator.settings import Settings
 from event_aggregator.table import Key, Table, WindowItem, number, strings
 
-# A window keeps MAX_FOLDERS_LEFT folders and this many bytes of their names, then `*`: writes are charged by size.
+# A window with more than MAX_FOLDERS_LEFT folders, or more bytes of their names than this, keeps `*` instead: DynamoDB
+# charges a write by the item's size.
 _MAX_FOLDER_BYTES = 16_384
 
-# S3's clock and ours may differ, and DynamoDB's writes take a moment: only a change that is this much older than the
-# start of a refresh is taken to be covered by it.
+# A refresh counts as covering a change only if it began this much later: S3's clock and ours may differ, and DynamoDB's
+# writes take a moment.
 COVERED_MARGIN_MS = 5_000
 
 _OPEN_WINDOW = "WindowId, OpenedBy, OpenedAt, LastChangeAt, RefreshAt, Reason, Folders"
@@ -27,19 +28,19 @@ _OPEN_WINDOW = "WindowId, OpenedBy, OpenedAt, LastChangeAt, RefreshAt, Reason, F
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """When a window is to be refreshed, for a change that comes now; epoch milliseconds and milliseconds.
+    """When a window is due to be closed, for a change that comes now.
 
-    A window that is opened is due at `at`. One that is open already is moved there, if it is due more than `tolerance`
-    before, but no further than `longest` after it was opened; 0: it stays as it is.
+    A new window is due at `at`. An open window that is due more than `tolerance` earlier is moved to `at`, but to no
+    later than `longest` after it was opened. If `longest` is 0, an open window is not moved.
     """
 
-    at: int
-    tolerance: int = 0
-    longest: int = 0
+    at: int  # epoch milliseconds
+    tolerance: int = 0  # milliseconds
+    longest: int = 0  # milliseconds
 
     @classmethod
     def of_change(cls, settings: Settings, bucket: str, now: int) -> "Due":
-        """A fixed delay after the first change; or, with a quiet time, 1 to 1.25 times that after the last one."""
+        """The delay after the first change; or, with a quiet time, 1 to 1.25 times that after the last change."""
         quiet = settings.refresh_quiet_seconds.of(bucket) * 1000
         if not quiet:
             return cls(now + settings.refresh_delay_seconds.of(bucket) * 1000)
@@ -54,12 +55,12 @@ class Due:
 
 
 class Windows(Table):
-    """The window's operations, each one conditional write. A window that holds too much is cut to `*` by another."""
+    """The operations on a window. Each is one conditional write, and a second one if the window then holds too much."""
 
     def read(self, key: Key) -> WindowItem:
         return WindowItem.of(self._read(key))
 
-    def open(  # noqa: PLR0913 - what a window is made of
+    def open(  # noqa: PLR0913 - the attributes of a window
         self,
         key: Key,
         window_id: str,
@@ -73,13 +74,14 @@ class Windows(Table):
         lease_until: int,
         reason: str = "",
     ) -> tuple[bool, WindowItem]:
-        """Open the window `window_id`: True and its item, or False and the item that stands in the way.
+        """Open the window `window_id`: True and its item, or False and the item that prevents it.
 
-        `owners` are the identities of those on whose behalf it is opened, at most 100. `newest_event` is the time of
-        the latest S3 change among them; None for folders that wait for a region, which are never taken to be covered
-        already. `since` is when the first change in it came. `reason` is kept for people to read.
+        Another open window prevents it, or (if the item's window_id is None) a refresh that began after the changes and
+        covers them.
 
-        In the way is another open window; or (window_id None) a refresh that began after the changes and covers them.
+        `owners`, at most 100, identify the changes or the message for which the window is opened. `newest_event` is the
+        time of the newest change; it is None for the folders of a region, which no refresh counts as covering. `since`
+        is when the first change came. `reason` is for people to read.
         """
         if too_many(folders):
             folders = frozenset({EVERYTHING})
@@ -96,15 +98,15 @@ class Windows(Table):
         # Promise: at most one window is open.
         none_open = "attribute_not_exists(WindowId)"
         if newest_event is not None:
-            # Promise: a change that comes late, from before a refresh of its folder, causes no other one.
+            # Promise: a late change, which a refresh of its folder has covered, does not cause another refresh.
             values[":latest"] = number(newest_event + COVERED_MARGIN_MS)
             values[":everything"] = {"S": EVERYTHING}
             each = [f"contains(RefreshedFolders, {name})" for name in _name_each(values, "folder", sorted(folders))]
             refreshed = f"(contains(RefreshedFolders, :everything) OR ({' AND '.join(each)}))"
             began_before = "(attribute_not_exists(RefreshStartedAt) OR RefreshStartedAt <= :latest)"
             none_open = f"({none_open} AND ({began_before} OR NOT {refreshed}))"
-        # Promise: no change waits for a request that was never sent. Whoever opened the window and died before its
-        # request was queued comes again as itself, or its lease passes; both take the window over, Folders included.
+        # Promise: no change waits for a request that was never sent. If the opener died before it queued the request,
+        # its retry takes the window over with its Folders. After the lease, anybody does.
         expired = "(attribute_exists(WindowId) AND LeaseUntil < :now)"
         opened_by_us = f"OpenedBy IN ({', '.join(owner_names)})"
         condition = f"({none_open} OR {expired} OR {opened_by_us})"
@@ -121,12 +123,12 @@ class Windows(Table):
         return opened, self._collapse(key, WindowItem.of(met)) if opened else WindowItem.of(met)
 
     def join(self, key: Key, item: WindowItem, folders: frozenset[str], now: int, due: Due) -> WindowItem | None:
-        """Put `folders` into the window that `item` shows, and have it due as `due` says.
+        """Put `folders` into the window that `item` shows, and move it as `due` says.
 
-        The item as it is then; None if the window has been closed or taken over meanwhile.
+        The updated item; None if the window was closed or taken over meanwhile.
         """
         window_id = item.window_id
-        # Promise: a change is absorbed only by a window whose refresh has not begun.
+        # Promise: a change joins only a window whose refresh has not begun.
         change, condition = "SET LastChangeAt = :now", "WindowId = :window"
         if due.longest:
             # Promise: RefreshAt, on which warm containers rely, never moves earlier.
@@ -146,7 +148,7 @@ class Windows(Table):
         return None
 
     def _collapse(self, key: Key, item: WindowItem) -> WindowItem:
-        """Promise: an item stays small, whatever others have put into it that this container did not know of."""
+        """Promise: an item stays small, also if other containers have added folders meanwhile."""
         if not too_many(item.folders):
             return item
         values = {":window": {"S": item.window_id}, ":folders": strings([EVERYTHING])}
@@ -154,18 +156,18 @@ class Windows(Table):
         return WindowItem.of(met) if cut else item
 
     def confirm(self, key: Key, window_id: str, lease_until: int, opened: WindowItem | None = None) -> WindowItem:
-        """The window's request is known to be queued: nobody need take it over, or ask again, until `lease_until`.
+        """Note that the window's request is queued. Until `lease_until` nobody repeats it or takes the window over.
 
-        The answer is the item as it is then, with another window or none if this one was taken over or closed.
-        `opened` is the item as it was when the window was opened: what an earlier window's refresh covered is
-        forgotten, so that no later write is charged for it.
+        `opened` is the item as it was when the window was opened. If it has the folders of a window that is complete,
+        they are removed, so that later writes do not pay for them.
+        Returns the item after that. If the window was closed or taken over meanwhile, it shows no window or another.
         """
         values = {":window": {"S": window_id}, ":lease_until": number(lease_until)}
         if opened and opened.refreshed_folders and opened.refreshing_id is None:
             confirmed, met = self._update(
                 key,
                 "SET LeaseUntil = :lease_until REMOVE OpenedBy, RefreshedFolders",
-                # Promise: the folders of a refresh that is not finished are kept.
+                # Promise: the folders of a closed window are kept until it is complete.
                 "WindowId = :window AND attribute_not_exists(RefreshingId)",
                 values,
             )
@@ -174,16 +176,16 @@ class Windows(Table):
         _, met = self._update(
             key,
             "SET LeaseUntil = :lease_until REMOVE OpenedBy",
-            # A window that has been taken over has another opener, whose request may not be queued yet.
+            # If the window was taken over, it has another opener, whose request may not be queued yet.
             "WindowId = :window OR (attribute_not_exists(WindowId) AND RefreshingId = :window)",
             values,
         )
         return WindowItem.of(met)
 
     def close(self, key: Key, item: WindowItem, now: int, lease_until: int) -> WindowItem | None:
-        """Close the window that `item` shows: in the answer its Folders are refreshed_folders, to be refreshed now.
+        """Close the window that `item` shows. The returned item has its folders as refreshed_folders.
 
-        Whoever finds it unfinished after `lease_until` may ask for it again.
+        If the window is not complete at `lease_until`, its request may be repeated.
         None: the window was closed, taken over or moved later since `item` was read.
         """
         if item.refreshing_id is not None:
@@ -192,7 +194,7 @@ class Windows(Table):
             key,
             "SET RefreshingId = :window, RefreshedFolders = Folders, RefreshedSince = OpenedAt,"
             f" RefreshStartedAt = :now, LeaseUntil = :lease_until REMOVE {_OPEN_WINDOW}",
-            # Promise: a warm container may absorb changes until RefreshAt, however late it was moved.
+            # Promise: a warm container may absorb changes until RefreshAt, also if that was moved later.
             "WindowId = :window AND RefreshAt <= :now",
             {":window": {"S": item.window_id}, ":now": number(now), ":lease_until": number(lease_until)},
         )
@@ -206,7 +208,7 @@ class Windows(Table):
         return after
 
     def _take_over_unfinished(self, key: Key, item: WindowItem) -> None:
-        """Take over the folders of a refresh that began and was never completed: whoever ran it may be dead."""
+        """Put the folders of a closed window that is not complete into the open window: its invocation may be dead."""
         self._update(
             key,
             "ADD Folders :refreshed REMOVE RefreshingId",
@@ -219,24 +221,24 @@ class Windows(Table):
         )
 
     def complete(self, key: Key, window_id: str) -> None:
-        """Every share of the window that was closed as `window_id` has been asked, or waits in its gateway's line."""
+        """Note that every share has been asked for the closed window `window_id`, or waits in line."""
         self._update(key, "REMOVE RefreshingId", "RefreshingId = :window", {":window": {"S": window_id}})
 
 
 def lost_request(item: WindowItem, now: int) -> str | None:
-    """The id of the item's window, open or being refreshed, if it is past its lease: its request must be lost."""
+    """The id of the open window, or of the closed one that is not complete, if the lease ended: its request is lost."""
     if item.lease_until >= now:
         return None
-    return item.window_id or item.refreshing_id  # the request of an open window takes an unfinished refresh over
+    return item.window_id or item.refreshing_id  # closing an open window includes the unfinished one
 
 
 def too_many(folders: frozenset[str]) -> bool:
-    """Whether an item would be too large, and too dear, with so many folders: `*` is kept instead."""
+    """Whether an item with these folders would be too large. It keeps `*` instead."""
     return len(folders) > MAX_FOLDERS_LEFT or sum(len(folder.encode()) for folder in folders) > _MAX_FOLDER_BYTES
 
 
 def _name_each(values: dict[str, Any], name: str, texts: Iterable[str]) -> list[str]:
-    """Add each text to the expression's values; the names it got."""
+    """Add each text to the expression's values. Returns their names."""
     names = []
     for position, text in enumerate(texts):
         names.append(f":{name}{position}")

@@ -1,7 +1,7 @@
 """The ids of the roles by which gateways write (IAM).
 
-S3's event holds the id of the role by which somebody wrote, and a gateway writes by the role of the share (API
-reference, DescribeNFSFileShares, Role).
+S3's event holds the id of the writer's role. A gateway writes by the role of the share (API reference,
+DescribeNFSFileShares, Role).
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from event_aggregator.failures import Failure, meaning
 
 
 class Roles:
-    """The ids of an account's roles. What IAM answers is remembered; `warn` is told of what it does not."""
+    """The ids of an account's roles. They are remembered. `warn` is called if IAM does not return an id."""
 
     def __init__(self, make_client: Callable[[], Any], warn: Callable[[str], None]) -> None:
         self._make_client = make_client
@@ -24,11 +24,11 @@ class Roles:
 
     @cached_property
     def _client(self) -> Any:
-        """Made when it is needed: most buckets are written to by no gateway, or by one."""
+        """Made when it is needed: only for changes that a gateway may have written."""
         return self._make_client()
 
     def id_of(self, arn: str) -> str:
-        """The id of a role; empty if IAM does not tell it. Raises botocore's errors for failures that pass."""
+        """The role's id; empty if IAM does not tell it. Raises botocore's errors for failures that pass."""
         if arn not in self._ids and not self._is_unreachable:
             try:
                 self._ids[arn] = self._client.get_role(RoleName=arn.rpartition("/")[2])["Role"]["RoleId"]
@@ -37,10 +37,13 @@ class Roles:
                     raise
                 self._ids[arn] = ""
                 self._warn_unknown(arn, error)
-            except BotoCoreError as error:  # from a VPC without a way to IAM each call would take seconds
+            except BotoCoreError as error:  # in a VPC without a route to IAM, each call would take seconds
                 self._is_unreachable = True
                 self._warn_unknown(arn, error)
         return self._ids.get(arn, "")
 
     def _warn_unknown(self, arn: str, error: Exception) -> None:
-        self._warn(f"What is written through the file share with the role {arn} refreshes that share as well: {error}")
+        self._warn(
+            f"Writes through the file share with the role {arn} may refresh that share too, because IAM did not return"
+            f" the role's id: {error}"
+        )

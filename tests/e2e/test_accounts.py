@@ -130,7 +130,7 @@ def test_a_role_that_asks_for_an_external_id_is_assumed_with_it_and_a_denial_say
         with setting(aws, REFRESH):
             bucket.put("photos/a.jpg")
             reason = eventually(lambda: waiting(bucket))[0]
-            assert f"if it asks for an sts:ExternalId, set GATEWAY_EXTERNAL_IDS={OTHER}=ID" in reason
+            assert f"if it requires an sts:ExternalId, set GATEWAY_EXTERNAL_IDS={OTHER}=ID" in reason
         with setting(aws, REFRESH, GATEWAY_EXTERNAL_IDS=f"{OTHER}=of-the-house"):
             bucket.becomes_visible(other)
     finally:

@@ -9,13 +9,17 @@ import io
 import json
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from functools import partial
 from typing import Any
 
 import boto3
 import pytest
 
+from commands.check.live import Live
+from commands.check.trial import NAME as OBJECT
+from commands.deploy import eventbridge
 from commands.deploy.template import Json
 from commands.operate.__main__ import main
 from commands.operate.facts import SURELY_MS
@@ -26,6 +30,7 @@ from tests.e2e.conftest import FUNCTIONS, Bucket, as_enforced_here, eventually, 
 from tests.e2e.test_least_privilege import (
     ANOTHER_ACCOUNT,
     QUEUE,
+    ROLES,
     SHARE,
     TABLE,
     actions_of,
@@ -41,21 +46,31 @@ POLICY = operators_policy()
 ALLOWED = [(statement["Sid"], action) for statement in POLICY["Statement"] for action in actions_of(statement)]
 
 # What needs an action.
-NAME, VERSIONED = "operated-bucket", "operated-versions"
+NAME, VERSIONED, NOTIFYING = "operated-bucket", "operated-versions", "operated-notifying"
 STATUS = ("status.sh",)
 REFRESH_NOW = ("refresh-now.sh", "--bucket", NAME, "--folder", "a")
 EXPLAIN, EXPLAIN_ABSENT = (("explain.sh", "--bucket", NAME, "--key", key) for key in ("a/b.txt", "a/absent.txt"))
 EXPLAIN_DELETED = ("explain.sh", "--bucket", VERSIONED, "--key", "deleted.txt")
 SHOW, SEND = ("redrive.sh",), ("redrive.sh", "--send")
+CHECK, WRITE = ("check.sh",), ("check.sh", "--bucket", NOTIFYING, "--write", "a")
 NEEDS = {
-    "lambda:GetFunctionConfiguration": STATUS,
-    "lambda:GetFunction": STATUS,  # GetFunctionRecursionConfig
+    **dict.fromkeys(
+        [f"cloudformation:{name}" for name in ("DescribeStacks", "GetTemplate", "ListStackResources")], CHECK
+    ),
+    "lambda:GetFunctionConfiguration": CHECK,  # of both functions, as the next
+    "lambda:GetFunctionRecursionConfig": CHECK,
+    "lambda:GetFunctionConcurrency": CHECK,
+    "lambda:GetFunctionEventInvokeConfig": CHECK,
+    "lambda:GetAccountSettings": CHECK,
+    "lambda:ListTags": CHECK,
     "lambda:GetPolicy": STATUS,
     "lambda:ListEventSourceMappings": STATUS,
     "events:DescribeRule": STATUS,
     "events:ListRules": STATUS,
+    "events:ListTargetsByRule": CHECK,
     "dynamodb:Scan": STATUS,
     "dynamodb:GetItem": EXPLAIN,
+    "dynamodb:DescribeTable": CHECK,
     "sqs:GetQueueUrl": STATUS,
     "sqs:GetQueueAttributes": STATUS,
     "sqs:ReceiveMessage": SHOW,
@@ -67,6 +82,8 @@ NEEDS = {
     "s3:GetBucketNotification": STATUS,
     "s3:GetBucketTagging": STATUS,
     "s3:GetObject": EXPLAIN,
+    **dict.fromkeys(["s3:GetBucketVersioning", "s3:GetBucketObjectLockConfiguration"], WRITE),
+    **dict.fromkeys(["s3:PutObject", "s3:DeleteObject", "s3:DeleteObjectVersion"], WRITE),
     "s3:ListBucketVersions": EXPLAIN_DELETED,
     "s3:ListBucket": EXPLAIN_ABSENT,
     "s3:GetAccessPoint": EXPLAIN,
@@ -74,6 +91,12 @@ NEEDS = {
     "storagegateway:ListFileShares": EXPLAIN,
     "storagegateway:DescribeNFSFileShares": EXPLAIN,
     "storagegateway:DescribeSMBFileShares": EXPLAIN,
+    "storagegateway:DescribeGatewayInformation": CHECK,
+    "iam:GetRole": CHECK,
+    "iam:SimulatePrincipalPolicy": CHECK,
+    **dict.fromkeys(
+        [f"ec2:Describe{name}" for name in ("Subnets", "SecurityGroups", "RouteTables", "VpcEndpoints")], CHECK
+    ),
     "cloudwatch:DescribeAlarms": STATUS,
     "cloudwatch:GetMetricData": STATUS,
 }
@@ -89,19 +112,38 @@ def commands(aws: MiniStack, gateway: StorageGateway, stack: Any) -> Iterator[No
         patch.setenv("AWS_ENDPOINT_URL_STORAGE_GATEWAY", gateway.endpoint_url)
         patch.setattr(boto3, "Session", lambda **_: session)  # one for all: each would read the services' models again
         gateway_asks_iam(patch, aws, gateway, USER, NEEDS)
+        patch.setattr(Live, "function", property(partial(_in_a_vpc, aws, Live.__dict__["function"].func)))
         yield
 
 
+def _in_a_vpc(aws: MiniStack, function_of: Callable[[Live], Json], live: Live) -> Json:
+    """The refresh function as if it was in one, whose endpoints are then looked at."""
+    ec2 = aws.client("ec2")
+    [subnet, *_] = ec2.describe_subnets()["Subnets"]
+    [group, *_] = ec2.describe_security_groups()["SecurityGroups"]
+    vpc = {"VpcId": subnet["VpcId"], "SubnetIds": [subnet["SubnetId"]], "SecurityGroupIds": [group["GroupId"]]}
+    return {**function_of(live), "VpcConfig": vpc}
+
+
 @pytest.fixture(scope="module", autouse=True)
-def operated(aws: MiniStack, gateway: StorageGateway, commands: None, s3_control: Any) -> Iterator[None]:  # noqa: ARG001
+def operated(
+    aws: MiniStack,
+    gateway: StorageGateway,
+    stack: Any,
+    commands: None,  # noqa: ARG001
+    s3_control: Any,
+) -> Iterator[None]:
     """What changed in a/ is refreshed on the share that shows it. Others are of the other kinds.
 
-    Another bucket is versioned, and nobody is told that a file was deleted there: its notification was wiped.
+    Another bucket is versioned, and nobody is told that a file was deleted there: its notification was wiped. A third
+    is versioned, too, and notifies. A rule tells of changes.
     """
     s3, bucket, versioned = aws.client("s3"), Bucket(aws, gateway, NAME), Bucket(aws, gateway, VERSIONED)
-    for name in (NAME, VERSIONED):
+    for name in (NAME, VERSIONED, NOTIFYING):
         s3.create_bucket(Bucket=name)
-    s3.put_bucket_versioning(Bucket=VERSIONED, VersioningConfiguration={"Status": "Enabled"})
+    for name in (VERSIONED, NOTIFYING):
+        s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    s3.put_bucket_notification_configuration(Bucket=NOTIFYING, NotificationConfiguration=stack)
     bucket.put("a/b.txt")
     versioned.put("deleted.txt")
     versioned.delete("deleted.txt")
@@ -109,9 +151,12 @@ def operated(aws: MiniStack, gateway: StorageGateway, commands: None, s3_control
     functions.add_permission(
         **wiped, Action="lambda:InvokeFunction", Principal="s3.amazonaws.com", SourceArn=f"arn:aws:s3:::{VERSIONED}"
     )
+    events, rule = aws.client("events"), f"{AGGREGATOR}ObjectChanges"
+    events.put_rule(Name=rule, EventPattern=eventbridge.pattern(VERSIONED, []))
     changed = now_ms()
     point = s3_control.create_access_point(AccountId=ACCOUNT, Name="operated", Bucket=NAME)
     shares = [
+        Bucket(aws, gateway, NOTIFYING).share(),
         versioned.share(),
         *(bucket.share(kind="NFS"), bucket.share("c", kind="SMB")),
         *(bucket.share("c", location_arn=f"{point[name]}/c/") for name in ("AccessPointArn", "Alias")),
@@ -121,6 +166,7 @@ def operated(aws: MiniStack, gateway: StorageGateway, commands: None, s3_control
     eventually(lambda: run(*EXPLAIN)[0] == 0)  # the log has it
     yield
     functions.remove_permission(**wiped)
+    events.delete_rule(Name=rule)
     for share in shares:
         del gateway.shares[share.arn]
 
@@ -170,7 +216,8 @@ def test_with_all_of_them_a_command_is_denied_nothing(command: tuple[str, ...]) 
 def test_a_command_that_is_denied_an_action_cannot_tell_and_names_it(aws: MiniStack, sid: str, action: str) -> None:
     with without(aws, sid, action):
         status, said = run(*NEEDS[action])
-    assert status == 2, said
+    # check.sh goes on looking, and finds faults here.
+    assert status == (1 if NEEDS[action] == CHECK and "FAULT" in said else 2), said
     assert action in said
     assert denials(said) <= {action}
 
@@ -184,9 +231,17 @@ def look_alikes(arn: str) -> list[str]:
 
 HOME = f"{REGION}:{ACCOUNT}"
 RESOURCES = {
-    "SeeTheSettings": look_alikes(f"arn:aws:lambda:{HOME}:function:{REFRESH}"),
+    "SeeTheStack": look_alikes(f"arn:aws:cloudformation:{HOME}:stack/s3-event-aggregator/1")[::2],
+    "SeeTheFunctions": look_alikes(f"arn:aws:lambda:{HOME}:function:{REFRESH}"),
+    "SeeWhoseFunctionItIs": look_alikes(f"arn:aws:lambda:{HOME}:function:{REFRESH}"),
     "SeeWhichBucketsInvoke": look_alikes(f"arn:aws:lambda:{HOME}:function:{AGGREGATOR}"),
     "SeeTheRules": look_alikes(f"arn:aws:events:{HOME}:rule/default/{AGGREGATOR}Sweep"),
+    "SeeTheRulesOfChanges": look_alikes(f"arn:aws:events:{HOME}:rule/default/{AGGREGATOR}ObjectChanges")[::2],
+    "SeeWhatRolesMayDo": [f"arn:aws:iam::{ACCOUNT}:role/any", f"arn:aws:iam::{ACCOUNT}:user/any"],
+    "SeeTheRoles": look_alikes(f"arn:aws:iam::{ACCOUNT}:role/{ROLES[REFRESH]}"),
+    "SeeGateways": [f"arn:aws:storagegateway:{HOME}:gateway/sgw-1", SHARE],
+    "SeeWhetherAnObjectCanBeRemoved": ["arn:aws:s3:::any-bucket"],
+    "WriteAndRemoveTheObjectOfACheck": [f"arn:aws:s3:::any-bucket/a/{OBJECT}1", "arn:aws:s3:::any-bucket/a/b"],
     "SeeWhatWaits": look_alikes(TABLE),
     "SeeAndSendRequests": look_alikes(QUEUE),
     "SeeAndRedriveWhatFailed": look_alikes(f"{QUEUE}DeadLetter"),

@@ -132,18 +132,18 @@ def test_a_role_that_cannot_be_assumed_fails_the_call_by_what_sts_answered() -> 
     error = denied("no")
     assert meaning(error) is Failure.DENIED
     assert error_text(error).startswith(
-        "no. The trust policy there must allow sts:AssumeRole to the refresh function's role;"
+        "no. The role's trust policy must allow sts:AssumeRole to the refresh function's role;"
     )
 
 
-IF_ASKED = "; if it asks for an sts:ExternalId, set GATEWAY_EXTERNAL_IDS=210987654321=ID"
+IF_ASKED = "; if it requires an sts:ExternalId, set GATEWAY_EXTERNAL_IDS=210987654321=ID"
 
 
 @mock_aws
 @pytest.mark.parametrize(("external_id", "condition"), [("secret", " and sts:ExternalId is secret"), ("", IF_ASKED)])
 def test_a_denial_says_what_the_trust_policy_must_hold(external_id: str, condition: str) -> None:
     assert error_text(denied(NOT_TRUSTED, external_id)) == (
-        f"{NOT_TRUSTED}. The trust policy there must allow sts:AssumeRole to arn:aws:iam::123456789012:root if"
+        f"{NOT_TRUSTED}. The role's trust policy must allow sts:AssumeRole to arn:aws:iam::123456789012:root if"
         f" aws:PrincipalArn is arn:aws:iam::123456789012:role/S3AggregatorActionLambdaRole{condition}"
     )
 

@@ -76,7 +76,7 @@ def test_an_event_without_records_is_a_problem_that_quotes_it(event: Any) -> Non
     ("record", "reason"),
     [
         (s3_record(eventSource="aws:sns"), "eventSource is 'aws:sns'"),
-        (s3_record(eventVersion="3.0"), "eventVersion is '3.0', and only 2.x is known"),
+        (s3_record(eventVersion="3.0"), "eventVersion is '3.0', but only 2.x is supported"),
         (s3_record(eventTime="yesterday"), "yesterday"),
         (s3_record(s3={"bucket": {"name": "my-bucket"}}), "'object'"),
         (s3_record(bucket=""), "the bucket's name or the key is empty"),
@@ -88,7 +88,7 @@ def test_an_event_without_records_is_a_problem_that_quotes_it(event: Any) -> Non
 def test_a_record_that_is_none_of_s3s_is_a_problem_with_its_number_and_reason(record: Any, reason: str) -> None:
     changes, [problem] = read_event({"Records": [s3_record(), record]})
     assert len(changes) == 1
-    assert str(problem).startswith("Record 1 is not S3's (")
+    assert str(problem).startswith("Record 1 cannot be read as S3's (")
     assert reason in str(problem)
 
 
@@ -183,8 +183,8 @@ def test_a_problem_inside_of_a_message_names_both_records_and_stops_no_other() -
     changes, problems = read_event(s3_event(*records))
     assert len(changes) == 2
     inner, outer, last = (str(problem) for problem in problems)
-    assert inner.startswith("In record 0: Record 1 is not S3's (ValueError(\"eventSource is 'aws:ses'\"))")
-    assert outer.startswith("Record 1 is not S3's (JSONDecodeError")
+    assert inner.startswith("In record 0: Record 1 cannot be read as S3's (ValueError(\"eventSource is 'aws:ses'\"))")
+    assert outer.startswith("Record 1 cannot be read as S3's (JSONDecodeError")
     assert last.startswith("In record 2: Record 1")
 
 

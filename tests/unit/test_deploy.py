@@ -27,10 +27,10 @@ ROLE = "arn:aws:iam::210987654321:role/"
     [
         ({"RefreshesPerGateway": "51"}, "--refreshes-per-gateway is '51': set it to a whole number .* from 1 to 50"),
         ({"RefreshDelaySeconds": "30,renders=soon"}, "--refresh-delay-seconds holds 'renders=soon': set it to"),
-        ({"RefreshQuietSeconds": "0,b-1=901"}, "For b-1 --refresh-quiet-seconds is 901 and --refresh-max-delay-sec"),
-        ({"RefreshQuietSeconds": "600", "RefreshMaxDelaySeconds": "300"}, "no window is open long enough to be quiet"),
+        ({"RefreshQuietSeconds": "0,b-1=901"}, "Bucket b-1: --refresh-quiet-seconds is 901 and --refresh-max"),
+        ({"RefreshQuietSeconds": "600", "RefreshMaxDelaySeconds": "300"}, "is 300, so every window closes"),
         ({"GatewayExternalIds": "secret"}, "--gateway-external-ids holds 'secret': set it to ACCOUNT=ID"),
-        ({"IgnoreKeys": "*.tmp,*/*"}, "--ignore-keys holds '[*]/[*]': set it to patterns of some keys"),
+        ({"IgnoreKeys": "*.tmp,*/*"}, "--ignore-keys holds '[*]/[*]': set it to patterns that match some keys"),
         ({"LogLevel": "WARN"}, "--log-level is 'WARN': set it to one of DEBUG, INFO"),
         ({"LogLevel": "CRITICAL"}, "--log-level CRITICAL: it must be one of DEBUG, INFO, WARNING, ERROR"),
         ({"LogRetentionDays": "31"}, "--log-retention-days 31: it must be one of 1, 3, 5"),

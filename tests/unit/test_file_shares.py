@@ -212,7 +212,7 @@ def test_an_access_point_that_leads_to_no_bucket_is_looked_up_again(
     for _ in range(2):
         s3_control.add_response("get_access_point", {"Name": "point"})
         [found] = file_shares.showing("mine")
-        assert "it leads to no bucket" in found.unavailable
+        assert "AWS does not tell its bucket" in found.unavailable
     assert len(warnings) == 1
     s3_control.add_response("get_access_point", POINT_OF_MINE)
     assert [share.unavailable for share in file_shares.showing("mine")] == [""]
@@ -223,7 +223,7 @@ def test_an_access_point_of_another_region_is_not_looked_up_since_its_bucket_is_
 ) -> None:
     gateway.add_share("mine", location_arn=POINT.replace("us-east-1", "eu-west-1"))
     assert file_shares.showing("mine") == []
-    assert "it is in eu-west-1, and so is its bucket, which is not watched from us-east-1" in warnings[0]
+    assert "it and its bucket are in eu-west-1, whose S3 events do not arrive in us-east-1" in warnings[0]
 
 
 def test_a_share_is_looked_at_by_one_call_and_its_access_point_only_until_it_is_known(

@@ -68,20 +68,6 @@ def test_entries_overlap_if_they_share_an_event_type_and_a_key(
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "common"),
-    [
-        ({"suffix": ".gz"}, {"suffix": ".tar.gz"}, True),
-        ({"suffix": ".gz"}, {"suffix": ".zip"}, False),
-        ({"prefix": "a/", "suffix": ".gz"}, {"prefix": "a/", "suffix": ".zip"}, False),
-    ],
-)
-def test_suffixes_match_a_common_key_if_one_ends_with_the_other(
-    one: dict[str, str], other: dict[str, str], *, common: bool
-) -> None:
-    assert notification._share_a_key(one, other) is common
-
-
-@pytest.mark.parametrize(
     ("prefix", "value"),
     [
         ("photos/2026-01_a.b/", "photos/2026-01_a.b/"),

@@ -66,7 +66,7 @@ def test_what_iam_does_not_tell_is_said_once_and_not_asked_for_again(
         assert roles.id_of(share("nobody").role) == ""
     assert calls == ["nobody"]
     [told] = said
-    assert told.startswith(f"What is written through the file share with the role {share('nobody').role} refreshes")
+    assert told.startswith(f"Writes through the file share with the role {share('nobody').role} may refresh")
 
 
 def test_an_iam_that_cannot_be_reached_is_not_asked_for_any_other_role(

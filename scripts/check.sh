@@ -1,0 +1,3 @@
+#!/usr/bin/env bash
+# See --help.
+exec "$(dirname "$0")/../dev/run.sh" operate commands.operate "$(basename "$0")" "$@"
