@@ -141,6 +141,7 @@ def parser() -> argparse.ArgumentParser:
         " to change a setting, to deploy newer code, or after it was interrupted. A setting that is not given keeps its"
         " value; `none` takes one away that the stack can do without.",
     )
+    command.usage = "%(prog)s --bucket B [flag]..."  # beside a wrong flag: all of them would hide what is wrong
     add = command.add_argument
     _add_bucket(command, "a bucket to watch, repeatable; needed the first time (or: BUCKET=B)")
     _add_flags_of_buckets(command)

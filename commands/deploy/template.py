@@ -73,7 +73,7 @@ class Parameter:
     def hint(self) -> str:
         """What stands for a value in the help."""
         if allowed := self.said.get("AllowedValues"):
-            return str(allowed[0]) if len(allowed) > 9 else "|".join(map(str, allowed))
+            return "N" if len(allowed) > 9 else "|".join(map(str, allowed))
         return "N" if self.said["Type"] == "Number" else "A,B" if self.is_list else "V"
 
     @property
