@@ -139,45 +139,28 @@ def variables(aws: MiniStack) -> dict[str, str]:
     return dict(found)
 
 
-@pytest.fixture
-def second(aws: MiniStack) -> Any:
-    """A second stack, attached to the bucket; gone after the test."""
+def test_a_stack_is_changed_by_the_script_by_plain_cloudformation_and_by_a_change_set(aws: MiniStack) -> None:
+    cloud = aws.client("cloudformation")
     aws.client("s3").create_bucket(Bucket=BUCKET)
     run_script(aws, *CREATE, "--no-initial-refresh")
-    yield aws
-    run_script(aws, *DELETE)
-
-
-def test_plain_cloudformation_changes_the_stack_that_the_script_made_and_the_script_that_one(second: MiniStack) -> None:
-    template = ("--template-file", str(ROOT / "template.yaml"), "--s3-bucket", code_bucket(second))
+    [stack] = cloud.describe_stacks(StackName=STACK)["Stacks"]
+    [code] = [p["ParameterValue"] for p in stack["Parameters"] if p["ParameterKey"] == "CodeBucket"]
+    template = ("--template-file", str(ROOT / "template.yaml"), "--s3-bucket", code)
     deploy = ("cloudformation", "deploy", "--stack-name", STACK, "--capabilities", "CAPABILITY_NAMED_IAM", *template)
-    run_aws(second, *deploy, "--parameter-overrides", "RefreshDelaySeconds=300")
-    assert variables(second)["REFRESH_DELAY_SECONDS"] == "300"
+    run_aws(aws, *deploy, "--parameter-overrides", "RefreshDelaySeconds=300")
+    assert variables(aws)["REFRESH_DELAY_SECONDS"] == "300"
 
-    run_script(second, *CREATE, "--log-level", "DEBUG")
+    run_script(aws, *CREATE, "--log-level", "DEBUG")
+    assert variables(aws)["REFRESH_DELAY_SECONDS"] == "300", "it keeps its value"
+    assert variables(aws)["LOG_LEVEL"] == "DEBUG"
 
-    assert variables(second)["REFRESH_DELAY_SECONDS"] == "300", "it keeps its value"
-    assert variables(second)["LOG_LEVEL"] == "DEBUG"
-
-
-def test_a_change_set_is_made_and_not_carried_out(second: MiniStack) -> None:
-    said = run_script(second, *CREATE, "--refresh-delay-seconds", "90", "--change-set")
-
+    said = run_script(aws, *CREATE, "--refresh-delay-seconds", "90", "--change-set")
     assert f"to change  AWS::Lambda::Function {AGGREGATOR}: Environment" in said
-    assert variables(second)["REFRESH_DELAY_SECONDS"] == "30"
-    found = second.client("cloudformation").list_change_sets(StackName=STACK)["Summaries"]
-    [change_set] = [one for one in found if one["ChangeSetId"] in said]
-    assert change_set["ExecutionStatus"] == "AVAILABLE"
-    second.client("cloudformation").execute_change_set(ChangeSetName=change_set["ChangeSetId"])
-    eventually(lambda: variables(second)["REFRESH_DELAY_SECONDS"] == "90")
-    run_script(second, *CREATE)
-    assert variables(second)["REFRESH_DELAY_SECONDS"] == "90", "it keeps its value"
-
-
-def code_bucket(aws: MiniStack) -> str:
-    [stack] = aws.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"]
-    [bucket] = [p["ParameterValue"] for p in stack["Parameters"] if p["ParameterKey"] == "CodeBucket"]
-    return str(bucket)
+    assert variables(aws)["REFRESH_DELAY_SECONDS"] == "300", "it is not carried out"
+    [change_set] = [s for s in cloud.list_change_sets(StackName=STACK)["Summaries"] if s["ChangeSetId"] in said]
+    cloud.execute_change_set(ChangeSetName=change_set["ChangeSetId"])
+    eventually(lambda: variables(aws)["REFRESH_DELAY_SECONDS"] == "90")
+    run_script(aws, *DELETE)
 
 
 def test_what_failed_once_is_created_anew_with_the_parameters_that_were_given_then(aws: MiniStack) -> None:
@@ -197,21 +180,6 @@ def test_what_failed_once_is_created_anew_with_the_parameters_that_were_given_th
     assert f"delete  the stack {STACK}, which is ROLLBACK_COMPLETE" in done
     assert variables(aws)["REFRESH_DELAY_SECONDS"] == "75"
     run_script(aws, *DELETE)
-
-
-def test_a_function_that_no_stack_owns_is_left_alone(aws: MiniStack) -> None:
-    role = {"Version": "2012-10-17", "Statement": []}
-    arn = aws.client("iam").create_role(RoleName="of-2018", AssumeRolePolicyDocument=json.dumps(role))["Role"]["Arn"]
-    functions, code = aws.client("lambda"), {"ZipFile": b"PK\x05\x06" + 18 * b"\0"}
-    functions.create_function(FunctionName=REFRESH, Role=arn, Runtime="python3.13", Handler="a.b", Code=code)
-    before = everything(aws)
-
-    for script in (CREATE, DELETE):
-        refused = run_script(aws, *script, check=False)
-        assert f"There is a function {REFRESH} that no stack of CloudFormation owns" in refused
-    assert everything(aws) == before
-    functions.delete_function(FunctionName=REFRESH)
-    aws.client("iam").delete_role(RoleName="of-2018")
 
 
 @pytest.mark.skipif("KILL_AT_EVERY_CALL" not in os.environ, reason="takes about half an hour")

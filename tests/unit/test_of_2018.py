@@ -7,7 +7,7 @@ import pytest
 
 from commands.deploy import of_2018
 from commands.deploy.buckets import Wish
-from commands.deploy.create import Deployment
+from commands.deploy.create import Deployment, Order
 from commands.deploy.template import Json, RefusedError
 from tests.unit.test_buckets import ACCOUNT, BUCKET, BY_RULE, NO_CODE, Account, account, others
 
@@ -108,5 +108,9 @@ def test_a_stack_of_cloudformations_is_not_of_2018(old: Account) -> None:
 def test_without_a_prefix_the_new_stack_would_have_the_same_names(old: Account) -> None:
     old.stack.prefix = ""
 
-    with pytest.raises(RefusedError, match=r"(?s)no stack of CloudFormation owns.*Give --name-prefix"):
-        _ = Deployment(old.stack, print).cloud
+    deployment = Deployment(old.stack, old.said.append)
+    with pytest.raises(RefusedError, match=r"no stack of CloudFormation owns.*Give --name-prefix"):
+        deployment.create(Order({}, {}, [BUCKET], Wish()))
+    with pytest.raises(RefusedError, match=r"no stack of CloudFormation owns.*Give --name-prefix"):
+        deployment.delete([])
+    assert old.said == []
