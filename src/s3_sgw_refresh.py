@@ -1,7 +1,7 @@
-"""The refresh Lambda: the action queue invokes it with requests, and with events the aggregator could not finish.
+"""The refresh function's handler. The action queue invokes it with one message.
 
-A message that could not be handled is reported as failed, and only that one: the queue delivers it again, after 5 s the
-first time, and later each time that it fails.
+If the message fails, the handler reports it to Lambda, and SQS delivers it again: after 5 s the first time, and after a
+longer pause each time that it fails.
 """
 
 import os
@@ -59,7 +59,7 @@ set_log_level(_settings.log_level)
 if (_least := min(_settings.min_refresh_interval_seconds.values())) < LEAST_ADVISED_INTERVAL_SECONDS:
     logger.warning(
         f"MIN_REFRESH_INTERVAL_SECONDS is {_least}: AWS asks for"
-        f" {LEAST_ADVISED_INTERVAL_SECONDS} s between two refreshes of a share, and an earlier one may do nothing"
+        f" {LEAST_ADVISED_INTERVAL_SECONDS} s between two refreshes of a share, and an earlier one may have no effect"
     )
 _queue = ActionQueue(aws.sqs, _settings.queue_url)
 
@@ -98,9 +98,7 @@ def _handle(record: SQSRecord, lambda_context: LambdaContext) -> None:
     try:
         _refresher.handle(record.body, bucket.string_value if bucket else None, record.message_id, time_left)
     except Exception:
-        logger.exception(
-            "The message could not be handled; the queue will deliver it again", message_id=record.message_id
-        )
+        logger.exception("The message failed; SQS will deliver it again", message_id=record.message_id)
         _deliver_again_soon(record)
         raise
 
@@ -111,6 +109,6 @@ def _deliver_again_soon(record: SQSRecord) -> None:
         _queue.deliver_again(record.receipt_handle, seconds=seconds)
     except AWS_ERRORS as error:
         logger.warning(
-            f"The queue will deliver the message again only after its visibility timeout: {error}",
+            f"SQS will deliver the message again only after its visibility timeout: {error}",
             message_id=record.message_id,
         )

@@ -149,7 +149,7 @@ class Probe:
         yield f"ten seconds later: {self._call(share)}"
         while now_ms() < asked + MINUTE_SECONDS * 1000:
             gateways = self.stack.snapshot().gateways.values()
-            if any(known.others.get(share.share_id, 0) >= asked - 1_000 for known in gateways):
+            if any(known.by_others.get(share.share_id, 0) >= asked - 1_000 for known in gateways):
                 yield f"complete, it was told {(now_ms() - asked) / 1000:.1f} s later; what it read only a client sees"
                 return
             self.pause(1)

@@ -99,9 +99,9 @@ def read_log(lines: Iterable[str], share_key: str) -> list[Refresh]:
         if fields.get("share") != share_key:
             continue
         at, correlation = epoch_ms_of(fields["timestamp"]), str(fields.get("correlation_id"))
-        if fields["message"].startswith("Refreshed "):
+        if " accepted a refresh of " in fields["message"]:
             refreshes.append(Refresh(at, fields["folders"], fields["recursive"], correlation))
-        elif " shows what changed" in fields["message"]:
+        elif " is complete, " in fields["message"]:
             ends.append((at, correlation))
     refreshes.sort(key=lambda refresh: refresh.accepted)
     return [

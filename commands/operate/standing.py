@@ -145,7 +145,7 @@ class Snapshot:
 
 def as_of(gateway: Gateway, rules: Rules, at: int) -> Gateway:
     """The document without claims and refreshes that are over since, which nobody has noted yet."""
-    nobody = Visit(at, takes=False, leaves=False)
+    nobody = Visit(at, may_claim=False, queues_wake=False)
     return step(gateway, Visited(), visit=nobody, now=at, rules=rules, token="")[0]
 
 

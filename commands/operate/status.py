@@ -452,7 +452,7 @@ def _settings(report: Report) -> RenderableType:
     asks += f" Refreshes at one gateway at a time: {settings['refreshes_per_gateway']} at most."
     regions = ", ".join(settings["gateway_regions"]) or report.region
     gateways = f"Gateways in {regions}; what one wrote refreshes the others: {settings['refresh_other_gateways']}."
-    gateways += f" Log level {settings['log_level']}."
+    gateways += f" Events Changes Visible: {settings['visible_events']}. Log level {settings['log_level']}."
     lines = [asks, gateways]
     if patterns := settings["ignore_keys"]:
         lines.append(f"Changes of keys like these refresh nothing: {', '.join(patterns)}.")

@@ -250,7 +250,7 @@ class _AtGateway:
             return
         keys = tuple(self.keys[number] for number in handed)
         if len(handed) > 1:
-            self._step(window.closed, Enqueued(keys), takes=False, leaves=False)
+            self._step(window.closed, Enqueued(keys), may_claim=False, queues_wake=False)
             self._count(writes=len(handed))
             self._visit(window.closed, Visited())
         elif not self._visit(window.closed, Enqueued(keys)):
@@ -272,8 +272,8 @@ class _AtGateway:
         self.nothing_before = next_wake(self.gateway, now, self.rules) or 0
         return is_direct
 
-    def _step(self, now: int, happened: GatewayEvent, *, takes: bool = True, leaves: bool = True) -> Todo:
-        visit = Visit(now + _INVOCATION_MS, takes, leaves)
+    def _step(self, now: int, happened: GatewayEvent, *, may_claim: bool = True, queues_wake: bool = True) -> Todo:
+        visit = Visit(now + _INVOCATION_MS, may_claim, queues_wake)
         token = str(next(self.numbered))
         self.gateway, todo = step(self.gateway, happened, visit=visit, now=now, rules=self.rules, token=token)
         self._count(writes=1)

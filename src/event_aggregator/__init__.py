@@ -9,19 +9,19 @@ memo           the open windows that a container remembers, so that most changes
 request        the window's one request, a delayed SQS message
 aggregate      all of these together: what the aggregator does
 
-messages       what arrives on the action queue: requests, wakes, completion events, failed S3 events, sweeps
-refresh        what the refresh function does with a request: close the window, list the shares, fan out
-regions        the regions and accounts whose shares are refreshed; one that fails delays no other
+messages       reads the messages on the action queue: requests, wakes, completion events, failed events, the sweep
+refresh        what the refresh function does with a message: close the window, list the shares, fan out
+regions        the regions and accounts whose shares are refreshed; one that fails stops no other
 file_shares    the file shares that show a bucket, and RefreshCache (Storage Gateway)
 access_points  the bucket behind an access point (S3 Control)
 writers        the ids of the roles by which gateways write (IAM)
-waiting        the folders that wait for a share, under the share's own key
-turns          the rules of turns at a gateway, as pure functions
-gateways       each gateway's document in the table, updated by these rules
+waiting        the folders that wait for a share, under the share's key
+turns          the rules by which the shares of a gateway take turns
+gateways       each gateway's document in the table, written by these rules
 visible        the event Changes Visible (EventBridge)
-asking         how a share is asked when it takes its turn
-attached       whether the attached buckets still report their changes
+asking         asks a share for a refresh when it takes its turn
+attached       finds attached buckets that no longer report their changes
 
-failures, settings, observability and aws serve all of them: what an error means, environment variables, logs and
-metrics, clients of AWS services.
+failures, settings, observability and aws serve all modules: what an error means, environment variables, logs and
+metrics, SDK clients.
 """

@@ -1,8 +1,8 @@
-"""How a share is asked when it is its turn: look at it, close its window, call RefreshCache, note the answer.
+"""Asks a share for a refresh when it takes its turn: describe it, close its item, call RefreshCache, write the answer.
 
-The guarantee: when a method returns, everything that waits at the gateway has its turn to come: it is asked, or a wake
-is queued, or whoever asks now comes by again. Otherwise the method raises, and the message must come again. Folders
-leave a share's window only after the share has accepted them.
+The guarantee: when a method returns, every share that waits at the gateway will take its turn, because it was asked, a
+wake is queued, or another invocation that is asking a share there will continue with the line. Otherwise the method
+raises, and SQS must deliver the message again. Folders leave a share's item only after the share has accepted them.
 """
 
 from collections.abc import Callable, Sequence
@@ -38,18 +38,18 @@ from event_aggregator.visible import Visible, VisibleEvents
 from event_aggregator.waiting import Changes, ShareItem, WaitingShares
 from event_aggregator.window import Windows
 
-# When less than this is left of an invocation, no turn is taken any more; nor is a share that took long to describe
-# asked, if a RefreshCache call without an answer (23 s) would outlive the invocation.
+# The time that an invocation must have left to claim a share, and to call RefreshCache for it: a call without an answer
+# takes 23 s.
 _ASK_MS = 30_000
 _CALL_MS = 24_000
 
-# A gateway has refused so often in a row in words that nobody knows: perhaps because of the folders.
+# After this many unclear failures in a row, the folders may be the cause.
 _UNCLEAR = 3
 
 
 @dataclass(frozen=True, slots=True)
 class ShareChanges:
-    """Changes that a share shows, on their way to it."""
+    """Changes in folders that a share shows."""
 
     share: FileShare
     changes: Changes
@@ -57,7 +57,10 @@ class ShareChanges:
 
 @dataclass(frozen=True, slots=True)
 class _Ask:
-    """What a share is asked for. `closed`: what was closed in its window; None: its bucket's window has the folders."""
+    """What a share is asked for.
+
+    `closed` is the RefreshingId of the share's item; None if the folders are in the bucket's window only.
+    """
 
     share: FileShare
     changes: Changes
@@ -77,7 +80,7 @@ class Asker:
     gateways: Gateways
     settings: Settings
     now: Callable[[], int]  # epoch milliseconds
-    events: VisibleEvents | None = None  # None: nobody is told of what is visible
+    events: VisibleEvents | None = None  # None: VISIBLE_EVENTS is off
 
     def enqueue(
         self,
@@ -85,21 +88,21 @@ class Asker:
         handed: Sequence[ShareChanges],
         delivery: Delivery,
         *,
-        takes: bool = False,
-        leaves: bool = False,
+        may_claim: bool = False,
+        queues_wake: bool = False,
     ) -> Todo | None:
-        """Put the folders into the shares' windows, and the shares into their gateway's line, in one write."""
+        """Add the folders to the shares' items, and all shares to their gateway's line in one write."""
         for one in handed:
             self.waiting.add(one.share.key, one.share, one.changes, uuid4().hex, one.share.unavailable)
         unavailable = frozenset(one.share.key for one in handed if one.share.unavailable)
         enqueued = Enqueued(tuple(one.share.key for one in handed), unavailable)
-        return self.gateways.apply(gateway, enqueued, delivery, takes=takes, leaves=leaves)
+        return self.gateways.apply(gateway, enqueued, delivery, may_claim=may_claim, queues_wake=queues_wake)
 
     def ask_or_enqueue(self, gateway: Key, handed: ShareChanges, delivery: Delivery) -> None:
-        """Ask the only share at a gateway that the changes are for; if it must wait, put it into the line.
+        """Ask the only share of a gateway that shows the changes. If it must wait, put it in line.
 
-        If nobody waits there, one write enqueues and claims it, and its folders stay in the bucket's window. Not when
-        they are handed over again: then the share's own window may hold them, and must be closed.
+        If no share waits at the gateway, one write enqueues and claims this one, and its folders stay in the bucket's
+        window. A repeated delivery does not do that: the share's item may already hold the folders, and must be closed.
         """
         key, todo = handed.share.key, None
         if not handed.share.unavailable and not delivery.repeated and self._has_time(delivery):
@@ -109,35 +112,35 @@ class Asker:
         if todo:
             taken = self._take_turns(gateway, todo, delivery, _Ask(handed.share, handed.changes))
         else:
-            todo = self.enqueue(gateway, [handed], delivery, takes=self._has_time(delivery), leaves=True)
+            todo = self.enqueue(gateway, [handed], delivery, may_claim=self._has_time(delivery), queues_wake=True)
             taken = self._take_turns(gateway, todo, delivery)
         self._log_who_waits(gateway, [handed], taken)
 
     def take_turns(self, gateway: Key, delivery: Delivery, handed: Sequence[ShareChanges] = ()) -> None:
-        """Ask whose turn it is, one after the other, while there is time."""
-        todo = self.gateways.apply(gateway, Visited(), delivery, takes=self._has_time(delivery))
+        """Ask the shares that may take their turn, one after the other, while there is time."""
+        todo = self.gateways.apply(gateway, Visited(), delivery, may_claim=self._has_time(delivery))
         taken = self._take_turns(gateway, todo, delivery)
         self._log_who_waits(gateway, handed, taken)
 
     def repair_line(self, gateway: Key, keys: Sequence[Key], delivery: Delivery) -> None:
-        """Put those of `keys` into the line that are not in it; queue a wake if one is needed and none comes."""
+        """Put those of `keys` that are not in line back there. Queue a wake if one is needed and none is queued."""
         shares = self.gateways.known[gateway][0].shares if gateway in self.gateways.known else {}
         lost = tuple(key for key in keys if key not in shares or not (shares[key].since or shares[key].claim))
         if lost:
-            logger.info(f"Shares of {gateway} were in no line; they are now: {', '.join(map(str, lost))}")
-        self.gateways.apply(gateway, Enqueued(lost), delivery, takes=False)
+            logger.info(f"The sweep put shares back in line at {gateway}: {', '.join(map(str, lost))}")
+        self.gateways.apply(gateway, Enqueued(lost), delivery, may_claim=False)
 
     def woken(self, wake: WakeRequest, delivery: Delivery) -> None:
-        """The wake of a gateway has come; perhaps early, since SQS delays no message long enough."""
+        """A gateway's wake arrived, perhaps early, because SQS delays a message by at most 15 minutes."""
         due = self.gateways.read(wake.key).wake
         if due and due.token == wake.token and self.now() < due.at:
             self.gateways.queue_wake(wake.key, due)
             return
-        todo = self.gateways.apply(wake.key, Woken(wake.token), delivery, takes=self._has_time(delivery))
+        todo = self.gateways.apply(wake.key, Woken(wake.token), delivery, may_claim=self._has_time(delivery))
         self._take_turns(wake.key, todo, delivery)
 
     def completed(self, event: RefreshCompleted, delivery: Delivery) -> None:
-        """A place is free at the gateway; and what our refresh has shown is known to be visible."""
+        """A completion event arrived: a slot is free, and if the refresh is ours, its changes are visible."""
         requeued: list[Key] = []
         events = self._events_of(event.share_arn, event.gateway, event.folders, event.at)
 
@@ -151,20 +154,20 @@ class Asker:
         share_id = event.share_arn.rpartition("/")[2]
         completed = Completed(share_id, event.notification_id, event.began or 0)
         todo = self.gateways.apply(
-            event.gateway, completed, delivery, takes=self._has_time(delivery), before_writing=before_writing
+            event.gateway, completed, delivery, may_claim=self._has_time(delivery), before_writing=before_writing
         )
         if todo and todo.completed:
             self._log_completion(*todo.completed, event.at)
         self._take_turns(event.gateway, todo, delivery)
         if requeued and not (todo and todo.repeat):
-            # Somebody has asked the share since: what was put back must be asked for all the same.
-            self.gateways.apply(event.gateway, Enqueued(tuple(requeued)), delivery, takes=False)
+            # Another invocation has asked the share since. The folders that were added must still be asked for.
+            self.gateways.apply(event.gateway, Enqueued(tuple(requeued)), delivery, may_claim=False)
 
     def _has_time(self, delivery: Delivery) -> bool:
         return self.now() <= delivery.deadline - _ASK_MS
 
     def _take_turns(self, gateway: Key, todo: Todo | None, delivery: Delivery, direct: _Ask | None = None) -> set[Key]:
-        """Ask the share that was claimed, and whose turn it is then, and so on: all that had a turn."""
+        """Ask the claimed share, then the one that is claimed next, and so on. The answer is all that were claimed."""
         taken: set[Key] = set()
         while todo and (key := todo.take):
             taken.add(key)
@@ -175,21 +178,21 @@ class Asker:
                 if not isinstance(ask, _Ask):
                     event = ask
                 elif self.now() <= delivery.deadline - _CALL_MS:
-                    event = Refused(key, perhaps=True)  # until it is known how the call went
+                    event = Refused(key, perhaps=True)  # until the outcome of the call is known
                     event, finish = self._ask(key, ask, is_idle=todo.is_idle)
                 elif direct:
                     self.waiting.add(key, ask.share, ask.changes, uuid4().hex)
-            except AWS_ERRORS:  # of the table: the share has its turn back
-                self.gateways.apply(gateway, event, delivery, takes=False)
+            except AWS_ERRORS:  # from DynamoDB: give the claim back
+                self.gateways.apply(gateway, event, delivery, may_claim=False)
                 raise
-            takes, direct = self._has_time(delivery), None
-            todo = self.gateways.apply(gateway, event, delivery, takes=takes, before_writing=finish)
+            may_claim, direct = self._has_time(delivery), None
+            todo = self.gateways.apply(gateway, event, delivery, may_claim=may_claim, before_writing=finish)
             if todo and todo.completed:
                 self._log_completion(*todo.completed, None)
         return taken
 
     def _look(self, key: Key) -> _Ask | NothingToAsk | Refused:
-        """What to ask the share for; or why it is not asked."""
+        """What to ask the claimed share for, or why it is not asked."""
         item = self.waiting.read(key)
         if not item.changes:
             return NothingToAsk(key)
@@ -199,13 +202,16 @@ class Asker:
         except (UnnamedRegionError, *AWS_ERRORS) as error:
             return self._postpone(key, f"it cannot be described: {error_text(error)}")
         if share is None or share.bucket != key.bucket:
-            logger.warning(f"{key} is gone, and with it what waited for it", bucket=key.bucket, share=str(key))
+            why = "was deleted" if share is None else f"does not show {key.bucket}"
+            logger.warning(
+                f"File share {key} {why}; its waiting folders are dropped", bucket=key.bucket, share=str(key)
+            )
             self.waiting.forget(key)
             return NothingToAsk(key, gone=True)
         return self._postpone(key, share.unavailable) if share.unavailable else self._close(key, item, share)
 
     def _close(self, key: Key, item: ShareItem, share: FileShare) -> _Ask | NothingToAsk:
-        """Close the share's window: what it is asked for, of what it shows."""
+        """Close the share's item. The share is asked for those of its folders that it shows."""
         item = self.waiting.close(key, item)
         if not (changes := item.changes) or not item.refreshing_id:
             return NothingToAsk(key)
@@ -220,7 +226,7 @@ class Asker:
         return Refused(key)
 
     def _ask(self, key: Key, ask: _Ask, *, is_idle: bool) -> tuple[GatewayEvent, _Finish | None]:
-        """Call RefreshCache: what happened then, and what to do before that is noted at the gateway."""
+        """Call RefreshCache. The answer is the event for the gateway, and what to do before that is written."""
         folders, share = ask.changes.folders, ask.share
         logger.set_correlation_id(ask.changes.correlation)
         everything = ask.widen or self.settings.refresh_scope.of(key.bucket) == "share"
@@ -240,7 +246,7 @@ class Asker:
             if left := round_.left | (folders if todo.repeat == key else frozenset()):
                 self.waiting.add(key, share, replace(ask.changes, folders=left), uuid4().hex)
             if ask.closed:
-                self.waiting.complete(key, ask.closed, keep=key.share_id in after.others)
+                self.waiting.complete(key, ask.closed, keep=key.share_id in after.by_others)
             events(after, todo)
             return True
 
@@ -258,9 +264,9 @@ class Asker:
         return asked, finish
 
     def _refused(self, key: Key, ask: _Ask, round_: Round, error: Exception, *, is_idle: bool) -> Busy | Refused:
-        """Keep the folders, note why, and decide what is asked for next.
+        """Keep the folders, note why the share refused, and decide what to ask for next.
 
-        `is_idle`: no other refresh is known to be in progress at the gateway, so that it is hardly busy.
+        `is_idle`: no other refresh is known to be in progress at the gateway, so it is probably not busy.
         """
         failure, unclear, widen = meaning(error), ask.unclear, ask.widen
         if ask.closed is None:
@@ -273,17 +279,17 @@ class Asker:
         self.waiting.refused(key, error_text(error), unclear=unclear, widen=widen)
         self._log_refusal(key, f"it refused: {error_text(error)}")
         if widen and not ask.widen:
-            logger.warning(f"{key} refuses single folders; it will be asked for everything once", bucket=key.bucket)
+            logger.warning(f"{key} refuses single folders; it is asked for everything once", bucket=key.bucket)
         if failure is Failure.BUSY or (failure is Failure.UNCLEAR and not is_about_request):
             return Busy(key)
         return Refused(key, perhaps=may_have_taken_effect(error))
 
     def _requeue(self, key: Key, last: Accepted, event: RefreshCompleted, *, is_earlier: bool) -> None:
-        """The share's last refresh may have had no effect: put its folders into the share's window again."""
+        """The share's last refresh may have had no effect: add its folders to the share's item again."""
         item, of_bucket = self.waiting.read(key), self.windows.read(Key.read(key.bucket))
         folders = frozenset({EVERYTHING})
         if is_earlier:
-            pass  # nobody knows the folders of those before the last
+            pass  # the folders of refreshes before the last one are not kept
         elif item.refreshed_folders and item.refreshed_for == last.window:
             folders = item.refreshed_folders
         elif of_bucket.refreshed_folders and of_bucket.refreshed_since == last.first_change:
@@ -291,14 +297,14 @@ class Asker:
         share = FileShare(event.share_arn, last.kind, str(event.gateway), "", key.bucket, region=key.region)
         self.waiting.add(key, share, Changes(folders, last.first_change, last.window), uuid4().hex)
         logger.info(
-            f"{key} is refreshed again: somebody else had refreshed it less than a minute before",
+            f"The refresh of {key} is repeated: somebody else had refreshed the share less than a minute before",
             bucket=key.bucket,
             share=str(key),
             correlation_id=last.window,
         )
 
     def _log_who_waits(self, gateway: Key, handed: Sequence[ShareChanges], taken: set[Key]) -> None:
-        """One line and a metric for each share that was handed changes, and had no turn yet."""
+        """Log and count each share that was given changes and still waits for its turn."""
         shares = self.gateways.known[gateway][0].shares
         for one in handed:
             key = one.share.key
@@ -318,9 +324,9 @@ class Asker:
     def _events_of(
         self, share_arn: str, gateway: Key, folders: tuple[str, ...] | None, at: int | None
     ) -> Callable[[Gateway, Todo], None]:
-        """What tells others that the share shows what changed, if it follows that a refresh is complete; once.
+        """A function that sends the event Changes Visible, once, if a refresh is complete.
 
-        Not of a refresh that may have had no effect: its repeat does.
+        It sends none for a refresh that may have had no effect: the repetition sends it.
         """
         sent = False
 
@@ -333,9 +339,10 @@ class Asker:
         return send
 
     def _log_completion(self, key: Key, shown: Accepted, at: int | None) -> None:
-        elapsed = max(0, (at or self.now()) - shown.first_change) / 1000  # not below 0: the event has whole seconds
+        # The completion event has whole seconds, so its time may be before the change's.
+        elapsed = max(0, (at or self.now()) - shown.first_change) / 1000
         logger.info(
-            f"{key} shows what changed, {elapsed:.1f} s after the first change",
+            f"The refresh of {key} is complete, {elapsed:.1f} s after the first change",
             bucket=key.bucket,
             share=str(key),
             correlation_id=shown.window,
@@ -345,11 +352,11 @@ class Asker:
 
 
 def _log_refresh(key: Key, changes: Changes, round_: Round, now: int) -> None:
-    """One line and the metrics of a refresh that a share accepted."""
+    """Log and count a refresh that a share accepted."""
     number = len(round_.folder_list)
     what = "everything" if round_ == WHOLE_SHARE else f"{number} folder{'s' if number > 1 else ''}"
     logger.info(
-        f"Refreshed {key}: {what}",
+        f"{key} accepted a refresh of {what}",
         bucket=key.bucket,
         share=str(key),
         folders=round_.folder_list,

@@ -1,9 +1,9 @@
-"""Which buckets are attached to the aggregator, and which of them do not tell it of their changes any more.
+"""Finds attached buckets that no longer report their changes to the aggregator.
 
-S3 has one notification configuration a bucket, and a tool that owns it (Terraform, CDK, CloudFormation) replaces all of
-it at each apply: then ours is gone, and nobody is told. The guarantee: a look finds every attached bucket of which that
-is so. A bucket attached by its notification is known from S3's permission to invoke the aggregator, one attached by
-EventBridge from the pattern of a rule.
+A bucket has one notification configuration. A tool that owns it (Terraform, CDK, CloudFormation) replaces all of it at
+each apply: then our entry is gone, without an error. The guarantee: a check finds every attached bucket of which that
+is true. S3's permission to invoke the aggregator names the buckets that are attached by their notification. The
+patterns of the EventBridge rules name the others.
 """
 
 import json
@@ -19,7 +19,7 @@ from event_aggregator.observability import logger, measure
 
 EVENTS = ["s3:ObjectCreated:*", "s3:ObjectRemoved:*", "s3:LifecycleExpiration:*"]
 
-# The notifications that go to one target each, and the name of that target in them.
+# The lists of entries with a target in a notification configuration, and the name of the target's field.
 TARGETS = {
     "LambdaFunctionConfigurations": "LambdaFunctionArn",
     "QueueConfigurations": "QueueArn",
@@ -28,9 +28,9 @@ TARGETS = {
 
 
 def permissions(function_policy: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The buckets that may invoke the function, each with the id of the statement that says so.
+    """The buckets that may invoke the function, each with the id of its statement.
 
-    A statement made by hand may be about all buckets, or about those whose names begin alike: it names none.
+    A statement with a wildcard, which somebody made by hand, names no bucket.
     """
     return [
         (source.rpartition(":")[2], statement["Sid"])
@@ -42,7 +42,7 @@ def permissions(function_policy: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def watched(pattern: str) -> dict[str, list[str]]:
-    """The buckets in the pattern of a rule of changes, each with the prefixes of its keys; none: all keys."""
+    """The buckets in an EventBridge rule's pattern, each with its prefixes; none means all keys."""
     detail = json.loads(pattern or "{}").get("detail", {})
     return {
         bucket: [key["prefix"] for key in alternative.get("object", {}).get("key", [])]
@@ -52,12 +52,12 @@ def watched(pattern: str) -> dict[str, list[str]]:
 
 
 def targets_of(configuration: Mapping[str, Any]) -> list[str]:
-    """To whom the bucket's notifications go."""
+    """The ARNs of the functions, queues and topics that a notification configuration names."""
     return sorted({entry[target] for kind, target in TARGETS.items() for entry in configuration.get(kind, [])})
 
 
 def notifies(configuration: Mapping[str, Any], function: str) -> bool:
-    """Whether a bucket's notification tells the function of every change."""
+    """Whether a notification configuration sends the function every kind of change."""
     entries = configuration.get("LambdaFunctionConfigurations", [])
     ours = [entry for entry in entries if entry["LambdaFunctionArn"].endswith(f":function:{function}")]
     return {*EVENTS} <= {event for entry in ours for event in entry["Events"]}
@@ -65,7 +65,7 @@ def notifies(configuration: Mapping[str, Any], function: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class LostNotification:
-    """An attached bucket whose changes do not come any more, and why; `wanted` is the configuration that mends it."""
+    """An attached bucket that no longer reports its changes, and why. `wanted` is the configuration that fixes it."""
 
     bucket: str
     why: str
@@ -74,9 +74,10 @@ class LostNotification:
 
 @dataclass(frozen=True, slots=True)
 class AttachedBuckets:
-    """Those of the function. `client` makes the client of a service; the notifications of `restored` are put back.
+    """The buckets that are attached to the function. `client` makes the client of a service.
 
-    `request_full_refresh` has all of a bucket refreshed, for what changed while nobody was told.
+    The lost notification of a bucket in `restored` is put back. Before that, `request_full_refresh` requests a refresh
+    of the whole bucket, for the changes that were not reported.
     """
 
     function_arn: str
@@ -89,21 +90,20 @@ class AttachedBuckets:
         return self.function_arn.rpartition(":")[2]
 
     def check(self) -> None:
-        """Tell, by a line of the log and a metric, of each bucket whose changes do not come any more."""
+        """Log and count each bucket that no longer reports its changes. AWS's errors are logged, not raised."""
         try:
             for lost in self.lost_notifications():
-                mend = f"scripts/attach-bucket.sh --bucket {lost.bucket}"
-                told = f"Changes in {lost.bucket} are not told of any more: {lost.why}. Mend it: {mend}"
-                logger.warning(told, bucket=lost.bucket)
+                fix = f"To fix it, run scripts/attach-bucket.sh --bucket {lost.bucket}"
+                logger.warning(f"{lost.bucket} no longer reports its changes: {lost.why}. {fix}", bucket=lost.bucket)
                 measure(lost.bucket, NotificationsLost=1)
                 if lost.bucket in self.restored and lost.wanted:
                     self._restore(lost.bucket, lost.wanted)
         except AWS_ERRORS as error:
-            logger.info(f"Whether the buckets' notifications are in place cannot be told: {error}")
+            logger.info(f"The buckets' notifications could not be checked: {error}")
 
     def _restore(self, bucket: str, wanted: dict[str, Any]) -> None:
-        """Beside the entries of others, whose targets S3 has accepted before."""
-        self.request_full_refresh(bucket)  # first, so that it is asked for wherever this ends
+        """Put back the bucket's notification beside the entries of others, whose targets S3 has validated before."""
+        self.request_full_refresh(bucket)  # first, so that it is requested even if this invocation ends before the put
         try:
             self.client("s3").put_bucket_notification_configuration(
                 Bucket=bucket, NotificationConfiguration=wanted, SkipDestinationValidation=True
@@ -114,7 +114,7 @@ class AttachedBuckets:
             logger.warning(f"The notification of {bucket} was put back, for all keys", bucket=bucket)
 
     def lost_notifications(self) -> Iterator[LostNotification]:
-        """Each bucket whose changes do not come any more."""
+        """Each bucket that no longer reports its changes."""
         s3, notifying, by_rule = self.client("s3"), self._notifying(), self._by_rule()
         for bucket in sorted(notifying | by_rule.keys()):
             try:
@@ -127,16 +127,20 @@ class AttachedBuckets:
             others = ", ".join(targets_of(found)) or "nobody"
             if bucket in notifying and not notifies(found, self.function):
                 yield LostNotification(
-                    bucket, f"its notification is gone or changed; it tells {others}", self._with_ours(found)
+                    bucket,
+                    f"its notification to the aggregator is gone or changed; it notifies {others}",
+                    self._with_ours(found),
                 )
             elif not by_rule.get(bucket, True):
-                yield LostNotification(bucket, "the rule of EventBridge for it is disabled")
+                yield LostNotification(bucket, "its EventBridge rule is disabled")
             elif bucket in by_rule and "EventBridgeConfiguration" not in found:
                 wanted = {**found, "EventBridgeConfiguration": {}}
-                yield LostNotification(bucket, f"it tells EventBridge no more; it tells {others}", wanted)
+                yield LostNotification(
+                    bucket, f"it no longer sends events to EventBridge; it notifies {others}", wanted
+                )
 
     def _with_ours(self, found: dict[str, Any]) -> dict[str, Any]:
-        """With an entry for all keys: nobody has kept its prefixes, and so no change is missed."""
+        """The configuration with our entry, for all keys: the lost entry's prefixes are not known."""
         own_id = f"{self.function.removesuffix('S3EventAggregator')}s3-event-aggregator"
         ours = {"Id": own_id, "LambdaFunctionArn": self.function_arn, "Events": EVENTS}
         entries = found.get("LambdaFunctionConfigurations", [])
@@ -153,7 +157,7 @@ class AttachedBuckets:
         return {bucket for bucket, _ in permissions(json.loads(policy))}
 
     def _by_rule(self) -> dict[str, bool]:
-        """The buckets in rules, each with whether all of its rules are enabled."""
+        """The buckets in EventBridge rules, each with whether all its rules are enabled."""
         found: dict[str, bool] = {}
         pages = self.client("events").get_paginator("list_rules").paginate(NamePrefix=f"{self.function}ObjectChanges")
         for rule in (rule for page in pages for rule in page["Rules"]):

@@ -1,8 +1,8 @@
-"""What a failed AWS call means for what was to be done: whether it passes, and what helps.
+"""What the error of an AWS call means, and so what to do next.
 
-Only this module knows error codes of AWS. Storage Gateway's own answers carry a second code inside (user guide,
-APIOperationErrorCodes). The words and codes by which a gateway refuses a refresh are mostly undocumented: what is not
-known here is UNCLEAR, and never makes a refresh wider at once.
+Only this module knows AWS's error codes. Storage Gateway's errors contain a second code (user guide,
+APIOperationErrorCodes). Most errors by which a gateway refuses a refresh are undocumented: an unknown one is UNCLEAR,
+and never widens a refresh at once.
 """
 
 from collections.abc import Iterable
@@ -20,25 +20,25 @@ from botocore.exceptions import (
 
 
 class UnreadableAnswerError(Exception):
-    """AWS answered that a call succeeded, without what that answer must hold: whether it did is unknown."""
+    """AWS's answer reports success, but lacks a required field: whether the call succeeded is unknown."""
 
 
-# What a call that did not succeed raises: an answer that says no, no answer, or one that says nothing.
+# What a failed call raises: AWS returned an error, the call had no answer, or the answer cannot be read.
 AWS_ERRORS = (ClientError, BotoCoreError, UnreadableAnswerError)
 
 
 class Failure(Enum):
     """What a failure means."""
 
-    PASSES = auto()  # AWS, the network or the gateway cannot just now: try again
-    BUSY = auto()  # the gateway has as many refreshes in progress as it takes
-    DENIED = auto()  # it needs a human: a permission, a role, a region that is not enabled; try again, slowly
-    REQUEST = auto()  # it is about what was asked for: a folder, or a parameter
-    GONE = auto()  # there is no such file share, or no such gateway
-    UNCLEAR = auto()  # words that nobody has documented
+    PASSES = auto()  # a passing fault of AWS, the network or the gateway: try again
+    BUSY = auto()  # the gateway runs as many refreshes as it can
+    DENIED = auto()  # a human must change a permission, a role, or a region that is not enabled: try again, slowly
+    REQUEST = auto()  # about a folder or another parameter of the request
+    GONE = auto()  # the file share or its gateway does not exist
+    UNCLEAR = auto()  # an undocumented error
 
 
-# Codes of an answer as a whole. AWS did not begin with what it throttled; of the others that pass, it may have.
+# The error codes of an answer. A throttled call had no effect; a call that failed with another passing error may have.
 _THROTTLED = frozenset(
     {
         "PriorRequestNotComplete",
@@ -84,8 +84,9 @@ _DENIED = frozenset(
 )
 _REQUEST = frozenset({"InvalidParameterValue", "SerializationException", "ValidationError", "ValidationException"})
 
-# Codes inside an InvalidGatewayRequestException (API reference, StorageGatewayError, errorCode), which for the rest are
-# about volumes, tapes and disks. GatewayInternalError is not among them: it may stand for a folder that is not cached.
+# The second codes, inside an InvalidGatewayRequestException (API reference, StorageGatewayError, errorCode). Those that
+# are missing here are about volumes, tapes and disks, except GatewayInternalError: it may mean a folder that is not
+# cached.
 _INSIDE = {
     "AuthenticationFailure": Failure.DENIED,
     "Blocked": Failure.DENIED,
@@ -107,8 +108,8 @@ _INSIDE = {
     "UnauthorizedOperation": Failure.DENIED,
 }
 
-# In the text of an InvalidGatewayRequestException, in lower case. Being busy may come with any code inside; of the
-# others the first that is found counts.
+# Texts of an InvalidGatewayRequestException, in lower case. The text for busy counts before the second code. The others
+# count only if that code is unknown; the first one that is found decides.
 _BUSY = "too many requests"
 _WORDS = (
     ("not connected", Failure.PASSES),
@@ -118,16 +119,16 @@ _WORDS = (
     ("parameter", Failure.REQUEST),
 )
 
-# Raised before anything was sent.
+# Raised before the request was sent.
 _NOT_SENT = (ConnectTimeoutError, EndpointConnectionError, NoCredentialsError, ParamValidationError)
 
 
 def meaning(error: Exception) -> Failure:
-    """What one of AWS_ERRORS means."""
+    """What an error of AWS_ERRORS means."""
     if isinstance(error, ParamValidationError):
         return Failure.REQUEST
     if not isinstance(error, ClientError):
-        return Failure.PASSES  # no answer at all, or none that can be read
+        return Failure.PASSES  # no answer, or one that cannot be read
     code, inside = _codes(error)
     for codes, failure in ((_PASSES, Failure.PASSES), (_DENIED, Failure.DENIED), (_REQUEST, Failure.REQUEST)):
         if code in codes:
@@ -138,7 +139,7 @@ def meaning(error: Exception) -> Failure:
 
 
 def _meaning_inside(inside: str, text: str) -> Failure:
-    """What an answer of Storage Gateway's means, by the code inside, or its text in lower case."""
+    """What an error of Storage Gateway means, by its second code, or by its text in lower case."""
     if _BUSY in text:
         return Failure.BUSY
     if inside in _INSIDE:
@@ -147,7 +148,7 @@ def _meaning_inside(inside: str, text: str) -> Failure:
 
 
 def may_have_taken_effect(error: Exception) -> bool:
-    """Whether a call that failed with one of AWS_ERRORS may have taken effect all the same."""
+    """Whether a call that failed with an error of AWS_ERRORS may have taken effect."""
     if not isinstance(error, ClientError):
         return not isinstance(error, _NOT_SENT)
     code, inside = _codes(error)
@@ -155,17 +156,17 @@ def may_have_taken_effect(error: Exception) -> bool:
 
 
 def _is_servers(error: ClientError) -> bool:
-    """Whether AWS, or what is between, says that the fault is its own: HTTP 5xx, with whatever code."""
+    """Whether the answer is HTTP 5xx, from AWS or a proxy, with any error code."""
     return error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500
 
 
 def all_messages(failures: Iterable[Exception]) -> str:
-    """Every failure in one line, what it befell first."""
+    """All failures in one line, each with its notes first."""
     return "; ".join(": ".join([*getattr(failure, "__notes__", []), str(failure)]) for failure in failures)
 
 
 def error_text(error: Exception) -> str:
-    """What AWS answered, without the SDK's words around it, and not too long for the table."""
+    """AWS's message without the text that the SDK adds, cut so that the table can hold it."""
     return (error.response["Error"]["Message"] if isinstance(error, ClientError) else str(error))[:600]
 
 

@@ -1,11 +1,11 @@
-"""The file shares that show a bucket, and how they are asked to refresh (Storage Gateway).
+"""Lists the file shares that show a bucket, and calls RefreshCache (Storage Gateway).
 
-The list is read afresh for every window: all pages, all gateways of an account in a region, NFS and SMB. Where a
-share's bucket and prefix lie cannot change while it exists, so that is remembered by ARN. A share may be on an access
-point instead of on a bucket: then the bucket behind it is looked up.
+The shares are listed anew for every window: NFS and SMB, of all gateways of an account in a region. A share's bucket,
+prefix and role cannot change while it exists, so they are remembered by ARN. If the share is on an access point, the
+bucket behind it is looked up.
 
-The guarantee: a share of which it cannot be known what it shows stops no other, and is in the answer as one that is
-unknown, for it may show the bucket.
+The guarantee: an unknown share, which cannot be described or whose access point cannot be looked up, stops no other. It
+is listed, because it may show the bucket.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # The Describe operations take at most ten ARNs (API reference, DescribeNFSFileShares).
 _ARNS_A_DESCRIBE = 10
 
-# A share that is being deleted is gone: it shows nothing new any more.
+# A share that is being deleted counts as deleted.
 _LEAVING = ("DELETING", "FORCE_DELETING")
 
 
@@ -33,9 +33,8 @@ _LEAVING = ("DELETING", "FORCE_DELETING")
 class FileShare:
     """A file share as it is now; `prefix` is empty or ends in a slash.
 
-    `region` is the region, and account, that it is in, if that is not the function's own: its completed refreshes are
-    not reported here, and its id may be that of another share at home. `unknown` is why it is not known what it shows;
-    then `bucket` is the one that it may show.
+    `region` is empty at home. Ids are unique per region only. `unknown` says why the share's bucket is not known; then
+    `bucket` is the one that it may show.
     """
 
     arn: str
@@ -45,7 +44,7 @@ class FileShare:
     bucket: str
     prefix: str = ""
     region: str = ""
-    role: str = ""  # ARN of the role by which its gateway reads and writes the bucket
+    role: str = ""  # ARN of the role that its gateway uses to read and write the bucket
     unknown: str = ""
 
     @property
@@ -58,7 +57,7 @@ class FileShare:
 
     @property
     def unavailable(self) -> str:
-        """Why it cannot be refreshed now; empty if it can."""
+        """Why the share cannot be refreshed now; empty if it can."""
         if self.unknown:
             return f"it is not known what it shows: {self.unknown}"
         return "" if self.status == "AVAILABLE" else f"it is {self.status}"
@@ -66,7 +65,7 @@ class FileShare:
 
 @dataclass(frozen=True, slots=True)
 class _Location:
-    """What cannot change while a share exists; no bucket: none that is watched from here."""
+    """What cannot change while a share exists. `bucket` is empty if its access point is in another region."""
 
     bucket: str
     prefix: str
@@ -76,7 +75,7 @@ class _Location:
 class FileShares:
     """The file shares of one region. Methods raise botocore's errors.
 
-    `warn` is told of each share of which it cannot be known what it shows, once for each reason.
+    `warn` is called once for each unknown share and reason.
     """
 
     def __init__(
@@ -93,10 +92,10 @@ class FileShares:
         self._warn = warn
         self._region = region
         self._locations: dict[str, _Location] = {}  # by ARN
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
 
     def showing(self, bucket: str) -> list[FileShare]:
-        """The file shares that show `bucket` or a part of it, or that may; without those that are being deleted."""
+        """The file shares that show `bucket` or a part of it, or that may, except those that are being deleted."""
         pages = self._client.get_paginator("list_file_shares").paginate()
         listed = [share for page in pages for share in page["FileShareInfoList"]]
         listed = [share for share in listed if share.get("FileShareStatus") not in _LEAVING]
@@ -105,7 +104,7 @@ class FileShares:
         return [share for share in found if share.bucket == bucket]
 
     def describe(self, arn: str, kind: str, gateway_arn: str, bucket: str) -> FileShare | None:
-        """The share as it is now, which may show `bucket`; None if it is gone. One call, if its bucket is known."""
+        """The share as it is now; None if it was deleted. `bucket` is the one that it may show if it is unknown."""
         try:
             described = self._described([arn], kind)
         except ClientError as error:
@@ -118,7 +117,7 @@ class FileShares:
         return self._share({**described[0], "FileShareType": kind, "GatewayARN": gateway_arn}, bucket, unknown)
 
     def refresh(self, share: FileShare, round_: Round) -> str:
-        """Ask for a refresh of some of what `share` shows; the notification id. It goes on after this returns.
+        """Call RefreshCache. The answer is the notification id; the refresh itself runs on after the call.
 
         Raises one of AWS_ERRORS.
         """
@@ -126,11 +125,11 @@ class FileShares:
             FileShareARN=share.arn, FolderList=round_.folder_list, Recursive=round_.recursive
         )
         if "NotificationId" not in answer:
-            raise UnreadableAnswerError(f"Storage Gateway took a refresh of {share.arn}, and did not say as what")
+            raise UnreadableAnswerError(f"Storage Gateway accepted a refresh of {share.arn} without a NotificationId")
         return answer["NotificationId"]
 
     def _share(self, listed: Any, bucket: str, unknown: str) -> FileShare:
-        """What is listed, and what is remembered of it."""
+        """Combine a listed share with what is remembered about it."""
         arn = listed["FileShareARN"]
         status, gateway_arn = listed.get("FileShareStatus", ""), listed.get("GatewayARN", "")
         share = FileShare(arn, listed.get("FileShareType", ""), gateway_arn, status, bucket, region=self._region)
@@ -139,7 +138,7 @@ class FileShares:
         return replace(share, unknown=unknown or "Storage Gateway does not describe it")
 
     def _locate(self, listed: list[Any]) -> dict[str, str]:
-        """Find out where the shares lie that are not known yet; those that remain unknown, each with its reason."""
+        """Describe the shares that are new. The answer is the unknown ones among them, each with the reason."""
         unknown: dict[str, str] = {}
         one_by_one = True
         for kind in ("NFS", "SMB"):
@@ -150,7 +149,7 @@ class FileShares:
                 except ClientError as error:
                     refused: dict[str, ClientError] = dict.fromkeys(arns, error)
                     described, refused = self._described_one_by_one(arns, kind) if one_by_one else ([], refused)
-                    one_by_one = bool(described)  # if it helped; of 500 shares it would take minutes
+                    one_by_one = bool(described)  # only while it helps: for 500 shares it would take minutes
                     unknown |= {arn: self._warn_once(arn, why) for arn, why in refused.items()}
                 for share in described:
                     if reason := self._remember(share):
@@ -163,9 +162,10 @@ class FileShares:
         return list(self._client.describe_nfs_file_shares(FileShareARNList=arns)["NFSFileShareInfoList"])
 
     def _described_one_by_one(self, arns: list[str], kind: str) -> tuple[list[Any], dict[str, ClientError]]:
-        """One share that cannot be described must not keep the others from being refreshed: those, and why not.
+        """Describe each share by itself, so that one that cannot be described does not hide the others.
 
-        If none can be, and no share of this region ever could, it is not the share: the failure is raised.
+        The answer is the described shares, and the error of each of the others. If no share of this region could ever
+        be described and the error passes, it is raised: the fault is not a share's.
         """
         described: list[Any] = []
         refused: dict[str, ClientError] = {}
@@ -179,7 +179,7 @@ class FileShares:
         return described, refused
 
     def _remember(self, described: Any) -> str:
-        """Remember where a share lies; or why that is not known."""
+        """Remember the share's bucket, prefix and role. The answer is why the bucket is unknown, or empty."""
         arn, location_arn, role = described["FileShareARN"], described["LocationARN"], described.get("Role", "")
         bucket, prefix = location(location_arn)
         if is_access_point(bucket):
@@ -195,19 +195,18 @@ class FileShares:
 
     def _warn_once(self, arn: str, reason: object) -> str:
         text = f"It is not known what {arn} shows: {reason}"
-        if text not in self._told:
-            self._told.add(text)
+        if text not in self._warned:
+            self._warned.add(text)
             self._warn(text)
         return str(reason)
 
 
 def location(arn: str) -> tuple[str, str]:
-    """The bucket or access point, and the prefix, which may be empty, of a LocationARN (API reference,
-    CreateNFSFileShare).
+    """The bucket or access point of a LocationARN, and the prefix, which may be empty (CreateNFSFileShare).
 
-    Each with or without a prefix, my/prefix/, whose last slash may be missing: arn:aws:s3:::my-bucket/,
-    arn:aws:s3:REGION:ACCOUNT:accesspoint/NAME/, and the alias of an access point, NAME-...-s3alias/, which may or may
-    not follow arn:aws:s3:::.
+    The formats are arn:aws:s3:::my-bucket/, arn:aws:s3:REGION:ACCOUNT:accesspoint/NAME/, and an access point's alias
+    NAME-...-s3alias/ with or without arn:aws:s3::: before it. A prefix my/prefix/ may follow. Its last slash may be
+    missing.
     """
     start, access_point, rest = arn.partition(":accesspoint/")
     if not access_point:

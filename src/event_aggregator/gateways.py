@@ -1,7 +1,7 @@
-"""The documents of the gateways, in the table: what happens at a gateway is written, and then what is to be done.
+"""Keeps a document per gateway in the table, and changes it by the rules of the module turns.
 
-The guarantee: a document is only written as it follows, by the rules of the module turns, from the one that stands in
-the table; and a wake that it names was queued before.
+The guarantee: a document is written only if it follows, by these rules, from the one in the table. A wake that it names
+was queued before.
 """
 
 from collections.abc import Callable
@@ -16,17 +16,17 @@ from event_aggregator.turns import Gateway, GatewayEvent, Rules, Todo, Visit, Wa
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One delivery of a message: its id, the same over all of them, and when Lambda ends this process."""
+    """One delivery of a message."""
 
-    message_id: str
-    deadline: int  # epoch milliseconds
-    repeated: bool = False  # an earlier one may have put the same folders into the shares' windows
+    message_id: str  # the same in each delivery of the message
+    deadline: int  # when Lambda ends this invocation, epoch milliseconds
+    repeated: bool = False  # an earlier delivery may have added the same folders to the shares' items
 
 
 class Gateways(Table):
-    """Each method raises botocore's errors.
+    """Methods raise botocore's errors.
 
-    A container remembers each document as it wrote it last: if nobody else has written it, no read is needed.
+    A container remembers each document that it wrote: if no other container has written it since, no read is needed.
     """
 
     def __init__(self, client: Any, name: str, queue: ActionQueue, rules: Rules, now: Callable[[], int]) -> None:
@@ -34,7 +34,7 @@ class Gateways(Table):
         self._queue = queue
         self.rules = rules
         self._now = now
-        self.known: dict[Key, tuple[Gateway, str]] = {}  # with the version in the table, empty if there is none
+        self.known: dict[Key, tuple[Gateway, str]] = {}  # with the version in the table, empty if it has none
 
     def read(self, key: Key) -> Gateway:
         return self.remember(key, self._read(key))
@@ -47,26 +47,27 @@ class Gateways(Table):
         now = self._now()
         self._queue.send(WakeRequest(key, wake.token), now=now, due=max(wake.at, now + MIN_DELAY_MS))
 
-    def apply(  # noqa: PLR0913 - one way to write for all that can happen
+    def apply(  # noqa: PLR0913 - one way to write for all events
         self,
         key: Key,
         event: GatewayEvent,
         delivery: Delivery,
         *,
-        takes: bool = True,
-        leaves: bool = True,
+        may_claim: bool = True,
+        queues_wake: bool = True,
         before_writing: Callable[[Gateway, Gateway, Todo], bool] | None = None,
     ) -> Todo | None:
-        """Queue the wake that is needed, write what follows from what happened, and answer what else is to be done.
+        """Queue the wake that is needed, write the document after `event`, and return what else is to be done.
 
-        A wake is queued before the document names it, for whoever dies in between may never come again. It may come
-        before it is named: so a wake always writes the document, and whoever wanted to name it must look again.
+        The wake is queued before the document names it, because an invocation that dies in between may never come
+        again. The wake may arrive before it is named. So a wake always writes the document, and the invocation that
+        was about to name it must read again.
 
-        `takes` and `leaves` are those of a Visit. `before_writing` gets the document before and after, and what
-        follows; it may do what must be done first, more than once, or answer False: then nothing is written, and the
-        answer is None.
+        `may_claim` and `queues_wake` are those of a Visit. `before_writing` gets the document before and after the
+        event, and the Todo. It does what must be done before the write, and may be called again. If it returns False,
+        nothing is written, and the answer is None.
         """
-        visit = Visit(delivery.deadline, takes, leaves)
+        visit = Visit(delivery.deadline, may_claim, queues_wake)
         is_fresh = key not in self.known
         if is_fresh:
             self.read(key)
@@ -74,7 +75,7 @@ class Gateways(Table):
             (before, version), now, new = self.known[key], self._now(), uuid4().hex
             after, todo = step(before, event, visit=visit, now=now, rules=self.rules, token=new)
             if after == before and not is_fresh:
-                self.read(key)  # Promise: what was remembered may be old, and is no reason to write nothing
+                self.read(key)  # Promise: a remembered document may be old, so it is no reason not to write
             elif before_writing and not before_writing(before, after, todo):
                 if is_fresh:
                     return None
@@ -90,15 +91,15 @@ class Gateways(Table):
         return todo
 
     def _written(self, key: Key, after: Gateway, version: str, new: str) -> bool:
-        """Whether the document could be written as `after`; if not, it is known as somebody else has written it."""
+        """Write the document. False if another container has written it since; then that one is remembered."""
         values = {":turns": {"S": after.to_json()}, ":new": {"S": new}}
         condition = "attribute_not_exists(Version)"
         if version:
             condition, values[":version"] = "Version = :version", {"S": version}
-        # Promise: nobody's turn is lost, whoever else writes at the same time.
+        # Promise: no share loses its turn when two containers write at the same time.
         written, met = self._update(key, "SET Turns = :turns, Version = :new", condition, values)
         self.known[key] = _document(met)
-        # The SDK repeats a write whose answer was lost: then the one that is met is this one.
+        # If the answer of the first attempt was lost, the SDK repeats the write, and finds its own version.
         return written or self.known[key][1] == new
 
 

@@ -1,6 +1,6 @@
-"""What arrives on the action queue: requests, and the events of others.
+"""Reads the messages on the action queue: requests, wakes, completion events, failed S3 events.
 
-The guarantee: a message is either understood or refused with a text that quotes it; none is taken for an empty one.
+The guarantee: a message is either understood, or refused with an error that quotes it. None is taken for an empty one.
 """
 
 import json
@@ -13,20 +13,19 @@ from event_aggregator.folders import EVERYTHING
 from event_aggregator.request import VERSION, Request, WakeRequest
 from event_aggregator.table import Key
 
-# What may stand in a key of the table; a name that no bucket has is shown by no share.
+# Characters that may stand in a key of the table. If no bucket has the name, no share shows it.
 _BUCKET = re.compile(r"[A-Za-z0-9._-]+")
-
 
 _COMPLETED = "Storage Gateway Refresh Cache Event"
 
 
 class NotUnderstoodError(ValueError):
-    """A message on the queue that is no request and no failure record; the text quotes it."""
+    """The message has no known format. The error's text quotes it."""
 
 
 @dataclass(frozen=True, slots=True)
 class BucketRequest:
-    """Refresh these folders of a bucket, as windows hold them; from outside, and in no window."""
+    """Refresh these folders of a bucket at once, without a window. `folders` as windows hold them."""
 
     bucket: str
     folders: frozenset[str]
@@ -34,10 +33,10 @@ class BucketRequest:
 
 @dataclass(frozen=True, slots=True)
 class RefreshCompleted:
-    """A refresh that a share accepted as `notification_id` began, and is complete; epoch milliseconds, if it says so.
+    """A completion event (S3 File Gateway user guide, monitoring-file-gateway).
 
-    From EventBridge, where Storage Gateway reports it (S3 File Gateway user guide, monitoring-file-gateway). `folders`:
-    what was to be refreshed, as FolderList names it.
+    `began` and `at` are when the refresh began and when it was complete, in epoch milliseconds; None if the event does
+    not say. `folders` are those of the refresh, as in FolderList.
     """
 
     share_arn: str
@@ -50,19 +49,19 @@ class RefreshCompleted:
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """Look for windows whose request was lost: from a schedule."""
+    """Check for anything that is unfinished and has no message. A schedule sends this."""
 
 
 @dataclass(frozen=True, slots=True)
 class FailedEvent:
-    """An S3 event that the aggregator could not handle, from Lambda's on-failure destination."""
+    """An S3 event on which the aggregator failed three times. Lambda's on-failure destination sends this."""
 
     event: Any
 
 
 @dataclass(frozen=True, slots=True)
 class OtherEvent:
-    """An event of EventBridge's that asks for nothing here, such as that a file was uploaded; `kind` names it."""
+    """An EventBridge event that needs no action, such as a file upload. `kind` names it."""
 
     kind: str
 
@@ -70,12 +69,12 @@ class OtherEvent:
 Message = Request | WakeRequest | BucketRequest | RefreshCompleted | Sweep | FailedEvent | OtherEvent
 
 
-def read_message(body: str, bucket_attribute: str | None) -> Message:  # noqa: PLR0911 - one for each kind
-    """What a message asks for, from its body and its attribute `bucket-name`. Raises NotUnderstoodError."""
+def read_message(body: str, bucket_attribute: str | None) -> Message:  # noqa: PLR0911 - one per kind
+    """Read a message from its body and its attribute `bucket-name`. Raises NotUnderstoodError."""
     try:
         content = json.loads(body)
     except ValueError as error:
-        raise NotUnderstoodError(f"The message is no JSON ({error}): {body[:500]}") from error
+        raise NotUnderstoodError(f"The message is not JSON ({error}): {body[:500]}") from error
     match content:
         case {"version": version, "key": str(key), "window": str(window), "attempt": int(attempt), **rest} if (
             version == VERSION and attempt >= 1
@@ -87,7 +86,7 @@ def read_message(body: str, bucket_attribute: str | None) -> Message:  # noqa: P
             version != VERSION
         ):
             raise NotUnderstoodError(
-                f"The request is of version {version!r}, and this function knows version {VERSION}: {body[:500]}"
+                f"The request has version {version!r}, but this function knows version {VERSION}: {body[:500]}"
             )
         case {
             "detail-type": kind,
@@ -111,32 +110,34 @@ def read_message(body: str, bucket_attribute: str | None) -> Message:  # noqa: P
             return OtherEvent(f"{kind} of {source}")
         case {"bucket": _} | {"folders": _}:
             return _bucket_request(content, body)
-        case dict() if not content and bucket_attribute:  # the request of the 2018 project, which knew no windows
+        case dict() if not content and bucket_attribute:  # a request of the 2018 project
             return BucketRequest(bucket_attribute, frozenset({EVERYTHING}))
-    raise NotUnderstoodError(f"The message is neither a request nor an event that is known here: {body[:500]}")
+    raise NotUnderstoodError(f"The message is neither a request nor a known event: {body[:500]}")
 
 
 def _bucket_request(content: dict[str, Any], body: str) -> BucketRequest:
-    """{"bucket": "my-bucket", "folders": ["a/b"]}, from who knows what changed: docs/settings.md. Raises
-    NotUnderstoodError, which says what is wrong with it."""
+    """Read {"bucket": "my-bucket", "folders": ["a/b"]}, which users may send (docs/settings.md).
+
+    Raises NotUnderstoodError.
+    """
     bucket, folders = content.get("bucket"), content.get("folders")
     if unknown := content.keys() - {"bucket", "folders"}:
         names = ", ".join(sorted(unknown))
-        raise NotUnderstoodError(f"A request for a bucket holds `bucket` and `folders`, and not {names}: {body[:500]}")
+        raise NotUnderstoodError(f"A request for a bucket holds only `bucket` and `folders`, not {names}: {body[:500]}")
     if not isinstance(bucket, str) or not _BUCKET.fullmatch(bucket):
-        raise NotUnderstoodError(f"`bucket` must be the name of a bucket, as a text: {body[:500]}")
+        raise NotUnderstoodError(f"`bucket` must be the name of a bucket: {body[:500]}")
     if not isinstance(folders, list) or not folders:
         raise NotUnderstoodError(f'`folders` must be a list of folders of the bucket, or ["*"] for all: {body[:500]}')
     return BucketRequest(bucket, frozenset(_folder(folder, body) for folder in folders))
 
 
 def _folder(folder: Any, body: str) -> str:
-    """What to refresh, as windows hold it: /a/b, / for the root, */a/b for all below, * for everything.
+    """A folder as windows hold it: /a/b, / for the root, */a/b for everything in a/b, * for everything.
 
-    a/b and a/b/ stand for /a/b, as in RefreshCache's FolderList. Which names no share can show is seen later.
+    a/b and a/b/ stand for /a/b, as in RefreshCache's FolderList. Names that no share can show are cut later.
     """
     try:
-        text = folder.encode().decode()  # JSON may hold half of a pair of characters, which no table takes
+        text = folder.encode().decode()  # JSON may hold half of a surrogate pair, which DynamoDB refuses
     except (AttributeError, UnicodeEncodeError):
         text = ""
     if text == EVERYTHING:
@@ -144,20 +145,20 @@ def _folder(folder: Any, body: str) -> str:
     mark = EVERYTHING if text.startswith(f"{EVERYTHING}/") else ""
     if not text or (text.startswith(EVERYTHING) and not mark):
         raise NotUnderstoodError(
-            f"`folders` holds {folder!r:.100}: a folder is a text such as a/b, / for the bucket's root, */a/b for all"
-            f" that is below, * for everything, and /*a if its name begins with a star: {body[:500]}"
+            f"`folders` holds {folder!r:.100}: a folder is a text such as a/b, / for the bucket's root, */a/b for"
+            f" everything in a/b, * for everything, or /*a if its name begins with a star: {body[:500]}"
         )
     return f"{mark}/{text.removeprefix(mark).removeprefix('/').removesuffix('/')}"
 
 
 def _folders_of(listed: Any) -> tuple[str, ...] | None:
-    """None for what is no list of folders: a completion counts all the same."""
+    """None if this is not a list of folders: the completion counts nevertheless."""
     is_list = isinstance(listed, list) and all(isinstance(folder, str) for folder in listed)
     return tuple(listed) if is_list and listed else None
 
 
 def _time_of(iso_time: Any) -> int | None:
-    """Epoch milliseconds; None for what is no time: a completion counts all the same."""
+    """Epoch milliseconds; None if this is not a time: the completion counts nevertheless."""
     try:
         return epoch_ms_of(iso_time)
     except (TypeError, ValueError):

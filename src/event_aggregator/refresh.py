@@ -1,8 +1,8 @@
-"""From a request to refreshed file shares: what the refresh Lambda does with each message on the queue.
+"""What the refresh function does with each message on the action queue.
 
-The guarantee: when `handle` returns, what the message asked for is done, or waits in a share's window, or in a region's
-whose request is queued, or was done before. Otherwise it raises, and the queue must deliver the message again. Every
-repetition is harmless.
+The guarantee: when `handle` returns, shares have accepted a refresh of the message's folders, or the folders wait under
+the key of a share, or of a region whose request is queued. Otherwise `handle` raises, and SQS must deliver the message
+again. Every repetition is harmless.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,23 +24,22 @@ from event_aggregator.turns import backoff
 from event_aggregator.waiting import Changes, ShareItem
 from event_aggregator.window import Due, lost_request
 
-# What waits for a region that the settings do not name is kept for so long: a roll-out of settings takes minutes, and
-# meanwhile some functions have the old ones.
+# How long folders wait for a region that the settings do not name: during a rollout some functions have old settings.
 _UNNAMED_MS = 86_400_000
 
 
 class NotRefreshedError(Exception):
-    """Some shares could neither be asked nor be made to wait: the message must be delivered again."""
+    """Some shares could neither be asked nor be put in line: SQS must deliver the message again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refresher:
     aggregator: Aggregator
     asker: Asker
-    check_notifications: Callable[[], object] = bool  # of the attached buckets; where there are none, nothing
+    check_notifications: Callable[[], object] = bool  # of the attached buckets; bool() does nothing
 
     def handle(self, body: str, bucket_attribute: str | None, message_id: str, time_left: int) -> None:
-        """Do what a message on the queue asks for. `time_left`: milliseconds until Lambda ends this."""
+        """Do what a message asks for. `time_left`: milliseconds until Lambda ends this invocation."""
         message, now = read_message(body, bucket_attribute), self.aggregator.now()
         delivery = Delivery(message_id, now + time_left)
         match message:
@@ -50,20 +49,21 @@ class Refresher:
             case WakeRequest():
                 self.asker.woken(message, delivery)
             case FailedEvent():
-                logger.warning("Handling an S3 event that the aggregator could not handle", message_id=message_id)
+                logger.warning("Handling an S3 event on which the aggregator failed", message_id=message_id)
                 self.aggregator.aggregate_event(message.event, time_left)
             case BucketRequest(bucket, folders):
                 logger.set_correlation_id(message_id)
-                # Nothing tells here whether it is the first delivery.
+                # This may be a repeated delivery: no window records the first one.
                 self._distribute(Key.read(bucket), Changes(folders, now, message_id), replace(delivery, repeated=True))
             case RefreshCompleted():
                 self.asker.completed(message, delivery)
             case Sweep():
                 self._sweep(delivery)
-                self.check_notifications()  # last, for it may not be reachable from a VPC
+                self.check_notifications()  # last, because a VPC may not reach the services that it calls
             case OtherEvent(kind):
                 self.aggregator.warn_once(
-                    f"The queue gets events that ask for nothing: {kind}. Make the rule match refreshes alone."
+                    f"The queue receives events that need no action: {kind}."
+                    " Make the rule match completion events only."
                 )
             case _:
                 assert_never(message)
@@ -76,23 +76,25 @@ class Refresher:
         elif request.window in (item.window_id, item.refreshing_id):
             self._refresh(request, item, delivery)
         else:
-            logger.debug(f"The window of {request.key} was refreshed or taken over already", window=request.window)
+            logger.debug(f"The window of {request.key} has already been refreshed or taken over", window=request.window)
 
     def _defer(self, request: Request, item: WindowItem) -> None:
-        """The request came before its window is due: send it again for what is left."""
+        """The request came before its window is due: send it again for the remaining time."""
         now = self.aggregator.now()
         due = max(item.refresh_at, now + MIN_DELAY_MS)
         self.aggregator.windows.confirm(request.key, request.window, due + LIFETIME_MS)
         self.aggregator.queue.send(request, now=now, due=due)
-        logger.debug(f"The refresh of {request.key} is due at {timestamp(due)}: deferred", window=request.window)
+        logger.debug(
+            f"The window of {request.key} is due at {timestamp(due)}: its request is sent again", window=request.window
+        )
 
     def _refresh(self, request: Request, item: WindowItem, delivery: Delivery) -> None:
-        """Close the window, or take up a refresh that died half-way, and hand its folders to the shares."""
+        """Close the window, or continue the fan-out of an invocation that died, and give its folders to the shares."""
         windows = self.aggregator.windows
         if item.window_id == request.window:
             now = self.aggregator.now()
             closed = windows.close(request.key, item, now, now + LIFETIME_MS)
-            if closed is None:  # by another delivery of this request, or taken over, or moved later
+            if closed is None:  # another delivery closed it, or it was taken over, or it is due later now
                 self._request_arrived(request, delivery)
                 return
             item = closed
@@ -103,7 +105,7 @@ class Refresher:
         windows.complete(request.key, request.window)
 
     def _distribute(self, key: Key, changes: Changes, delivery: Delivery, attempt: int = 1) -> None:
-        """Hand folders to the shares that show them; if there are several regions, by a request for each."""
+        """Give the folders to the shares that show them. With several regions, each gets its own request first."""
         regions = self.asker.regions
         if not key.region and len(regions.names) > 1:
             for name in regions.names:
@@ -119,18 +121,18 @@ class Refresher:
             )
             return
         if not shares and len(regions.names) == 1:
-            logger.warning(f"No file share shows the bucket {key.bucket}: nothing to refresh", bucket=key.bucket)
+            logger.warning(f"No file share shows the bucket {key.bucket}: nothing is refreshed", bucket=key.bucket)
         if key.writer is not None:
             others = self.aggregator.settings.refresh_other_gateways
             left_out = regions.left_out(shares, name, key.writer, others)
-            _tell_of(left_out, changes, others)
+            _log_left_out(left_out, changes, others)
             shares = [share for share in shares if share not in left_out]
         self._distribute_to(shares, changes, delivery)
 
     def _wait_for_region(
         self, key: Key, changes: Changes, delivery: Delivery, attempt: int = 0, reason: str = ""
     ) -> None:
-        """Put the folders into the window of a region, whose shares are listed when it is due."""
+        """Put the folders into the region's window. When it is due, the region's shares are listed."""
         now = self.aggregator.now()
         due = now + (backoff(attempt) if reason else 0)
         self.aggregator.open_or_join(
@@ -148,10 +150,10 @@ class Refresher:
             logger.warning(f"{key} waits until {timestamp(due)}: {reason}", bucket=key.bucket)
 
     def _distribute_to(self, shares: Sequence[FileShare], changes: Changes, delivery: Delivery) -> None:
-        """Have each share that shows a folder asked in its turn. A gateway that fails does not stop the others.
+        """Let each share that shows a folder take its turn. A gateway that fails does not stop the others.
 
-        First every share is in its gateway's line, then turns are taken: nobody waits for others' answers to begin to
-        wait.
+        All shares are put in line before any is asked, so that no share enters its line late because others answer
+        slowly.
         """
         at: dict[Key, list[ShareChanges]] = {}
         for share in shares:
@@ -181,9 +183,9 @@ class Refresher:
             raise NotRefreshedError(all_messages(failures)) from failures[0]
 
     def _sweep(self, delivery: Delivery) -> None:
-        """Look at everything that is unfinished: how long shares wait, and what nobody asks for any more."""
+        """Measure how long folders wait, send lost requests again, and put lost shares back in line."""
         now = self.aggregator.now()
-        lines: dict[Key, list[Key]] = {}  # at each gateway, the shares for which something waits
+        lines: dict[Key, list[Key]] = {}  # by gateway, the shares that have waiting folders
         for key, attributes in self.aggregator.windows.everything():
             if key.kind is Kind.GATEWAY:
                 self.asker.gateways.remember(key, attributes)
@@ -192,7 +194,7 @@ class Refresher:
                 if item.changes and not self._is_given_up(key, item.changes.since, now):
                     self._measure_wait(key, now - item.changes.since)
                     lines.setdefault(Key.read(item.gateway), []).append(key)
-            else:  # a window; a share's is one of an earlier release, which has a request of its own
+            else:  # a window. A share's has its own request: it comes from an earlier release
                 window = WindowItem.of(attributes)
                 if key.kind in (Kind.REGION, Kind.SHARE) and window.since:
                     self._measure_wait(key, now - window.since)
@@ -201,35 +203,35 @@ class Refresher:
             self.asker.repair_line(gateway, keys, delivery)
 
     def _measure_wait(self, key: Key, waited_ms: int) -> None:
-        """Changes wait from the first of their bucket's window on: what is long depends on that, beyond 20 minutes."""
+        """The wait began with the first change of the bucket's window. Below 20 minutes it is never late."""
         late = self.aggregator.settings.lateness(key.bucket, key.share_id, waited_ms / 1000, least=1200)
         measure(key.bucket, SecondsWaiting=waited_ms / 1000, WaitingLateness=late)
 
     def _resend_lost_request(self, key: Key, item: WindowItem, now: int) -> None:
-        """Send the request of a window again that must be lost."""
+        """Send the window's request again if it must be lost."""
         if item.since and self._is_given_up(key, item.since, now):
             return
         if window := lost_request(item, now):
-            logger.warning(f"The request of {key} was lost; sending it again", correlation_id=window)
+            logger.warning(f"The request of {key} was lost; it is sent again", correlation_id=window)
             self.aggregator.queue.send(Request(key, window, correlation=window), now=now, due=now)
             self.aggregator.windows.confirm(key, window, now + LIFETIME_MS)
 
     def _is_given_up(self, key: Key, since: int, now: int) -> bool:
-        """Whether this waits for a region that has not been one of the settings' for a day: then it is forgotten."""
+        """Drop folders that have waited a day for a region that the settings do not name. True if they were dropped."""
         if not key.region or key.region in self.asker.regions.names or now - since < _UNNAMED_MS:
             return False
-        logger.warning(f"The settings name no gateways in {key.region}: what waited for {key} is forgotten")
+        logger.warning(f"The settings name no gateways in {key.region}: the folders that waited for {key} are dropped")
         self.asker.waiting.forget(key)
         return True
 
 
-def _tell_of(left_out: Sequence[FileShare], changes: Changes, others: str) -> None:
-    """Tell of shares that are not asked for what a gateway wrote, though they show it."""
+def _log_left_out(left_out: Sequence[FileShare], changes: Changes, others: str) -> None:
+    """Log and count the shares that are not asked, because a gateway wrote what changed."""
     why = "through a gateway, and REFRESH_OTHER_GATEWAYS is off" if others == "off" else "by its own role"
     for share in left_out:
         if folders := shown(changes.folders, share.prefix):
             logger.info(
-                f"Left out {share.key}: what changed was written {why}",
+                f"Left out {share.key}: the changes were written {why}",
                 bucket=share.bucket,
                 share=str(share.key),
                 folders=sorted(folders),

@@ -1,8 +1,7 @@
-"""The regions where file shares are: the regions and accounts whose gateways may show a bucket.
+"""The regions, of the function's own and other accounts, whose gateways may show a bucket.
 
-A region is named by its region, eu-west-1, and in another account than the function's by both, eu-west-1:123456789012.
-`home` is the function's own region and account: only there is it told of completed refreshes, and the keys of the
-shares there do not name it.
+The name of a region is eu-west-1, or in another account eu-west-1:123456789012. `home` is the function's own region and
+account. Completion events come from there only, and the keys of its shares do not name it.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,18 +14,18 @@ from event_aggregator.writers import Roles
 
 
 class UnnamedRegionError(Exception):
-    """The settings name no such region, any more or not yet: a roll-out of settings takes a moment."""
+    """The settings do not name the region. During a rollout some functions have other settings."""
 
 
 def name_of_region(region: str, account: str) -> str:
-    """Of the gateways in a region; `account` is empty for the function's own."""
+    """The name of a region of an account; `account` is empty for the function's own."""
     return f"{region}:{account}" if account else region
 
 
 class Regions:
-    """The file shares of all regions; each region's are made when they are needed. Methods raise botocore's errors.
+    """The FileShares of each region, made when they are needed. Methods raise botocore's errors.
 
-    `roles` are those of the shares, by account, which is empty for the function's own.
+    `makers` are by the region's name. `roles` are by account, which is empty for the function's own.
     """
 
     def __init__(
@@ -51,21 +50,21 @@ class Regions:
         return self.at(key.region or self.home)
 
     def reports_completions(self, share: FileShare) -> bool:
-        """Whether an event tells when a refresh of the share is complete."""
+        """Whether the function receives completion events of the share."""
         return not share.region
 
     def left_out(self, shares: Sequence[FileShare], region: str, role_id: str, others: str) -> list[FileShare]:
-        """Those of `shares`, of `region` and a bucket, that need no refresh of what the role with this id wrote.
+        """Which `shares` of a bucket in `region` need no refresh of what the role with this id wrote.
 
-        A gateway writes by the role of the share that was written through, and that share knows of it. `others` is the
-        setting about the other shares: with `off` none of them is refreshed either, if the role is a share's. What
-        another role wrote is news for every share.
+        A gateway writes by the role of the share that a client wrote to, and that share knows the file. `others` is the
+        setting REFRESH_OTHER_GATEWAYS: with `off`, no other share is refreshed either. A file that the role of no share
+        wrote is new for every share.
         """
         try:
             if others == "off" and self._is_role_of_a_share(role_id, shares, region):
                 return list(shares)
-            writer = self._writer(shares, region, role_id, lone=others != "on")
-        except AWS_ERRORS:  # it is not known which other shares there are, or whose: nobody is left out
+            writer = self._writer(shares, region, role_id, only_share_counts=others != "on")
+        except AWS_ERRORS:  # the other shares, or a role's id, are unknown: no share is left out
             return []
         return [writer] if writer else []
 
@@ -75,15 +74,17 @@ class Regions:
             for share in chain(shares, self._in_other_regions(shares, region))
         )
 
-    def _writer(self, shares: Sequence[FileShare], region: str, role_id: str, *, lone: bool) -> FileShare | None:
-        """The share through which the role with this id wrote: the one whose role that is.
+    def _writer(
+        self, shares: Sequence[FileShare], region: str, role_id: str, *, only_share_counts: bool
+    ) -> FileShare | None:
+        """The share that a client wrote to: the one with the role that has this id.
 
-        Or, with `lone`, the only share that there is, if IAM does not tell its role's id. None if there may be another:
-        two with one role, one that cannot be described, a region that cannot be listed.
+        With `only_share_counts` also the bucket's only share, if IAM does not tell its role's id. None if it is not
+        certain: two shares have the role, a share cannot be described, a region cannot be listed.
         """
         ids = {share.arn: self._role_id(share) for share in shares}
         found = [share for share in shares if role_id and ids[share.arn] == role_id]
-        if lone and not found and len(shares) == 1 and not ids[shares[0].arn]:
+        if only_share_counts and not found and len(shares) == 1 and not ids[shares[0].arn]:
             found = list(shares)
         if len(found) != 1 or any(share.unknown for share in shares):
             return None

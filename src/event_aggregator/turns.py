@@ -1,15 +1,15 @@
 """Taking turns at a gateway: which of its file shares is asked for a refresh next, and when.
 
-The guarantee: every share that waits is asked, the one first that has waited longest; none that may be asked is
-overtaken by more than REFRESHES_PER_GATEWAY + 1 that began to wait later. No share is asked again within the interval
-of a call that was accepted, or whose outcome is unknown, nor while its refresh is known to be in progress.
+The guarantee: every share that waits is asked, the one that has waited longest first. A share that may be asked is
+overtaken by at most REFRESHES_PER_GATEWAY + 1 shares that began to wait later. No share is asked again within the
+interval after a call that was accepted or whose outcome is unknown, nor while its refresh is known to be in progress.
 
 AWS documents "two refreshes at a time" twice: for a gateway (API reference, RefreshCache) and for a file share
-(knowledge centre). So slots only keep the order, and the gateway's answer decides: where it says that it is busy, the
-share keeps its turn; where it may take more than is known, it is asked once an interval (a probe).
+(knowledge center). So the slots only keep the order, and the gateway's answer decides. If the gateway is busy, the
+share keeps its position in line. While the gateway seems full, one share is asked once an interval (a probe).
 
-All of it is one pure function, `step`: (the gateway, what happened, who sees it and when) to (the gateway, what to do).
-The module gateways keeps the gateway's document in the table.
+All rules are in one pure function, `step`: from the gateway, the event and the visit to the gateway and what to do. The
+module gateways keeps the gateway's document in the table.
 """
 
 import json
@@ -20,74 +20,75 @@ from typing import Any
 from event_aggregator.settings import Settings
 from event_aggregator.table import Key
 
-# What somebody who runs a message may still do after Lambda must have ended it.
+# A claim lapses this long after Lambda must have ended its invocation, whose last call may still be on its way.
 CLAIM_MARGIN_MS = 10_000
 
-# A share that refuses for a reason of its own is asked again after this, doubled with each refusal up to the longest.
+# The backoff of a share that refuses for a reason of its own. It doubles with each refusal.
 _FIRST_BACKOFF_MS = 5_000
 _LONGEST_BACKOFF_MS = 900_000
 
-# A wake that is late by more than this is taken to be lost.
+# A wake that is this late counts as lost.
 _LOST_WAKE_MS = 600_000
 
-# By an older reference page a refresh has no effect if it was requested so soon after another of the same share.
+# By an older reference page, a refresh has no effect if it is requested this soon after another one of the share.
 VOID_MS = 60_000
 _CLOCK_MARGIN_MS = 1_000
 
-# How long it is remembered that somebody else refreshed a share.
+# How long a gateway's document remembers that somebody else refreshed a share.
 _OTHERS_MS = 86_400_000
 
-# A gateway has at most so many file shares (S3 File Gateway user guide, fgw-quotas).
+# The quota of file shares per gateway (S3 File Gateway user guide, fgw-quotas).
 _MAX_SHARES = 50
 
+# How many early completions a claim remembers, and how many refreshes before the last one a share remembers, because
+# their completion events may come late.
 _MAX_EARLY = 10
-# So many refreshes of a share before its last one are known, should an event about them come late.
 _MAX_EARLIER = 3
 
 
 def backoff(refusals: int) -> int:
-    """Milliseconds until what was refused for the `refusals`th time, from 1, is tried again."""
+    """Milliseconds until the next attempt after so many refusals in a row, at least one."""
     return min(_FIRST_BACKOFF_MS << min(refusals - 1, 16), _LONGEST_BACKOFF_MS)
 
 
-# The document. Times are epoch milliseconds; 0 and None stand for what is not there.
+# The gateway's document. Times are epoch milliseconds; 0 and None mean that there is none.
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Somebody is about to ask the share; after `until` it is dead."""
+    """An invocation is asking the share. The claim lapses at `until`."""
 
     until: int
-    since: int  # since when the share had waited
+    since: int  # when the share had begun to wait
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A refresh that the share accepted; it shows the changes since `first_change` of the bucket's window."""
+    """A refresh that the share accepted at `at`, for changes since `first_change` of the bucket's `window`."""
 
     refresh: str  # its notification id
     at: int
     first_change: int
-    window: str
+    window: str  # its id
     kind: str  # of the share, NFS or SMB
-    is_repeat: bool = False  # it repeats one that somebody else's refresh may have made void
+    is_repeat: bool = False  # it repeats one that may have had no effect, because of somebody else's refresh
     prefix: str = ""  # of the share
     recursive: bool = False
-    left: bool = False  # not all folders of these changes: the share has others left to ask for
+    left: bool = False  # folders of these changes are left for a further round
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
     """A file share in its gateway's document."""
 
-    since: int = 0  # it waits, in this order
-    not_before: int = 0
+    since: int = 0  # when it began to wait; 0: it does not wait
+    not_before: int = 0  # end of its backoff
     refusals: int = 0  # in a row, for a reason of its own
     asked_at: int = 0  # the last call that was accepted, or may have been
     claim: Claim | None = None
     last: Accepted | None = None
-    in_progress_until: int = 0  # `last` is not known to be complete; it lapses then
-    early_completions: tuple[tuple[str, int], ...] = ()  # during its claim: refresh id, began at
+    in_progress_until: int = 0  # `last` is not known to be complete, and counts as in progress until then
+    early_completions: tuple[tuple[str, int], ...] = ()  # during its claims: notification id, and when it began
     repeats: bool = False  # its next refresh repeats one
     previous: tuple[tuple[str, int], ...] = ()  # the refreshes before `last`: notification id, and when it was accepted
 
@@ -95,14 +96,14 @@ class Share:
         return self.claim.until if self.claim else self.in_progress_until
 
     def ready_at(self, interval: int) -> int:
-        """When a share that waits may be asked, as far as it is known now."""
+        """When a waiting share may be asked, unless its refresh is complete earlier."""
         passed = self.asked_at + interval if self.asked_at else 0
         return max(passed, self.not_before, self.busy_until())
 
 
 @dataclass(frozen=True, slots=True)
 class Wake:
-    """The queued message that ends the next wait."""
+    """The gateway's queued wake: the message with this token, due at `at`."""
 
     token: str
     at: int
@@ -110,21 +111,21 @@ class Wake:
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """All that is known of a gateway."""
+    """A gateway's document."""
 
     shares: Mapping[Key, Share] = field(default_factory=dict)
     wake: Wake | None = None
-    refused_at: int = 0  # it said that it is busy, and nothing has ended there since
+    refused_at: int = 0  # it was busy then, and no refresh was accepted or completed there since
     probed_at: int = 0
-    others: Mapping[str, int] = field(default_factory=dict)  # share id: when somebody else's refresh began last
+    by_others: Mapping[str, int] = field(default_factory=dict)  # by share id, when somebody else's last refresh began
 
     def waiting(self) -> list[Key]:
-        """The shares that wait, in the order in which they began to."""
+        """The line: the waiting shares, in the order in which they began to wait."""
         waiting = ((share.since, str(key), key) for key, share in self.shares.items() if share.since)
         return [key for _, _, key in sorted(waiting)]
 
     def busy(self) -> int:
-        """How many slots are taken, by all that is known."""
+        """How many slots are taken."""
         return sum(bool(share.busy_until()) for share in self.shares.values())
 
     def with_share(self, key: Key, share: Share) -> "Gateway":
@@ -151,16 +152,16 @@ def _share(given: dict[str, Any]) -> Share:
 
 
 def _bare(given: Gateway | Share | Claim | Accepted | Wake) -> dict[str, Any]:
-    """Its fields, without what is not there."""
+    """The fields that have a value."""
     return {name: value for name in given.__slots__ if (value := getattr(given, name))}
 
 
-# What happens to it
+# The events at a gateway
 
 
 @dataclass(frozen=True, slots=True)
 class Enqueued:
-    """Folders were put into the windows of these shares. Those that cannot be asked now have a back-off."""
+    """Folders were added for these shares, which enter the line. The `unavailable` ones get a backoff."""
 
     keys: tuple[Key, ...]
     unavailable: frozenset[Key] = frozenset()
@@ -168,7 +169,7 @@ class Enqueued:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The share accepted a refresh. `until`: its completion, at the latest; `left`: it has folders left to ask for."""
+    """The share accepted a refresh, which counts as in progress until `until`. The rest: see Accepted."""
 
     key: Key
     refresh: str
@@ -183,14 +184,14 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Busy:
-    """The gateway refused, since it has as many refreshes in progress as it takes, or in words that nobody knows."""
+    """The gateway refused, because it is busy or with an unknown error."""
 
     key: Key
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The share was not refreshed for a reason of its own. `perhaps`: it may be refreshed all the same."""
+    """The share refused for a reason of its own, or was not asked. `perhaps`: the call may have had effect."""
 
     key: Key
     perhaps: bool = False
@@ -198,7 +199,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class NothingToAsk:
-    """Nothing waited for the share; or it is gone, and with it all that did."""
+    """No folder waits for the share. `gone`: its folders were dropped; it may have been deleted."""
 
     key: Key
     gone: bool = False
@@ -206,7 +207,7 @@ class NothingToAsk:
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """Storage Gateway says that a refresh is complete, ours or somebody else's."""
+    """A completion event came, of our refresh or somebody else's."""
 
     share_id: str
     refresh: str
@@ -215,14 +216,14 @@ class Completed:
 
 @dataclass(frozen=True, slots=True)
 class Woken:
-    """The wake with this token has come."""
+    """The wake with this token arrived."""
 
     token: str
 
 
 @dataclass(frozen=True, slots=True)
 class Visited:
-    """Nothing new: somebody comes by."""
+    """Nothing happened: an invocation looks whether a share may be asked."""
 
 
 GatewayEvent = Enqueued | Asked | Busy | Refused | NothingToAsk | Completed | Woken | Visited
@@ -230,21 +231,22 @@ GatewayEvent = Enqueued | Asked | Busy | Refused | NothingToAsk | Completed | Wo
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """Who sees what happened: a process that Lambda ends at `until`.
+    """The invocation that sees the event. Lambda ends it at `until`.
 
-    It `takes` a turn if there is one, and when it `leaves` while a share waits, it queues a wake.
+    If it `may_claim`, it claims a share that may be asked. If it claims none and `queues_wake`, it queues the wake that
+    is needed.
     """
 
     until: int
-    takes: bool = True
-    leaves: bool = True
+    may_claim: bool = True
+    queues_wake: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
     slots: int  # REFRESHES_PER_GATEWAY
     interval: int  # MIN_REFRESH_INTERVAL_SECONDS, in milliseconds
-    exceptions: Mapping[str, int] = field(default_factory=dict)  # share id: its own interval
+    exceptions: Mapping[str, int] = field(default_factory=dict)  # by share id, its own interval
 
     @classmethod
     def of(cls, settings: Settings) -> "Rules":
@@ -257,49 +259,49 @@ class Rules:
 
     @property
     def least_interval(self) -> int:
-        """How often a full gateway is asked: no share waits longer because another may be asked less often."""
+        """The pause between probes: no share waits longer because another one has a longer interval."""
         return min(self.interval, *self.exceptions.values()) if self.exceptions else self.interval
 
 
 @dataclass(frozen=True, slots=True)
 class Todo:
-    """What to do: `again` and `wake` before the gateway's document is written, the rest once it is."""
+    """What to do: `wake`, `repeat` and the event of `completed` before the document is written, the rest after."""
 
     take: Key | None = None  # ask this share, which is claimed
     is_idle: bool = False  # no other refresh is known to be in progress at the gateway
-    direct: bool = False  # nobody waited: the share that was enqueued needs no window of its own
-    wake: Wake | None = None  # queue this one first
-    completed: tuple[Key, Accepted] | None = None  # a share's refresh that is known, since now, to be complete
-    repeat: Key | None = None  # this share's last refresh is to be repeated: its folders must be in its window first
+    direct: bool = False  # no share waited: the folders of the enqueued one can stay in the bucket's window
+    wake: Wake | None = None  # queue it
+    completed: tuple[Key, Accepted] | None = None  # this refresh is now known to be complete
+    repeat: Key | None = None  # this share's last refresh is to be repeated: add its folders to the share's item
 
 
 def step(  # noqa: PLR0913 - one call for all rules
     gateway: Gateway, event: GatewayEvent, *, visit: Visit, now: int, rules: Rules, token: str
 ) -> tuple[Gateway, Todo]:
-    """The gateway after what happened, and what to do. `token`: a new one, should a wake be needed."""
+    """The gateway after the event, and what to do. `token`: a new one for the wake, if one is needed."""
     gateway = _lapsed(gateway, now)
     nobody_waited = not gateway.waiting()
     gateway, todo = _after(gateway, event, now)
     woken = isinstance(event, Woken) and gateway.wake is not None and gateway.wake.token == event.token
     if woken:
         gateway = replace(gateway, wake=None)
-    take, probe = _next(gateway, now, rules, woken=woken) if visit.takes else (None, False)
+    take, probe = _next(gateway, now, rules, woken=woken) if visit.may_claim else (None, False)
     if take:
         share = gateway.shares[take]
         claim = Claim(visit.until + CLAIM_MARGIN_MS, share.since)
         gateway = gateway.with_share(take, replace(share, since=0, claim=claim))
         gateway = replace(gateway, probed_at=now) if probe else gateway
         is_idle = not any(share.in_progress_until for share in gateway.shares.values())
-        # Not if somebody else refreshes it too: its folders must be kept, should its refresh have to be repeated.
-        direct = isinstance(event, Enqueued) and nobody_waited and take.share_id not in gateway.others
+        # Not if somebody else refreshes the share too: its folders must be kept, because they may be asked for again.
+        direct = isinstance(event, Enqueued) and nobody_waited and take.share_id not in gateway.by_others
         return gateway, replace(todo, take=take, is_idle=is_idle, direct=direct)
-    if visit.leaves and (wake := _new_wake(gateway, token, now, rules)):
+    if visit.queues_wake and (wake := _new_wake(gateway, token, now, rules)):
         gateway, todo = replace(gateway, wake=wake), replace(todo, wake=wake)
     return gateway, todo
 
 
 def next_wake(gateway: Gateway, now: int, rules: Rules) -> int | None:
-    """The earliest time at which a share that waits, or was claimed, may be asked, if nothing happens until then."""
+    """The earliest time at which a waiting or claimed share may be asked, if no event comes before that."""
     has_free_slot, times = _has_free_slot(gateway, now, rules), []
     for key in gateway.waiting():
         ready = gateway.shares[key].ready_at(rules.interval_of(key))
@@ -311,21 +313,21 @@ def next_wake(gateway: Gateway, now: int, rules: Rules) -> int | None:
             times.append(gateway.refused_at + rules.least_interval)
         else:
             times += [now + rules.least_interval, *(end for s in gateway.shares.values() if (end := s.busy_until()))]
-    # Whoever has claimed a share may be dead, and the message have nothing to do when it comes again.
+    # The invocation that claimed a share may have died, and its message may find nothing to do when it comes again.
     times += [share.claim.until + 1 for share in gateway.shares.values() if share.claim]
     return min(times, default=None)
 
 
 def _lapsed(gateway: Gateway, now: int) -> Gateway:
-    """Without what has ended by itself. A share whose claimer is dead counts as asked, and has its turn back."""
+    """Remove what has lapsed. If a claim has lapsed, the share counts as asked, and waits in its old position."""
     shares = {key: _share_now(share, now) for key, share in gateway.shares.items()}
-    others = {name: began for name, began in gateway.others.items() if began > now - _OTHERS_MS}
-    return replace(gateway, shares=_remembered(shares), others=others)
+    others = {name: began for name, began in gateway.by_others.items() if began > now - _OTHERS_MS}
+    return replace(gateway, shares=_remembered(shares), by_others=others)
 
 
 def _share_now(share: Share, now: int) -> Share:
     if share.claim and share.claim.until <= now:
-        asked_at = max(share.asked_at, share.claim.until - CLAIM_MARGIN_MS)  # at the latest
+        asked_at = max(share.asked_at, share.claim.until - CLAIM_MARGIN_MS)  # the latest possible time
         share = replace(_back(share), asked_at=asked_at)
     if share.in_progress_until and share.in_progress_until <= now:
         share = replace(share, in_progress_until=0)
@@ -333,7 +335,7 @@ def _share_now(share: Share, now: int) -> Share:
 
 
 def _remembered(shares: dict[Key, Share]) -> dict[Key, Share]:
-    """Without those that are idle and were asked longest ago, if there are more than a gateway can have."""
+    """Forget the idle shares that were asked longest ago, if there are more shares than a gateway can have."""
     idle = [key for key, share in shares.items() if not share.since and not share.busy_until()]
     for key in sorted(idle, key=lambda k: shares[k].asked_at)[: max(0, len(shares) - _MAX_SHARES)]:
         del shares[key]
@@ -341,14 +343,14 @@ def _remembered(shares: dict[Key, Share]) -> dict[Key, Share]:
 
 
 def _back(share: Share) -> Share:
-    """Its claim is gone, and it waits again as if it had never been taken."""
+    """Remove the claim: the share waits again in its old position."""
     assert share.claim
     since = min(share.since or share.claim.since, share.claim.since)
     return replace(share, claim=None, since=since)
 
 
 def _after(gateway: Gateway, event: GatewayEvent, now: int) -> tuple[Gateway, Todo]:
-    """The gateway after what happened, and what that alone makes necessary, before anybody takes a turn."""
+    """The gateway after the event, and what the event alone requires, before a share takes its turn."""
     match event:
         case Enqueued(keys, unavailable):
             for key in keys:
@@ -369,7 +371,7 @@ def _after(gateway: Gateway, event: GatewayEvent, now: int) -> tuple[Gateway, To
 def _answered(
     gateway: Gateway, share: Share, event: Asked | Busy | Refused | NothingToAsk, now: int
 ) -> tuple[Gateway, Todo]:
-    """After a share that was claimed was asked."""
+    """The gateway after a claimed share was asked, or was found to need no asking."""
     key, todo = event.key, Todo()
     match event:
         case Asked():
@@ -391,10 +393,10 @@ def _answered(
 
 
 def _accepted(gateway: Gateway, share: Share, asked: Asked, now: int) -> Share:
-    """The share after it accepted a refresh, which is to be repeated if somebody else's may make it void."""
+    """The share after it accepted a refresh. If that may have had no effect, the share waits to repeat it."""
     complete = any(refresh == asked.refresh for refresh, _ in share.early_completions)
     others = [began for refresh, began in share.early_completions if refresh != asked.refresh]
-    began = max([*others, gateway.others.get(asked.key.share_id, 0)])
+    began = max([*others, gateway.by_others.get(asked.key.share_id, 0)])
     last = Accepted(
         refresh=asked.refresh,
         at=now,
@@ -406,7 +408,7 @@ def _accepted(gateway: Gateway, share: Share, asked: Asked, now: int) -> Share:
         recursive=asked.recursive,
         left=asked.left,
     )
-    # When a repeat was accepted does not matter: it is not repeated.
+    # 0 for a repetition, because a repetition is never repeated.
     before = ((share.last.refresh, 0 if share.last.is_repeat else share.last.at),) if share.last else ()
     share = replace(
         share,
@@ -425,12 +427,12 @@ def _accepted(gateway: Gateway, share: Share, asked: Asked, now: int) -> Share:
 
 
 def _may_be_void(last: Accepted, began: int) -> bool:
-    """Whether somebody else's refresh that began at `began` may have left this one without effect."""
+    """Whether `last` may have had no effect, because somebody else's refresh began at `began`."""
     return not last.is_repeat and _is_soon_after(began, last.at)
 
 
 def previous_may_be_void(share: Share, began: int) -> bool:
-    """The same of those before its last: a long one of somebody else's is told of when we have asked it again."""
+    """The same for refreshes before the last one: somebody else's long refresh may be reported after our next one."""
     return any(_is_soon_after(began, at) for _, at in share.previous)
 
 
@@ -439,13 +441,13 @@ def _is_soon_after(began: int, at: int) -> bool:
 
 
 def _repeated(share: Share, last: Accepted, now: int) -> Share:
-    """It waits again, until neither somebody else's refresh nor the void one can leave the next without effect."""
+    """The share waits again, until neither somebody else's refresh nor `last` can make the next one void."""
     not_before = max(share.not_before, last.at + VOID_MS + _CLOCK_MARGIN_MS)
     return replace(share, repeats=True, since=share.since or now, not_before=not_before)
 
 
 def _completed(gateway: Gateway, event: Completed, now: int) -> tuple[Gateway, Todo]:
-    """A slot is free. The mark of our refresh is cleared; somebody else's is noted, for it may have made ours void."""
+    """A slot is free. If the refresh was somebody else's, it is noted, because it may have made ours void."""
     gateway = replace(gateway, refused_at=0)
     keys = [key for key in gateway.shares if key.share_id == event.share_id]
     for key in keys:
@@ -454,15 +456,15 @@ def _completed(gateway: Gateway, event: Completed, now: int) -> tuple[Gateway, T
             completed = (key, share.last) if share.in_progress_until else None
             return gateway.with_share(key, replace(share, in_progress_until=0)), Todo(completed=completed)
         if any(refresh == event.refresh for refresh, _ in share.previous):
-            return gateway, Todo()  # ours too, told of late or again
+            return gateway, Todo()  # ours too, reported late or again
     is_known, is_recent = bool(keys), event.began + VOID_MS + _CLOCK_MARGIN_MS > now
     if event.began and (is_known or is_recent) and all(gateway.shares[key].claim is None for key in keys):
-        others = {**gateway.others, event.share_id: max(event.began, gateway.others.get(event.share_id, 0))}
-        gateway = replace(gateway, others=others)
+        others = {**gateway.by_others, event.share_id: max(event.began, gateway.by_others.get(event.share_id, 0))}
+        gateway = replace(gateway, by_others=others)
     todo = Todo()
     for key in keys:
         share = gateway.shares[key]
-        if share.claim:  # ours perhaps, and not yet known to be accepted
+        if share.claim:  # perhaps our refresh, whose acceptance is not yet written
             early = (*share.early_completions, (event.refresh, event.began))[-_MAX_EARLY:]
             gateway = gateway.with_share(key, replace(share, early_completions=early))
         elif (
@@ -479,7 +481,7 @@ def _has_free_slot(gateway: Gateway, now: int, rules: Rules) -> bool:
 
 
 def _next(gateway: Gateway, now: int, rules: Rules, *, woken: bool) -> tuple[Key | None, bool]:
-    """The share whose turn it is, if it may be asked now; whether that is a probe."""
+    """The share that takes its turn now, if one may be asked, and whether that is a probe."""
     eligible = (key for key in gateway.waiting() if gateway.shares[key].ready_at(rules.interval_of(key)) <= now)
     if _has_free_slot(gateway, now, rules):
         return next(eligible, None), False
@@ -490,7 +492,7 @@ def _next(gateway: Gateway, now: int, rules: Rules, *, woken: bool) -> tuple[Key
 
 
 def _new_wake(gateway: Gateway, token: str, now: int, rules: Rules) -> Wake | None:
-    """A wake for the earliest time that one is needed, if none is queued for that time or an earlier one."""
+    """A wake for the time at which one is needed, unless one is queued for that time or an earlier one."""
     at, wake = next_wake(gateway, now, rules), gateway.wake
     if at is None or (wake and wake.at <= at and now < wake.at + _LOST_WAKE_MS):
         return None

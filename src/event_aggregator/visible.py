@@ -1,7 +1,8 @@
-"""The event that tells others on EventBridge's default bus that a file share shows what changed (docs/events.md).
+"""Puts the event Changes Visible on EventBridge's default bus when a refresh is complete (docs/events.md).
 
-The guarantee: it is sent at least once for each refresh of ours that is known to be complete, before the completion is
-noted. What EventBridge does not take, in two attempts, is logged and counted, and holds up no refresh.
+The guarantee: the event is sent at least once for each refresh by this stack that is known to be complete, before the
+completion is written. If EventBridge does not accept it in two attempts, that is logged and counted, and delays no
+refresh.
 """
 
 import json
@@ -15,19 +16,19 @@ from event_aggregator.observability import logger, measure, timestamp
 from event_aggregator.table import Key
 from event_aggregator.turns import Accepted
 
-# The function may send no others: iam/visible-events.json.
+# The function may send only these: iam/visible-events.json.
 SOURCE, DETAIL_TYPE = "s3-event-aggregator", "Changes Visible"
 
 
 @dataclass(frozen=True, slots=True)
 class Visible:
-    """A refresh of a share that is complete; epoch milliseconds."""
+    """A refresh of a share that is complete since `at`, in epoch milliseconds."""
 
     key: Key
     accepted: Accepted
     share_arn: str
     gateway: Key
-    folders: tuple[str, ...] | None  # as RefreshCache's FolderList names them; None: Storage Gateway did not say
+    folders: tuple[str, ...] | None  # as in RefreshCache's FolderList; None if Storage Gateway did not say
     at: int
 
     def detail(self) -> dict[str, Any]:
@@ -56,11 +57,11 @@ class VisibleEvents:
 
     @cached_property
     def _client(self) -> Any:
-        """Made when it is needed: not every container sees a refresh complete."""
+        """Made when it is needed: not every container learns of a completion."""
         return self._make_client()
 
     def send(self, visible: Visible) -> None:
-        """Raises nothing: where this fails, the refresh is complete all the same."""
+        """Does not raise AWS's errors: the refresh is complete even if this fails."""
         try:
             answer = self._client.put_events(
                 Entries=[
@@ -75,7 +76,7 @@ class VisibleEvents:
         except AWS_ERRORS as error:
             _log_failure(visible, error_text(error))
             return
-        # An entry may be refused in an answer that says 200 (API reference, PutEvents).
+        # The call may succeed although EventBridge refuses the entry (API reference, PutEvents).
         for entry in answer["Entries"]:
             if "ErrorCode" in entry:
                 _log_failure(visible, f"{entry['ErrorCode']}: {entry.get('ErrorMessage', '')}")
@@ -84,7 +85,7 @@ class VisibleEvents:
 def _log_failure(visible: Visible, reason: str) -> None:
     key = visible.key
     logger.warning(
-        f"No event tells that {key} shows what changed: {reason}",
+        f"EventBridge did not accept the event Changes Visible of {key}: {reason}",
         bucket=key.bucket,
         share=str(key),
         correlation_id=visible.accepted.window,

@@ -1,12 +1,11 @@
-"""What waits for a file share: the folders that it is to be asked for, under the share's own key.
+"""The folders that wait for a file share, in an item of the table under the share's key.
 
-The guarantee: folders that are put here stay in the table until the share has accepted a refresh of them that began
-later, or is gone. When the share is asked is not decided here, but by the turns at its gateway; only one process asks
-it at a time.
+The guarantee: folders that are added stay in the table until the share has accepted a later refresh of them, or was
+deleted. When the share is asked is decided by the module turns. Only one invocation asks it at a time.
 
     add                        close                      complete
       |--- Folders -------------|--- RefreshedFolders ------|
-      '--- WindowId: changes    '--- RefreshingId: stays until the share has accepted, however often it refuses
+      '--- WindowId: a new one  '--- RefreshingId: stays until the share has accepted, however often it refuses
            with each addition
 """
 
@@ -22,16 +21,16 @@ from event_aggregator.window import too_many
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """Folders on their way to a share, and whose they are."""
+    """Folders on their way to a share, and the window that they come from."""
 
     folders: frozenset[str]
-    since: int  # when the first change in them came, epoch milliseconds
-    correlation: str  # the bucket's window
+    since: int  # when their first change came, epoch milliseconds
+    correlation: str  # id of the bucket's window
 
 
 @dataclass(frozen=True, slots=True)
 class ShareItem:
-    """What the table holds for a share."""
+    """A share's item in the table (docs/design.md)."""
 
     window_id: str | None = None
     opened_at: int = 0
@@ -40,13 +39,13 @@ class ShareItem:
     refreshed_folders: frozenset[str] = field(default_factory=frozenset)
     refreshed_since: int = 0
     refreshed_for: str = ""
-    correlation: str = ""  # the bucket's window whose changes wait since opened_at
+    correlation: str = ""  # id of the bucket's window whose changes wait since opened_at
     arn: str = ""
     kind: str = ""
     gateway: str = ""
-    reason: str | None = None  # why it refused last
-    unclear: int = 0  # refusals in words that nobody knows
-    widen: bool = False  # it is asked for everything next, once
+    reason: str | None = None  # why the share refused last
+    unclear: int = 0  # refusals with an unknown error
+    widen: bool = False  # the share is asked for everything next, once
 
     @classmethod
     def of(cls, attributes: Mapping[str, Any]) -> "ShareItem":
@@ -70,7 +69,7 @@ class ShareItem:
 
     @property
     def changes(self) -> Changes | None:
-        """All that the share is to be asked for; None: nothing."""
+        """All folders that the share is to be asked for; None if there are none."""
         unfinished = self.refreshed_folders if self.refreshing_id else frozenset()
         folders = unfinished | self.folders
         if not folders:
@@ -83,13 +82,13 @@ class ShareItem:
 
 
 class WaitingShares(Table):
-    """A share's operations, each one write. Adding is for everybody; the others for who has claimed the share."""
+    """The operations on a share's item, each one write. `close`, `refused` and `complete` need a claim."""
 
     def read(self, key: Key) -> ShareItem:
         return ShareItem.of(self._read(key))
 
     def add(self, key: Key, share: FileShare, changes: Changes, addition: str, reason: str = "") -> None:
-        """Put folders there. `addition` is a new id."""
+        """Add folders. `addition` is a new id, `reason` why the share cannot be asked now."""
         values: dict[str, Any] = {
             ":addition": {"S": addition},
             ":since": number(changes.since),
@@ -115,13 +114,13 @@ class WaitingShares(Table):
             self._update(key, "SET Folders = :folders", "WindowId = :addition", everything)
 
     def close(self, key: Key, item: ShareItem) -> ShareItem:
-        """Have all that waits be what the share is asked for: the answer's refreshed_folders, since refreshed_since."""
+        """Move all waiting folders to RefreshedFolders: the share is asked for these now."""
         while item.window_id and (changes := item.changes):
             closed, met = self._update(
                 key,
                 "SET RefreshingId = :window, RefreshedFolders = :folders, RefreshedSince = :since,"
                 " RefreshedFor = :correlation REMOVE WindowId, OpenedAt, Folders, Correlation",
-                # Promise: what was added since `item` was read is not removed.
+                # Promise: folders that were added since `item` was read are not removed.
                 "WindowId = :window",
                 {
                     ":window": {"S": item.window_id},
@@ -136,7 +135,7 @@ class WaitingShares(Table):
         return item
 
     def refused(self, key: Key, reason: str, *, unclear: int = 0, widen: bool = False) -> None:
-        """Note why the share refused, and what is to be tried next."""
+        """Note why the share refused, and what to try next."""
         self._update(
             key,
             "SET Reason = :reason, Unclear = :unclear, Widen = :widen",
@@ -145,7 +144,7 @@ class WaitingShares(Table):
         )
 
     def complete(self, key: Key, window_id: str, *, keep: bool) -> None:
-        """The share has accepted a refresh of what was closed. `keep` its folders, should it have to be repeated."""
+        """The share has accepted a refresh of RefreshedFolders. `keep` them if it may have to be repeated."""
         folders = "" if keep else ", RefreshedFolders"
         self._update(
             key,
@@ -155,5 +154,5 @@ class WaitingShares(Table):
         )
 
     def forget(self, key: Key) -> None:
-        """The share is gone, or does not show this bucket."""
+        """Drop the folders: the share was deleted, or does not show this bucket."""
         self._delete(key)

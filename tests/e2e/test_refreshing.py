@@ -166,7 +166,7 @@ def test_the_functions_log_what_happened_in_lines_of_json(bucket: Bucket, aws: M
     bucket.becomes_visible(share)
     aggregator, refresh = (_log(aws, function, bucket.name) for function in FUNCTIONS)
     assert f"Opened a window for {bucket.name}, which closes no earlier than" in aggregator
-    assert f"Refreshed {bucket.name}/{share.share_id}: 1 folder" in refresh
+    assert f"{bucket.name}/{share.share_id} accepted a refresh of 1 folder" in refresh
     assert '"WindowsOpened":[1.0]' in aggregator
     assert '"RefreshesAccepted":[1.0]' in refresh
 

@@ -12,7 +12,8 @@ from tests.e2e.conftest import FUNCTIONS, eventually, setting
 from tests.e2e.test_least_privilege import QUEUE, log_of, policy_of, put_policy
 
 BUCKET, (AGGREGATOR, REFRESH) = "first-bucket", FUNCTIONS
-LOST = f"Changes in {BUCKET} are not told of any more: its notification is gone or changed; it tells nobody."
+WHY = "its notification to the aggregator is gone or changed; it notifies nobody."
+LOST = f"{BUCKET} no longer reports its changes: {WHY}"
 
 
 @pytest.fixture

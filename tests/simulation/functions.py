@@ -256,7 +256,7 @@ _to_json = Gateway.to_json
 
 
 def _text(document: Gateway) -> str:
-    shares, others = tuple(document.shares.items()), tuple(document.others.items())
+    shares, others = tuple(document.shares.items()), tuple(document.by_others.items())
     return _text_of(shares, document.wake, document.refused_at, document.probed_at, others)
 
 

@@ -372,8 +372,8 @@ MUTANTS = (
         "an acceptance is noted before what it asked for is completed",
         COVERAGE,
         "asking.py",
-        "takes=takes, before_writing=finish)\n",
-        "takes=takes)\n            if finish and todo:\n                finish(Gateway(), Gateway(), todo)\n",
+        "may_claim=may_claim, before_writing=finish)\n",
+        "may_claim=may_claim)\n            if finish and todo:\n                finish(Gateway(), Gateway(), todo)\n",
         "TWO_WINDOWS",
         deaths=1,
     ),
@@ -508,7 +508,7 @@ MUTANTS = (
         COVERAGE,
         "asking.py",
         "(unclear >= _UNCLEAR and is_idle)",
-        "(unclear > 1_000 and alone)",
+        "(unclear > 1_000 and is_idle)",
         "UNCACHED_FOLDER_IN_UNKNOWN_WORDS",
     ),
     Mutant(
@@ -516,7 +516,7 @@ MUTANTS = (
         RESTRAINT,
         "asking.py",
         "(unclear >= _UNCLEAR and is_idle)",
-        "(unclear and alone)",
+        "(unclear and is_idle)",
         "UNKNOWN_WORDS_THRICE",
     ),
     Mutant(

@@ -240,7 +240,7 @@ class Explorer:
 
     def _number(self, document: Any) -> int:
         shares = tuple(sorted((str(key), share) for key, share in document.shares.items()))
-        others = tuple(sorted(document.others.items()))
+        others = tuple(sorted(document.by_others.items()))
         bare = (shares, document.wake, document.refused_at, document.probed_at, others)
         if bare not in self._numbers:
             self._numbers[bare] = len(self._documents)
@@ -274,7 +274,7 @@ class Explorer:
             wake=replace(wake, at=_older(wake.at, by, OLD + UNIT)) if wake else None,
             refused_at=_older(document.refused_at, by, INTERVAL),
             probed_at=_older(document.probed_at, by, INTERVAL),
-            others={name: max(began - by, NOW - OLD) for name, began in document.others.items()},
+            by_others={name: max(began - by, NOW - OLD) for name, began in document.by_others.items()},
         )
 
     # Moves
@@ -438,10 +438,10 @@ class Explorer:
             case "done":
                 yield "is done", _done(state, process)
 
-    def _visit(self, process: Process, *, takes: bool = True, leaves: bool = True) -> Any:
-        takes = takes and process.deadline - TURN_TAKES >= NOW
+    def _visit(self, process: Process, *, may_claim: bool = True, queues_wake: bool = True) -> Any:
+        may_claim = may_claim and process.deadline - TURN_TAKES >= NOW
         # Which lapsed deadline a claim has makes no difference.
-        return self.turns.Visit(process.deadline, takes, leaves)
+        return self.turns.Visit(process.deadline, may_claim, queues_wake)
 
     def _directly(self, state: State, process: Process) -> Iterator[tuple[str, State]]:
         """The only share that a change is for is asked at once, if nobody waits at its gateway."""
@@ -529,7 +529,7 @@ class Explorer:
     def _notes(self, state: State, process: Process) -> Iterator[tuple[str, State]]:
         """Writes the gateway's document, as it follows from what happened; first what must be in a window before."""
         turns, happened, at = self.turns, process.happened, process.at
-        visit = self._visit(process, takes=at == "note", leaves=at != "enqueue")
+        visit = self._visit(process, may_claim=at == "note", queues_wake=at != "enqueue")
         token = process.wake.token if process.wake else self._token(state)
         document, todo = self._step(state.document, happened, visit, token)
         if not process.prepared and (prepared := self._prepared(state, process, todo)):
@@ -647,7 +647,7 @@ class Explorer:
         """Of a refresh that begins."""
         document = self._documents[state.document]
         known = {one.last.refresh for one in document.shares.values() if one.last}
-        known |= {name for one in document.shares.values() for name, _ in (*one.early, *one.earlier)}
+        known |= {name for one in document.shares.values() for name, _ in (*one.early_completions, *one.previous)}
         known |= {refresh.name for refresh in state.refreshes}
         known |= {message.refresh for _, message in state.queue}
         known |= {p.happened.refresh for p in state.processes if isinstance(p.happened, self.turns.Asked)}

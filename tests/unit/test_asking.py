@@ -654,7 +654,7 @@ def test_a_refusal_that_names_a_folder_has_everything_asked_for_once_with_one_wa
     assert region.rounds == [PHOTOS, WHOLE_SHARE]
     assert region.refreshes[0].at == DUE + 5_000
     [warning] = [record.message for record in caplog.records if record.levelname == "WARNING"]
-    assert warning == "my-bucket/share-1 refuses single folders; it will be asked for everything once"
+    assert warning == "my-bucket/share-1 refuses single folders; it is asked for everything once"
     world.time += 60_000
     change(world)
     function.run()
@@ -867,8 +867,8 @@ def test_every_line_of_a_window_has_its_id_from_the_request_to_the_completion(
     function.run()
     assert lines(log) == [
         ("my-bucket/share-1 waits:", window),
-        ("Refreshed my-bucket/share-1:", window),
-        ("my-bucket/share-1 shows", window),
+        ("my-bucket/share-1 accepted", window),
+        ("The refresh", window),
     ]
 
 
@@ -888,8 +888,8 @@ def test_shares_that_wait_for_different_windows_are_told_of_by_theirs(
     function.deliver_request()
     assert waits(world, "share-3").changes is None
     assert lines(log) == [
-        ("Refreshed my-bucket/share-3:", first),
-        ("Refreshed my-bucket/share-5:", second),
+        ("my-bucket/share-3 accepted", first),
+        ("my-bucket/share-5 accepted", second),
     ]
 
 
@@ -913,7 +913,7 @@ def test_the_rounds_and_probes_of_a_share_keep_the_id_of_their_window(
     region.refuse("share-1", [BUSY])
     function.run()
     assert {id_ for _, id_ in lines(log)} == {window}
-    assert [line for line, _ in lines(log)].count("Refreshed my-bucket/share-1:") == 3
+    assert [line for line, _ in lines(log)].count("my-bucket/share-1 accepted") == 3
 
 
 # Metrics

@@ -43,10 +43,13 @@ def test_a_notification_that_others_replaced_is_told_of_with_whom_it_tells_now(a
     account.put({"TopicConfigurations": [topic]})
 
     assert look(account) == [
-        (BUCKET, "its notification is gone or changed; it tells arn:aws:sns:us-east-1:123456789012:t")
+        (
+            BUCKET,
+            "its notification to the aggregator is gone or changed; it notifies arn:aws:sns:us-east-1:123456789012:t",
+        )
     ]
     account.put({})
-    assert look(account) == [(BUCKET, "its notification is gone or changed; it tells nobody")]
+    assert look(account) == [(BUCKET, "its notification to the aggregator is gone or changed; it notifies nobody")]
 
 
 def test_a_notification_of_some_changes_only_is_told_of(account: Account) -> None:
@@ -68,7 +71,10 @@ def disabled(account: Account) -> None:
 
 @pytest.mark.parametrize(
     ("wipe", "why"),
-    [(off, "it tells EventBridge no more; it tells nobody"), (disabled, "the rule of EventBridge for it is disabled")],
+    [
+        (off, "it no longer sends events to EventBridge; it notifies nobody"),
+        (disabled, "its EventBridge rule is disabled"),
+    ],
 )
 def test_a_bucket_that_tells_eventbridge_no_more_is_told_of(
     account: Account, wipe: Callable[[Account], None], why: str
@@ -96,7 +102,7 @@ def test_a_look_tells_the_log_and_a_metric_and_changes_nothing(
 
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     [warning] = [record.message for record in caplog.records]
-    assert warning.endswith(f"Mend it: scripts/attach-bucket.sh --bucket {BUCKET}")
+    assert warning.endswith(f"To fix it, run scripts/attach-bucket.sh --bucket {BUCKET}")
     assert [(line["bucket"], line["NotificationsLost"]) for line in lines if "NotificationsLost" in line] == [
         (BUCKET, [1.0])
     ]
@@ -152,4 +158,4 @@ def test_what_cannot_be_looked_at_does_not_fail_the_sweep(caplog: pytest.LogCapt
 
     [record] = caplog.records
     assert record.levelname == "INFO"
-    assert "cannot be told: An error occurred (AccessDenied)" in record.message
+    assert "could not be checked: An error occurred (AccessDenied)" in record.message

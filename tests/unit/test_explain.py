@@ -655,12 +655,14 @@ def test_refreshes_are_read_from_the_log_in_order_each_with_its_own_completion()
         "START RequestId: 1",
         '{"_aws": {}}',
         "null",
-        line("Refreshed my-bucket/share-1: everything", AT + 9_000, **folders),
-        line("Refreshed my-bucket/share-1: everything", AT, **folders),
-        line("my-bucket/share-1 shows what changed, 3.0 s after the first change", AT + 2_000),
-        line("my-bucket/share-1 shows what changed, 3.0 s after the first change", AT + 10_000, correlation="w2"),
+        line("my-bucket/share-1 accepted a refresh of everything", AT + 9_000, **folders),
+        line("my-bucket/share-1 accepted a refresh of everything", AT, **folders),
+        line("The refresh of my-bucket/share-1 is complete, 3.0 s after the first change", AT + 2_000),
+        line(
+            "The refresh of my-bucket/share-1 is complete, 3.0 s after the first change", AT + 10_000, correlation="w2"
+        ),
         line("my-bucket/share-1 waits already", AT + 11_000),
-        line("Refreshed my-bucket/share-10: everything", AT, share="my-bucket/share-10", **folders),
+        line("my-bucket/share-10 accepted a refresh of everything", AT, share="my-bucket/share-10", **folders),
     ]
     assert read_log([], "my-bucket/share-1") == []
     assert read_log(lines, "my-bucket/share-1") == [
@@ -672,9 +674,9 @@ def test_refreshes_are_read_from_the_log_in_order_each_with_its_own_completion()
 def test_of_two_rounds_of_one_window_the_end_of_the_second_is_not_that_of_the_first() -> None:
     folders: dict[str, Any] = {"folders": ["/"], "recursive": True}
     lines = [
-        line("Refreshed my-bucket/share-1: everything", AT, **folders),
-        line("Refreshed my-bucket/share-1: everything", AT + 60_000, **folders),
-        line("my-bucket/share-1 shows what changed, 63.0 s after the first change", AT + 62_000),
+        line("my-bucket/share-1 accepted a refresh of everything", AT, **folders),
+        line("my-bucket/share-1 accepted a refresh of everything", AT + 60_000, **folders),
+        line("The refresh of my-bucket/share-1 is complete, 63.0 s after the first change", AT + 62_000),
     ]
     assert [one.completed for one in read_log(lines, "my-bucket/share-1")] == [None, AT + 62_000]
 
@@ -682,8 +684,8 @@ def test_of_two_rounds_of_one_window_the_end_of_the_second_is_not_that_of_the_fi
 def test_what_a_share_was_left_out_of_is_read_from_the_log() -> None:
     told: dict[str, Any] = {"folders": ["/photos"], "already_shown": True}
     lines = [
-        line("Left out my-bucket/share-1: what changed was written by its own role", AT, **told),
-        line("Left out my-bucket/share-10: what changed was written by its own role", AT, share="my-bucket/share-10"),
-        line("Refreshed my-bucket/share-1: everything", AT, folders=["/"], recursive=True),
+        line("Left out my-bucket/share-1: the changes were written by its own role", AT, **told),
+        line("Left out my-bucket/share-10: the changes were written by its own role", AT, share="my-bucket/share-10"),
+        line("my-bucket/share-1 accepted a refresh of everything", AT, folders=["/"], recursive=True),
     ]
     assert left_out_of(lines, "my-bucket/share-1") == [LeftOut(AT, ["/photos"], already_shown=True)]

@@ -236,7 +236,7 @@ def log_group(**known: Any) -> dict[str, Any]:
 
 
 def test_all_pages_of_the_log_are_read(stack: Stack, logs: Stubber) -> None:
-    told = line("Refreshed my-bucket/share-1: everything", AT - 1_000, folders=["/"], recursive=True)
+    told = line("my-bucket/share-1 accepted a refresh of everything", AT - 1_000, folders=["/"], recursive=True)
     logs.add_response("describe_log_groups", log_group(retentionInDays=30))
     logs.add_response("filter_log_events", {"events": [], "nextToken": "2"})
     logs.add_response("filter_log_events", {"events": [{"message": told}]})
@@ -244,7 +244,7 @@ def test_all_pages_of_the_log_are_read(stack: Stack, logs: Stubber) -> None:
 
 
 def test_a_log_that_is_behind_the_table_says_so(stack: Stack, logs: Stubber) -> None:
-    told = line("Refreshed my-bucket/share-1: everything", AT - 9_000, folders=["/"], recursive=True)
+    told = line("my-bucket/share-1 accepted a refresh of everything", AT - 9_000, folders=["/"], recursive=True)
     lacks = []
     for accepted, events in (
         (AT - 9_001, [{"message": told}]),

@@ -53,7 +53,7 @@ def test_what_is_written_is_read_back_by_a_container_that_starts(world: World) -
     gateways = world.gateways
     gateways.apply(KEY, Enqueued((ONE, TWO, THREE)), delivery())
     gateways.apply(KEY, asked(ONE), delivery())
-    gateways.apply(KEY, Completed("share-9", "theirs", START - 1_000), delivery("message-2"), takes=False)
+    gateways.apply(KEY, Completed("share-9", "theirs", START - 1_000), delivery("message-2"), may_claim=False)
     assert world.gateway(GATEWAY) == gateways.known[KEY][0]
     assert world.gateway(GATEWAY).shares[ONE].last
 
@@ -99,23 +99,25 @@ def test_a_container_whose_memory_is_right_writes_without_a_read(world: World) -
 
 def test_a_container_that_remembers_a_share_as_waiting_puts_it_into_the_line_all_the_same(world: World) -> None:
     old = world.gateways
-    old.apply(KEY, Enqueued((ONE, TWO, THREE)), delivery(), takes=False)
+    old.apply(KEY, Enqueued((ONE, TWO, THREE)), delivery(), may_claim=False)
     for number, key in enumerate((ONE, TWO, THREE)):
-        world.gateways.apply(KEY, Visited(), delivery(f"other-{number}"), leaves=False)
-        world.gateways.apply(KEY, asked(key, f"n{number}"), delivery(f"other-{number}"), takes=False, leaves=False)
-        world.gateways.apply(KEY, Completed(key.share_id, f"n{number}", START), delivery("c"), takes=False)
+        world.gateways.apply(KEY, Visited(), delivery(f"other-{number}"), queues_wake=False)
+        world.gateways.apply(
+            KEY, asked(key, f"n{number}"), delivery(f"other-{number}"), may_claim=False, queues_wake=False
+        )
+        world.gateways.apply(KEY, Completed(key.share_id, f"n{number}", START), delivery("c"), may_claim=False)
     assert world.gateway(GATEWAY).waiting() == []
-    old.apply(KEY, Enqueued((THREE,)), delivery("message-9"), takes=False)
+    old.apply(KEY, Enqueued((THREE,)), delivery("message-9"), may_claim=False)
     assert world.gateway(GATEWAY).waiting() == [THREE]
 
 
 def test_a_completion_without_a_time_frees_the_place_though_the_container_remembers_no_refresh(world: World) -> None:
     old = world.gateways
-    old.apply(KEY, Enqueued((ONE, TWO)), delivery(), takes=False)
+    old.apply(KEY, Enqueued((ONE, TWO)), delivery(), may_claim=False)
     other = world.gateways
     other.apply(KEY, Visited(), delivery("other"))
-    other.apply(KEY, asked(ONE), delivery("other"), takes=False)
-    todo = old.apply(KEY, Completed("share-1", "n1", 0), delivery("message-2"), takes=False)
+    other.apply(KEY, asked(ONE), delivery("other"), may_claim=False)
+    todo = old.apply(KEY, Completed("share-1", "n1", 0), delivery("message-2"), may_claim=False)
     assert todo
     assert todo.completed
     assert world.gateway(GATEWAY).busy() == 0
@@ -125,7 +127,7 @@ def test_a_container_that_remembers_a_claim_which_is_over_takes_the_next_turn(wo
     old = world.gateways
     old.apply(KEY, Enqueued((ONE,)), delivery())
     other = world.gateways
-    other.apply(KEY, asked(ONE), delivery(), takes=False)
+    other.apply(KEY, asked(ONE), delivery(), may_claim=False)
     todo = old.apply(KEY, Enqueued((TWO,)), delivery())
     assert todo
     assert todo.take == TWO
@@ -163,27 +165,27 @@ def test_what_must_be_done_before_the_write_is_done_again_for_the_document_that_
 
 def test_a_wake_is_sent_once_however_much_happens_until_it_comes(world: World) -> None:
     gateways = world.gateways
-    gateways.apply(KEY, Enqueued((ONE, TWO, THREE, FOUR)), delivery(), takes=False)
+    gateways.apply(KEY, Enqueued((ONE, TWO, THREE, FOUR)), delivery(), may_claim=False)
     wake = world.gateway(GATEWAY).wake
     assert wake
     for number in range(5):
         world.time += 100
-        gateways.apply(KEY, Visited(), delivery(f"message-{number}"), takes=False)
+        gateways.apply(KEY, Visited(), delivery(f"message-{number}"), may_claim=False)
     assert tokens(world) == [wake.token]
     assert wake.at == START
 
 
 def test_a_wake_goes_round_with_a_delay_of_a_second_at_least(world: World) -> None:
-    world.gateways.apply(KEY, Enqueued((ONE,)), delivery(), takes=False)
+    world.gateways.apply(KEY, Enqueued((ONE,)), delivery(), may_claim=False)
     assert world.sent[-1]["DelaySeconds"] == 1
 
 
 def test_a_wake_is_queued_before_the_document_names_it(world: World) -> None:
     fail(world.sqs, "SendMessage")
     with pytest.raises(EndpointConnectionError):
-        world.gateways.apply(KEY, Enqueued((ONE,)), delivery(), takes=False)
+        world.gateways.apply(KEY, Enqueued((ONE,)), delivery(), may_claim=False)
     assert world.gateway(GATEWAY).wake is None
-    world.gateways.apply(KEY, Enqueued((ONE,)), delivery(), takes=False)
+    world.gateways.apply(KEY, Enqueued((ONE,)), delivery(), may_claim=False)
     wake = world.gateway(GATEWAY).wake
     assert wake
     assert tokens(world) == [wake.token]
@@ -192,8 +194,8 @@ def test_a_wake_is_queued_before_the_document_names_it(world: World) -> None:
 def test_who_dies_after_it_has_queued_a_wake_and_comes_again_queues_one_that_the_document_names(world: World) -> None:
     fail(world.dynamodb, "UpdateItem")
     with pytest.raises(EndpointConnectionError):
-        world.gateways.apply(KEY, Enqueued((ONE,)), delivery(), takes=False)
-    world.gateways.apply(KEY, Enqueued((ONE,)), delivery(), takes=False)
+        world.gateways.apply(KEY, Enqueued((ONE,)), delivery(), may_claim=False)
+    world.gateways.apply(KEY, Enqueued((ONE,)), delivery(), may_claim=False)
     wake = world.gateway(GATEWAY).wake
     assert wake
     assert len(tokens(world)) == 2
@@ -202,7 +204,7 @@ def test_who_dies_after_it_has_queued_a_wake_and_comes_again_queues_one_that_the
 
 def test_a_wake_that_was_replaced_takes_a_turn_and_leaves_the_one_that_is_named(world: World) -> None:
     gateways = world.gateways
-    gateways.apply(KEY, Enqueued((ONE,)), delivery(), takes=False)
+    gateways.apply(KEY, Enqueued((ONE,)), delivery(), may_claim=False)
     named = world.gateway(GATEWAY).wake
     todo = gateways.apply(KEY, Woken("another"), delivery("message-2"))
     assert todo
@@ -218,7 +220,7 @@ def test_a_wake_that_comes_before_it_is_named_has_whoever_names_it_look_again(wo
         world.gateways.apply(KEY, Woken(tokens(world)[0]), delivery("message-2"))
 
     before_write(world, 1, come_at_once)
-    first.apply(KEY, Enqueued((ONE,)), delivery(), takes=False)
+    first.apply(KEY, Enqueued((ONE,)), delivery(), may_claim=False)
     wake = world.gateway(GATEWAY).wake
     assert wake
     assert tokens(world).index(wake.token) == 1, "not the one that has come"

@@ -72,7 +72,7 @@ def test_a_failed_message_is_reported_and_does_not_stop_the_others(
     records = [message("bad", "hello"), message("good", {"requestPayload": s3_event(s3_record())})]
     assert module.lambda_handler({"Records": records}, CONTEXT) == {"batchItemFailures": [{"itemIdentifier": "bad"}]}
     assert world.item().window_id
-    assert "The message is no JSON" in caplog.text
+    assert "The message is not JSON" in caplog.text
 
 
 def test_a_batch_that_fails_whole_is_reported_message_by_message(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,7 +112,7 @@ def test_a_message_that_cannot_be_had_earlier_is_still_reported_for_what_failed_
 
     assert answer == {"batchItemFailures": [{"itemIdentifier": "1"}]}
     failed, not_earlier = [(record.levelname, record.getMessage()) for record in caplog.records]
-    assert failed == ("ERROR", "The message could not be handled; the queue will deliver it again")
+    assert failed == ("ERROR", "The message failed; SQS will deliver it again")
     assert not_earlier[0] == "WARNING"
     assert "only after its visibility timeout: An error occurred (ReceiptHandleIsInvalid)" in not_earlier[1]
 

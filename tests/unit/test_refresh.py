@@ -133,7 +133,7 @@ def test_a_bucket_without_a_share_is_done_with_a_warning(
     region.shares = []
     function.deliver_next()
     assert world.item().refreshing_id is None
-    assert "No file share shows the bucket my-bucket: nothing to refresh" in caplog.messages
+    assert "No file share shows the bucket my-bucket: nothing is refreshed" in caplog.messages
 
 
 def test_a_table_that_fails_during_a_hand_over_fails_the_message_which_is_repeated_whole(

@@ -136,8 +136,8 @@ def test_a_folder_is_named_with_slashes_at_its_ends_or_without(folder: str, mean
         ({"bucket": "b", "folders": "a"}, "`folders` must be a list"),
         ({"bucket": "b", "folders": ["a", ""]}, "`folders` holds '': a folder is a text such as a/b"),
         ({"bucket": "b", "folders": ["\ud800"]}, "`folders` holds '\\ud800': a folder is a text"),
-        ({"bucket": "b", "folders": ["*.tmp"]}, "and /*a if its name begins with a star"),
-        ({"bucket": "b", "folders": ["a"], "recursive": True}, "holds `bucket` and `folders`, and not recursive"),
+        ({"bucket": "b", "folders": ["*.tmp"]}, "or /*a if its name begins with a star"),
+        ({"bucket": "b", "folders": ["a"], "recursive": True}, "holds only `bucket` and `folders`, not recursive"),
     ],
 )
 def test_a_request_for_folders_that_is_not_right_is_refused_in_words_that_say_what_is_not(
@@ -220,5 +220,5 @@ def test_anything_else_is_refused_and_quoted(body: str) -> None:
 
 @pytest.mark.parametrize("names", ['"key": "b", "window": "w", "attempt": 1', '"gateway": "g", "token": "t"'])
 def test_a_request_or_a_wake_of_a_later_version_says_so(names: str) -> None:
-    with pytest.raises(NotUnderstoodError, match="version 2, and this function knows version 1"):
+    with pytest.raises(NotUnderstoodError, match="version 2, but this function knows version 1"):
         read_message(f'{{"version": 2, {names}}}', None)

@@ -363,7 +363,9 @@ def test_the_screen_tells_of_windows_waits_and_the_last_day() -> None:
         "Refreshes the folders that changed, 30 s after the first change. Asks a share at most every 60 s, and" in text
     )
     assert "Refreshes at one gateway at a time: 2 at most." in " ".join(text.split())
-    assert "Gateways in us-east-1; what one wrote refreshes the others: auto. Log level INFO." in text
+    in_one_line = " ".join(text.split())
+    assert "Gateways in us-east-1; what one wrote refreshes the others: auto." in in_one_line
+    assert "Events Changes Visible: on. Log level INFO." in in_one_line
     assert "window open, changes since 10 s, due in 20 s" in text
     words = " ".join(text.split())
     assert "waits for 2 min, next try in 60 s: it could not be refreshed: it is offline" in words

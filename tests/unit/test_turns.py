@@ -40,27 +40,31 @@ class Line:
         self.rules = Rules(slots, MINUTE)
         self.tokens = 0
 
-    def happens(self, happened: GatewayEvent, *, after: int = 0, takes: bool = True, leaves: bool = True) -> Todo:
+    def happens(
+        self, happened: GatewayEvent, *, after: int = 0, may_claim: bool = True, queues_wake: bool = True
+    ) -> Todo:
         """What is to be done when this happens `after` some time, seen by a handler that has a minute left."""
         self.now += after
         self.tokens += 1
-        visit = Visit(self.now + MINUTE, takes, leaves)
+        visit = Visit(self.now + MINUTE, may_claim, queues_wake)
         self.gateway, todo = step(
             self.gateway, happened, visit=visit, now=self.now, rules=self.rules, token=f"t{self.tokens}"
         )
         return todo
 
-    def accepts(self, key: Key, refresh: str = "r1", *, after: int = 0, takes: bool = False) -> Todo:
+    def accepts(self, key: Key, refresh: str = "r1", *, after: int = 0, may_claim: bool = False) -> Todo:
         asked = Asked(key, refresh, self.now + after + HOUR, NOW, "w1", "NFS")
-        return self.happens(asked, after=after, takes=takes)
+        return self.happens(asked, after=after, may_claim=may_claim)
 
     def asks(self, key: Key, refresh: str = "r1") -> Todo:
         """The share is put into the line, claimed, and accepts at once."""
         assert self.happens(Enqueued((key,))).take == key
         return self.accepts(key, refresh)
 
-    def completes(self, key: Key, refresh: str = "r1", began: int = NOW, *, after: int = 0, takes: bool = True) -> Todo:
-        return self.happens(Completed(key.share_id, refresh, began), after=after, takes=takes)
+    def completes(
+        self, key: Key, refresh: str = "r1", began: int = NOW, *, after: int = 0, may_claim: bool = True
+    ) -> Todo:
+        return self.happens(Completed(key.share_id, refresh, began), after=after, may_claim=may_claim)
 
     def share(self, key: Key) -> Share:
         return self.gateway.shares[key]
@@ -80,8 +84,8 @@ def test_a_share_that_refuses_is_left_alone_for_5_s_doubling_to_a_quarter_of_an_
 
 def test_whoever_has_waited_longest_comes_first() -> None:
     line = Line()
-    line.happens(Enqueued((B,)), takes=False)
-    line.happens(Enqueued((A,)), after=1, takes=False)
+    line.happens(Enqueued((B,)), may_claim=False)
+    line.happens(Enqueued((A,)), after=1, may_claim=False)
     assert line.happens(Visited()).take == B
 
 
@@ -91,9 +95,9 @@ def test_of_those_that_began_to_wait_together_the_order_is_that_of_their_keys() 
 
 def test_a_share_that_waits_keeps_its_slot_when_more_is_put_into_its_window() -> None:
     line = Line()
-    line.happens(Enqueued((B,)), takes=False)
-    line.happens(Enqueued((A,)), after=1, takes=False)
-    line.happens(Enqueued((B,)), after=1, takes=False)
+    line.happens(Enqueued((B,)), may_claim=False)
+    line.happens(Enqueued((A,)), after=1, may_claim=False)
+    line.happens(Enqueued((B,)), after=1, may_claim=False)
     assert line.gateway.waiting() == [B, A]
 
 
@@ -125,7 +129,7 @@ def test_a_share_that_waits_again_while_it_is_asked_waits_from_then_on_if_it_acc
 def test_a_share_that_has_folders_left_waits_again() -> None:
     line = Line()
     line.happens(Enqueued((A,)))
-    line.happens(Asked(A, "r1", NOW + HOUR, NOW, "w1", "NFS", left=True), after=7, takes=False)
+    line.happens(Asked(A, "r1", NOW + HOUR, NOW, "w1", "NFS", left=True), after=7, may_claim=False)
     assert line.share(A).since == NOW + 7
 
 
@@ -148,7 +152,7 @@ def test_so_many_shares_are_asked_as_the_gateway_has_slots() -> None:
 def test_whoever_was_answered_takes_the_next_turn_in_the_same_write() -> None:
     line = Line(slots=2)
     line.happens(Enqueued((A, B)))
-    assert line.accepts(A, takes=True).take == B
+    assert line.accepts(A, may_claim=True).take == B
 
 
 def test_a_completion_frees_a_slot_and_the_next_takes_it() -> None:
@@ -169,7 +173,7 @@ def test_a_mark_lapses_and_the_next_takes_its_slot() -> None:
 
 
 def test_nobody_takes_a_turn_who_has_no_time() -> None:
-    todo = Line().happens(Enqueued((A,)), takes=False)
+    todo = Line().happens(Enqueued((A,)), may_claim=False)
     assert todo.take is None
     assert todo.wake
 
@@ -211,7 +215,7 @@ def test_a_share_that_may_not_be_asked_is_not_in_the_way_of_the_next() -> None:
 def test_a_share_that_refuses_for_a_reason_of_its_own_is_passed_over_until_its_back_off_has_passed() -> None:
     line = Line()
     line.happens(Enqueued((A,)))
-    line.happens(Enqueued((B,)), after=1, takes=False)
+    line.happens(Enqueued((B,)), after=1, may_claim=False)
     assert line.happens(Refused(A)).take == B
     line.accepts(B)
     assert line.happens(Visited(), after=5 * SECOND - 1).take is None
@@ -285,7 +289,7 @@ def test_the_only_share_that_waits_needs_no_window() -> None:
 
 def test_a_share_needs_a_window_if_it_waited_before() -> None:
     line = Line()
-    line.happens(Enqueued((A,)), takes=False)
+    line.happens(Enqueued((A,)), may_claim=False)
     todo = line.happens(Enqueued((A,)))
     assert (todo.take, todo.direct) == (A, False)
 
@@ -372,8 +376,8 @@ def test_a_full_gateway_is_asked_for_more_after_the_least_interval_whoever_waits
     assert wake
     assert wake.at == NOW + MINUTE
     assert line.happens(Woken(wake.token), after=MINUTE).take == B
-    assert line.happens(Busy(B), takes=False).wake
-    line.completes(C, "somebody else's", takes=False)
+    assert line.happens(Busy(B), may_claim=False).wake
+    line.completes(C, "somebody else's", may_claim=False)
     assert line.gateway.refused_at == 0
 
 
@@ -399,7 +403,7 @@ def test_a_gateway_that_said_that_it_is_busy_is_asked_again_when_it_has_accepted
     line.happens(Enqueued((A, B, C)))
     line.happens(Visited())
     line.happens(Busy(A))
-    assert line.accepts(B, takes=True).take == A
+    assert line.accepts(B, may_claim=True).take == A
 
 
 # Wakes
@@ -413,7 +417,7 @@ def test_nobody_waits_and_no_wake_is_needed() -> None:
 
 def test_whoever_only_puts_shares_into_the_line_leaves_the_wake_to_what_follows() -> None:
     line = Line()
-    assert line.happens(Enqueued((A,)), takes=False, leaves=False).wake is None
+    assert line.happens(Enqueued((A,)), may_claim=False, queues_wake=False).wake is None
     assert line.gateway.wake is None
 
 
@@ -507,7 +511,7 @@ def test_a_share_whose_claimer_died_waits_again_in_its_old_slot() -> None:
     line = Line(slots=1)
     line.happens(Enqueued((B,)))
     line.happens(Enqueued((A,)), after=1)
-    line.happens(Visited(), after=70 * SECOND, takes=False)
+    line.happens(Visited(), after=70 * SECOND, may_claim=False)
     assert line.gateway.waiting() == [B, A]
 
 
@@ -534,7 +538,7 @@ def test_a_completion_that_comes_before_the_acceptance_is_noted_leaves_no_mark()
     line.happens(Enqueued((A,)))
     line.completes(A, "r1", began=NOW)
     line.happens(Enqueued((B,)))
-    assert line.accepts(A, "r1", after=SECOND, takes=True).take == B
+    assert line.accepts(A, "r1", after=SECOND, may_claim=True).take == B
     assert line.share(A).early_completions == ()
 
 
@@ -583,8 +587,8 @@ def test_somebody_elses_refresh_that_ends_while_a_share_is_claimed_counts_when_i
     line = Line()
     line.happens(Enqueued((A,)))
     line.completes(A, "theirs", began=NOW - 20 * SECOND)
-    line.happens(answer, takes=False)
-    line.completes(B, "another", began=NOW, after=10 * SECOND, takes=False)
+    line.happens(answer, may_claim=False)
+    line.completes(B, "another", began=NOW, after=10 * SECOND, may_claim=False)
     line.happens(Enqueued((A,)))
     assert line.accepts(A).repeat == A
 
@@ -608,7 +612,7 @@ def test_a_repetition_is_not_repeated() -> None:
     line = Line()
     line.asks(A)
     line.completes(A, "theirs", began=NOW)
-    line.completes(A, after=2 * MINUTE, takes=False)
+    line.completes(A, after=2 * MINUTE, may_claim=False)
     assert line.happens(Visited()).take == A
     line.accepts(A, "r2")
     assert line.share(A).last == Accepted("r2", line.now, NOW, "w1", "NFS", is_repeat=True)
@@ -626,7 +630,7 @@ def test_the_refresh_after_a_repetition_may_be_repeated_again() -> None:
     line = Line()
     line.asks(A)
     line.completes(A, "theirs", began=NOW)
-    line.completes(A, after=2 * MINUTE, takes=False)
+    line.completes(A, after=2 * MINUTE, may_claim=False)
     line.happens(Visited())
     line.accepts(A, "r2")
     line.completes(A, "r2", began=line.now, after=2 * MINUTE)
@@ -639,23 +643,23 @@ def test_somebody_elses_refresh_of_a_share_that_is_not_known_is_remembered_as_lo
     line.completes(A, "old", began=NOW - HOUR)
     assert line.gateway == Gateway()
     line.completes(A, "new", began=NOW - SECOND)
-    assert line.gateway.others == {A.share_id: NOW - SECOND}
+    assert line.gateway.by_others == {A.share_id: NOW - SECOND}
 
 
 def test_that_somebody_else_refreshes_a_share_is_remembered_for_a_day() -> None:
     line = Line()
     line.completes(A, "theirs", began=NOW - SECOND)
     line.happens(Visited(), after=DAY - SECOND - 1)
-    assert line.gateway.others
+    assert line.gateway.by_others
     line.happens(Visited(), after=1)
-    assert not line.gateway.others
+    assert not line.gateway.by_others
 
 
 def test_a_completion_that_does_not_tell_when_it_began_makes_nothing_void() -> None:
     line = Line()
     line.asks(A)
     assert line.completes(A, "theirs", began=0).repeat is None
-    assert line.gateway.others == {}
+    assert line.gateway.by_others == {}
 
 
 # The document
@@ -666,7 +670,7 @@ def test_more_than_50_shares_are_remembered_only_if_they_wait_or_are_busy() -> N
     idle = {Key.read(f"my-bucket/share-{number:02}"): Share(asked_at=NOW - number) for number in range(49)}
     waiting = {Key.read("my-bucket/share-w"): Share(since=1), Key.read("my-bucket/share-b"): Share(since=2)}
     line.gateway = Gateway(idle | waiting)
-    line.happens(Visited(), takes=False)
+    line.happens(Visited(), may_claim=False)
     oldest = Key.read("my-bucket/share-48")
     assert line.gateway.shares == {key: share for key, share in (idle | waiting).items() if key != oldest}
 

@@ -172,7 +172,7 @@ def test_what_eventbridge_does_not_take_is_logged_and_counted_and_the_place_is_f
     assert function.gateway().busy() == 0
     assert answer.calls == 1
     [warning] = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert warning.startswith(f"No event tells that my-bucket/share-1 shows what changed: {reason}")
+    assert warning.startswith(f"EventBridge did not accept the event Changes Visible of my-bucket/share-1: {reason}")
     assert capsys.readouterr().out.count('"VisibleEventsLost":[1.0]') == 1
 
 

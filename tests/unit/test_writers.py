@@ -134,7 +134,7 @@ def test_what_a_gateway_wrote_and_whom_that_left_out_is_told_and_counted(
     caplog.set_level("INFO")
     assert written([share("share-1"), share("share-2")]) == ["share-2"]
     [told] = [record for record in caplog.records if record.message.startswith("Left out ")]
-    assert told.message == "Left out my-bucket/share-1: what changed was written by its own role"
+    assert told.message == "Left out my-bucket/share-1: the changes were written by its own role"
     assert (told.__dict__["share"], told.__dict__["folders"]) == ("my-bucket/share-1", ["/photos"])
     [line] = [line for line in capsys.readouterr().out.splitlines() if "SharesLeftOut" in line]
     assert json.loads(line)["SharesLeftOut"] == [1.0]
