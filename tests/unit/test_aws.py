@@ -1,5 +1,6 @@
 """The shortcuts on the way to a client lead to the same endpoints as botocore's own data."""
 
+from copy import deepcopy
 from typing import Any
 
 import botocore.session
@@ -39,7 +40,8 @@ def endpoints(session: Session, region: str) -> list[tuple[str, ...]]:
         ("sts", "get_caller_identity", {}),
     ]
     for service, operation, parameters in calls:
-        client = session.create_client(service, region_name=region, config=aws.REGIONAL)
+        config = deepcopy(aws.REGIONAL)  # create_client writes into it
+        client = session.create_client(service, region_name=region, config=config)
         client.meta.events.register("before-sign", stop)
         with pytest.raises(NotSentError):
             getattr(client, operation)(**parameters)
