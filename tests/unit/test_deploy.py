@@ -190,11 +190,10 @@ def asked_for(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(ArtifactBucket, "put", lambda _, name, __: f"folder/{name}")
     monkeypatch.setattr(Buckets, "attached", lambda _: [])
     monkeypatch.setattr(Deployment, "caller", (ACCOUNT, "aws"))
+    session, clients = boto3.Session(region_name=REGION), dict[str, Any]()
 
     def ask(cloud: Cloud, said: list[str] | None = None, *, reverts_drift: bool = False, **given: str) -> Json:
-        deployment = Deployment(
-            Stack(boto3.Session(region_name=REGION), "p-"), (said if said is not None else []).append
-        )
+        deployment = Deployment(Stack(session, "p-", _clients=clients), (said if said is not None else []).append)
         deployment.__dict__ |= {"cloud": cloud, "buckets": Buckets(deployment.stack, ACCOUNT, "aws", print)}
         deployment.create(Order(given, {"team": "storage"}, [], Wish(), reverts_drift=reverts_drift))
         return {one["ParameterKey"]: one.get("ParameterValue") for one in cloud.proposed}
