@@ -12,8 +12,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from commands.check.expected import Resource, differences, resources, values_of
-from commands.deploy.cloudformation import kind_of
-from commands.deploy.template import Json, parsed
+from commands.deploy.template import Json, parsed, words_of
 from commands.operate.stack import DENIED, Stack, StackError
 from commands.operate.status import Concern
 from event_aggregator.access_points import is_access_point
@@ -146,9 +145,14 @@ def not_told(what: str, error: Exception) -> Concern:
     return Concern(f"{what}: {error}", then if is_denied else "run this again", is_known=False)
 
 
+def _kind(resource: Resource) -> str:
+    """AWS::Lambda::EventSourceMapping: event source mapping."""
+    return " ".join(words_of(resource.type.rpartition("::")[2])).lower()
+
+
 def concerns(live: Live, resource: Resource) -> Iterator[Concern]:
     """What is wrong with a resource of the stack."""
-    mend, what = live.stack.command("create-stack.sh", "--revert-drift"), f"{kind_of(resource.type)} {_name(resource)}"
+    mend, what = live.stack.command("create-stack.sh", "--revert-drift"), f"{_kind(resource)} {_name(resource)}"
     if not (reader := _READERS.get(resource.type)):
         yield Concern(f"{what}: this version cannot check it", "compare it with the template", is_known=False)
         return

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, WaiterError
 
-from commands.deploy.template import Json, parsed, words_of
+from commands.deploy.template import Json, parsed
 
 # An operation begins with one of these of the stack itself; a rollback belongs to what it rolls back.
 _BEGINNINGS = ("CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "DELETE_IN_PROGRESS", "REVIEW_IN_PROGRESS")
@@ -21,6 +21,7 @@ _BEGINNINGS = ("CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "DELETE_IN_PROGRESS",
 _DEAD = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "DELETE_FAILED")
 _NOTHING_CHANGES = re.compile("didn't contain changes|No updates are to be performed")
 _SECONDS_BETWEEN_LOOKS = (0.2, 3.0)  # at first, and in the end
+_ONCE_A_SECOND = {"Delay": 1, "MaxAttempts": 1800}
 
 # What to do about a cause, by words in it.
 _ADVICE = {
@@ -59,28 +60,25 @@ class CloudStack:
             return None
         return dict(stack) if stack["StackStatus"] != "DELETE_COMPLETE" else None
 
+    def _at_rest(self) -> Json | None:
+        """The stack when nothing goes on in it."""
+        while (stack := self._look()) and re.fullmatch("(?!REVIEW).*_IN_PROGRESS", stack["StackStatus"]):
+            self.say(f"wait    for the stack {self.name}, which is {stack['StackStatus']}")
+            self.follow(stack["StackId"])
+        return stack
+
     def settle(self) -> Json | None:
         """The stack, when it can be changed; None when it is to be created. DeployError: it cannot be brought there."""
-        tried: set[str] = set()
-        while stack := self.find():
-            status = stack["StackStatus"]
-            if status in tried:
-                raise DeployError(f"The stack {self.name} stays {status}.\n{self.cause(stack['StackId'])}")
-            if status.endswith("_IN_PROGRESS"):
-                self.say(f"wait    for the stack {self.name}, which is {status}")
-                self.follow(stack["StackId"])
-                continue
-            tried.add(status)
-            if status in _DEAD:
-                self.say(f"delete  the stack {self.name}, which is {status}: an earlier run came no further")
-                self._delete(stack["StackId"])
-            elif status == "UPDATE_ROLLBACK_FAILED":
-                self.say(f"mend    the stack {self.name}, which is {status}: its rollback goes on")
-                self.client.continue_update_rollback(StackName=stack["StackId"])
-                self.follow(stack["StackId"])
-            else:
-                return stack
-        return None
+        stack = self._at_rest()
+        status = stack["StackStatus"] if stack else ""
+        if stack and status in _DEAD:
+            self.say(f"delete  the stack {self.name}, which is {status}: an earlier run came no further")
+            self._delete(stack["StackId"])
+        if stack and status == "UPDATE_ROLLBACK_FAILED":
+            self.say(f"mend    the stack {self.name}, which is {status}: its rollback goes on")
+            self.client.continue_update_rollback(StackName=stack["StackId"])
+            self._follow_to(stack["StackId"], ("UPDATE_ROLLBACK_COMPLETE",))
+        return self.find()
 
     def template(self) -> str:
         """The deployed template's text."""
@@ -91,10 +89,9 @@ class CloudStack:
     ) -> Json:
         """A change set, when it is ready; its Changes are empty if nothing would change, and then it is deleted."""
         has = {tag["Key"]: tag["Value"] for tag in (stack or {}).get("Tags", [])}
-        name = f"deploy-{uuid4().hex[:12]}"
         made = self.client.create_change_set(
             StackName=self.name,
-            ChangeSetName=name,
+            ChangeSetName=f"deploy-{uuid4().hex[:12]}",
             ChangeSetType="UPDATE" if stack else "CREATE",
             TemplateURL=url,
             Parameters=values,
@@ -102,40 +99,35 @@ class CloudStack:
             Tags=[{"Key": key, "Value": value} for key, value in {**has, **tags}.items()],
             **more,
         )
-        for _ in self._looks():
-            found = self.client.describe_change_set(ChangeSetName=made["Id"])
-            if not found["Status"].endswith(("_IN_PROGRESS", "_PENDING")):
-                break
-        if found["Status"] == "CREATE_COMPLETE":
-            while token := found.get("NextToken"):
-                page = self.client.describe_change_set(ChangeSetName=made["Id"], NextToken=token)
-                found = {**page, "Changes": found["Changes"] + page["Changes"]}
-            return dict(found)
-        self.client.delete_change_set(ChangeSetName=made["Id"])
-        if not _NOTHING_CHANGES.search(reason := found.get("StatusReason", "")):
-            raise DeployError(f"CloudFormation refuses the change of the stack {self.name}: {reason}")
-        return {**found, "Changes": []}
+        proposed, changes = made["Id"], []
+        try:
+            ready = self.client.get_waiter("change_set_create_complete")
+            ready.wait(ChangeSetName=proposed, WaiterConfig=_ONCE_A_SECOND)
+            pages = self.client.get_paginator("describe_change_set").paginate(ChangeSetName=proposed)
+            changes = [change for page in pages for change in page["Changes"]]
+        except WaiterError as error:
+            self.client.delete_change_set(ChangeSetName=proposed)
+            reason = error.last_response.get("StatusReason", str(error))
+            if not _NOTHING_CHANGES.search(reason):
+                raise DeployError(f"CloudFormation refuses the change of the stack {self.name}: {reason}") from error
+        return {"ChangeSetId": proposed, "StackId": made["StackId"], "Changes": changes}
 
     def execute(self, change_set: Json) -> None:
         """Carries the changes out, and follows them to their end. DeployError if that is a rollback."""
         stack = change_set["StackId"]
         self._told |= {event["EventId"] for event in self._events(stack)}
         self.client.execute_change_set(ChangeSetName=change_set["ChangeSetId"])
-        self._follow_to(stack, ("CREATE_COMPLETE", "UPDATE_COMPLETE"), logical_ids(change_set["Changes"]))
+        changing = {change["ResourceChange"]["LogicalResourceId"] for change in change_set["Changes"]}
+        self._follow_to(stack, ("CREATE_COMPLETE", "UPDATE_COMPLETE"), changing)
 
     def remove(self) -> bool:
         """Deletes the stack, whatever state it is in; whether there was one. DeployError if something of it stays."""
-        stack = self._look()
-        while stack and stack["StackStatus"].endswith("_IN_PROGRESS") and stack["StackStatus"] != "REVIEW_IN_PROGRESS":
-            self.say(f"wait    for the stack {self.name}, which is {stack['StackStatus']}")
-            self.follow(stack["StackId"])
-            stack = self._look()
+        stack = self._at_rest()
         if stack:
             self._delete(stack["StackId"])
         return stack is not None
 
     def _delete(self, stack_id: str) -> None:
-        """Deletes the stack, and follows that to its end. DeployError if something of it stays."""
         self._told |= {event["EventId"] for event in self._events(stack_id)}
         self.client.delete_stack(StackName=stack_id)
         self._follow_to(stack_id, ("DELETE_COMPLETE",))
@@ -143,7 +135,8 @@ class CloudStack:
     def _follow_to(self, stack_id: str, ends: Sequence[str], changing: Set[str] = frozenset()) -> None:
         status = self.follow(stack_id, changing)
         if status not in ends:
-            raise DeployError(f"The stack {self.name} is {status}.\n{self.cause(stack_id)}")
+            cause = first_cause(self._events(stack_id), stack_id)
+            raise DeployError(f"The stack {self.name} is {status}.\n{cause}")
 
     def follow(self, stack_id: str, changing: Set[str] = frozenset()) -> str:
         """Tells of each resource when it is done, until the stack is; the stack's status then.
@@ -151,36 +144,22 @@ class CloudStack:
         `changing`: the names of the resources that are to change, if they are known.
         """
         done: set[str] = set()
-        status = "_IN_PROGRESS"
-        for _ in self._looks():
-            events = [event for event in self._events(stack_id) if event["EventId"] not in self._told]
-            for event in reversed(events):
-                self._told.add(event["EventId"])
-                name, became = event["LogicalResourceId"], event["ResourceStatus"]
-                if event["PhysicalResourceId"] == stack_id or became.endswith("_IN_PROGRESS"):
-                    continue
-                if name in changing:
-                    done.add(name)
-                    self.say(f"{all_messages(event)}  ({len(done)} of {len(changing)})")
-                elif not changing or not became.endswith("_COMPLETE"):
-                    self.say(all_messages(event))
-            if not status.endswith("_IN_PROGRESS"):
-                break
-            [stack] = self.client.describe_stacks(StackName=stack_id)["Stacks"]
-            status = stack["StackStatus"]
-        return str(status)
-
-    def _looks(self) -> Iterator[None]:
-        """Again and again, at first in quick succession."""
-        seconds, most = _SECONDS_BETWEEN_LOOKS
+        status, (seconds, most) = "_IN_PROGRESS", _SECONDS_BETWEEN_LOOKS
         while True:
-            yield
+            for event in reversed(self._events(stack_id)):
+                name, became = event["LogicalResourceId"], event["ResourceStatus"]
+                is_news = event["EventId"] not in self._told and event["PhysicalResourceId"] != stack_id
+                self._told.add(event["EventId"])
+                if not is_news or became.endswith("_IN_PROGRESS"):
+                    continue
+                done |= {name} & changing
+                if name in changing or not changing or not became.endswith("_COMPLETE"):
+                    self.say(in_words(event) + (f"  ({len(done)} of {len(changing)})" if name in changing else ""))
+            if not status.endswith("_IN_PROGRESS"):
+                return str(status)
             self.pause(seconds)
             seconds = min(most, seconds * 1.3)
-
-    def cause(self, stack_id: str) -> str:
-        """Why the last operation failed: what went wrong first, and what to do."""
-        return first_cause(self._events(stack_id), stack_id)
+            status = self.client.describe_stacks(StackName=stack_id)["Stacks"][0]["StackStatus"]
 
     def _events(self, stack_id: str) -> list[Json]:
         """Those of the last operation, the newest first."""
@@ -195,58 +174,36 @@ class CloudStack:
 
 def first_cause(events: Sequence[Json], stack_id: str) -> str:
     """What failed first, with what to do; those that were cancelled because of it did not fail by themselves."""
-    failed = [
-        event
-        for event in reversed(events)
-        if event["ResourceStatus"].endswith("_FAILED") and event["PhysicalResourceId"] != stack_id
-    ]
-    causes = [event for event in failed if "cancelled" not in event.get("ResourceStatusReason", "")]
-    if not (causes or failed):
-        return "It does not say why. When the cause is gone, run this again: it goes on from here."
-    first = (causes or failed)[0]
-    reason = first.get("ResourceStatusReason", "no reason given")
-    advice = [advice for words, advice in _ADVICE.items() if re.search(words, reason)][:1]
-    return "\n".join(
-        [
-            f"First failed: {kind_of(first['ResourceType'])} {first['LogicalResourceId']}"
-            f" ({first['PhysicalResourceId'] or 'not made'}): {reason}",
-            *advice,
-            "When the cause is gone, run this again: it goes on from here.",
-        ]
-    )
+    told = ["It does not say why."]
+    for event in events:
+        reason = event.get("ResourceStatusReason", "")
+        is_own = event["ResourceStatus"].endswith("_FAILED") and event["PhysicalResourceId"] != stack_id
+        if is_own and "cancelled" not in reason:
+            told = [
+                f"First failed: {in_words(event)}",
+                *(do for words, do in _ADVICE.items() if re.search(words, reason)),
+            ]
+    return "\n".join([*told, "When the cause is gone, run this again: it goes on from here."])
 
 
-def kind_of(resource_type: str) -> str:
-    """AWS::Lambda::EventSourceMapping: event source mapping."""
-    return " ".join(words_of(resource_type.rpartition("::")[2])).lower()
-
-
-def all_messages(event: Json) -> str:
+def in_words(event: Json) -> str:
     """What has become of a resource."""
-    verb, _, how = event["ResourceStatus"].partition("_")
     name = event["PhysicalResourceId"] or event["LogicalResourceId"]
-    failed = f"  FAILED: {event.get('ResourceStatusReason', '')}" if how.endswith("FAILED") else ""
-    return f"{verb.lower():<7} {kind_of(event['ResourceType'])} {name.rpartition('/')[2]}{failed}"
-
-
-def logical_ids(changes: Iterable[Json]) -> set[str]:
-    """The names of the resources that a change set would change."""
-    return {change["ResourceChange"]["LogicalResourceId"] for change in changes}
+    why = f": {event.get('ResourceStatusReason', '')}" if event["ResourceStatus"].endswith("FAILED") else ""
+    return f"{event['ResourceStatus']} {event['ResourceType']} {name.rpartition('/')[2]}{why}"
 
 
 def changes_in_words(changes: Iterable[Json]) -> Iterator[str]:
     """What a change set would do, a line each; what is replaced is said to be."""
-    verbs = {"Add": "create", "Modify": "change", "Remove": "delete", "Import": "import", "Dynamic": "change"}
+    verbs = {"Add": "create", "Remove": "delete"}
+    replaced = {"True": "  REPLACED by a new one", "Conditional": "  perhaps REPLACED by a new one"}
     for change in changes:
         resource = change["ResourceChange"]
         name = resource.get("PhysicalResourceId") or resource["LogicalResourceId"]
-        told = f"{verbs[resource['Action']]:<7} {kind_of(resource['ResourceType'])} {name.rpartition('/')[2]}"
-        names = [
-            detail["Target"].get("Name") or detail["Target"]["Attribute"] for detail in resource.get("Details", [])
-        ]
-        told += f": {', '.join(dict.fromkeys(names))}" if names else ""
-        replaced = {"True": "  REPLACED by a new one", "Conditional": "  perhaps REPLACED by a new one"}
-        yield told + replaced.get(resource.get("Replacement", ""), "")
+        targets = [detail["Target"] for detail in resource.get("Details", [])]
+        names = ", ".join(dict.fromkeys(target.get("Name") or target["Attribute"] for target in targets))
+        what = f"{verbs.get(resource['Action'], 'change')}  {resource['ResourceType']} {name.rpartition('/')[2]}"
+        yield what + (f": {names}" if names else "") + replaced.get(resource.get("Replacement", ""), "")
 
 
 def differences(before: str, after: str) -> Iterator[str]:
@@ -255,4 +212,4 @@ def differences(before: str, after: str) -> Iterator[str]:
     for name in {**old, **new}:
         verb = "create" if name not in old else "delete" if name not in new else "change"
         if old.get(name) != new.get(name):
-            yield f"{verb:<7} {kind_of({**old, **new}[name]['Type'])} {name}"
+            yield f"{verb}  {(new.get(name) or old[name])['Type']} {name}"

@@ -12,21 +12,20 @@ from typing import Any
 from urllib.parse import quote_plus, unquote_plus
 
 from commands.deploy.template import ROOT, Json, RefusedError
-from event_aggregator.attached import EVENTS, TARGETS, targets_of
+from event_aggregator.attached import EVENTS, TARGETS
 
 
 def entries(function_arn: str, name_prefix: str, prefixes: Iterable[str]) -> list[Json]:
     """What the bucket's configuration shall hold of ours: an entry for all keys, or one for each prefix."""
     text = Template((ROOT / "s3" / "notification.json").read_text())
     entry = json.loads(text.substitute(NamePrefix=name_prefix, FunctionArn=function_arn))
-    filters = shortest(filter_value(prefix) for prefix in prefixes)
     return [
         {
             **entry,
             "Id": f"{entry['Id']}-{hashlib.sha256(value.encode()).hexdigest()[:8]}",
             "Filter": {"Key": {"FilterRules": [{"Name": "prefix", "Value": value}]}},
         }
-        for value in filters
+        for value in shortest(filter_value(prefix) for prefix in prefixes)
     ] or [entry]
 
 
@@ -58,11 +57,6 @@ def detached(configuration: Json, function_arn: str) -> Json:
     return {**rest, "LambdaFunctionConfigurations": others} if others else rest
 
 
-def telling_eventbridge(configuration: Json) -> Json:
-    """The configuration of a bucket that tells EventBridge of its changes as well."""
-    return {"EventBridgeConfiguration": {}, **configuration}
-
-
 def own_of(configuration: Json, function_arn: str) -> list[Json]:
     """The entries that invoke our function, whatever their Id: S3 would refuse ours beside one made in the console."""
     found = configuration.get("LambdaFunctionConfigurations", [])
@@ -72,21 +66,16 @@ def own_of(configuration: Json, function_arn: str) -> list[Json]:
 def overlaps(configuration: Json, ours: Sequence[Json]) -> list[str]:
     """The entries for which S3 would refuse ours, in words: an event type in common, and keys that both would match.
 
-    Two prefixes match a common key if one begins with the other; so do two suffixes, from their end.
+    Two prefixes match a common key if one begins with the other; any suffix matches one of ours, which have none.
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-how-to-filtering.html
     """
     found = []
-    own = own_of(configuration, ours[0]["LambdaFunctionArn"])
     for target, other in _all(configuration):
         common = [event for event in other["Events"] if any(_share_a_type(event, mine) for mine in EVENTS)]
-        if other not in own and common and any(_share_a_key(filter_of(other), filter_of(mine)) for mine in ours):
+        shared = any(_share_a_key(filter_of(other), filter_of(mine)) for mine in ours)
+        if target != ours[0]["LambdaFunctionArn"] and common and shared:
             found.append(f"{other.get('Id', '(no Id)')}: {', '.join(common)} to {target}")
     return found
-
-
-def others_targets(configuration: Json, function_arn: str) -> list[str]:
-    """To whom the other entries go."""
-    return [target for target in targets_of(configuration) if target != function_arn]
 
 
 def prefixes_of(configuration: Json, function_arn: str) -> list[str]:
@@ -134,6 +123,5 @@ def _share_a_type(one: str, other: str) -> bool:
 
 
 def _share_a_key(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
-    prefixes = sorted([one.get("prefix", ""), other.get("prefix", "")], key=len)
-    suffixes = sorted([one.get("suffix", ""), other.get("suffix", "")], key=len)
-    return prefixes[1].startswith(prefixes[0]) and suffixes[1].endswith(suffixes[0])
+    shorter, longer = sorted([one.get("prefix", ""), other.get("prefix", "")], key=len)
+    return longer.startswith(shorter)

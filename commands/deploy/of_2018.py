@@ -10,31 +10,28 @@ from botocore.exceptions import ClientError
 
 from commands.deploy.template import RefusedError
 from commands.operate.stack import Stack
-from event_aggregator.attached import permissions
+from event_aggregator.attached import permissions, targets_of
 
 AGGREGATOR, REFRESH = "S3EventAggregator", "S3StorageGatewayRefresh"
-_QUEUE, _TABLE = "S3EventAggregatorActionQueue", "S3EventAggregator"
+_QUEUE = "S3EventAggregatorActionQueue"
 _ROLES = ("S3EventAggregatorLambdaRole", "S3AggregatorActionLambdaRole")
 _POLICIES = (
     *("S3EventAggregatorDynamo", "S3EventAggregatorSqsWriter", "S3EventAggregatorSqsReader"),
     "StorageGatewayRefreshPolicy",
 )
-_ABSENT = ("ResourceNotFoundException", "NoSuchEntity", "NoSuchBucket", "QueueDoesNotExist")
 
 
 def owner_of(functions: Any, name: str) -> str | None:
     """The stack of CloudFormation that owns the function; empty: none does; None: there is no such function."""
     try:
         tags = functions.get_function(FunctionName=name).get("Tags", {})
-    except ClientError as error:
-        if error.response["Error"]["Code"] != "ResourceNotFoundException":
-            raise
+    except functions.exceptions.ResourceNotFoundException:
         return None
     return str(tags.get("aws:cloudformation:stack-name", ""))
 
 
-def delete(stack: Stack, account: str, partition: str, say: Callable[[str], None], *, is_dry: bool) -> bool:
-    """Removes what the scripts of 2018 made; whether there was anything. RefusedError if a bucket still needs it."""
+def delete(stack: Stack, account: str, partition: str, say: Callable[[str], None], *, is_dry: bool) -> None:
+    """Removes what the scripts of 2018 made. RefusedError if it is not of 2018, or a bucket still needs it."""
     for function in (AGGREGATOR, REFRESH):
         if owner := owner_of(stack.client("lambda"), function):
             raise RefusedError(f"The function {function} is of the stack {owner}, and not of 2018.")
@@ -43,44 +40,39 @@ def delete(stack: Stack, account: str, partition: str, say: Callable[[str], None
             f"These buckets still notify {AGGREGATOR} of 2018: {', '.join(buckets)}. Attach each to the new stack,"
             " which then takes its place: scripts/attach-bucket.sh --name-prefix P --bucket B"
         )
-    was_there = is_dry
     for what, call, arguments in _calls(stack, account, partition):
         if is_dry:
             say(f"would delete  {what}, if it is there")
             continue
         try:
             call(**arguments)
+            say(f"delete  {what}")
         except ClientError as error:
             code = error.response["Error"]["Code"]
             if code == "DeleteConflict":
                 say(f"keep    {what}, which somebody else uses")
-            elif not code.endswith(_ABSENT):
+            elif not code.endswith(("ResourceNotFoundException", "NoSuchEntity", "QueueDoesNotExist")):
                 raise
-        else:
-            was_there = True
-            say(f"delete  {what}")
-    return was_there
+    if not is_dry:
+        say("\nNothing else of 2018 is there.")
 
 
 def _notifying(stack: Stack) -> Iterator[str]:
     """The buckets whose notification goes to the aggregator of 2018."""
+    s3 = stack.client("s3")
     for bucket, _ in permissions(Stack(stack.session, "", _clients=stack._clients).function_policy()):
         try:
-            found = stack.client("s3").get_bucket_notification_configuration(Bucket=bucket)
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "NoSuchBucket":
-                raise
+            found = s3.get_bucket_notification_configuration(Bucket=bucket)
+        except s3.exceptions.NoSuchBucket:
             continue
-        entries = found.get("LambdaFunctionConfigurations", [])
-        if any(entry["LambdaFunctionArn"].endswith(f":function:{AGGREGATOR}") for entry in entries):
+        if any(target.endswith(f":function:{AGGREGATOR}") for target in targets_of(found)):
             yield bucket
 
 
 def _calls(stack: Stack, account: str, partition: str) -> Iterator[tuple[str, Callable[..., object], dict[str, str]]]:
-    """Each thing that is there, with the call that deletes it: who reads first, what they used last."""
+    """What there may be, each with the call that deletes it: who reads first, what they used last."""
     functions, logs, sqs, iam = (stack.client(service) for service in ("lambda", "logs", "sqs", "iam"))
-    names = [name for name in (REFRESH, AGGREGATOR) if owner_of(functions, name) == ""]
-    for name in names:
+    for name in [name for name in (REFRESH, AGGREGATOR) if owner_of(functions, name) == ""]:
         for mapping in functions.list_event_source_mappings(FunctionName=name)["EventSourceMappings"]:
             yield f"trigger of {name}", functions.delete_event_source_mapping, {"UUID": mapping["UUID"]}
         yield f"function {name}", functions.delete_function, {"FunctionName": name}
@@ -88,7 +80,7 @@ def _calls(stack: Stack, account: str, partition: str) -> Iterator[tuple[str, Ca
     for url in sqs.list_queues(QueueNamePrefix=_QUEUE).get("QueueUrls", []):
         if url.endswith(f"/{_QUEUE}"):
             yield f"queue {_QUEUE}", sqs.delete_queue, {"QueueUrl": url}
-    yield f"table {_TABLE}", stack.client("dynamodb").delete_table, {"TableName": _TABLE}
+    yield f"table {AGGREGATOR}", stack.client("dynamodb").delete_table, {"TableName": AGGREGATOR}
     for role in _ROLES:
         for arn in _attached(iam, role):
             detach = {"RoleName": role, "PolicyArn": arn}
@@ -100,9 +92,6 @@ def _calls(stack: Stack, account: str, partition: str) -> Iterator[tuple[str, Ca
 
 def _attached(iam: Any, role: str) -> list[str]:
     try:
-        found = iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]
-    except ClientError as error:
-        if error.response["Error"]["Code"] != "NoSuchEntity":
-            raise
+        return [policy["PolicyArn"] for policy in iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]]
+    except iam.exceptions.NoSuchEntityException:
         return []
-    return [policy["PolicyArn"] for policy in found]

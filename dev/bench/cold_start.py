@@ -5,6 +5,7 @@ it goes into the functions' zip, of which Python compiles what it imports. In th
 one on this machine.
 """
 
+import io
 import shutil
 import statistics
 import subprocess
@@ -53,7 +54,7 @@ def measure(rounds: int) -> ColdStart:
     python = runtime or Path(sys.executable)
     took: dict[str, list[float]] = {_BOTO3: [], _OURS: []}
     with tempfile.TemporaryDirectory() as folder:
-        zipfile.ZipFile(pack()).extractall(folder)
+        zipfile.ZipFile(io.BytesIO(pack()[1])).extractall(folder)
         for _ in range(rounds):
             for code, times in took.items():
                 times.append(_cpu_ms(python, code, folder))

@@ -152,7 +152,7 @@ def operated(
         **wiped, Action="lambda:InvokeFunction", Principal="s3.amazonaws.com", SourceArn=f"arn:aws:s3:::{VERSIONED}"
     )
     events, rule = aws.client("events"), f"{AGGREGATOR}ObjectChanges"
-    events.put_rule(Name=rule, EventPattern=eventbridge.pattern({VERSIONED: []}))
+    events.put_rule(Name=rule, EventPattern=eventbridge.pattern(VERSIONED, []))
     changed = now_ms()
     point = s3_control.create_access_point(AccountId=ACCOUNT, Name="operated", Bucket=NAME)
     shares = [

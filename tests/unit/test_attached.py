@@ -29,7 +29,7 @@ def look(account: Account) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(
-    "wish", [Wish(), BY_RULE, Wish(prefixes=("a/", "b/"))], ids=["notification", "rule", "prefixes"]
+    "wish", [Wish(), BY_RULE, Wish(prefixes=["a/", "b/"])], ids=["notification", "rule", "prefixes"]
 )
 def test_a_bucket_that_is_as_it_was_attached_is_not_told_of(account: Account, wish: Wish) -> None:
     assert look(account) == []
@@ -109,7 +109,7 @@ def test_a_look_tells_the_log_and_a_metric_and_changes_nothing(
     assert account.notification() == {}
 
 
-@pytest.mark.parametrize("wish", [Wish(prefixes=("a/",)), BY_RULE], ids=["notification", "rule"])
+@pytest.mark.parametrize("wish", [Wish(prefixes=["a/"]), BY_RULE], ids=["notification", "rule"])
 def test_a_named_buckets_notification_is_put_back_beside_those_of_others_and_all_is_refreshed(
     account: Account, wish: Wish
 ) -> None:
@@ -126,7 +126,7 @@ def test_a_named_buckets_notification_is_put_back_beside_those_of_others_and_all
     assert look(account) == []
     attached(account, BUCKET).check()
     assert account.said == [BUCKET], "once"
-    assert account.attach(Wish(prefixes=())) == (["keep"] if wish != BY_RULE else ["keep", "keep"])
+    assert account.attach(Wish(prefixes=[])) == (["keep"] if wish != BY_RULE else ["keep", "keep"])
 
 
 def test_what_s3_does_not_take_back_is_told(account: Account, caplog: pytest.LogCaptureFixture) -> None:

@@ -17,48 +17,15 @@ ARN = "arn:aws:lambda:us-east-1:123456789012:function:S3EventAggregator"
 [OURS] = entries(ARN, "", [])
 
 
-def entry(events: list[str], **rules: str) -> Json:
-    found: Json = {"TopicArn": "arn:x", "Events": events}
-    if rules:
-        found["Filter"] = {"Key": {"FilterRules": [{"Name": name, "Value": value} for name, value in rules.items()]}}
-    return found
-
-
-OTHERS: Json = {
-    "LambdaFunctionConfigurations": [
-        {"Id": "thumbnails", "LambdaFunctionArn": f"{ARN}Other", "Events": ["s3:ObjectRestore:*"]}
-    ],
-    "QueueConfigurations": [
-        {
-            "Id": "q",
-            "QueueArn": "arn:aws:sqs:us-east-1:123456789012:q",
-            "Events": ["s3:ObjectTagging:*"],
-            "Filter": {"Key": {"FilterRules": [{"Name": "Prefix", "Value": "für+x/"}]}},
-        }
-    ],
-    "EventBridgeConfiguration": {},
-}
-
-
 def test_the_buckets_are_those_that_s3_may_invoke_the_function_for() -> None:
-    policy = {
-        "Statement": [
-            {"Principal": {"Service": "events.amazonaws.com"}, "Condition": {"ArnLike": {"AWS:SourceArn": "arn:r"}}},
-            {
-                "Sid": "s3-my_bucket",
-                "Principal": {"Service": "s3.amazonaws.com"},
-                "Condition": {"ArnLike": {"AWS:SourceArn": "arn:aws:s3:::my.bucket"}},
-            },
-            {"Sid": "any-bucket", "Principal": {"Service": "s3.amazonaws.com"}},
-            {
-                "Sid": "some",
-                "Principal": {"Service": "s3.amazonaws.com"},
-                "Condition": {"ArnLike": {"AWS:SourceArn": "arn:aws:s3:::my-*"}},
-            },
-        ]
-    }
+    def statement(source: str, service: str = "s3", **more: str) -> Json:
+        condition = {"Condition": {"ArnLike": {"AWS:SourceArn": source}}} if source else {}
+        return {"Principal": {"Service": f"{service}.amazonaws.com"}, **condition, **more}
 
-    assert permissions(policy) == [("my.bucket", "s3-my_bucket")]
+    named = statement("arn:aws:s3:::my.bucket", Sid="s3-my_bucket")
+    of_others = [statement("arn:r", "events"), statement(""), statement("arn:aws:s3:::my-*")]
+
+    assert permissions({"Statement": [named, *of_others]}) == [("my.bucket", "s3-my_bucket")]
     assert permissions({}) == []
 
 
@@ -66,65 +33,38 @@ def test_the_sweep_looks_for_the_event_types_that_attaching_asks_for() -> None:
     assert OURS["Events"] == EVENTS_OF_OURS
 
 
-def test_attaching_again_changes_nothing_though_s3_answers_in_another_order() -> None:
-    answered = {**OURS, "Events": OURS["Events"][::-1], "Filter": {"Key": {"FilterRules": []}}}
-    before = attached(OTHERS, [answered])
-
-    assert attached(before, [OURS]) == before
-
-
 def test_an_entry_with_our_id_for_another_function_is_not_stolen() -> None:
-    theirs = {**OURS, "LambdaFunctionArn": f"{ARN}Other"}
-    before = {"LambdaFunctionConfigurations": [theirs]}
+    before = {"LambdaFunctionConfigurations": [{**OURS, "LambdaFunctionArn": f"{ARN}Other"}]}
 
     with pytest.raises(RefusedError, match=f"s3-event-aggregator, and it goes to {ARN}Other"):
         attached(before, [OURS])
     assert detached(before, ARN) == before
 
 
-def test_who_else_is_told_is_known() -> None:
-    assert notification.others_targets(attached(OTHERS, [OURS]), ARN) == [
-        f"{ARN}Other",
-        "arn:aws:sqs:us-east-1:123456789012:q",
-    ]
-
-
 @pytest.mark.parametrize(
-    ("theirs", "prefixes", "overlap"),
+    ("event", "rules", "prefixes", "overlap"),
     [
-        (entry(["s3:ObjectCreated:Put"]), [], True),
-        (entry(["s3:ObjectCreated:*"]), ["a/"], True),
-        (entry(["s3:ObjectRemoved:DeleteMarkerCreated"]), [], True),
-        (entry(["s3:ObjectRestore:*"]), [], False),
-        (entry(["s3:ObjectCreated:*"], Prefix="a/"), [], True),
-        (entry(["s3:ObjectCreated:*"], Prefix="a/"), ["a/b/"], True),
-        (entry(["s3:ObjectCreated:*"], Prefix="a/b/"), ["a/", "c/"], True),
-        (entry(["s3:ObjectCreated:*"], prefix="a/"), ["b/"], False),
-        (entry(["s3:ObjectCreated:*"], suffix=".gz"), ["b/"], True),
-        (entry(["s3:ObjectCreated:*"], prefix="a/", suffix=".gz"), ["b/"], False),
+        ("s3:ObjectCreated:Put", {}, [], True),
+        ("s3:ObjectCreated:*", {}, ["a/"], True),
+        ("s3:ObjectRemoved:DeleteMarkerCreated", {}, [], True),
+        ("s3:ObjectRestore:*", {}, [], False),
+        ("s3:ObjectCreated:*", {"Prefix": "a/"}, [], True),
+        ("s3:ObjectCreated:*", {"Prefix": "a/"}, ["a/b/"], True),
+        ("s3:ObjectCreated:*", {"Prefix": "a/b/"}, ["a/", "c/"], True),
+        ("s3:ObjectCreated:*", {"prefix": "a/"}, ["b/"], False),
+        ("s3:ObjectCreated:*", {"suffix": ".gz"}, ["b/"], True),
+        ("s3:ObjectCreated:*", {"prefix": "a/", "suffix": ".gz"}, ["b/"], False),
     ],
 )
 def test_entries_overlap_if_they_share_an_event_type_and_a_key(
-    theirs: Json, prefixes: list[str], overlap: bool
+    event: str, rules: dict[str, str], prefixes: list[str], *, overlap: bool
 ) -> None:
+    key = {"FilterRules": [{"Name": name, "Value": value} for name, value in rules.items()]}
+    theirs = {"Id": "theirs", "TopicArn": "arn:x", "Events": [event], "Filter": {"Key": key}}
     ours = entries(ARN, "", prefixes)
-    before = {**attached({}, ours), "TopicConfigurations": [{**theirs, "Id": "theirs"}]}
+    before = {**attached({}, ours), "TopicConfigurations": [theirs]}
 
-    assert notification.overlaps(before, ours) == ([f"theirs: {theirs['Events'][0]} to arn:x"] if overlap else [])
-
-
-@pytest.mark.parametrize(
-    ("one", "other", "common"),
-    [
-        ({"suffix": ".gz"}, {"suffix": ".tar.gz"}, True),
-        ({"suffix": ".gz"}, {"suffix": ".zip"}, False),
-        ({"prefix": "a/", "suffix": ".gz"}, {"prefix": "a/", "suffix": ".zip"}, False),
-    ],
-)
-def test_suffixes_match_a_common_key_if_one_ends_with_the_other(
-    one: dict[str, str], other: dict[str, str], common: bool
-) -> None:
-    assert notification._share_a_key(one, other) is common
+    assert notification.overlaps(before, ours) == ([f"theirs: {event} to arn:x"] if overlap else [])
 
 
 @pytest.mark.parametrize(
@@ -143,7 +83,7 @@ def test_a_prefix_is_encoded_for_its_filter_and_cut_off_where_the_encoding_is_no
     assert notification.filter_value(prefix) == value
 
 
-# Bucket notifications, whatever else the bucket has
+# Whatever else the bucket has
 
 EVENTS = st.lists(st.sampled_from(["s3:ObjectCreated:*", "s3:ObjectCreated:Put", "s3:ObjectRestore:*"]), min_size=1)
 FILTERS = st.fixed_dictionaries({"Name": st.sampled_from(["Prefix", "Suffix"]), "Value": st.text(max_size=5)}).map(
@@ -151,21 +91,20 @@ FILTERS = st.fixed_dictionaries({"Name": st.sampled_from(["Prefix", "Suffix"]), 
 )
 
 
-def others_of(target: str, arns: list[str]) -> st.SearchStrategy[list[Json]]:
+def others_of(target: str, arn: str) -> st.SearchStrategy[list[Json]]:
     """Entries of others: never to our function."""
-    entries = st.fixed_dictionaries(
-        {target: st.sampled_from(arns), "Events": EVENTS},
-        optional={"Id": st.sampled_from(["other", "x-s3-event-aggregator", "é"]), "Filter": FILTERS},
-    )
-    return st.lists(entries, min_size=1, max_size=3)
+    ids = st.sampled_from(["other", "x-s3-event-aggregator", "é"])
+    fixed = {target: st.just(arn), "Events": EVENTS}
+    entry = st.fixed_dictionaries(fixed, optional={"Id": ids, "Filter": FILTERS})
+    return st.lists(entry, min_size=1, max_size=3)
 
 
 CONFIGURATIONS: st.SearchStrategy[Json] = st.fixed_dictionaries(
     {},
     optional={
-        "LambdaFunctionConfigurations": others_of("LambdaFunctionArn", [f"{ARN}Other"]),
-        "QueueConfigurations": others_of("QueueArn", ["arn:aws:sqs:us-east-1:123456789012:q"]),
-        "TopicConfigurations": others_of("TopicArn", ["arn:aws:sns:us-east-1:123456789012:t"]),
+        "LambdaFunctionConfigurations": others_of("LambdaFunctionArn", f"{ARN}Other"),
+        "QueueConfigurations": others_of("QueueArn", "arn:aws:sqs:us-east-1:123456789012:q"),
+        "TopicConfigurations": others_of("TopicArn", "arn:aws:sns:us-east-1:123456789012:t"),
         "EventBridgeConfiguration": st.just({}),
     },
 )
@@ -174,9 +113,9 @@ PREFIXES = st.lists(st.text(st.sampled_from("ab/ü +%(~"), max_size=4), max_size
 
 
 @RANDOM
-@hypothesis.given(CONFIGURATIONS, PREFIXES, PREFIXES)
+@hypothesis.given(CONFIGURATIONS, PREFIXES, PREFIXES, st.text(st.sampled_from("ab/ü +%(~"), max_size=6))
 def test_attach_then_detach_is_the_identity_and_the_last_prefixes_hold(
-    before: Json, first: list[str], second: list[str]
+    before: Json, first: list[str], second: list[str], rest: str
 ) -> None:
     copy = json.loads(json.dumps(before))
     ours = entries(ARN, "", second)
@@ -187,37 +126,23 @@ def test_attach_then_detach_is_the_identity_and_the_last_prefixes_hold(
     assert attached(after, entries(ARN, "", prefixes_of(after, ARN))) == after
     assert detached(after, ARN) == before == copy
     assert detached(before, ARN) == before
-
-
-@RANDOM
-@hypothesis.given(PREFIXES, st.text(st.sampled_from("ab/ü +%(~"), max_size=6))
-def test_a_key_below_a_prefix_matches_exactly_one_entry_of_ours(prefixes: list[str], rest: str) -> None:
-    key = quote_plus((prefixes or [""])[-1] + rest, safe="/")
-    filters = [filter_of(own).get("prefix", "") for own in entries(ARN, "", prefixes)]
-
-    assert sum(key.startswith(prefix) for prefix in filters) == 1
+    key = quote_plus((second or [""])[-1] + rest, safe="/")
+    assert sum(key.startswith(filter_of(own).get("prefix", "")) for own in ours) == 1, "a key matches one entry of ours"
 
 
 @RANDOM
 @hypothesis.given(CONFIGURATIONS, EVENTS, st.integers(0, 3), st.sampled_from([OURS["Id"], "made-in-the-console", ""]))
-def test_an_older_entry_for_our_function_is_replaced_wherever_it_stands_and_those_of_others_stay_as_they_were(
+def test_an_older_entry_for_our_function_is_replaced_and_one_that_is_as_it_should_be_stays_where_it_stands(
     others: Json, events: list[str], position: int, entry_id: str
 ) -> None:
-    functions = list(others.get("LambdaFunctionConfigurations", []))
-    functions.insert(position, {**OURS, "Id": entry_id, "Events": events})
-    before = {**others, "LambdaFunctionConfigurations": functions}
+    def before(**ours: object) -> Json:
+        functions = list(others.get("LambdaFunctionConfigurations", []))
+        functions.insert(position, {**OURS, **ours})
+        return {**others, "LambdaFunctionConfigurations": functions}
 
-    after = attached(before, [OURS])
+    after = attached(before(Id=entry_id, Events=events), [OURS])
 
     assert own_of(after, ARN) == [OURS]
-    assert detached(after, ARN) == detached(before, ARN) == others
-
-
-@RANDOM
-@hypothesis.given(CONFIGURATIONS, st.integers(0, 3))
-def test_an_entry_of_ours_that_is_as_it_should_be_stays_where_it_stands(others: Json, position: int) -> None:
-    functions = list(others.get("LambdaFunctionConfigurations", []))
-    functions.insert(position, {**OURS, "Events": OURS["Events"][::-1]})
-    before = {**others, "LambdaFunctionConfigurations": functions}
-
-    assert attached(before, [OURS]) == before
+    assert detached(after, ARN) == others
+    as_s3_answers = before(Events=OURS["Events"][::-1], Filter={"Key": {"FilterRules": []}})
+    assert attached(as_s3_answers, [OURS]) == as_s3_answers

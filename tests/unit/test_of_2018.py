@@ -1,17 +1,15 @@
 """From the project of 2018 to a stack beside it, and the removal of the old one; on moto."""
 
-import io
 import json
-import zipfile
 from typing import Any
 
 import pytest
 
 from commands.deploy import of_2018
 from commands.deploy.buckets import Wish
-from commands.deploy.create import Deployment
+from commands.deploy.create import Deployment, Order
 from commands.deploy.template import Json, RefusedError
-from tests.unit.test_buckets import ACCOUNT, BUCKET, BY_RULE, Account, account, others
+from tests.unit.test_buckets import ACCOUNT, BUCKET, BY_RULE, NO_CODE, Account, account, others
 
 __all__ = ["account"]
 OLD = f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:S3EventAggregator"
@@ -20,8 +18,7 @@ OLD = f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:S3EventAggregator"
 @pytest.fixture
 def old(account: Account) -> Account:
     """An account with what the scripts of 2018 made, beside a new stack with a prefix."""
-    client, code = account.stack.client, io.BytesIO()
-    zipfile.ZipFile(code, "w").close()
+    client = account.stack.client
     iam: Any = client("iam")
     statement = {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": "*"}
     policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
@@ -30,14 +27,9 @@ def old(account: Account) -> Account:
     for name in of_2018._POLICIES:
         iam.create_policy(PolicyName=name, PolicyDocument=policy)
         iam.attach_role_policy(RoleName=of_2018._ROLES[0], PolicyArn=f"arn:aws:iam::{ACCOUNT}:policy/{name}")
+    role = f"arn:aws:iam::{ACCOUNT}:role/{of_2018._ROLES[0]}"
     for name in (of_2018.AGGREGATOR, of_2018.REFRESH):
-        client("lambda").create_function(
-            FunctionName=name,
-            Runtime="python3.13",
-            Role=f"arn:aws:iam::{ACCOUNT}:role/{of_2018._ROLES[0]}",
-            Handler="a.b",
-            Code={"ZipFile": code.getvalue()},
-        )
+        client("lambda").create_function(FunctionName=name, Role=role, **NO_CODE)
     client("sqs").create_queue(QueueName="S3EventAggregatorActionQueue")
     client("lambda").create_event_source_mapping(
         FunctionName=of_2018.REFRESH, EventSourceArn=f"arn:aws:sqs:us-east-1:{ACCOUNT}:S3EventAggregatorActionQueue"
@@ -48,27 +40,20 @@ def old(account: Account) -> Account:
         KeySchema=[{"AttributeName": "BucketName", "KeyType": "HASH"}],
         BillingMode="PAY_PER_REQUEST",
     )
-    client("lambda").add_permission(
-        FunctionName=of_2018.AGGREGATOR,
-        StatementId=f"SID_{BUCKET.replace('.', '_')}",
-        Action="lambda:InvokeFunction",
-        Principal="s3.amazonaws.com",
-        SourceArn=f"arn:aws:s3:::{BUCKET}",
-    )
+    permission = account.buckets()._permission_of(BUCKET) | {"FunctionName": of_2018.AGGREGATOR}
+    client("lambda").add_permission(**permission)
     rule = {"Name": "prefix", "Value": "photos/"}
     entry: Json = {"Id": "s3-event-aggregator", "LambdaFunctionArn": OLD, "Filter": {"Key": {"FilterRules": [rule]}}}
     account.put({**others(), "LambdaFunctionConfigurations": [{**entry, "Events": ["s3:ObjectCreated:*"]}]})
-    account.replaces = deployment(account).buckets.replaces
+    account.replaces = Deployment(account.stack, print).buckets.replaces
     return account
 
 
-def deployment(account: Account) -> Deployment:
-    return Deployment(account.stack, account.said.append)
-
-
-def delete(account: Account, *, is_dry: bool = False) -> bool:
+def delete(account: Account, *, is_dry: bool = False) -> list[str]:
+    """What is said."""
     account.said.clear()
-    return of_2018.delete(account.stack, ACCOUNT, "aws", account.said.append, is_dry=is_dry)
+    of_2018.delete(account.stack, ACCOUNT, "aws", account.said.append, is_dry=is_dry)
+    return account.said
 
 
 def test_the_entry_of_2018_is_exchanged_for_ours_in_one_put_and_keeps_its_prefix(old: Account) -> None:
@@ -86,7 +71,7 @@ def test_the_entry_of_2018_is_exchanged_for_ours_in_one_put_and_keeps_its_prefix
     assert old.attach() == ["keep"]
 
 
-def test_eventbridge_takes_the_region_of_2018_as_well(old: Account) -> None:
+def test_eventbridge_takes_the_place_of_2018_as_well(old: Account) -> None:
     old.attach(BY_RULE)
 
     assert old.watched() == {BUCKET: ["photos/"]}
@@ -99,9 +84,9 @@ def test_what_is_of_2018_is_removed_when_no_bucket_needs_it_and_nothing_else(old
     assert old.said == []
     old.attach(Wish(initial_refresh=False))
 
-    assert delete(old, is_dry=True)
+    assert {line.split()[0] for line in delete(old, is_dry=True)} == {"would"}
     assert old.stack.client("lambda").get_function(FunctionName=of_2018.REFRESH)
-    assert delete(old)
+    assert "delete  function S3StorageGatewayRefresh" in delete(old)
 
     functions = old.stack.client("lambda").list_functions()["Functions"]
     assert [function["FunctionName"] for function in functions] == ["p-S3EventAggregator"]
@@ -109,14 +94,13 @@ def test_what_is_of_2018_is_removed_when_no_bucket_needs_it_and_nothing_else(old
     assert len(old.stack.client("sqs").list_queues()["QueueUrls"]) == 1
     assert [role["RoleName"] for role in old.stack.client("iam").list_roles()["Roles"]] == ["r"]
     assert old.stack.client("iam").list_policies(Scope="Local")["Policies"] == []
-    assert not delete(old)
+    assert delete(old) == ["\nNothing else of 2018 is there."]
 
 
 def test_a_stack_of_cloudformations_is_not_of_2018(old: Account) -> None:
-    tags = {"aws:cloudformation:stack-name": "mine"}
-    old.stack.client("lambda").tag_resource(Resource=OLD, Tags=tags)
+    old.stack.client("lambda").tag_resource(Resource=OLD, Tags={"aws:cloudformation:stack-name": "mine"})
 
-    assert deployment(old).buckets.replaces == ""
+    assert Deployment(old.stack, print).buckets.replaces == ""
     with pytest.raises(RefusedError, match="The function S3EventAggregator is of the stack mine"):
         delete(old)
 
@@ -124,5 +108,9 @@ def test_a_stack_of_cloudformations_is_not_of_2018(old: Account) -> None:
 def test_without_a_prefix_the_new_stack_would_have_the_same_names(old: Account) -> None:
     old.stack.prefix = ""
 
-    with pytest.raises(RefusedError, match=r"(?s)no stack of CloudFormation owns.*Give --name-prefix"):
-        _ = deployment(old).cloud
+    deployment = Deployment(old.stack, old.said.append)
+    with pytest.raises(RefusedError, match=r"no stack of CloudFormation owns.*Give --name-prefix"):
+        deployment.create(Order({}, {}, [BUCKET], Wish()))
+    with pytest.raises(RefusedError, match=r"no stack of CloudFormation owns.*Give --name-prefix"):
+        deployment.delete([])
+    assert old.said == []

@@ -303,7 +303,7 @@ def test_a_bucket_that_was_deleted_does_not_keep_the_others_from_being_seen(stac
 
 @pytest.mark.parametrize(("state", "found"), [("ENABLED", Attached.YES), ("DISABLED", Attached.LOST)])
 def test_a_rule_that_is_disabled_tells_nothing(stack: Stack, state: str, found: Attached) -> None:
-    rule = {"Name": f"{stack.aggregator}ObjectChanges", "EventPattern": eventbridge.pattern({"my-bucket": []})}
+    rule = {"Name": f"{stack.aggregator}ObjectChanges", "EventPattern": eventbridge.pattern("my-bucket", [])}
     with Stubber(stack.client("s3")) as stub, Stubber(stack.client("events")) as events:
         events.add_response("list_rules", {"Rules": [{**rule, "State": state}]})
         stub.add_response("get_bucket_notification_configuration", {"EventBridgeConfiguration": {}})

@@ -18,7 +18,6 @@ from tests.unit.deployed import PARAMETERS, TEMPLATE, resources, statements
 
 ROOT = Path(__file__).parents[2]
 KEY, EARLIER = (f"arn:aws:kms:us-east-1:123456789012:key/{n}234abcd-12ab-34cd-56ef-1234567890ab" for n in (1, 2))
-TOPIC = "arn:aws:sns:us-east-1:123456789012:operators"
 FUNCTIONS = "AWS::Lambda::Function"
 
 
@@ -74,30 +73,6 @@ def test_both_functions_have_every_setting_and_its_default_is_theirs() -> None:
     for function in ("Aggregator", "Refresh"):
         assert Settings.read(variables(function) | own) == Settings.read(own)
     assert variables("Refresh").keys() - variables("Aggregator").keys() == {"AGGREGATOR_ARN", "REATTACH_BUCKET_ARNS"}
-
-
-def test_a_value_of_every_setting_gets_to_both_functions() -> None:
-    given: dict[str, Any] = {
-        "RefreshDelaySeconds": "1,my-bucket=600",
-        "RefreshQuietSeconds": 2,
-        "RefreshMaxDelaySeconds": 3,
-        "InProgressTimeoutSeconds": 4,
-        "MinRefreshIntervalSeconds": 5,
-        "RefreshesPerGateway": 6,
-        "RefreshScope": "share",
-        "RefreshOtherGateways": "off",
-        "IgnoreKeys": "*.tmp",
-        "GatewaySessionName": "",
-        "GatewayRegions": ["us-east-1", "eu-west-1"],
-        "GatewayRoleArns": ["arn:aws:iam::210987654321:role/gateways"],
-        "GatewayExternalIds": ["210987654321=secret"],
-        "VisibleEvents": "off",
-        "LogLevel": "DEBUG",
-    }
-    for function in ("Aggregator", "Refresh"):
-        changed = {name for name, value in variables(function, **given).items() if value != variables(function)[name]}
-        assert len(changed) == len(given)
-        assert resources(FUNCTIONS, **given)[function]["LoggingConfig"]["ApplicationLogLevel"] == "DEBUG"
 
 
 def test_only_the_refresh_function_calls_storage_gateway_at_an_endpoint() -> None:
@@ -178,13 +153,9 @@ def test_without_a_key_of_the_users_nothing_names_one() -> None:
     assert [kind for kind in kinds if "kms" in json.dumps(resources(kind)).lower()] == []
 
 
-def test_a_key_is_on_all_that_can_have_one() -> None:
-    queues = resources("AWS::SQS::Queue", KmsKey=KEY).values()
-    assert [(queue["KmsMasterKeyId"], queue["SqsManagedSseEnabled"]) for queue in queues] == [(KEY, False)] * 2
+def test_a_key_is_on_the_table_too() -> None:
     table = resources("AWS::DynamoDB::Table", KmsKey=KEY)["Table"]
     assert table["SSESpecification"] == {"SSEEnabled": True, "SSEType": "KMS", "KMSMasterKeyId": KEY}
-    assert [group["KmsKeyId"] for group in resources("AWS::Logs::LogGroup", KmsKey=KEY).values()] == [KEY, KEY]
-    assert [function["KmsKeyArn"] for function in resources(FUNCTIONS, KmsKey=KEY).values()] == [KEY, KEY]
 
 
 @pytest.mark.parametrize(
@@ -248,15 +219,6 @@ def test_only_the_stacks_own_rules_of_changes_may_invoke_the_aggregator() -> Non
     assert permission["Principal"] == "events.amazonaws.com"
     rules = "arn:aws:events:us-east-1:123456789012:rule/dev-S3EventAggregatorObjectChanges*"
     assert permission["SourceArn"] == rules
-
-
-@pytest.mark.parametrize("topic", ["", TOPIC])
-def test_the_alarms_tell_the_topic_if_one_is_given(topic: str) -> None:
-    told = [topic] if topic else None
-    alarms = resources("AWS::CloudWatch::Alarm", AlarmTopicArn=topic).values()
-    assert {(str(alarm.get("AlarmActions")), str(alarm.get("OKActions"))) for alarm in alarms} == {
-        (str(told), str(told))
-    }
 
 
 # Terraform
