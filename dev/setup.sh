@@ -31,11 +31,13 @@ make_venv() { # folder, name of its lock file
   echo "Setting up $1 (once, about a minute) ..."
   rm -rf "$1"
   "$base_python" -m venv "$1"
-  # uv is several times as fast as pip, but does not know pip's settings: where it reaches no package index, pip may.
-  {
-    "${pip[@]}" --only-binary :all: --requirement requirements/uv.txt &&
-      "$1/bin/uv" pip install --quiet --python "$1/bin/python" --require-hashes --requirement "$lock"
-  } || "${pip[@]}" --requirement "$lock"
+  # uv is several times as fast as pip, but does not read pip's configuration: if it reaches no package index, pip may.
+  "${pip[@]}" --only-binary :all: --requirement requirements/uv.txt &&
+    "$1/bin/uv" pip install --quiet --system-certs --python "$1/bin/python" --require-hashes --requirement "$lock" \
+      2>"$1/uv.log" || {
+    echo "uv could not install $lock ($1/uv.log says why). pip does it, which takes a few minutes ..."
+    "${pip[@]}" --requirement "$lock"
+  }
   cp "$lock" "$stamp"
 }
 
