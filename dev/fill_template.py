@@ -1,7 +1,7 @@
-"""Puts the policies of iam/ and the dashboard into template.yaml, between its marks: python dev/fill_template.py
+"""Puts the policies of iam/, the dashboard and the version into template.yaml: python dev/fill_template.py
 
-A mark names a file, and what its ${Placeholders} stand for beside those of NAMES. The rest of the template is written
-by hand.
+A mark (>>>) names a file, and what its ${Placeholders} stand for beside those of NAMES. The rest of the template is
+written by hand.
 """
 
 import json
@@ -12,6 +12,7 @@ from string import Template
 import yaml
 
 ROOT = Path(__file__).parents[1]
+[VERSION] = re.findall('(?<=^__version__ = ").*(?="$)', (ROOT / "src/event_aggregator/__init__.py").read_text(), re.M)
 MARKED = re.compile(r"^( *)# >>> (\S+)(.*)\n(?:.*\n)*?\1# <<<\n", re.MULTILINE)
 
 # What the placeholders of the files are in CloudFormation: a text, of which !Sub makes the value ...
@@ -38,7 +39,11 @@ VALUES = {
 
 
 def filled(template: str) -> str:
-    """The template with what the files say between its marks; KeyError names a placeholder that has no value."""
+    """The template with this version, and with what the files say between its marks.
+
+    KeyError names a placeholder that has no value.
+    """
+    template = re.sub(r"(?<=^Description: 's3-event-aggregator )[^:]*|(?<= VERSION: ).*", VERSION, template, flags=re.M)
     return MARKED.sub(lambda mark: _filled(*mark.groups()), template)
 
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Usage: dev/setup.sh [operate|plan]
 #
-# Makes the virtual environments that demo.sh and test.sh need, in this checkout, and makes them again when
-# pyproject.toml changes: .venv with the tools, .venv-ministack with the local AWS, apart, because the functions that
-# the local AWS runs see its packages. Does nothing when both are there. With `operate` it makes .venv-operate alone,
-# for the operator's commands; with `plan`, .venv-plan for plan.sh.
+# Makes the virtual environments that demo.sh and test.sh need, in this checkout: .venv with the tools, .venv-ministack
+# with the local AWS, apart, because the functions that the local AWS runs see its packages. With `operate` it makes
+# .venv-operate alone, for the operator's commands; with `plan`, .venv-plan for plan.sh. Each holds exactly what its lock
+# file in requirements/ names, and is made again when that changes; else this does nothing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -24,15 +24,19 @@ main() {
   wait $!
 }
 
-make_venv() { # folder, dependency group of pyproject.toml
-  local stamp="$1/made-from.toml"
-  if cmp -s pyproject.toml "$stamp"; then return; fi
+make_venv() { # folder, name of its lock file
+  local lock="requirements/$2.txt" stamp="$1/made-from.txt"
+  local pip=("$1/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes)
+  if cmp -s "$lock" "$stamp"; then return; fi
   echo "Setting up $1 (once, about a minute) ..."
   rm -rf "$1"
   "$base_python" -m venv "$1"
-  "$1/bin/python" -m pip install --quiet --upgrade "pip>=25.1"  # --group came with 25.1
-  "$1/bin/python" -m pip install --quiet --group "$2"
-  cp pyproject.toml "$stamp"
+  # uv is several times as fast as pip, but does not know pip's settings: where it reaches no package index, pip may.
+  {
+    "${pip[@]}" --only-binary :all: --requirement requirements/uv.txt &&
+      "$1/bin/uv" pip install --quiet --python "$1/bin/python" --require-hashes --requirement "$lock"
+  } || "${pip[@]}" --requirement "$lock"
+  cp "$lock" "$stamp"
 }
 
 main "$@"

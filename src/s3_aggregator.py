@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from event_aggregator import aws
 from event_aggregator.aggregate import Aggregator
-from event_aggregator.observability import logger, set_log_level
+from event_aggregator.observability import logger, start_log
 from event_aggregator.request import ActionQueue
 from event_aggregator.settings import Settings
 from event_aggregator.window import Windows
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
 _settings = Settings.read(os.environ)
-set_log_level(_settings.log_level)
+start_log(_settings.log_level)
 _aggregator = Aggregator(
     Windows(aws.dynamodb(), _settings.table_name),
     ActionQueue(aws.sqs, _settings.queue_url),

@@ -21,7 +21,7 @@ from event_aggregator.attached import AttachedBuckets
 from event_aggregator.failures import AWS_ERRORS
 from event_aggregator.file_shares import FileShares
 from event_aggregator.gateways import Gateways
-from event_aggregator.observability import logger, set_log_level
+from event_aggregator.observability import logger, start_log
 from event_aggregator.refresh import Refresher
 from event_aggregator.regions import Regions, name_of_region
 from event_aggregator.request import ActionQueue, seconds_until_retry
@@ -55,7 +55,7 @@ def _file_shares(session: Session, region: str, access_points: AccessPoints, nam
     return FileShares(*clients, access_points, logger.warning, name)
 
 
-set_log_level(_settings.log_level)
+start_log(_settings.log_level)
 if (_least := min(_settings.min_refresh_interval_seconds.values())) < LEAST_ADVISED_INTERVAL_SECONDS:
     logger.warning(
         f"MIN_REFRESH_INTERVAL_SECONDS is {_least}: AWS asks for"

@@ -14,6 +14,7 @@ from pathlib import Path
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from commands.arguments import add_command
 from commands.deploy import of_2018
 from commands.deploy.buckets import Wish
 from commands.deploy.cloudformation import DeployError
@@ -202,14 +203,7 @@ def parser() -> argparse.ArgumentParser:
 def _command(
     commands: "argparse._SubParsersAction[argparse.ArgumentParser]", script: str, run: Callable[..., object], text: str
 ) -> argparse.ArgumentParser:
-    command = commands.add_parser(
-        script,
-        prog=f"scripts/{script}",
-        description=text,
-        allow_abbrev=False,
-        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=28, width=100),
-    )
-    command.set_defaults(run=run)
+    command = add_command(commands, script, run, text)
     if run is not _zip:
         command.add_argument("--region", metavar="R", help="of the stack (default: AWS_REGION, the profile's)")
         command.add_argument(

@@ -22,13 +22,13 @@ from commands.deploy.template import ROOT, RefusedError
 
 BUILD = ROOT / "build"
 _NAME = "s3-event-aggregator"
-# The installer's, and scripts, with the path of an interpreter in them.
-_NOT_PACKED = ("__pycache__", "bin", "*.dist-info", ".*", "*.pyc")
+# The installer's notes, and scripts, with the path of an interpreter in them. The packages' licenses are packed.
+_NOT_PACKED = ("__pycache__", "bin", "INSTALLER", "RECORD", "REQUESTED", ".*", "*.pyc")
 
 
 def pack() -> tuple[str, bytes]:
     """The zip of src/ and of what requirements.txt names: its name, with its hash, and its content."""
-    content = zip_of([ROOT / "src", _packages()])
+    content = zip_of([ROOT / "src", packages()])
     return f"{_NAME}-{digest(content)}.zip", content
 
 
@@ -50,7 +50,7 @@ def zip_of(folders: list[Path]) -> bytes:
     return buffer.getvalue()
 
 
-def _packages() -> Path:
+def packages() -> Path:
     """The folder of the packages that the functions carry, fetched once for each requirements.txt."""
     requirements = ROOT / "requirements.txt"
     folder = BUILD / f"packages-{digest(requirements.read_bytes())}"

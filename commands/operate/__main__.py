@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 from rich.console import RenderableType
 from rich.live import Live
 
+from commands.arguments import add_command
 from commands.check import command as check
 from commands.operate import explain, facts, redrive, refresh_now, status, wait
 from commands.operate.stack import DENIED, Stack, StackError, now_ms
@@ -157,14 +158,7 @@ def _command(
     description: str,
     epilog: str = "",
 ) -> argparse.ArgumentParser:
-    command = commands.add_parser(
-        script,
-        prog=f"scripts/{script}",
-        description=description,
-        epilog=epilog,
-        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=28, width=100),
-    )
-    command.set_defaults(run=run)
+    command = add_command(commands, script, run, description, epilog)
     command.add_argument("--region", metavar="R", help="region of the stack (default: AWS_REGION or the profile's)")
     command.add_argument("--name-prefix", metavar="P", default="", help="the --name-prefix given to create-stack.sh")
     return command

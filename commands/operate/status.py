@@ -101,6 +101,7 @@ class Concern:
 @dataclass(frozen=True)
 class Report:
     at: int
+    version: str
     region: str
     prefix: str
     settings: dict[str, Any]
@@ -133,6 +134,7 @@ def look(stack: Stack) -> Report:
     queue, buckets = stack.queue_attributes(settings.queue_url), buckets_of(stack, table)
     report = Report(
         at=at,
+        version=stack.variables.get("VERSION", ""),
         region=stack.region,
         prefix=stack.prefix,
         settings=_in_force(settings),
@@ -424,7 +426,7 @@ def _unnamed(stack: Stack, key: Key, since: int, at: int) -> Concern | None:
 def screen(report: Report) -> RenderableType:
     """The report as a terminal shows it."""
     name = f"{report.prefix}S3EventAggregator"
-    title = one_line(name, "bold") + one_line(f"  {report.region}  {clock(report.at)}")
+    title = one_line(name, "bold") + one_line(f"  {report.version}  {report.region}  {clock(report.at)}")
     # What may be long comes last: a watched screen ends where the terminal does.
     parts: list[RenderableType] = [title, _verdict(report), "", _settings(report), _queues(report)]
     if report.lines:

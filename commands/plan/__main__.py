@@ -16,6 +16,7 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 
+from commands.arguments import add_version, formatter
 from commands.plan import picture, report
 from commands.plan.outcome import Outcome, Setting, Task, alternatives, of_setting
 from commands.plan.replay import Pace, Shown
@@ -58,8 +59,9 @@ def parser() -> argparse.ArgumentParser:
         epilog="Input: S3 server access logs, CloudTrail log files with data events, an S3 Inventory in CSV (give its"
         " manifest.json), or a CSV of time and key; as files, folders or s3:// places, gzipped or not. With --bucket"
         " alone, the bucket is listed: LastModified does not show overwrites and deletions.",
-        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=28, width=100),
+        formatter_class=formatter,
     )
+    add_version(made)
     add = made.add_argument
     add("places", metavar="FILE", nargs="*", help="a file, a folder, or s3://BUCKET/PREFIX")
     add("--bucket", metavar="B", help="use only changes of this bucket; without a FILE, list it")

@@ -22,7 +22,7 @@ from moto.dynamodb.models.dynamo_type import DynamoType
 
 from dev.local.gateway import Share, list_keys
 from event_aggregator import aws
-from event_aggregator.observability import logger, set_log_level, timestamp
+from event_aggregator.observability import logger, start_log, timestamp
 
 START = 1_790_000_000_000  # epoch milliseconds
 BUCKET, TABLE = "my-bucket", "windows"
@@ -183,7 +183,7 @@ def simulated(make: Callable[[World], System], keys: Sequence[str] = ()) -> Iter
 @contextmanager
 def _counted_log() -> Iterator[Log]:
     """Where the functions' lines go instead of to the terminal: the logger's, at INFO, and the metrics'."""
-    set_log_level("INFO")
+    start_log("INFO")
     log = Log()
     [handler] = logging.getLogger(logger.service).handlers
     assert isinstance(handler, logging.StreamHandler)

@@ -25,3 +25,6 @@ attached       finds attached buckets that no longer report their changes
 failures, settings, observability and aws serve all modules: what an error means, environment variables, logs and
 metrics, SDK clients.
 """
+
+# The project's version, and the only place to change it; dev/fill_template.py puts it into template.yaml.
+__version__ = "1.0.0"

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
+from event_aggregator import __version__
 from event_aggregator.table import Key
 
 # Lambda's log-level filter treats a line as INFO, whatever its level, if its timestamp is not RFC 3339 (Lambda guide,
@@ -39,14 +40,17 @@ METRICS = {
 }
 
 
-def set_log_level(level: str) -> None:
-    """Log only lines of `level` and above. This sets the level of the standard library's logger with the same name.
+def start_log(level: str) -> None:
+    """Log only lines of `level` and above, the first of which says which version starts.
+
+    This sets the level of the standard library's logger with the same name.
 
     Powertools' own setLevel yields to the function's application log level. That must stay at INFO or below: metrics
     are lines without a level, which Lambda treats as INFO.
     """
     logging.getLogger(logger.service).setLevel(level)
     logging.getLogger("botocore").setLevel(logging.WARNING)
+    logger.info(f"s3-event-aggregator {__version__} starts")
 
 
 def measure(bucket: str, **values: float) -> None:

@@ -35,15 +35,18 @@ _SOURCE = _ROOT / "src"
 _NOT_CONCERNED = (
     "chance",
     "cloudformation",
+    "contributing",
     "deploy",
     "engine",
     "gateway",
+    "lock",
     "mutants",
     "of_2018",
     "operate",
     "package",
     "plan",
     "policies",
+    "release",
     "replay",
 )
 

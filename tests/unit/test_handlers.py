@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dev.local.gateway import StorageGateway
-from event_aggregator import aws
+from event_aggregator import __version__, aws
 from event_aggregator.settings import SettingError
 from tests.unit.conftest import World, s3_event, s3_record
 
@@ -50,6 +50,15 @@ def test_the_aggregator_opens_a_window_for_an_s3_event(world: World, monkeypatch
 def test_a_bad_setting_stops_the_function_at_its_start(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SettingError, match="REFRESH_DELAY_SECONDS"):
         load(module, monkeypatch, TABLE_NAME="t", QUEUE_URL="q", REFRESH_DELAY_SECONDS="soon")
+
+
+@pytest.mark.parametrize("module", ["s3_aggregator", "s3_sgw_refresh"])
+def test_the_first_line_of_a_function_says_its_version(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, module: str
+) -> None:
+    load(module, monkeypatch, TABLE_NAME=world.table, QUEUE_URL=world.queue_url, MIN_REFRESH_INTERVAL_SECONDS="1")
+    assert caplog.records[0].levelname == "INFO"
+    assert caplog.records[0].getMessage() == f"s3-event-aggregator {__version__} starts"
 
 
 @pytest.mark.parametrize(("seconds", "warnings"), [("59", 1), ("60", 0)])
@@ -111,7 +120,7 @@ def test_a_message_that_cannot_be_had_earlier_is_still_reported_for_what_failed_
     answer = module.lambda_handler({"Records": [message("1", "hello")]}, CONTEXT)  # which nobody received
 
     assert answer == {"batchItemFailures": [{"itemIdentifier": "1"}]}
-    failed, not_earlier = [(record.levelname, record.getMessage()) for record in caplog.records]
+    _starts, failed, not_earlier = [(record.levelname, record.getMessage()) for record in caplog.records]
     assert failed == ("ERROR", "The message failed; SQS will deliver it again")
     assert not_earlier[0] == "WARNING"
     assert "only after its visibility timeout: An error occurred (ReceiptHandleIsInvalid)" in not_earlier[1]

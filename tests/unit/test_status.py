@@ -50,6 +50,7 @@ SETTINGS = _in_force(Settings.read(NEEDED | {"IGNORE_KEYS": "*.tmp,.DS_Store"}))
 ROLE = "arn:aws:iam::222222222222:role/r"
 REPORT = Report(
     at=AT,
+    version="1.0.0",
     region="us-east-1",
     prefix="",
     settings=SETTINGS,

@@ -4,7 +4,6 @@ import json
 import re
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -53,12 +52,6 @@ def test_every_policy_of_iam_but_the_operators_is_in_the_template() -> None:
 def test_the_linter_finds_nothing_in_the_template() -> None:
     done = subprocess.run([Path(sys.executable).parent / "cfn-lint", FILE], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
-
-
-def test_the_description_has_the_version() -> None:
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-
-    assert TEMPLATE["Description"].startswith(f"s3-event-aggregator {version}: ")
 
 
 def test_it_needs_no_transform() -> None:
