@@ -23,7 +23,7 @@ from commands.deploy.template import ROOT, RefusedError
 BUILD = ROOT / "build"
 _NAME = "s3-event-aggregator"
 # The installer's notes, and scripts, with the path of an interpreter in them. The packages' licenses are packed.
-_NOT_PACKED = ("__pycache__", "bin", "INSTALLER", "RECORD", "REQUESTED", ".*", "*.pyc")
+_NOT_PACKED = ("__pycache__", "bin", ".*", "*.pyc", "INSTALLER", "RECORD", "REQUESTED")
 
 
 def pack() -> tuple[str, bytes]:
