@@ -32,12 +32,12 @@ make_venv() { # folder, name of its lock file
   rm -rf "$1"
   "$base_python" -m venv "$1"
   # uv is several times as fast as pip, but does not read pip's configuration: if it reaches no package index, pip may.
-  "${pip[@]}" --only-binary :all: --requirement requirements/uv.txt &&
-    "$1/bin/uv" pip install --quiet --system-certs --python "$1/bin/python" --require-hashes --requirement "$lock" \
-      2>"$1/uv.log" || {
+  "${pip[@]}" --only-binary :all: --requirement requirements/uv.txt
+  if ! "$1/bin/uv" pip install --quiet --system-certs --python "$1/bin/python" --require-hashes --requirement "$lock" \
+    2>"$1/uv.log"; then
     echo "uv could not install $lock ($1/uv.log says why). pip does it, which takes a few minutes ..."
     "${pip[@]}" --requirement "$lock"
-  }
+  fi
   cp "$lock" "$stamp"
 }
 
