@@ -1,1 +1,1 @@
-"""What the scripts run: `deploy` the stack and attach buckets, `operate` it, `plan` its settings."""
+"""What the scripts run: `deploy` the stack and attach buckets, `operate` and `check` it, `plan` its settings."""

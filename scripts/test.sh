@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Usage: scripts/test.sh [pytest's arguments]
 #
-# Sets up what the tests need in this checkout, then runs all of them: the linters, the types, the unit tests, and the
-# end-to-end tests on a local AWS. With arguments it runs only pytest, with them: scripts/test.sh tests/unit -k window
+# Sets up what the tests need in this checkout, then runs all of them: the linters, the types, the unit tests, the
+# simulation, and the end-to-end tests on a local AWS. With arguments it runs only pytest, with them: scripts/test.sh tests/unit -k window
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,5 +1,6 @@
 """scripts/check.sh: does it work in my account?
 
+command   the command line
 expected  what the deployed stack's own template says of each of its resources, with its parameters
 live      what AWS says of each, in the same terms, and how the two differ
 grants    what the roles need, asked of IAM's policy simulator

@@ -3,7 +3,7 @@
 sources   what people have of a bucket's changes: a listing, an inventory, logs, a CSV
 trace     those changes in arrays, and what the folders hold
 replay    what the functions would do with them, by their own rules
-outcome   what somebody sees of that, and pays: with this project, and with what else there is
+outcome   freshness and cost, with this project and with the alternatives
 prices    list prices, and what a bill is made of
 report    the table, the recommendations, JSON and a page
 picture   freshness against cost

@@ -14,7 +14,7 @@ refresh        what the refresh function does with a message: close the window, 
 regions        the regions and accounts whose shares are refreshed; one that fails stops no other
 file_shares    the file shares that show a bucket, and RefreshCache (Storage Gateway)
 access_points  the bucket behind an access point (S3 Control)
-writers        the ids of the roles by which gateways write (IAM)
+writers        the ids of the roles with which gateways write (IAM)
 waiting        the folders that wait for a share, under the share's key
 turns          the rules by which the shares of a gateway take turns
 gateways       each gateway's document in the table, written by these rules

@@ -1,8 +1,8 @@
 """Asks a share for a refresh when it takes its turn: describe it, close its item, call RefreshCache, write the answer.
 
-The guarantee: when a method returns, every share that waits at the gateway will take its turn, because it was asked, a
-wake is queued, or another invocation that is asking a share there will continue with the line. Otherwise the method
-raises, and SQS must deliver the message again. Folders leave a share's item only after the share has accepted them.
+Promise: when a method returns, every share that waits at the gateway will take its turn, because it was asked, a wake
+is queued, or another invocation that is asking a share there will continue with the line. Otherwise the method raises,
+and SQS must deliver the message again. Folders leave a share's item only after the share has accepted them.
 """
 
 from collections.abc import Callable, Sequence

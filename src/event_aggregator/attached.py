@@ -1,9 +1,9 @@
 """Finds attached buckets that no longer report their changes to the aggregator.
 
 A bucket has one notification configuration. A tool that owns it (Terraform, CDK, CloudFormation) replaces all of it at
-each apply: then our entry is gone, without an error. The guarantee: a check finds every attached bucket of which that
-is true. S3's permission to invoke the aggregator names the buckets that are attached by their notification. The
-patterns of the EventBridge rules name the others.
+each apply: then our entry is gone, without an error. Promise: a check finds every attached bucket whose entry is gone.
+S3's permission to invoke the aggregator names the buckets that are attached by their notification. The patterns of the
+EventBridge rules name the others.
 """
 
 import json

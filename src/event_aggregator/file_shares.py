@@ -4,8 +4,8 @@ The shares are listed anew for every window: NFS and SMB, of all gateways of an 
 prefix and role cannot change while it exists, so they are remembered by ARN. If the share is on an access point, the
 bucket behind it is looked up.
 
-The guarantee: an unknown share, which cannot be described or whose access point cannot be looked up, stops no other. It
-is listed, because it may show the bucket.
+Promise: an unknown share, which cannot be described or whose access point cannot be looked up, stops no other. It is
+listed, because it may show the bucket.
 """
 
 from collections.abc import Callable, Iterable, Iterator

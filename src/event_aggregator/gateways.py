@@ -1,7 +1,7 @@
 """Keeps a document per gateway in the table, and changes it by the rules of the module turns.
 
-The guarantee: a document is written only if it follows, by these rules, from the one in the table. A wake that it names
-was queued before.
+Promise: a document is written only if it follows, by these rules, from the one in the table. A wake that it names was
+queued before.
 """
 
 from collections.abc import Callable

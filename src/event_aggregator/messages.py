@@ -1,6 +1,6 @@
-"""Reads the messages on the action queue: requests, wakes, completion events, failed S3 events.
+"""Reads the messages on the action queue: requests, wakes, completion events, failed S3 events, the sweep.
 
-The guarantee: a message is either understood, or refused with an error that quotes it. None is taken for an empty one.
+Promise: a message is either understood, or refused with an error that quotes it. No message is ignored as empty.
 """
 
 import json

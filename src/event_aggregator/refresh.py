@@ -1,7 +1,7 @@
 """What the refresh function does with each message on the action queue.
 
-The guarantee: when `handle` returns, shares have accepted a refresh of the message's folders, or the folders wait under
-the key of a share, or of a region whose request is queued. Otherwise `handle` raises, and SQS must deliver the message
+Promise: when `handle` returns, shares have accepted a refresh of the message's folders, or the folders wait under the
+key of a share, or of a region whose request is queued. Otherwise `handle` raises, and SQS must deliver the message
 again. Every repetition is harmless.
 """
 

@@ -1,4 +1,4 @@
-"""The regions, of the function's own and other accounts, whose gateways may show a bucket.
+"""The regions (in this and other accounts) whose gateways may show a bucket.
 
 The name of a region is eu-west-1, or in another account eu-west-1:123456789012. `home` is the function's own region and
 account. Completion events come from there only, and the keys of its shares do not name it.

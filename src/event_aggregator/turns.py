@@ -1,15 +1,15 @@
 """Taking turns at a gateway: which of its file shares is asked for a refresh next, and when.
 
-The guarantee: every share that waits is asked, the one that has waited longest first. A share that may be asked is
-overtaken by at most REFRESHES_PER_GATEWAY + 1 shares that began to wait later. No share is asked again within the
-interval after a call that was accepted or whose outcome is unknown, nor while its refresh is known to be in progress.
+Promise: every share that waits is asked, the one that has waited longest first. A share that may be asked is overtaken
+by at most REFRESHES_PER_GATEWAY + 1 shares that began to wait later. No share is asked again within the interval after
+a call that was accepted or whose outcome is unknown, nor while its refresh is known to be in progress.
 
 AWS documents "two refreshes at a time" twice: for a gateway (API reference, RefreshCache) and for a file share
-(knowledge center). So the slots only keep the order, and the gateway's answer decides. If the gateway is busy, the
-share keeps its position in line. While the gateway seems full, one share is asked once an interval (a probe).
+(knowledge center). So the number of slots is an assumption, and the gateway's answer decides. If the gateway is busy,
+the share keeps its position in line. While the gateway seems full, one share is asked once an interval (a probe).
 
-All rules are in one pure function, `step`: from the gateway, the event and the visit to the gateway and what to do. The
-module gateways keeps the gateway's document in the table.
+All rules are in one pure function: `step` takes the gateway, the event and the visit, and returns the new gateway and
+what to do. The module gateways keeps the gateway's document in the table.
 """
 
 import json

@@ -1,8 +1,8 @@
 """Puts the event Changes Visible on EventBridge's default bus when a refresh is complete (docs/events.md).
 
-The guarantee: the event is sent at least once for each refresh by this stack that is known to be complete, before the
-completion is written. If EventBridge does not accept it in two attempts, that is logged and counted, and delays no
-refresh.
+Promise: the event is sent at least once for each refresh by this stack that is known to be complete and is not to be
+repeated, before the completion is written. If EventBridge does not accept it in two attempts, that is logged and
+counted, and delays no refresh.
 """
 
 import json

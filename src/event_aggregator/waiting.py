@@ -1,7 +1,7 @@
 """The folders that wait for a file share, in an item of the table under the share's key.
 
-The guarantee: folders that are added stay in the table until the share has accepted a later refresh of them, or was
-deleted. When the share is asked is decided by the module turns. Only one invocation asks it at a time.
+Promise: folders that are added stay in the table until the share has accepted a later refresh of them, or was deleted.
+When the share is asked is decided by the module turns. Only one invocation asks it at a time.
 
     add                        close                      complete
       |--- Folders -------------|--- RefreshedFolders ------|

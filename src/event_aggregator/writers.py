@@ -1,6 +1,6 @@
-"""The ids of the roles by which gateways write (IAM).
+"""The ids of the roles with which gateways write (IAM).
 
-S3's event holds the id of the writer's role. A gateway writes by the role of the share (API reference,
+S3's event holds the id of the writer's role. A gateway writes with the role of the share (API reference,
 DescribeNFSFileShares, Role).
 """
 
