@@ -4,9 +4,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from botocore.exceptions import ClientError
+
 from commands.deploy import cloudformation, of_2018
 from commands.deploy.buckets import Buckets, Wish
-from commands.deploy.cloudformation import CloudStack
+from commands.deploy.cloudformation import CloudStack, DeployError
 from commands.deploy.package import ArtifactBucket, digest, pack
 from commands.deploy.template import TEMPLATE, Json, RefusedError, environment, parameters, refuse_unless_consistent
 from commands.operate.stack import Stack
@@ -64,15 +66,21 @@ class Deployment:
             name = owner or name
         return CloudStack(self.stack.client("cloudformation"), name, self.say)
 
+    def _find(self) -> Json | None:
+        """The stack, if it is there. RefusedError if it has another name prefix, which maps to the same stack name."""
+        found = self.cloud.find()
+        prefix = _parameters_of(found).get("NamePrefix", self.stack.prefix)
+        if prefix != self.stack.prefix:
+            raise RefusedError(f"The stack {self.cloud.name} has another --name-prefix: {prefix}")
+        return found
+
     # Create, or change
 
     def create(self, order: Order) -> None:
         """Makes the stack as ordered, or changes it, and attaches the buckets that are named, or all again."""
         account, _ = self.caller
-        found = self.cloud.find()
+        found = self._find()
         in_force = _parameters_of(found)
-        if in_force.get("NamePrefix", self.stack.prefix) != self.stack.prefix:
-            raise RefusedError(f"The stack {self.cloud.name} has another --name-prefix: {in_force['NamePrefix']}")
         if not (found or order.buckets):
             raise RefusedError("Which bucket? Give --bucket NAME. See --help.")
         attached = self.buckets.attached()
@@ -163,11 +171,28 @@ class Deployment:
 
     def delete(self, named: list[str]) -> bool:
         """Removes the stack, its notifications on buckets and its code; whether there was anything."""
-        code = _parameters_of(self.cloud.find()).get("CodeBucket", "")
+        found = self._find()
+        if found and found.get("EnableTerminationProtection"):
+            allow = "aws cloudformation update-termination-protection --no-enable-termination-protection"
+            raise RefusedError(
+                f"The stack {self.cloud.name} has termination protection. Nothing was removed. To allow its deletion:"
+                f" {allow} --stack-name {self.cloud.name} --region {self.stack.region}"
+            )
+        code, attached = _parameters_of(found).get("CodeBucket", ""), self.buckets.attached()
         # First the buckets: the function's permissions, which go with it, are where they are known from.
-        for bucket in sorted({*named, *self.buckets.attached()}):
+        for bucket in sorted({*named, *attached}):
             self.buckets.detach(bucket)
-        was_there = self.cloud.remove()
+        try:
+            was_there = self.cloud.remove()
+        except ClientError as error:
+            if not attached:
+                raise
+            flags = [word for bucket in attached for word in ("--bucket", bucket)]
+            raise DeployError(
+                f"{error}\nThese buckets are detached now: {', '.join(attached)}. When the cause is gone, run this"
+                " again: it goes on. If the stack is to stay, attach them again, with the --prefix and --event-source"
+                f" that they had: {self.stack.command('attach-bucket.sh', *flags)}"
+            ) from error
         own = self._artifacts("").name
         had_code = [self._artifacts(name).remove() for name in {code or own, own}]
         return was_there or any(had_code) or self.buckets.written > 0

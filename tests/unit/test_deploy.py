@@ -7,10 +7,12 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 
 from commands.deploy import create
 from commands.deploy.__main__ import main, parser
 from commands.deploy.buckets import Buckets, Wish
+from commands.deploy.cloudformation import DeployError
 from commands.deploy.create import Deployment, Order
 from commands.deploy.package import ArtifactBucket
 from commands.deploy.template import OWN, Json, RefusedError, parameters, refuse_unless_consistent, settings
@@ -164,6 +166,12 @@ class Cloud:
     name: str = "s"
     proposed: list[Json] = field(default_factory=list)
     more: Json = field(default_factory=dict)
+    refusal: str = ""  # of DeleteStack
+
+    def remove(self) -> bool:
+        if self.refusal:
+            raise ClientError({"Error": {"Code": "AccessDenied", "Message": self.refusal}}, "DeleteStack")
+        return self.found is not None
 
     def find(self) -> Json | None:
         return self.found
@@ -275,6 +283,51 @@ def test_with_another_key_the_one_before_may_be_used_on(
     stack = deployed(KmsKey=before)
 
     assert asked_for(Cloud(stack, stack), KmsKey=given).get("EarlierKmsKey") == earlier
+
+
+# What is deleted
+
+
+@pytest.fixture
+def detached(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The buckets that were detached, of the two that are attached."""
+    done: list[str] = []
+    monkeypatch.setattr(Buckets, "attached", lambda _: ["b-1", "b-2"])
+    monkeypatch.setattr(Buckets, "detach", lambda _, bucket: done.append(bucket))
+    monkeypatch.setattr(ArtifactBucket, "remove", lambda _: True)
+    monkeypatch.setattr(Deployment, "caller", (ACCOUNT, "aws"))
+    return done
+
+
+def delete(cloud: Cloud, said: list[str] | None = None) -> bool:
+    stack = Stack(boto3.Session(region_name=REGION), "p-")
+    deployment = Deployment(stack, (said if said is not None else []).append)
+    deployment.__dict__ |= {"cloud": cloud, "buckets": Buckets(stack, ACCOUNT, "aws", print)}
+    return deployment.delete([])
+
+
+def test_a_stack_with_termination_protection_keeps_its_buckets(detached: list[str]) -> None:
+    allow = f"--no-enable-termination-protection --stack-name s --region {REGION}"
+
+    with pytest.raises(RefusedError, match=f"s has termination protection.*Nothing was removed.*{allow}"):
+        delete(Cloud({**deployed(), "EnableTerminationProtection": True}, None))
+    assert detached == []
+    assert delete(Cloud({**deployed(), "EnableTerminationProtection": False}, None))
+    assert detached == ["b-1", "b-2"]
+
+
+@pytest.mark.usefixtures("detached")
+def test_if_the_deletion_is_refused_it_is_told_which_buckets_are_detached_and_how_to_attach_them() -> None:
+    again = f"attach-bucket.sh --bucket b-1 --bucket b-2 --region {REGION} --name-prefix p-"
+
+    with pytest.raises(DeployError, match=f"(?s)you may not.*detached now: b-1, b-2.*{again}"):
+        delete(Cloud(deployed(), None, refusal="you may not"))
+
+
+def test_a_stack_of_another_prefix_is_not_deleted(detached: list[str]) -> None:
+    with pytest.raises(RefusedError, match="The stack s has another --name-prefix: p_"):
+        delete(Cloud(deployed(NamePrefix="p_"), None))
+    assert detached == []
 
 
 # The launchers
