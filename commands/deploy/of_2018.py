@@ -22,12 +22,20 @@ _POLICIES = (
 
 
 def owner_of(functions: Any, name: str) -> str | None:
-    """The stack of CloudFormation that owns the function; empty: none does; None: there is no such function."""
+    """The stack of CloudFormation that owns the function; empty: none does; None: there is no such function.
+
+    RefusedError if its tags cannot be read.
+    """
     try:
-        tags = functions.get_function(FunctionName=name).get("Tags", {})
+        found = functions.get_function(FunctionName=name)
     except functions.exceptions.ResourceNotFoundException:
         return None
-    return str(tags.get("aws:cloudformation:stack-name", ""))
+    if error := found.get("TagsError"):
+        raise RefusedError(
+            f"Which stack owns the function {name}? Its tags, which tell, cannot be read: {error['Message']}"
+            "\nYour credentials need lambda:ListTags."
+        )
+    return str(found.get("Tags", {}).get("aws:cloudformation:stack-name", ""))
 
 
 def delete(stack: Stack, account: str, partition: str, say: Callable[[str], None], *, is_dry: bool) -> None:
@@ -35,6 +43,8 @@ def delete(stack: Stack, account: str, partition: str, say: Callable[[str], None
     for function in (AGGREGATOR, REFRESH):
         if owner := owner_of(stack.client("lambda"), function):
             raise RefusedError(f"The function {function} is of the stack {owner}, and not of 2018.")
+    if rules := ", ".join(Stack(stack.session, "", _clients=stack._clients).change_rules()):
+        raise RefusedError(f"The function {AGGREGATOR} is not of 2018, for that had no rules of EventBridge: {rules}")
     if buckets := list(_notifying(stack)):
         raise RefusedError(
             f"These buckets still notify {AGGREGATOR} of 2018: {', '.join(buckets)}. Attach each to the new stack,"

@@ -105,6 +105,27 @@ def test_a_stack_of_cloudformations_is_not_of_2018(old: Account) -> None:
         delete(old)
 
 
+def test_a_function_whose_tags_cannot_be_read_is_not_taken_for_one_of_2018(old: Account) -> None:
+    def without_tags(parsed: Json, **_: Any) -> None:
+        parsed.pop("Tags", None)
+        parsed["TagsError"] = {"ErrorCode": "AccessDeniedException", "Message": "you may not list tags"}
+
+    old.stack.client("lambda").meta.events.register("after-call.lambda.GetFunction", without_tags)
+
+    with pytest.raises(RefusedError, match=r"(?s)owns the function.*you may not list tags.*need lambda:ListTags"):
+        _ = Deployment(old.stack, print).buckets
+    with pytest.raises(RefusedError, match="need lambda:ListTags"):
+        delete(old)
+
+
+def test_an_aggregator_with_rules_of_eventbridge_is_not_of_2018(old: Account) -> None:
+    old.attach(Wish(initial_refresh=False))
+    old.stack.client("events").put_rule(Name="S3EventAggregatorObjectChanges2", EventPattern='{"source": ["aws.s3"]}')
+
+    with pytest.raises(RefusedError, match="not of 2018, for that had no rules of EventBridge: S3EventAggregatorObj"):
+        delete(old)
+
+
 def test_without_a_prefix_the_new_stack_would_have_the_same_names(old: Account) -> None:
     old.stack.prefix = ""
 
