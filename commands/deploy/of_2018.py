@@ -50,7 +50,8 @@ def delete(stack: Stack, account: str, partition: str, say: Callable[[str], None
             f"These buckets still notify {AGGREGATOR} of 2018: {', '.join(buckets)}. Attach each to the new stack,"
             " which then takes its place: scripts/attach-bucket.sh --name-prefix P --bucket B"
         )
-    for what, call, arguments in _calls(stack, account, partition):
+    say("The roles and policies of 2018 serve all regions: its functions in another region stop without them.")
+    for what, call, arguments in _calls(stack, account, partition, say):
         if is_dry:
             say(f"would delete  {what}, if it is there")
             continue
@@ -79,7 +80,9 @@ def _notifying(stack: Stack) -> Iterator[str]:
             yield bucket
 
 
-def _calls(stack: Stack, account: str, partition: str) -> Iterator[tuple[str, Callable[..., object], dict[str, str]]]:
+def _calls(
+    stack: Stack, account: str, partition: str, say: Callable[[str], None]
+) -> Iterator[tuple[str, Callable[..., object], dict[str, str]]]:
     """What there may be, each with the call that deletes it: who reads first, what they used last."""
     functions, logs, sqs, iam = (stack.client(service) for service in ("lambda", "logs", "sqs", "iam"))
     for name in [name for name in (REFRESH, AGGREGATOR) if owner_of(functions, name) == ""]:
@@ -91,13 +94,29 @@ def _calls(stack: Stack, account: str, partition: str) -> Iterator[tuple[str, Ca
         if url.endswith(f"/{_QUEUE}"):
             yield f"queue {_QUEUE}", sqs.delete_queue, {"QueueUrl": url}
     yield f"table {AGGREGATOR}", stack.client("dynamodb").delete_table, {"TableName": AGGREGATOR}
+    kept: list[str] = []
     for role in _ROLES:
-        for arn in _attached(iam, role):
+        policies, region = _attached(iam, role), _last_used_in(iam, role)
+        if region not in ("", stack.region):
+            say(f"keep    role {role} and its policies, last used in {region}: --region {region} deletes them")
+            kept += policies
+            continue
+        for arn in policies:
             detach = {"RoleName": role, "PolicyArn": arn}
             yield f"policy {arn.rpartition('/')[2]} from role {role}", iam.detach_role_policy, detach
         yield f"role {role}", iam.delete_role, {"RoleName": role}
     for policy in _POLICIES:
-        yield f"policy {policy}", iam.delete_policy, {"PolicyArn": f"arn:{partition}:iam::{account}:policy/{policy}"}
+        arn = f"arn:{partition}:iam::{account}:policy/{policy}"
+        if arn not in kept:
+            yield f"policy {policy}", iam.delete_policy, {"PolicyArn": arn}
+
+
+def _last_used_in(iam: Any, role: str) -> str:
+    """The region in which the role was used last; empty: none is known, or there is no such role."""
+    try:
+        return str(iam.get_role(RoleName=role)["Role"].get("RoleLastUsed", {}).get("Region", ""))
+    except iam.exceptions.NoSuchEntityException:
+        return ""
 
 
 def _attached(iam: Any, role: str) -> list[str]:

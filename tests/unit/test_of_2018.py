@@ -84,7 +84,9 @@ def test_what_is_of_2018_is_removed_when_no_bucket_needs_it_and_nothing_else(old
     assert old.said == []
     old.attach(Wish(initial_refresh=False))
 
-    assert {line.split()[0] for line in delete(old, is_dry=True)} == {"would"}
+    warning, *would = delete(old, is_dry=True)
+    assert "serve all regions" in warning
+    assert {line.split()[0] for line in would} == {"would"}
     assert old.stack.client("lambda").get_function(FunctionName=of_2018.REFRESH)
     assert "delete  function S3StorageGatewayRefresh" in delete(old)
 
@@ -94,7 +96,28 @@ def test_what_is_of_2018_is_removed_when_no_bucket_needs_it_and_nothing_else(old
     assert len(old.stack.client("sqs").list_queues()["QueueUrls"]) == 1
     assert [role["RoleName"] for role in old.stack.client("iam").list_roles()["Roles"]] == ["r"]
     assert old.stack.client("iam").list_policies(Scope="Local")["Policies"] == []
-    assert delete(old) == ["\nNothing else of 2018 is there."]
+    assert delete(old)[1:] == ["\nNothing else of 2018 is there."]
+
+
+@pytest.mark.parametrize("region", ["eu-west-1", "us-east-1"])
+def test_a_role_that_was_last_used_in_another_region_is_kept_with_its_policies(old: Account, region: str) -> None:
+    def used(parsed: Json, **_: Any) -> None:
+        parsed.get("Role", {})["RoleLastUsed"] = {"Region": region}
+
+    iam: Any = old.stack.client("iam")
+    iam.meta.events.register("after-call.iam.GetRole", used)
+    old.attach(Wish(initial_refresh=False))
+    is_kept = region == "eu-west-1"
+
+    for is_dry in (True, False):
+        said = delete(old, is_dry=is_dry)
+        kept = [line for line in said if line.startswith("keep")]
+        assert len(kept) == 2 * is_kept
+        assert all(f"last used in {region}: --region {region}" in line for line in kept)
+        assert any("policy" in line and not line.startswith("keep") for line in said[1:]) != is_kept
+    assert len(iam.list_policies(Scope="Local")["Policies"]) == len(of_2018._POLICIES) * is_kept
+    assert len(iam.list_roles()["Roles"]) == 1 + 2 * is_kept
+    assert old.stack.client("dynamodb").list_tables()["TableNames"] == []
 
 
 def test_a_stack_of_cloudformations_is_not_of_2018(old: Account) -> None:
