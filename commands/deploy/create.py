@@ -14,6 +14,9 @@ from commands.deploy.template import TEMPLATE, Json, RefusedError, environment, 
 from commands.operate.stack import Stack
 from event_aggregator.settings import LEAST_ADVISED_INTERVAL_SECONDS
 
+# So begins the status of a stack whose first run came to no end, or that is being deleted.
+_NEVER_COMPLETE = ("CREATE_IN_PROGRESS", "CREATE_FAILED", "ROLLBACK", "DELETE")
+
 
 @dataclass(frozen=True)
 class Order:
@@ -81,9 +84,10 @@ class Deployment:
         account, _ = self.caller
         found = self._find()
         in_force = _parameters_of(found)
-        if not (found or order.buckets):
-            raise RefusedError("Which bucket? Give --bucket NAME. See --help.")
         attached = self.buckets.attached()
+        was_complete = found and not found["StackStatus"].startswith(_NEVER_COMPLETE)
+        if not (was_complete or order.buckets or attached):
+            raise RefusedError("Which bucket? Give --bucket NAME. See --help.")
         given = {**order.given, "NamePrefix": self.stack.prefix}
         if (key := in_force.get("KmsKey")) and given.get("KmsKey", key) != key:  # messages were sent with it
             given.setdefault("EarlierKmsKey", key)
@@ -112,7 +116,9 @@ class Deployment:
         if self.is_dry:
             self.say("\nNothing was changed.")
         else:
-            self.say(f"\nDeployed. Changes in these buckets refresh their file shares: {', '.join(buckets)}")
+            told = f"Changes in these buckets refresh their file shares: {', '.join(buckets)}"
+            attach = self.stack.command("attach-bucket.sh", "--bucket", "B")
+            self.say(f"\nDeployed. {told if buckets else f'No bucket is attached: {attach}'}")
             self.say(f"How it is doing: {self.stack.command('status.sh')}")
             self.say(f"To remove it:    {self.stack.command('delete-stack.sh')}")
 

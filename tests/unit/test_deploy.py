@@ -187,7 +187,8 @@ class Cloud:
 
 def deployed(**values: str) -> Json:
     own = {"NamePrefix": "p-", "CodeBucket": "b", "CodeKey": "before.zip", **values}
-    return {"Parameters": [{"ParameterKey": name, "ParameterValue": value} for name, value in own.items()]}
+    told = [{"ParameterKey": name, "ParameterValue": value} for name, value in own.items()]
+    return {"StackStatus": "UPDATE_COMPLETE", "Parameters": told}
 
 
 @pytest.fixture
@@ -251,6 +252,24 @@ def test_a_stack_of_another_prefix_is_not_taken_for_this_one(asked_for: Any) -> 
 
     with pytest.raises(RefusedError, match="The stack s has another --name-prefix: p_"):
         asked_for(Cloud(stack, stack))
+
+
+@pytest.mark.parametrize(
+    "status", ["CREATE_IN_PROGRESS", "CREATE_FAILED", "ROLLBACK_IN_PROGRESS", "ROLLBACK_COMPLETE", "DELETE_FAILED"]
+)
+def test_a_stack_that_was_never_complete_is_asked_for_its_bucket(asked_for: Any, status: str) -> None:
+    stack = {**deployed(), "StackStatus": status}
+
+    with pytest.raises(RefusedError, match="Which bucket"):
+        asked_for(Cloud(stack, stack))
+
+
+def test_a_stack_without_a_bucket_says_so_when_it_is_deployed(asked_for: Any) -> None:
+    said = list[str]()
+    asked_for(Cloud(deployed(), deployed()), said)
+
+    attach = f"scripts/attach-bucket.sh --bucket B --region {REGION} --name-prefix p-"
+    assert f"\nDeployed. No bucket is attached: {attach}" in said
 
 
 @pytest.mark.parametrize("reverts_drift", [False, True])
