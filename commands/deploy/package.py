@@ -58,7 +58,7 @@ def packages() -> Path:
         return folder
     BUILD.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=BUILD) as made:
-        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
+        pip = [sys.executable, "-P", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
         what = ["--require-hashes", "--only-binary", ":all:", "--requirement", str(requirements)]
         runtime = ["--python-version", "3.13", "--platform", "manylinux2014_aarch64", "--target", f"{made}/packages"]
         if subprocess.run([*pip, *what, *runtime], check=False).returncode:

@@ -2,7 +2,9 @@
 
 import re
 import subprocess
+import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -359,3 +361,23 @@ def test_a_script_holds_nothing_that_an_old_bash_does_not_know(script: Any) -> N
             r"mapfile|declare -A|\$\{\w+[,^@]|&>>|(^|[&|]) *command |\[\[ -v", path.read_text(), re.MULTILINE
         )
         subprocess.run(["bash", "-n", path], check=True)
+
+
+def test_the_launchers_take_no_module_of_the_current_directory(tmp_path: Path) -> None:
+    here, root = tmp_path / "here", tmp_path / "root"
+    for name, text in {
+        "here/json.py": "raise SystemExit('of the current directory')",
+        "root/shown.py": "import json, sys; print(sys.argv[1])",
+        "root/dev/run.sh": (ROOT / "dev/run.sh").read_text(),
+        "root/dev/setup.sh": "#!/bin/sh\n",
+        "root/.venv-g/bin/python": f'#!/bin/sh\nexec "{sys.executable}" "$@"\n',
+    }.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        path.chmod(0o755)
+
+    done = subprocess.run(
+        [root / "dev/run.sh", "g", "shown", "a"], cwd=here, capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == ("a\n", "")

@@ -39,6 +39,7 @@ def test_the_zip_is_the_same_to_the_byte_for_the_same_code(tmp_path: Path) -> No
 def test_two_runs_at_once_may_fetch_the_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def pip(command: list[str], **_: Any) -> Any:
         """Meanwhile another run has fetched them."""
+        assert command[1:4] == ["-P", "-m", "pip"], "no module of the current directory"
         requirements = (ROOT / "requirements.txt").read_bytes()
         for folder in (Path(command[-1]), tmp_path / f"packages-{package.digest(requirements)}"):
             folder.mkdir()
