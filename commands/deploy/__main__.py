@@ -87,7 +87,7 @@ def _delete(deployment: Deployment, options: argparse.Namespace) -> None:
     if deployment.delete(options.bucket):
         _say("\nDeleted. The buckets and their objects are as they were.")
     else:
-        _say(f"Nothing to delete: there is no such stack in {stack.region}.")
+        _say(f"Nothing to delete: there is no stack {deployment.cloud.name} in {stack.region}.")
 
 
 def _delete_2018(deployment: Deployment, options: argparse.Namespace) -> None:

@@ -184,7 +184,12 @@ class Deployment:
                 f"The stack {self.cloud.name} has termination protection. Nothing was removed. To allow its deletion:"
                 f" {allow} --stack-name {self.cloud.name} --region {self.stack.region}"
             )
-        code, attached = _parameters_of(found).get("CodeBucket", ""), self.buckets.attached()
+        own, attached = self._artifacts(""), self.buckets.attached()
+        code = _parameters_of(found).get("CodeBucket") or own.name
+        self.say(f"Stack {self.cloud.name} in {self.stack.region}")
+        if code != own.name:  # only the stack tells it
+            remove = f"aws s3 rm --recursive s3://{code}/{own.folder}"
+            self.say(f"If this is interrupted when the stack is gone already, remove its code yourself: {remove}")
         # First the buckets: the function's permissions, which go with it, are where they are known from.
         for bucket in sorted({*named, *attached}):
             self.buckets.detach(bucket)
@@ -199,9 +204,16 @@ class Deployment:
                 " again: it goes on. If the stack is to stay, attach them again, with the --prefix and --event-source"
                 f" that they had: {self.stack.command('attach-bucket.sh', *flags)}"
             ) from error
-        own = self._artifacts("").name
-        had_code = [self._artifacts(name).remove() for name in {code or own, own}]
+        had_code = [self._remove_code(name) for name in dict.fromkeys([code, own.name])]
         return was_there or any(had_code) or self.buckets.written > 0
+
+    def _remove_code(self, bucket: str) -> bool:
+        """Whether there was some. Of a bucket that cannot be seen it says so: it is somebody else's."""
+        try:
+            return self._artifacts(bucket).remove()
+        except RefusedError as error:
+            self.say(f"skip    {error}")
+            return False
 
 
 def _parameters_of(stack: Json | None) -> dict[str, str]:

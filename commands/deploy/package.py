@@ -116,8 +116,11 @@ class ArtifactBucket:
         try:
             return region_of(self.s3, self.name, ExpectedBucketOwner=self.account)
         except ClientError as error:
+            if error.response["Error"]["Code"] != "403":
+                raise
             why = f"{error}. It is another account's, or s3:ListBucket is missing"
-            raise RefusedError(f"The bucket {self.name}: {why}. Give another one by --artifact-bucket.") from error
+            way = "create-stack.sh takes another one: --artifact-bucket."
+            raise RefusedError(f"The bucket {self.name}: {why}. {way}") from error
 
     def put(self, name: str, content: bytes) -> str:
         """Puts an object, in whose name its hash is, into the stack's folder; its key."""

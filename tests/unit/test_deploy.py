@@ -351,6 +351,33 @@ def test_a_stack_of_another_prefix_is_not_deleted(detached: list[str]) -> None:
     assert detached == []
 
 
+def test_the_code_in_a_bucket_of_the_users_is_removed_first_and_a_bucket_that_cannot_be_seen_is_skipped(
+    detached: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said, own, removed = list[str](), f"s3-event-aggregator-{ACCOUNT}-{REGION}", list[str]()
+
+    def remove(bucket: ArtifactBucket) -> bool:
+        removed.append(bucket.name)
+        if bucket.is_own:
+            raise RefusedError(f"The bucket {bucket.name}: 403")
+        return True
+
+    monkeypatch.setattr(ArtifactBucket, "remove", remove)
+
+    assert delete(Cloud(deployed(CodeBucket="zz"), None), said)
+    assert detached == ["b-1", "b-2"]
+    assert removed[0] == "zz"
+    assert removed[1].startswith(own)
+    begin, remains, skipped = said
+    assert begin == f"Stack s in {REGION}"
+    assert f"aws s3 rm --recursive s3://zz/{removed[1]}/" in remains
+    assert skipped == f"skip    The bucket {removed[1]}: 403"
+
+    said.clear()
+    delete(Cloud(deployed(CodeBucket=removed[1]), None), said)
+    assert said == [begin, skipped]
+
+
 # The launchers
 
 

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import botocore.awsrequest
 import pytest
+from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from commands.deploy import package
@@ -97,6 +99,19 @@ def test_of_the_users_bucket_only_what_the_stack_has_put_there_is_removed(s3: An
     assert bucket.remove()
     assert keys(s3, "mine") == sorted(theirs)
     assert not bucket.remove()
+
+
+@pytest.mark.parametrize("code", ["403", "500"])
+def test_a_bucket_that_may_not_be_seen_is_refused_and_another_failure_is_not_taken_for_that(s3: Any, code: str) -> None:
+    def fail(**_: Any) -> Any:
+        return botocore.awsrequest.AWSResponse("", int(code), {}, None), {
+            "Error": {"Code": code, "Message": "m"},
+            "ResponseMetadata": {},
+        }
+
+    s3.meta.events.register("before-call.s3.HeadBucket", fail)
+    with pytest.raises(RefusedError if code == "403" else ClientError):
+        ArtifactBucket.of(s3, ACCOUNT, "", "").remove()
 
 
 def test_a_bucket_of_the_users_must_be_there_in_the_region(s3: Any) -> None:
