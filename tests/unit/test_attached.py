@@ -143,6 +143,17 @@ def test_what_s3_does_not_take_back_is_told(account: Account, caplog: pytest.Log
     assert account.notification() == {}
 
 
+def test_a_bucket_that_does_not_show_its_notification_is_not_passed_over(account: Account) -> None:
+    account.attach()
+
+    def deny(**_: Any) -> Json:
+        raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "GetBucketNotificationConfiguration")
+
+    account.stack.client("s3").meta.events.register_first("before-parameter-build", deny)
+    with pytest.raises(ClientError, match="AccessDenied"):
+        look(account)
+
+
 def test_what_cannot_be_looked_at_does_not_fail_the_sweep(caplog: pytest.LogCaptureFixture) -> None:
     @cache
     def client(service: str) -> Any:

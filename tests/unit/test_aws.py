@@ -81,6 +81,11 @@ def test_special_endpoints_are_botocores_own(monkeypatch: pytest.MonkeyPatch, va
     assert endpoints(fast(), "us-east-1") == endpoints(plain(), "us-east-1")
 
 
+def test_a_refresh_waits_for_eventbridge_for_two_short_attempts_at_most() -> None:
+    config = aws.events().meta.config
+    assert (config.connect_timeout, config.read_timeout, config.retries["total_max_attempts"]) == (2, 3, 2)
+
+
 @mock_aws
 def test_a_session_in_a_role_calls_as_that_role_which_is_assumed_once() -> None:
     session = aws.session_in_role("arn:aws:iam::210987654321:role/gateways")

@@ -61,7 +61,7 @@ def test_the_first_line_of_a_function_says_its_version(
     assert caplog.records[0].getMessage() == f"s3-event-aggregator {__version__} starts"
 
 
-@pytest.mark.parametrize(("seconds", "warnings"), [("59", 1), ("60", 0)])
+@pytest.mark.parametrize(("seconds", "warnings"), [("59", 1), ("60", 0), ("90,share-1=59", 1), ("59,share-1=90", 1)])
 def test_the_refresh_function_warns_once_of_an_interval_that_is_shorter_than_aws_asks_for(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, seconds: str, warnings: int
 ) -> None:

@@ -600,7 +600,14 @@ def test_somebody_elses_refresh_that_ends_while_a_share_is_asked_has_it_repeated
     assert line.accepts(A).repeat == A
 
 
-@pytest.mark.parametrize("began", [NOW - MINUTE - SECOND, NOW + 2 * SECOND], ids=["long before", "after"])
+@pytest.mark.parametrize("began", [NOW - MINUTE - SECOND + 1, NOW + SECOND], ids=["just before", "just after"])
+def test_a_refresh_that_somebody_elses_may_have_made_void_by_clocks_that_differ_is_repeated(began: int) -> None:
+    line = Line()
+    line.asks(A)
+    assert line.completes(A, "theirs", began=began, after=5 * SECOND).repeat == A
+
+
+@pytest.mark.parametrize("began", [NOW - MINUTE - SECOND, NOW + SECOND + 1], ids=["long before", "after"])
 def test_a_refresh_that_somebody_elses_cannot_have_made_void_is_not_repeated(began: int) -> None:
     line = Line()
     line.asks(A)
