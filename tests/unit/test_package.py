@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-import botocore.awsrequest
 import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
@@ -103,11 +102,8 @@ def test_of_the_users_bucket_only_what_the_stack_has_put_there_is_removed(s3: An
 
 @pytest.mark.parametrize("code", ["403", "500"])
 def test_a_bucket_that_may_not_be_seen_is_refused_and_another_failure_is_not_taken_for_that(s3: Any, code: str) -> None:
-    def fail(**_: Any) -> Any:
-        return botocore.awsrequest.AWSResponse("", int(code), {}, None), {
-            "Error": {"Code": code, "Message": "m"},
-            "ResponseMetadata": {},
-        }
+    def fail(**_: Any) -> None:
+        raise ClientError({"Error": {"Code": code, "Message": "m"}}, "HeadBucket")
 
     s3.meta.events.register("before-call.s3.HeadBucket", fail)
     with pytest.raises(RefusedError if code == "403" else ClientError):
