@@ -400,6 +400,22 @@ def test_killed_after_any_write_it_ends_right_when_it_is_run_again(account: Acco
     assert writes > 3
 
 
+def test_killed_in_a_change_of_way_to_all_keys_the_next_run_keeps_all_keys(account: Account) -> None:
+    account.attach(Wish(source="eventbridge", prefixes=["a/"]))
+    buckets = account.buckets()
+
+    def kill(_: str) -> None:
+        raise KilledError
+
+    buckets._detach_by_eventbridge = kill  # type: ignore[method-assign]
+    with pytest.raises(KilledError):
+        buckets.attach(BUCKET, Wish(source="notification", prefixes=[]))
+
+    account.attach()
+    assert "Filter" not in account.notification()["LambdaFunctionConfigurations"][0]
+    assert account.watched() == {BUCKET: []}
+
+
 @pytest.mark.usefixtures("account")
 def test_without_a_stack_there_is_nothing_to_attach_a_bucket_to(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["attach-bucket.sh", "--bucket", "other", "--name-prefix", "q-"]) == 1
