@@ -161,6 +161,18 @@ class Buckets:
 
     # Attaching
 
+    def attach_all(self, wishes: Mapping[str, Wish]) -> None:
+        """Attaches each of these buckets, whatever is refused of another. RefusedError tells of all refusals."""
+        refused = []
+        for bucket, wish in wishes.items():
+            try:
+                self.attach(bucket, wish)
+            except (RefusedError, ClientError) as error:
+                way = self.stack.command("detach-bucket.sh", "--bucket", bucket)
+                refused.append(f"The bucket {bucket} was not attached: {error}\nIf it shall not be: {way}")
+        if refused:
+            raise RefusedError("\n".join(refused))
+
     def attach(self, bucket: str, wish: Wish) -> None:
         """Has the bucket tell the stack of its changes."""
         entries, patterns = self.plan(bucket, wish)
@@ -284,15 +296,24 @@ class Buckets:
             self.say(f"skip    bucket {bucket}: nothing of this stack is attached to it")
 
     def _detach_by_notification(self, bucket: str) -> None:
+        try:
+            self._remove_notification(bucket)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "AccessDenied":
+                raise
+            # The bucket may be another account's by now, which took the name after it was deleted.
+            self.say(f"skip    notification of {bucket}: it could not be seen or removed: {error}")
+        name, remove = self.stack.aggregator, self.stack.client("lambda").remove_permission
+        for statement in [sid for of, sid in self.permissions() if of == bucket]:
+            told = f"delete  permission for {bucket} to invoke {name} ({statement})"
+            self._write(told, remove, FunctionName=name, StatementId=statement)
+
+    def _remove_notification(self, bucket: str) -> None:
         if notification.own_of(self._configuration(bucket) or {}, self.function_arn):
             # What is left was accepted before: it does not matter now whether its targets still exist.
             without = Wish(initial_refresh=False, skip_validation=True)
             gone = f"notification of {bucket}: without ours"
             self._put(bucket, lambda now: notification.detached(now, self.function_arn), without, gone)
-        name, remove = self.stack.aggregator, self.stack.client("lambda").remove_permission
-        for statement in [sid for of, sid in self.permissions() if of == bucket]:
-            told = f"delete  permission for {bucket} to invoke {name} ({statement})"
-            self._write(told, remove, FunctionName=name, StatementId=statement)
 
     def _detach_by_eventbridge(self, bucket: str) -> None:
         own = [name for name, buckets in self.rules().items() if [*buckets] == [bucket]]

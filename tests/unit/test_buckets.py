@@ -329,6 +329,40 @@ def test_a_bucket_that_is_gone_is_left_out_and_can_be_detached(account: Account)
     assert account.buckets().attached() == []
 
 
+def deny(account: Account, bucket: str) -> None:
+    """Has S3 deny all that is asked of this bucket's notification, as another account's."""
+
+    def denied(params: Json, **_: Any) -> None:
+        if params["Bucket"] == bucket:
+            raise error("AccessDenied", "Access Denied")
+
+    account.stack.client("s3").meta.events.register("before-parameter-build.s3", denied)
+
+
+def test_a_bucket_that_is_another_accounts_by_now_can_be_detached(account: Account) -> None:
+    account.attach()
+    account.attach(BY_RULE, "other")
+    deny(account, BUCKET)
+    deny(account, "other")
+
+    assert account.detach() == ["skip", "delete"]
+    assert "could not be seen or removed" in account.said[0]
+    account.detach("other")
+    assert account.buckets().attached() == []
+
+
+def test_what_is_refused_of_one_bucket_stops_no_other_and_is_told_at_the_end(account: Account) -> None:
+    for bucket in ("denied", "third"):
+        account.stack.client("s3").create_bucket(Bucket=bucket)
+    deny(account, "denied")
+    account.put(others("s3:ObjectCreated:*"))
+
+    told = rf"(?s)denied was not attached.*AccessDenied.*detach-bucket.sh .*denied.*{BUCKET} was not.*has this already"
+    with pytest.raises(RefusedError, match=told):
+        account.buckets().attach_all(dict.fromkeys(["other", "denied", BUCKET, "third"], Wish()))
+    assert account.buckets().attached() == ["other", "third"]
+
+
 # Prefixes of shares
 
 
