@@ -207,12 +207,16 @@ class Buckets:
         for name, pattern in zip(itertools.chain(own, free), patterns):  # noqa: B905 - as many as there are patterns
             rule = found.get(name, {})
             is_so = rule.get("State") == "ENABLED" and watched(rule["EventPattern"]) == watched(pattern)
-            if is_so and target in events.list_targets_by_rule(Rule=name)["Targets"]:
+            is_told = self.function_arn in (self._targets(name).values() if rule else [])
+            if is_so and is_told:
                 self.say(f"keep    rule {name}")
                 continue
             self._ask_for_all(bucket, wish)
-            self._write(f"set     rule {name}", events.put_rule, Name=name, State="ENABLED", EventPattern=pattern)
-            self._write(f"set     its target: {self.stack.aggregator}", self._put_target, Rule=name, Targets=[target])
+            if not is_so:
+                self._write(f"set     rule {name}", events.put_rule, Name=name, State="ENABLED", EventPattern=pattern)
+            if not is_told:  # a target that is there may have settings of somebody else
+                told = f"set     the target of rule {name}: {self.stack.aggregator}"
+                self._write(told, self._put_target, Rule=name, Targets=[target])
         for name in own[len(patterns) :]:
             self._delete_rule(name)
 
@@ -220,6 +224,11 @@ class Buckets:
             return {"EventBridgeConfiguration": {}, **notification.detached(now, self.replaces)}
 
         self._put(bucket, merge, wish, f"events of {bucket} to EventBridge")
+
+    def _targets(self, rule: str) -> dict[str, str]:
+        """The ARNs of the rule's targets, by their Ids."""
+        found = self.stack.client("events").list_targets_by_rule(Rule=rule)["Targets"]
+        return {target["Id"]: target["Arn"] for target in found}
 
     def _put_target(self, **target: Any) -> None:
         if failed := self.stack.client("events").put_targets(**target).get("FailedEntries"):
@@ -323,8 +332,14 @@ class Buckets:
             self.say(f"        {bucket} goes on telling EventBridge of its changes: others may have rules for them.")
 
     def _delete_rule(self, name: str) -> None:
-        events = self.stack.client("events")
-        self._write(f"delete  the target of rule {name}", events.remove_targets, Rule=name, Ids=["aggregator"])
+        events, targets = self.stack.client("events"), self._targets(name)
+        if others := [arn for arn in targets.values() if arn != self.function_arn]:
+            raise RefusedError(
+                f"The rule {name} has targets of somebody else: {', '.join(others)}. Move them to a rule of their own,"
+                " and run this again."
+            )
+        if targets:
+            self._write(f"delete  the target of rule {name}", events.remove_targets, Rule=name, Ids=[*targets])
         self._write(f"delete  rule {name}", events.delete_rule, Name=name)
 
     def _write(self, what: str, call: Callable[..., object] | None = None, **arguments: Any) -> None:

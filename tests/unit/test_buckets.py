@@ -304,6 +304,32 @@ def test_a_rule_that_was_disabled_or_lost_its_target_is_mended_and_what_was_miss
     assert account.attach() == ["keep", "keep"]
 
 
+def test_what_somebody_set_at_our_target_stays(account: Account) -> None:
+    account.attach(BY_RULE)
+    events, [target] = account.stack.client("events"), targets(account)
+    events.put_targets(Rule=RULE, Targets=[target | {"RetryPolicy": {"MaximumRetryAttempts": 3}}])
+
+    assert account.attach() == ["keep", "keep"]
+    account.attach(Wish(prefixes=["a/"]))
+    assert targets(account)[0]["RetryPolicy"]
+
+
+def test_a_rule_with_a_target_of_somebody_else_is_left_as_it_is(account: Account) -> None:
+    account.attach(BY_RULE)
+    theirs = {"Id": "theirs", "Arn": f"arn:aws:sqs:us-east-1:{ACCOUNT}:q"}
+    account.stack.client("events").put_targets(Rule=RULE, Targets=[theirs])
+
+    with pytest.raises(RefusedError, match=rf"{RULE} has targets of somebody else: {theirs['Arn']}"):
+        account.detach()
+    assert len(targets(account)) == 2
+    account.stack.client("events").remove_targets(Rule=RULE, Ids=["theirs"])
+    assert account.detach() == ["delete", "delete", BUCKET]
+
+
+def targets(account: Account) -> list[Any]:
+    return list(account.stack.client("events").list_targets_by_rule(Rule=RULE)["Targets"])
+
+
 def test_a_bucket_changes_its_way_by_the_new_one_first_and_keeps_its_prefixes(account: Account) -> None:
     account.attach(Wish(prefixes=["a b/"]))
 
@@ -434,14 +460,16 @@ def test_killed_after_any_write_it_ends_right_when_it_is_run_again(account: Acco
     assert writes > 3
 
 
-def test_killed_in_a_change_of_way_to_all_keys_the_next_run_keeps_all_keys(account: Account) -> None:
+def test_killed_in_a_change_of_way_to_all_keys_the_next_run_keeps_all_keys(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
     account.attach(Wish(source="eventbridge", prefixes=["a/"]))
     buckets = account.buckets()
 
     def kill(_: str) -> None:
         raise KilledError
 
-    buckets._detach_by_eventbridge = kill  # type: ignore[method-assign]
+    monkeypatch.setattr(buckets, "_detach_by_eventbridge", kill)
     with pytest.raises(KilledError):
         buckets.attach(BUCKET, Wish(source="notification", prefixes=[]))
 
