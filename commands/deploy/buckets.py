@@ -24,6 +24,7 @@ from event_aggregator.request import INITIAL_REFRESH_SECONDS, ActionQueue
 
 # A permission, or what was put, is known everywhere within some seconds.
 _PATIENCE_SECONDS, _PAUSE_SECONDS = 60, 2.0
+_TRIES_OF_RULES, _MOST_CHARACTERS_OF_NAME = 5, 64  # the latter is EventBridge's limit
 _CDK_TYPES = ("OBJECT_CREATED", "OBJECT_REMOVED", "LIFECYCLE_EXPIRATION")
 # Lambda's limit of a function's resource policy; and what S3's permission takes of it, without the names in it.
 MOST_BYTES_OF_POLICY, _BYTES_OF_PERMISSION = 20_480, 260
@@ -54,6 +55,7 @@ class Buckets:
     clock: Callable[[], float] = time.monotonic
     written: int = 0
     _asked: set[str] = field(default_factory=set)
+    _named: set[str] = field(default_factory=set)  # the rules that had a free name
 
     @property
     def function_arn(self) -> str:
@@ -109,6 +111,8 @@ class Buckets:
             told = [notification.prefixes_of(configuration, arn) for arn in (self.function_arn, self.replaces)]
             prefixes = notification.shortest([*(told[0] or told[1]), *([""] if by_rule == [] else by_rule or [])])
         patterns = eventbridge.patterns(bucket, prefixes) if "eventbridge" in ways else []
+        if patterns:
+            self._names_of_rules(bucket, len(patterns))
         if "notification" not in ways:
             return [], patterns
         entries = notification.entries(self.function_arn, self.stack.prefix, prefixes)
@@ -148,6 +152,20 @@ class Buckets:
                 f"The policy of {self.stack.aggregator} has no room for {bucket}: it holds {len(there)} buckets. Attach"
                 " this one by --event-source eventbridge, or to another stack (--name-prefix)."
             )
+
+    def _names_of_rules(self, bucket: str, count: int) -> list[str]:
+        """Of at least so many rules for the bucket: those it has, and then free ones. RefusedError if there are not."""
+        rules = self.rules()
+        own = [name for name, buckets in rules.items() if [*buckets] == [bucket]]
+        every = (f"{self.stack.aggregator}ObjectChanges{number}" for number in ["", *range(2, 1000)])
+        free = [name for name in every if len(name) <= _MOST_CHARACTERS_OF_NAME and name not in {*rules} | self._named]
+        if len(own) + len(free) < count:
+            raise RefusedError(
+                f"EventBridge's names of rules have at most {_MOST_CHARACTERS_OF_NAME} characters: with {len(rules)}"
+                f" rules this stack has no more of them for {bucket}. Attach it by --event-source notification, or to"
+                " another stack with a shorter --name-prefix."
+            )
+        return [*own, *free[: max(0, count - len(own))]]
 
     def _permission_of(self, bucket: str) -> dict[str, str]:
         return {
@@ -199,12 +217,28 @@ class Buckets:
         self._put(bucket, merge, wish, f"notification of {bucket}")
 
     def _attach_by_eventbridge(self, bucket: str, patterns: Sequence[str], wish: Wish) -> None:
+        wanted = sorted(watched(pattern)[bucket] for pattern in patterns)
+        for _ in range(_TRIES_OF_RULES):
+            self._set_rules(bucket, patterns, wish)
+            if self.is_dry or sorted(rule[bucket] for rule in self.rules().values() if [*rule] == [bucket]) == wanted:
+                break
+        else:
+            raise RefusedError(f"Somebody else overwrites the rules of {bucket} again and again.")
+
+        def merge(now: Json) -> Json:
+            return {"EventBridgeConfiguration": {}, **notification.detached(now, self.replaces)}
+
+        self._put(bucket, merge, wish, f"events of {bucket} to EventBridge")
+
+    def _set_rules(self, bucket: str, patterns: Sequence[str], wish: Wish) -> None:
+        """Writes the bucket's rules. Another run may have found the same name free: whose pattern it has is known only
+        after a pause, when that run has written too."""
         events, found = self.stack.client("events"), self.stack.change_rules()
         target = {"Id": "aggregator", "Arn": self.function_arn}
-        own = [name for name, buckets in self.rules().items() if [*buckets] == [bucket]]
-        every = (f"{self.stack.aggregator}ObjectChanges{number}" for number in ["", *range(2, 1000)])
-        free = (name for name in every if name not in found)
-        for name, pattern in zip(itertools.chain(own, free), patterns):  # noqa: B905 - as many as there are patterns
+        names = self._names_of_rules(bucket, len(patterns))
+        new = {*names} - {*found}
+        self._named |= new
+        for name, pattern in zip(names, patterns, strict=False):
             rule = found.get(name, {})
             is_so = rule.get("State") == "ENABLED" and watched(rule["EventPattern"]) == watched(pattern)
             is_told = self.function_arn in (self._targets(name).values() if rule else [])
@@ -217,13 +251,10 @@ class Buckets:
             if not is_told:  # a target that is there may have settings of somebody else
                 told = f"set     the target of rule {name}: {self.stack.aggregator}"
                 self._write(told, self._put_target, Rule=name, Targets=[target])
-        for name in own[len(patterns) :]:
+        for name in names[len(patterns) :]:
             self._delete_rule(name)
-
-        def merge(now: Json) -> Json:
-            return {"EventBridgeConfiguration": {}, **notification.detached(now, self.replaces)}
-
-        self._put(bucket, merge, wish, f"events of {bucket} to EventBridge")
+        if new and not self.is_dry:
+            self.pause(_PAUSE_SECONDS)
 
     def _targets(self, rule: str) -> dict[str, str]:
         """The ARNs of the rule's targets, by their Ids."""

@@ -304,6 +304,46 @@ def test_a_rule_that_was_disabled_or_lost_its_target_is_mended_and_what_was_miss
     assert account.attach() == ["keep", "keep"]
 
 
+@pytest.mark.parametrize("is_persistent", [False, True])
+def test_two_runs_that_take_the_same_name_for_a_rule_end_with_a_rule_each_or_an_error(
+    account: Account, *, is_persistent: bool
+) -> None:
+    other, names = boto3.client("events", region_name="us-east-1"), list[str]()
+
+    def overwrite(params: Json, **_: Any) -> None:
+        names.append(params["Name"])
+
+    def also_put(**_: Any) -> None:
+        if is_persistent or len(names) == 1:
+            other.put_rule(Name=names[-1], EventPattern=eventbridge.pattern("other", []))
+
+    hooks = account.stack.client("events").meta.events
+    hooks.register("before-parameter-build.events.PutRule", overwrite)
+    hooks.register("after-call.events.PutRule", also_put)
+
+    if is_persistent:
+        with pytest.raises(RefusedError, match=f"Somebody else overwrites the rules of {BUCKET}"):
+            account.attach(BY_RULE)
+        assert len(names) == len({*names})
+        return
+    account.attach(BY_RULE)
+    assert names == [RULE, f"{RULE}2"]
+    assert account.watched() == {BUCKET: [], "other": []}
+    assert account.seconds == 4, "the other run has written by then"
+
+
+def test_rules_whose_names_would_be_too_long_are_refused_before_anything_is_written(account: Account) -> None:
+    account.stack = Stack(account.stack.session, "p" * 32, _clients=account.stack._clients)
+    prefixes = [f"{number:04}-{'x' * 900}/" for number in range(200)]
+
+    with pytest.raises(RefusedError, match=r"at most 64 characters.*--event-source notification"):
+        account.attach(Wish(source="eventbridge", prefixes=prefixes))
+    assert account.said == []
+    account.buckets(is_dry=True).attach(BUCKET, Wish(source="eventbridge", prefixes=prefixes[:198]))
+    names = [line.split()[-1] for line in account.said if "set     rule" in line]
+    assert (len(names), max(map(len, names))) == (99, 64)
+
+
 def test_what_somebody_set_at_our_target_stays(account: Account) -> None:
     account.attach(BY_RULE)
     events, [target] = account.stack.client("events"), targets(account)
