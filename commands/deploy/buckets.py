@@ -7,6 +7,7 @@ and removed after it has stopped to: killed anywhere, the next run goes on.
 
 import itertools
 import json
+import math
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -54,7 +55,7 @@ class Buckets:
     pause: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
     written: int = 0
-    _asked: set[str] = field(default_factory=set)
+    _asked: dict[str, float] = field(default_factory=dict)  # when
     _named: set[str] = field(default_factory=set)  # the rules that had a free name
 
     @property
@@ -268,10 +269,12 @@ class Buckets:
     def _ask_for_all(self, bucket: str, wish: Wish) -> None:
         """Has all of the bucket refreshed in some minutes, for until S3 has applied a notification it sends no events.
 
-        Before anything is written, so that it has been asked for wherever this is killed; by each run that writes.
+        Before anything is written, so that it has been asked for wherever this is killed; by each run that writes, and
+        again if the writing took long.
         """
-        if wish.initial_refresh and bucket not in self._asked:
-            self._asked.add(bucket)
+        is_due = self.clock() - self._asked.get(bucket, -math.inf) > _PATIENCE_SECONDS
+        if wish.initial_refresh and is_due:
+            self._asked[bucket] = self.clock()
             minutes = INITIAL_REFRESH_SECONDS // 60
             told = f"ask     for a refresh of all of {bucket} in {minutes} minutes, when S3 sends its events"
             self._write(told, self._send, bucket=bucket)
@@ -297,7 +300,9 @@ class Buckets:
             again = self._configuration(bucket) or {}
             if merge(again) != again:  # S3 may answer as before for a moment
                 self.pause(_PAUSE_SECONDS)
-        if not problem:
+        if problem:
+            self._ask_for_all(bucket, wish)
+        else:
             self.say(f"keep    {what}")
 
     def _put_once(self, bucket: str, wanted: Json, wish: Wish) -> str:

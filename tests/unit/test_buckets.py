@@ -249,6 +249,15 @@ def test_a_permission_that_is_not_known_yet_is_waited_for(account: Account) -> N
     assert account.seconds == 22
 
 
+def test_all_is_asked_for_again_if_the_writing_took_long(account: Account) -> None:
+    def wait(_: Json) -> None:
+        account.seconds += 61
+
+    account.on_put(wait)
+    assert account.attach() == ["ask", "create", "set", "ask"]
+    assert account.asked() == 2
+
+
 def test_any_other_refusal_is_not_taken_for_a_passing_one(account: Account) -> None:
     def refuse(_: Json) -> None:
         raise error("AccessDenied", "no")
