@@ -23,7 +23,7 @@ from event_aggregator.failures import AWS_ERRORS
 from event_aggregator.file_shares import location
 
 # EventBridge's limit of rules on a bus, unless it was raised (EventBridge user guide, quotas).
-_MOST_RULES = 300
+_MOST_RULES, _MOST_RULES_IN = 300, {"af-south-1": 100, "eu-south-1": 100}
 _STEADY = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE", "IMPORT_COMPLETE")
 _WHOSE = {
     "boundary": "allow it in the permissions boundary: docs/security-and-network.md",
@@ -200,9 +200,9 @@ def _quotas(found: Live, concerns: list[Concern]) -> str:
         what = f"the policy of {found.stack.aggregator} has {size:,} of {MOST_BYTES_OF_POLICY:,} bytes"
         concerns.append(Concern(what, "attach the next bucket by --event-source eventbridge"))
     pages = found.stack.client("events").get_paginator("list_rules").paginate()
-    rules = sum(len(page["Rules"]) for page in pages)
-    if rules >= _MOST_RULES:
-        what = f"{rules} rules are on the bus, and {_MOST_RULES} is the quota, unless it was raised"
+    rules, most = sum(len(page["Rules"]) for page in pages), _MOST_RULES_IN.get(found.stack.region, _MOST_RULES)
+    if rules >= most:
+        what = f"{rules} rules are on the bus, and {most} is the quota, unless it was raised"
         concerns.append(Concern(what, "see Service Quotas: EventBridge, Rules", is_known=False))
     return (
         f"{free:,} concurrent executions of Lambda; a function policy of {size:,} of {MOST_BYTES_OF_POLICY:,} bytes;"

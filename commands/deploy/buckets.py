@@ -7,6 +7,7 @@ and removed after it has stopped to: killed anywhere, the next run goes on.
 
 import itertools
 import json
+import math
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,6 +25,7 @@ from event_aggregator.request import INITIAL_REFRESH_SECONDS, ActionQueue
 
 # A permission, or what was put, is known everywhere within some seconds.
 _PATIENCE_SECONDS, _PAUSE_SECONDS = 60, 2.0
+_TRIES_OF_RULES, _MOST_CHARACTERS_OF_NAME = 5, 64  # the latter is EventBridge's limit
 _CDK_TYPES = ("OBJECT_CREATED", "OBJECT_REMOVED", "LIFECYCLE_EXPIRATION")
 # Lambda's limit of a function's resource policy; and what S3's permission takes of it, without the names in it.
 MOST_BYTES_OF_POLICY, _BYTES_OF_PERMISSION = 20_480, 260
@@ -53,7 +55,8 @@ class Buckets:
     pause: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
     written: int = 0
-    _asked: set[str] = field(default_factory=set)
+    _asked: dict[str, float] = field(default_factory=dict)  # when
+    _named: set[str] = field(default_factory=set)  # the rules that had a free name
 
     @property
     def function_arn(self) -> str:
@@ -109,6 +112,8 @@ class Buckets:
             told = [notification.prefixes_of(configuration, arn) for arn in (self.function_arn, self.replaces)]
             prefixes = notification.shortest([*(told[0] or told[1]), *([""] if by_rule == [] else by_rule or [])])
         patterns = eventbridge.patterns(bucket, prefixes) if "eventbridge" in ways else []
+        if patterns:
+            self._names_of_rules(bucket, len(patterns))
         if "notification" not in ways:
             return [], patterns
         entries = notification.entries(self.function_arn, self.stack.prefix, prefixes)
@@ -149,6 +154,20 @@ class Buckets:
                 " this one by --event-source eventbridge, or to another stack (--name-prefix)."
             )
 
+    def _names_of_rules(self, bucket: str, count: int) -> list[str]:
+        """Of at least so many rules for the bucket: those it has, and then free ones. RefusedError if there are not."""
+        rules = self.rules()
+        own = [name for name, buckets in rules.items() if [*buckets] == [bucket]]
+        every = (f"{self.stack.aggregator}ObjectChanges{number}" for number in ["", *range(2, 1000)])
+        free = [name for name in every if len(name) <= _MOST_CHARACTERS_OF_NAME and name not in {*rules} | self._named]
+        if len(own) + len(free) < count:
+            raise RefusedError(
+                f"EventBridge's names of rules have at most {_MOST_CHARACTERS_OF_NAME} characters: with {len(rules)}"
+                f" rules this stack has no more of them for {bucket}. Attach it by --event-source notification, or to"
+                " another stack with a shorter --name-prefix."
+            )
+        return [*own, *free[: max(0, count - len(own))]]
+
     def _permission_of(self, bucket: str) -> dict[str, str]:
         return {
             "FunctionName": self.stack.aggregator,
@@ -160,6 +179,18 @@ class Buckets:
         }
 
     # Attaching
+
+    def attach_all(self, wishes: Mapping[str, Wish]) -> None:
+        """Attaches each of these buckets, whatever is refused of another. RefusedError tells of all refusals."""
+        refused = []
+        for bucket, wish in wishes.items():
+            try:
+                self.attach(bucket, wish)
+            except (RefusedError, ClientError) as error:
+                way = self.stack.command("detach-bucket.sh", "--bucket", bucket)
+                refused.append(f"The bucket {bucket} was not attached: {error}\nIf it shall not be: {way}")
+        if refused:
+            raise RefusedError("\n".join(refused))
 
     def attach(self, bucket: str, wish: Wish) -> None:
         """Has the bucket tell the stack of its changes."""
@@ -187,27 +218,49 @@ class Buckets:
         self._put(bucket, merge, wish, f"notification of {bucket}")
 
     def _attach_by_eventbridge(self, bucket: str, patterns: Sequence[str], wish: Wish) -> None:
-        events, found = self.stack.client("events"), self.stack.change_rules()
-        target = {"Id": "aggregator", "Arn": self.function_arn}
-        own = [name for name, buckets in self.rules().items() if [*buckets] == [bucket]]
-        every = (f"{self.stack.aggregator}ObjectChanges{number}" for number in ["", *range(2, 1000)])
-        free = (name for name in every if name not in found)
-        for name, pattern in zip(itertools.chain(own, free), patterns):  # noqa: B905 - as many as there are patterns
-            rule = found.get(name, {})
-            is_so = rule.get("State") == "ENABLED" and watched(rule["EventPattern"]) == watched(pattern)
-            if is_so and target in events.list_targets_by_rule(Rule=name)["Targets"]:
-                self.say(f"keep    rule {name}")
-                continue
-            self._ask_for_all(bucket, wish)
-            self._write(f"set     rule {name}", events.put_rule, Name=name, State="ENABLED", EventPattern=pattern)
-            self._write(f"set     its target: {self.stack.aggregator}", self._put_target, Rule=name, Targets=[target])
-        for name in own[len(patterns) :]:
-            self._delete_rule(name)
+        wanted = sorted(watched(pattern)[bucket] for pattern in patterns)
+        for _ in range(_TRIES_OF_RULES):
+            self._set_rules(bucket, patterns, wish)
+            if self.is_dry or sorted(rule[bucket] for rule in self.rules().values() if [*rule] == [bucket]) == wanted:
+                break
+        else:
+            raise RefusedError(f"Somebody else overwrites the rules of {bucket} again and again.")
 
         def merge(now: Json) -> Json:
             return {"EventBridgeConfiguration": {}, **notification.detached(now, self.replaces)}
 
         self._put(bucket, merge, wish, f"events of {bucket} to EventBridge")
+
+    def _set_rules(self, bucket: str, patterns: Sequence[str], wish: Wish) -> None:
+        """Writes the bucket's rules. Another run may have found the same name free: whose pattern it has is known only
+        after a pause, when that run has written too."""
+        events, found = self.stack.client("events"), self.stack.change_rules()
+        target = {"Id": "aggregator", "Arn": self.function_arn}
+        names = self._names_of_rules(bucket, len(patterns))
+        new = {*names} - {*found}
+        self._named |= new
+        for name, pattern in zip(names, patterns, strict=False):
+            rule = found.get(name, {})
+            is_so = rule.get("State") == "ENABLED" and watched(rule["EventPattern"]) == watched(pattern)
+            is_told = self.function_arn in (self._targets(name).values() if rule else [])
+            if is_so and is_told:
+                self.say(f"keep    rule {name}")
+                continue
+            self._ask_for_all(bucket, wish)
+            if not is_so:
+                self._write(f"set     rule {name}", events.put_rule, Name=name, State="ENABLED", EventPattern=pattern)
+            if not is_told:  # a target that is there may have settings of somebody else
+                told = f"set     the target of rule {name}: {self.stack.aggregator}"
+                self._write(told, self._put_target, Rule=name, Targets=[target])
+        for name in names[len(patterns) :]:
+            self._delete_rule(name)
+        if new and not self.is_dry:
+            self.pause(_PAUSE_SECONDS)
+
+    def _targets(self, rule: str) -> dict[str, str]:
+        """The ARNs of the rule's targets, by their Ids."""
+        found = self.stack.client("events").list_targets_by_rule(Rule=rule)["Targets"]
+        return {target["Id"]: target["Arn"] for target in found}
 
     def _put_target(self, **target: Any) -> None:
         if failed := self.stack.client("events").put_targets(**target).get("FailedEntries"):
@@ -216,10 +269,12 @@ class Buckets:
     def _ask_for_all(self, bucket: str, wish: Wish) -> None:
         """Has all of the bucket refreshed in some minutes, for until S3 has applied a notification it sends no events.
 
-        Before anything is written, so that it has been asked for wherever this is killed; by each run that writes.
+        Before anything is written, so that it has been asked for wherever this is killed; by each run that writes, and
+        again if the writing took long.
         """
-        if wish.initial_refresh and bucket not in self._asked:
-            self._asked.add(bucket)
+        is_due = self.clock() - self._asked.get(bucket, -math.inf) > _PATIENCE_SECONDS
+        if wish.initial_refresh and is_due:
+            self._asked[bucket] = self.clock()
             minutes = INITIAL_REFRESH_SECONDS // 60
             told = f"ask     for a refresh of all of {bucket} in {minutes} minutes, when S3 sends its events"
             self._write(told, self._send, bucket=bucket)
@@ -245,7 +300,9 @@ class Buckets:
             again = self._configuration(bucket) or {}
             if merge(again) != again:  # S3 may answer as before for a moment
                 self.pause(_PAUSE_SECONDS)
-        if not problem:
+        if problem:
+            self._ask_for_all(bucket, wish)
+        else:
             self.say(f"keep    {what}")
 
     def _put_once(self, bucket: str, wanted: Json, wish: Wish) -> str:
@@ -284,15 +341,24 @@ class Buckets:
             self.say(f"skip    bucket {bucket}: nothing of this stack is attached to it")
 
     def _detach_by_notification(self, bucket: str) -> None:
+        try:
+            self._remove_notification(bucket)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "AccessDenied":
+                raise
+            # The bucket may be another account's by now, which took the name after it was deleted.
+            self.say(f"skip    notification of {bucket}: it could not be seen or removed: {error}")
+        name, remove = self.stack.aggregator, self.stack.client("lambda").remove_permission
+        for statement in [sid for of, sid in self.permissions() if of == bucket]:
+            told = f"delete  permission for {bucket} to invoke {name} ({statement})"
+            self._write(told, remove, FunctionName=name, StatementId=statement)
+
+    def _remove_notification(self, bucket: str) -> None:
         if notification.own_of(self._configuration(bucket) or {}, self.function_arn):
             # What is left was accepted before: it does not matter now whether its targets still exist.
             without = Wish(initial_refresh=False, skip_validation=True)
             gone = f"notification of {bucket}: without ours"
             self._put(bucket, lambda now: notification.detached(now, self.function_arn), without, gone)
-        name, remove = self.stack.aggregator, self.stack.client("lambda").remove_permission
-        for statement in [sid for of, sid in self.permissions() if of == bucket]:
-            told = f"delete  permission for {bucket} to invoke {name} ({statement})"
-            self._write(told, remove, FunctionName=name, StatementId=statement)
 
     def _detach_by_eventbridge(self, bucket: str) -> None:
         own = [name for name, buckets in self.rules().items() if [*buckets] == [bucket]]
@@ -302,8 +368,14 @@ class Buckets:
             self.say(f"        {bucket} goes on telling EventBridge of its changes: others may have rules for them.")
 
     def _delete_rule(self, name: str) -> None:
-        events = self.stack.client("events")
-        self._write(f"delete  the target of rule {name}", events.remove_targets, Rule=name, Ids=["aggregator"])
+        events, targets = self.stack.client("events"), self._targets(name)
+        if others := [arn for arn in targets.values() if arn != self.function_arn]:
+            raise RefusedError(
+                f"The rule {name} has targets of somebody else: {', '.join(others)}. Move them to a rule of their own,"
+                " and run this again."
+            )
+        if targets:
+            self._write(f"delete  the target of rule {name}", events.remove_targets, Rule=name, Ids=[*targets])
         self._write(f"delete  rule {name}", events.delete_rule, Name=name)
 
     def _write(self, what: str, call: Callable[..., object] | None = None, **arguments: Any) -> None:

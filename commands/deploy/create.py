@@ -109,16 +109,15 @@ class Deployment:
             self.say("\n".join(changes or [f"keep    stack {self.cloud.name}"]))
         elif not self._deploy(order, given, in_force):
             return
-        buckets = sorted({*order.buckets, *attached})
-        for bucket in buckets:
-            is_meant = not order.buckets or bucket in order.buckets  # by the flags: they name it, or name none
-            self.buckets.attach(bucket, order.wish if is_meant else Wish())
+        wishes = dict.fromkeys([*order.buckets, *attached], Wish())  # those that are named first
+        wishes |= dict.fromkeys(order.buckets or attached, order.wish)
+        self.buckets.attach_all(wishes)
         if self.is_dry:
             self.say("\nNothing was changed.")
         else:
-            told = f"Changes in these buckets refresh their file shares: {', '.join(buckets)}"
+            told = f"Changes in these buckets refresh their file shares: {', '.join(wishes)}"
             attach = self.stack.command("attach-bucket.sh", "--bucket", "B")
-            self.say(f"\nDeployed. {told if buckets else f'No bucket is attached: {attach}'}")
+            self.say(f"\nDeployed. {told if wishes else f'No bucket is attached: {attach}'}")
             self.say(f"How it is doing: {self.stack.command('status.sh')}")
             self.say(f"To remove it:    {self.stack.command('delete-stack.sh')}")
 

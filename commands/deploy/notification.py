@@ -79,8 +79,8 @@ def overlaps(configuration: Json, ours: Sequence[Json]) -> list[str]:
 
 
 def prefixes_of(configuration: Json, function_arn: str) -> list[str]:
-    """The prefixes of keys that our entries have; none: all keys."""
-    return shortest(unquote_plus(filter_of(own).get("prefix", "")) for own in own_of(configuration, function_arn))
+    """The prefix of keys that each of our entries has; an empty one: all keys."""
+    return [unquote_plus(filter_of(own).get("prefix", "")) for own in own_of(configuration, function_arn)]
 
 
 def filter_value(prefix: str) -> str:

@@ -249,6 +249,15 @@ def test_a_permission_that_is_not_known_yet_is_waited_for(account: Account) -> N
     assert account.seconds == 22
 
 
+def test_all_is_asked_for_again_if_the_writing_took_long(account: Account) -> None:
+    def wait(_: Json) -> None:
+        account.seconds += 61
+
+    account.on_put(wait)
+    assert account.attach() == ["ask", "create", "set", "ask"]
+    assert account.asked() == 2
+
+
 def test_any_other_refusal_is_not_taken_for_a_passing_one(account: Account) -> None:
     def refuse(_: Json) -> None:
         raise error("AccessDenied", "no")
@@ -304,6 +313,72 @@ def test_a_rule_that_was_disabled_or_lost_its_target_is_mended_and_what_was_miss
     assert account.attach() == ["keep", "keep"]
 
 
+@pytest.mark.parametrize("is_persistent", [False, True])
+def test_two_runs_that_take_the_same_name_for_a_rule_end_with_a_rule_each_or_an_error(
+    account: Account, *, is_persistent: bool
+) -> None:
+    other, names = boto3.client("events", region_name="us-east-1"), list[str]()
+
+    def overwrite(params: Json, **_: Any) -> None:
+        names.append(params["Name"])
+
+    def also_put(**_: Any) -> None:
+        if is_persistent or len(names) == 1:
+            other.put_rule(Name=names[-1], EventPattern=eventbridge.pattern("other", []))
+
+    hooks = account.stack.client("events").meta.events
+    hooks.register("before-parameter-build.events.PutRule", overwrite)
+    hooks.register("after-call.events.PutRule", also_put)
+
+    if is_persistent:
+        with pytest.raises(RefusedError, match=f"Somebody else overwrites the rules of {BUCKET}"):
+            account.attach(BY_RULE)
+        assert len(names) == len({*names})
+        return
+    account.attach(BY_RULE)
+    assert names == [RULE, f"{RULE}2"]
+    assert account.watched() == {BUCKET: [], "other": []}
+    assert account.seconds == 4, "the other run has written by then"
+
+
+def test_rules_whose_names_would_be_too_long_are_refused_before_anything_is_written(account: Account) -> None:
+    account.stack = Stack(account.stack.session, "p" * 32, _clients=account.stack._clients)
+    prefixes = [f"{number:04}-{'x' * 900}/" for number in range(200)]
+
+    with pytest.raises(RefusedError, match=r"at most 64 characters.*--event-source notification"):
+        account.attach(Wish(source="eventbridge", prefixes=prefixes))
+    assert account.said == []
+    account.buckets(is_dry=True).attach(BUCKET, Wish(source="eventbridge", prefixes=prefixes[:198]))
+    names = [line.split()[-1] for line in account.said if "set     rule" in line]
+    assert (len(names), max(map(len, names))) == (99, 64)
+
+
+def test_what_somebody_set_at_our_target_stays(account: Account) -> None:
+    account.attach(BY_RULE)
+    events, [target] = account.stack.client("events"), targets(account)
+    events.put_targets(Rule=RULE, Targets=[target | {"RetryPolicy": {"MaximumRetryAttempts": 3}}])
+
+    assert account.attach() == ["keep", "keep"]
+    account.attach(Wish(prefixes=["a/"]))
+    assert targets(account)[0]["RetryPolicy"]
+
+
+def test_a_rule_with_a_target_of_somebody_else_is_left_as_it_is(account: Account) -> None:
+    account.attach(BY_RULE)
+    theirs = {"Id": "theirs", "Arn": f"arn:aws:sqs:us-east-1:{ACCOUNT}:q"}
+    account.stack.client("events").put_targets(Rule=RULE, Targets=[theirs])
+
+    with pytest.raises(RefusedError, match=rf"{RULE} has targets of somebody else: {theirs['Arn']}"):
+        account.detach()
+    assert len(targets(account)) == 2
+    account.stack.client("events").remove_targets(Rule=RULE, Ids=["theirs"])
+    assert account.detach() == ["delete", "delete", BUCKET]
+
+
+def targets(account: Account) -> list[Any]:
+    return list(account.stack.client("events").list_targets_by_rule(Rule=RULE)["Targets"])
+
+
 def test_a_bucket_changes_its_way_by_the_new_one_first_and_keeps_its_prefixes(account: Account) -> None:
     account.attach(Wish(prefixes=["a b/"]))
 
@@ -327,6 +402,40 @@ def test_a_bucket_that_is_gone_is_left_out_and_can_be_detached(account: Account)
     assert account.attach() == ["skip"]
     assert account.detach() == ["delete"]
     assert account.buckets().attached() == []
+
+
+def deny(account: Account, bucket: str) -> None:
+    """Has S3 deny all that is asked of this bucket's notification, as another account's."""
+
+    def denied(params: Json, **_: Any) -> None:
+        if params["Bucket"] == bucket:
+            raise error("AccessDenied", "Access Denied")
+
+    account.stack.client("s3").meta.events.register("before-parameter-build.s3", denied)
+
+
+def test_a_bucket_that_is_another_accounts_by_now_can_be_detached(account: Account) -> None:
+    account.attach()
+    account.attach(BY_RULE, "other")
+    deny(account, BUCKET)
+    deny(account, "other")
+
+    assert account.detach() == ["skip", "delete"]
+    assert "could not be seen or removed" in account.said[0]
+    account.detach("other")
+    assert account.buckets().attached() == []
+
+
+def test_what_is_refused_of_one_bucket_stops_no_other_and_is_told_at_the_end(account: Account) -> None:
+    for bucket in ("denied", "third"):
+        account.stack.client("s3").create_bucket(Bucket=bucket)
+    deny(account, "denied")
+    account.put(others("s3:ObjectCreated:*"))
+
+    told = rf"(?s)denied was not attached.*AccessDenied.*detach-bucket.sh .*denied.*{BUCKET} was not.*has this already"
+    with pytest.raises(RefusedError, match=told):
+        account.buckets().attach_all(dict.fromkeys(["other", "denied", BUCKET, "third"], Wish()))
+    assert account.buckets().attached() == ["other", "third"]
 
 
 # Prefixes of shares
@@ -398,6 +507,24 @@ def test_killed_after_any_write_it_ends_right_when_it_is_run_again(account: Acco
         assert account.buckets().attached() == []
         assert "LambdaFunctionConfigurations" not in account.notification()
     assert writes > 3
+
+
+def test_killed_in_a_change_of_way_to_all_keys_the_next_run_keeps_all_keys(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account.attach(Wish(source="eventbridge", prefixes=["a/"]))
+    buckets = account.buckets()
+
+    def kill(_: str) -> None:
+        raise KilledError
+
+    monkeypatch.setattr(buckets, "_detach_by_eventbridge", kill)
+    with pytest.raises(KilledError):
+        buckets.attach(BUCKET, Wish(source="notification", prefixes=[]))
+
+    account.attach()
+    assert "Filter" not in account.notification()["LambdaFunctionConfigurations"][0]
+    assert account.watched() == {BUCKET: []}
 
 
 @pytest.mark.usefixtures("account")

@@ -2,13 +2,14 @@
 
 from dataclasses import replace
 from typing import Any
+from unittest.mock import MagicMock, Mock
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
-from commands.check import expected, grants, learned, network
+from commands.check import expected, grants, learned, look, network
 from commands.check.command import in_words
 from commands.check.expected import Resource, differences
 from commands.check.grants import Denial, Question
@@ -484,6 +485,21 @@ FAULT, UNTOLD = Concern("it is wrong", "mend it"), Concern("denied", "allow it",
 @pytest.mark.parametrize(("concerns", "status"), [([], 0), ([FAULT], 1), ([FAULT, UNTOLD], 1), ([UNTOLD], 2)])
 def test_a_fault_counts_more_than_what_could_not_be_told(concerns: list[Concern], status: int) -> None:
     assert exit_status([WELL, replace(WELL, concerns=concerns)]) == status
+
+
+@pytest.mark.parametrize(("region", "most"), [("us-east-1", 300), ("af-south-1", 100), ("eu-south-1", 100)])
+def test_a_full_bus_is_told_by_its_regions_quota(region: str, most: int) -> None:
+    def told(rules: int) -> list[str]:
+        client = MagicMock()
+        client.get_account_settings.return_value = {"AccountLimit": {"UnreservedConcurrentExecutions": 1_000}}
+        client.get_paginator.return_value.paginate.return_value = [{"Rules": [{}] * rules}]
+        stack = Mock(region=region, client=lambda _: client, function_policy=dict)
+        found: list[Concern] = []
+        look._quotas(Mock(stack=stack, triggers=[]), found)
+        return [concern.what for concern in found]
+
+    assert told(most - 1) == []
+    assert told(most) == [f"{most} rules are on the bus, and {most} is the quota, unless it was raised"]
 
 
 def test_an_area_has_a_line_if_all_is_well_and_else_each_concern_with_what_mends_it() -> None:

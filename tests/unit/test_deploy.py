@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -203,10 +204,18 @@ def asked_for(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(Deployment, "caller", (ACCOUNT, "aws"))
     session, clients = boto3.Session(region_name=REGION), dict[str, Any]()
 
-    def ask(cloud: Cloud, said: list[str] | None = None, *, reverts_drift: bool = False, **given: str) -> Json:
+    def ask(
+        cloud: Cloud,
+        said: list[str] | None = None,
+        *,
+        buckets: Sequence[str] = (),
+        wish: Wish = Wish(),  # noqa: B008 - it is frozen
+        reverts_drift: bool = False,
+        **given: str,
+    ) -> Json:
         deployment = Deployment(Stack(session, "p-", _clients=clients), (said if said is not None else []).append)
         deployment.__dict__ |= {"cloud": cloud, "buckets": Buckets(deployment.stack, ACCOUNT, "aws", print)}
-        deployment.create(Order(given, {"team": "storage"}, [], Wish(), reverts_drift=reverts_drift))
+        deployment.create(Order(given, {"team": "storage"}, [*buckets], wish, reverts_drift=reverts_drift))
         return {one["ParameterKey"]: one.get("ParameterValue") for one in cloud.proposed}
 
     return ask
@@ -286,6 +295,22 @@ def test_a_stack_that_has_to_be_created_anew_gets_the_values_that_it_had(
     assert "OfAnEarlierTemplate" not in asked
     assert not any("UsePreviousValue" in one for one in cloud.proposed)
     assert cloud.more == {"team": "storage"}, "there is no drift to revert"
+
+
+@pytest.mark.parametrize("named", [[], ["named"]])
+def test_the_buckets_that_are_named_come_first_and_only_they_get_what_the_flags_say(
+    asked_for: Any, monkeypatch: pytest.MonkeyPatch, named: list[str]
+) -> None:
+    wishes: list[tuple[str, str]] = []
+    monkeypatch.setattr(Buckets, "attached", lambda _: ["a-bucket", "named"])
+    monkeypatch.setattr(Buckets, "refuse_unless_here", lambda *_: None)
+    monkeypatch.setattr(Buckets, "plan", lambda *_: None)
+    monkeypatch.setattr(Buckets, "attach", lambda _, bucket, wish: wishes.append((bucket, wish.source)))
+
+    asked_for(Cloud(deployed(), deployed()), buckets=named, wish=Wish("eventbridge"))
+
+    by_flags = ("named", "eventbridge")
+    assert wishes == ([by_flags, ("a-bucket", "")] if named else [("a-bucket", "eventbridge"), by_flags])
 
 
 def test_drift_is_reverted_if_that_is_asked_for(asked_for: Any) -> None:
