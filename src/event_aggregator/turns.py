@@ -139,16 +139,21 @@ class Gateway:
     def from_json(cls, text: str) -> "Gateway":
         content = json.loads(text)
         shares = {Key.read(key): _share(given) for key, given in content.pop("shares", {}).items()}
-        wake = Wake(**given) if (given := content.pop("wake", None)) else None
-        return cls(shares=shares, wake=wake, **content)
+        wake = Wake(**_known(Wake, given)) if (given := content.pop("wake", None)) else None
+        return cls(shares=shares, wake=wake, **_known(cls, content))
 
 
 def _share(given: dict[str, Any]) -> Share:
-    claim = Claim(**found) if (found := given.pop("claim", None)) else None
-    last = Accepted(**found) if (found := given.pop("last", None)) else None
+    claim = Claim(**_known(Claim, found)) if (found := given.pop("claim", None)) else None
+    last = Accepted(**_known(Accepted, found)) if (found := given.pop("last", None)) else None
     early = tuple((refresh, began) for refresh, began in given.pop("early_completions", ()))
     earlier = tuple((refresh, at) for refresh, at in given.pop("previous", ()))
-    return Share(claim=claim, last=last, early_completions=early, previous=earlier, **given)
+    return Share(claim=claim, last=last, early_completions=early, previous=earlier, **_known(Share, given))
+
+
+def _known(kind: type, given: dict[str, Any]) -> dict[str, Any]:
+    """Without the fields of another release: both read the document during a rollout, and after a rollback."""
+    return {name: value for name, value in given.items() if name in kind.__slots__}  # type: ignore[attr-defined]
 
 
 def _bare(given: Gateway | Share | Claim | Accepted | Wake) -> dict[str, Any]:

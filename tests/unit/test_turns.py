@@ -1,5 +1,7 @@
 """Whose turn it is at a gateway: one decision after the other. tests/simulation explores how they fit together."""
 
+import json
+
 import pytest
 
 from event_aggregator.table import Key
@@ -730,3 +732,13 @@ def test_a_step_leaves_the_document_that_it_is_given_as_it_is() -> None:
     line.gateway = before = Gateway({A: Share(since=1)})
     line.happens(Visited())
     assert before == Gateway({A: Share(since=1)})
+
+
+def test_fields_of_another_release_are_not_read() -> None:
+    share = {"since": 1, "new": 1, "claim": {"until": 5, "since": 1, "new": 1}}
+    share["last"] = {"refresh": "r1", "at": 8, "first_change": 9, "window": "w1", "kind": "NFS", "new": 1}
+    text = json.dumps({"shares": {str(A): share}, "wake": {"token": "t", "at": 7, "new": 1}, "new": {}})
+    read = Gateway.from_json(text)
+    assert read == Gateway(
+        {A: Share(since=1, claim=Claim(5, 1), last=Accepted("r1", 8, 9, "w1", "NFS"))}, wake=Wake("t", 7)
+    )
