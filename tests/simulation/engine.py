@@ -15,6 +15,7 @@ from unittest.mock import patch
 from moto.dynamodb import models
 from moto.dynamodb.exceptions import ConditionalCheckFailed
 from moto.dynamodb.models import DynamoDBBackend
+from moto.dynamodb.models.table import Table
 from moto.dynamodb.parsing.expressions import UpdateExpressionParser  # type: ignore[attr-defined]
 from moto.dynamodb.responses import DynamoHandler
 
@@ -31,26 +32,31 @@ class Row:
         self.attributes: Attributes = json.loads(text)
 
 
+def create_table(backend: DynamoDBBackend, name: str) -> Table:
+    """A table as template.yaml has it."""
+    return backend.create_table(
+        name,
+        schema=[{"AttributeName": "BucketName", "KeyType": "HASH"}],
+        throughput=None,
+        attr=[{"AttributeName": "BucketName", "AttributeType": "S"}],
+        global_indexes=None,
+        indexes=None,
+        streams=None,
+        billing_mode="PAY_PER_REQUEST",
+        sse_specification=None,
+        tags=[],
+        deletion_protection_enabled=False,
+        warm_throughput=None,
+    )
+
+
 class _Handler(DynamoHandler):
     """moto's handler of DynamoDB requests, with one table."""
 
     def __init__(self) -> None:
         super().__init__()
         self._backend = DynamoDBBackend("us-east-1", "123456789012")
-        self.table = self._backend.create_table(
-            "windows",
-            schema=[{"AttributeName": "BucketName", "KeyType": "HASH"}],
-            throughput=None,
-            attr=[{"AttributeName": "BucketName", "AttributeType": "S"}],
-            global_indexes=None,
-            indexes=None,
-            streams=None,
-            billing_mode="PAY_PER_REQUEST",
-            sse_specification=None,
-            tags=[],
-            deletion_protection_enabled=False,
-            warm_throughput=None,
-        )
+        self.table = create_table(self._backend, "windows")
 
     @property
     def dynamodb_backend(self) -> DynamoDBBackend:
@@ -110,11 +116,12 @@ class Engine:
         """Whether the condition of UpdateItem (`text` is `parameters` as JSON) holds for `row`, and the item after."""
         asked = (row.text if row else "", text)
         if asked not in self._exact:
-            ok, after = self._update_renamed(row.attributes if row else None, parameters)
+            ok, after = self.evaluate(row.attributes if row else None, parameters)
             self._exact[asked] = ok, self.row(after)
         return self._exact[asked]
 
-    def _update_renamed(self, before: Attributes | None, parameters: Attributes) -> tuple[bool, Attributes | None]:
+    def evaluate(self, before: Attributes | None, parameters: Attributes) -> tuple[bool, Attributes | None]:
+        """Like `update`, of an item that is not kept. Other errors than a failed condition are moto's."""
         assert "+" not in parameters["UpdateExpression"]
         assert "-" not in parameters["UpdateExpression"]
         named, compared = _named(parameters["UpdateExpression"]), _named(parameters.get("ConditionExpression", ""))
@@ -146,8 +153,8 @@ class Engine:
             if form in self._validated:
                 answer = self._handler.update_again(parameters, items)
             else:
-                self._validated.add(form)
                 answer = self._handler.ask("update_item", parameters, items)
+                self._validated.add(form)
         except ConditionalCheckFailed as failed:
             met: Attributes | None = json.loads(failed.description).get("Item")
             return False, met

@@ -23,6 +23,7 @@ from event_aggregator.turns import Gateway, Rules
 from event_aggregator.visible import VisibleEvents
 from event_aggregator.waiting import ShareItem, WaitingShares
 from event_aggregator.window import Windows
+from tests.unit import answers
 
 START = 1_790_000_000_000  # epoch milliseconds
 
@@ -160,15 +161,8 @@ class World:
 
 @pytest.fixture
 def world() -> Iterator[World]:
-    with mock_aws():
-        dynamodb, sqs = aws.dynamodb(), aws.sqs()
-        dynamodb.create_table(
-            TableName="windows",
-            AttributeDefinitions=[{"AttributeName": "BucketName", "AttributeType": "S"}],
-            KeySchema=[{"AttributeName": "BucketName", "KeyType": "HASH"}],
-            BillingMode="PAY_PER_REQUEST",
-        )
-        url = sqs.create_queue(QueueName="actions")["QueueUrl"]
-        world = World(dynamodb, sqs, "windows", url)
+    with mock_aws(), answers.client(aws.dynamodb) as dynamodb, answers.client(aws.sqs) as sqs:
+        answers.make_table("windows")
+        world = World(dynamodb, sqs, "windows", answers.make_queue("actions"))
         sqs.meta.events.register("provide-client-params.sqs.SendMessage", lambda params, **_: world.sent.append(params))
         yield world
