@@ -8,7 +8,7 @@ will. What it does after the same answers is remembered (`Node`).
 import gc
 import json
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache, partial
 from typing import Any, NamedTuple
@@ -28,7 +28,7 @@ from event_aggregator.refresh import NotRefreshedError, Refresher
 from event_aggregator.regions import Regions
 from event_aggregator.request import ActionQueue
 from event_aggregator.table import Key, WindowItem
-from event_aggregator.turns import Gateway, Rules, Wake
+from event_aggregator.turns import Gateway, GatewayEvent, Rules, Todo, Wake, step
 from event_aggregator.waiting import WaitingShares
 from event_aggregator.window import Windows
 from event_aggregator.writers import Roles
@@ -252,6 +252,17 @@ def _remembered(memo: Memo, documents: Gateways, regions: Regions) -> Memory:
 
 
 _document = cache(Gateway.from_json)
+_steps: dict[Hashable, tuple[Gateway, Todo]] = {}
+
+
+def _step(gateway: Gateway, event: GatewayEvent, *, rules: Rules, **rest: Any) -> tuple[Gateway, Todo]:
+    """turns.step, which is pure, once for each gateway; `_document` keeps every one, so that its id is its own."""
+    asked = (id(gateway), event, *rest.values(), rules.slots, rules.interval, *rules.exceptions.items())
+    if asked not in _steps:
+        _steps[asked] = step(gateway, event, rules=rules, **rest)
+    return _steps[asked]
+
+
 _to_json = Gateway.to_json
 
 
@@ -324,7 +335,7 @@ def simulated() -> Iterator[None]:
     """The functions' ids are given by the world, and they neither log nor emit metrics.
 
     Meanwhile nobody looks for cyclic garbage among the millions of objects of a search: it makes next to none. A
-    gateway's document is written once, and read once from each text; nothing changes one in its place.
+    gateway's document is written once, read once from each text, and steps once for each event; nothing changes one in its place.
     """
     with ExitStack() as stack:
         if gc.isenabled():
@@ -338,6 +349,7 @@ def simulated() -> Iterator[None]:
             stack.enter_context(patch.object(module, "measure", _nothing))
         stack.enter_context(patch.object(Gateway, "from_json", _document))
         stack.enter_context(patch.object(Gateway, "to_json", _text))
+        stack.enter_context(patch.object(gateways, "step", _step))
         yield
 
 

@@ -29,6 +29,7 @@ class Mutant:
     preemptions: int = 0
     deaths: int = 0
     faults: bool = False
+    since: int = 0  # seconds: before, nothing is searched
 
 
 COVERAGE, AGGREGATION, FRESHNESS, RESTRAINT, TURNS = "Coverage", "Aggregation", "Freshness", "Restraint", "Turns"
@@ -79,6 +80,7 @@ MUTANTS = (
         "if item.refreshing_id is not None and not item.window_id:",
         "DURING_THE_REFRESH",
         deaths=1,
+        since=20,
     ),
     Mutant(
         "a refresh completes another's",
@@ -143,6 +145,7 @@ MUTANTS = (
         "{condition}",
         "QUIET_WINDOW",
         preemptions=2,
+        since=3,
     ),
     Mutant(
         "a window is closed that was moved later",
@@ -311,6 +314,7 @@ MUTANTS = (
         "if newest_event is None and not joined.window_id and not joined.confirmed:",
         "WAITS_FOR_A_REGION",
         deaths=1,
+        since=20,
     ),
     Mutant(
         "one id in two regions is one share",
@@ -345,6 +349,7 @@ MUTANTS = (
         '                "attribute_exists(WindowId)",\n                {\n',
         "ADDED_WHILE_IT_IS_ITS_TURN",
         preemptions=1,
+        since=80,
     ),
     Mutant(
         "what was closed and refused is not asked for again",
@@ -367,6 +372,7 @@ MUTANTS = (
         "TWO_WINDOWS",
         deaths=1,
         faults=True,
+        since=45,
     ),
     Mutant(
         "an acceptance is noted before what it asked for is completed",
@@ -610,6 +616,7 @@ MUTANTS = (
         "elif after == before:",
         "DURING_THE_REFRESH",
         preemptions=1,
+        since=40,
     ),
     Mutant(
         "a wake that comes early is not queued again",
@@ -627,6 +634,7 @@ MUTANTS = (
         "",
         "CLAIMED_FOR_ANOTHER_BUCKET",
         deaths=1,
+        since=80,
     ),
     Mutant(
         "whoever came last is asked first",
@@ -644,6 +652,7 @@ MUTANTS = (
         "",
         "CLAIMED_FOR_ANOTHER_BUCKET",
         deaths=1,
+        since=80,
     ),
 )
 
@@ -674,7 +683,8 @@ def _searched(mutant: Mutant, *, story: bool) -> dict[str, Any]:
     importlib.invalidate_caches()
     schedules: Any = importlib.import_module("tests.simulation.schedules")
     scenarios = importlib.import_module("tests.simulation.scenarios")
-    search = schedules.Search(getattr(scenarios, mutant.scenario), mutant.preemptions, mutant.deaths, mutant.faults)
+    scenario, since = getattr(scenarios, mutant.scenario), mutant.since * scenarios.SECOND
+    search = schedules.Search(scenario, mutant.preemptions, mutant.deaths, mutant.faults, since=since)
     try:
         search.run()
     except schedules.ScheduleError as broken:

@@ -57,8 +57,11 @@ def undisturbed(scenario: Scenario) -> World:
 
 def _run_on(world: World) -> None:
     while not world.quiet():
-        running = world.running()
-        world.do((running or world.startable() or ["time"])[0])
+        _go_on(world)
+
+
+def _go_on(world: World) -> None:
+    world.do((world.running() or world.startable() or ["time"])[0])
 
 
 def _check(world: World) -> None:
@@ -128,6 +131,7 @@ class Search:
     deaths: int = 1
     faults: bool = False
     losses: bool = False
+    since: int = 0  # until then (milliseconds from the start) everything is done at once, and nothing fails
     schedules: int = 0
     to_the_end: int = 0  # of them, those run to their own end
 
@@ -136,6 +140,8 @@ class Search:
         with simulated():
             known: dict[Hashable, int] = {}  # how many schedules follow a state
             world = World.of(replace(self.scenario, reads_fail=self.faults))
+            while world.time < self.since:
+                _go_on(world)
             branches = [_Branch(world, self._moves(world, None, self.preemptions, self.deaths), None, 0)]
             while branches:
                 branch = branches[-1]

@@ -11,10 +11,13 @@ from tests.simulation.engine import Attributes, Engine, Row
 from tests.simulation.schedules import Search
 
 
+_HANDLER = engine._Handler()
+
+
 def by_moto(item: Attributes | None, parameters: Attributes) -> tuple[bool, Attributes | None]:
     """What moto answers if it is asked for exactly this, with nothing remembered."""
     try:
-        answer = engine._Handler().ask("update_item", parameters, [item] if item is not None else [])
+        answer = _HANDLER.ask("update_item", parameters, [item] if item is not None else [])
     except ConditionalCheckFailed as failed:
         return False, json.loads(failed.description).get("Item")
     return True, json.loads(json.dumps(answer["Attributes"]))

@@ -198,18 +198,22 @@ class Explorer:
                 self._check_rest(state)
                 good.append(number)
             self._check_marks(state)
+            afters = self._after[number]
             for how, after in self._moves(state):
-                if after not in self.states:
-                    self._add(after, number, how)
+                known = self.states.get(after)
+                if known is None:
+                    known = self._add(after, number, how)
                     todo.append(after)
-                self._after[number].append(self.states[after])
+                afters.append(known)
         self._check_that_rest_is_near(good)
         return len(self.states)
 
-    def _add(self, state: State, before: int, how: str) -> None:
-        self.states[state] = len(self._came)
+    def _add(self, state: State, before: int, how: str) -> int:
+        """Its number."""
+        self.states[state] = number = len(self._came)
         self._came.append((before, how))
         self._after.append([])
+        return number
 
     def _check_that_rest_is_near(self, good: list[int]) -> None:
         before: list[list[int]] = [[] for _ in self._came]
