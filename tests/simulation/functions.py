@@ -335,7 +335,8 @@ def simulated() -> Iterator[None]:
     """The functions' ids are given by the world, and they neither log nor emit metrics.
 
     Meanwhile nobody looks for cyclic garbage among the millions of objects of a search: it makes next to none. A
-    gateway's document is written once, read once from each text, and steps once for each event; nothing changes one in its place.
+    gateway's document is written once, read once from each text, and takes each step once; nothing changes one in its
+    place.
     """
     with ExitStack() as stack:
         if gc.isenabled():

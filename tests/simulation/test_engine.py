@@ -10,14 +10,13 @@ from tests.simulation import engine, scenarios
 from tests.simulation.engine import Attributes, Engine, Row
 from tests.simulation.schedules import Search
 
-
-_HANDLER = engine._Handler()
+HANDLER = engine._Handler()
 
 
 def by_moto(item: Attributes | None, parameters: Attributes) -> tuple[bool, Attributes | None]:
     """What moto answers if it is asked for exactly this, with nothing remembered."""
     try:
-        answer = _HANDLER.ask("update_item", parameters, [item] if item is not None else [])
+        answer = HANDLER.ask("update_item", parameters, [item] if item is not None else [])
     except ConditionalCheckFailed as failed:
         return False, json.loads(failed.description).get("Item")
     return True, json.loads(json.dumps(answer["Attributes"]))

@@ -21,7 +21,7 @@ from tests.unit.conftest import s3_event, s3_record
 from tests.unit.test_event_kinds import call
 
 SAMPLES = Path(__file__).parent / "samples"
-EXAMPLES = int(os.environ.get("BAD_INPUT_EXAMPLES", "300"))
+EXAMPLES = int(os.environ.get("BAD_INPUT_EXAMPLES", "100"))
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
