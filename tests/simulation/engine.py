@@ -3,7 +3,7 @@
 Conditions of this project compare and updates copy, and nothing calculates. So what moto answers depends only on the
 order of the numbers that the condition names, and on which others, and which strings, are equal: all are renamed before
 moto is asked, and back afterwards, and its answers are remembered. Attributes that the call does not name are put
-aside: it neither reads nor changes them. An update expression is parsed once. (test_engine compares it all with moto.)
+aside: it neither reads nor changes them. An update expression is parsed once. (test_engine compares it with moto.)
 """
 
 import json

@@ -331,17 +331,27 @@ class _Uuid:
 
 
 @contextmanager
+def uncollected() -> Iterator[None]:
+    """Nobody looks for cyclic garbage among the millions of objects of a search: it makes next to none."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+@contextmanager
 def simulated() -> Iterator[None]:
     """The functions' ids are given by the world, and they neither log nor emit metrics.
 
-    Meanwhile nobody looks for cyclic garbage among the millions of objects of a search: it makes next to none. A
-    gateway's document is written once, read once from each text, and takes each step once; nothing changes one in its
+    A gateway's document is written once, read once from each text, and takes each step once; nothing changes one in its
     place.
     """
     with ExitStack() as stack:
-        if gc.isenabled():
-            gc.disable()
-            stack.callback(gc.enable)
+        stack.enter_context(uncollected())
         for module in (aggregate, asking, gateways):
             stack.enter_context(patch.object(module, "uuid4", _Uuid))
         for module in (aggregate, asking, refresh):

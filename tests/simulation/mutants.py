@@ -683,6 +683,8 @@ def _searched(mutant: Mutant, *, story: bool) -> dict[str, Any]:
     importlib.invalidate_caches()
     schedules: Any = importlib.import_module("tests.simulation.schedules")
     scenarios = importlib.import_module("tests.simulation.scenarios")
+    world: Any = importlib.import_module("tests.simulation.world")
+    world._MAX_STEPS = 500  # enough for these scenarios
     scenario, since = getattr(scenarios, mutant.scenario), mutant.since * scenarios.SECOND
     search = schedules.Search(scenario, mutant.preemptions, mutant.deaths, mutant.faults, since=since)
     try:

@@ -30,7 +30,7 @@ def sorted_sets(item: Attributes | None) -> Attributes | None:
 
 
 @pytest.mark.parametrize("name", ["TWO_WINDOWS", "QUIET_AT_THE_CLOSE"])
-def test_every_answer_is_that_of_moto(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_every_third_answer_is_that_of_moto(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     asked: dict[tuple[str, str], tuple[bool, Attributes | None]] = {}
     update = Engine.update
 
@@ -41,8 +41,8 @@ def test_every_answer_is_that_of_moto(monkeypatch: pytest.MonkeyPatch, name: str
 
     monkeypatch.setattr(Engine, "update", noted)
     Search(getattr(scenarios, name), deaths=1, preemptions=0, faults=True).run()
-    assert len(asked) > 50
-    for (row, text), (ok, after) in asked.items():
+    assert len(asked) > 500
+    for (row, text), (ok, after) in [*asked.items()][::3]:
         parameters = json.loads(text)
         item = json.loads(row) | parameters["Key"] if row else None
         expected_ok, expected = by_moto(item, parameters)

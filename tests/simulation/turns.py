@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from event_aggregator.table import Key
+from tests.simulation.functions import uncollected
 
 # Times are milliseconds. The clock always says NOW: when time goes on, everything else becomes older.
 NOW = 1_000_000_000
@@ -184,6 +185,10 @@ class Explorer:
 
     def run(self) -> int:
         """The number of states. Raises BrokenError."""
+        with uncollected():
+            return self._run()
+
+    def _run(self) -> int:
         case = self.case
         left = Left(case.deaths, case.lost, case.foreign, case.twice, case.slow, case.refused, case.unanswered)
         empty = (Window(),) * case.shares, frozenset[Any](), (Truth(),) * case.shares
