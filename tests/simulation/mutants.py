@@ -6,7 +6,7 @@ a line of JSON for each. A mutant whose text is not found exactly once is report
 `python -m tests.simulation.mutants NAME` prints the schedule as well.
 """
 
-import importlib
+import importlib.util
 import json
 import shutil
 import sys
@@ -657,26 +657,25 @@ MUTANTS = (
 )
 
 
-def try_out(mutant: Mutant, *, story: bool = False) -> dict[str, Any]:
-    """Search with this mutant in the place of the code; in this process, whose modules are exchanged for it."""
-    with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder) / "src"
-        shutil.copytree(_SOURCE, source, ignore=shutil.ignore_patterns("__pycache__"))
-        file = source / "event_aggregator" / mutant.file
-        text = file.read_text()
-        if text.count(mutant.old) != 1:
-            found = text.count(mutant.old)
-            return {"name": mutant.name, "promise": None, "what": f"its text is in {mutant.file} {found} times"}
-        file.write_text(text.replace(mutant.old, mutant.new))
-        for name in [name for name in sys.modules if name.partition(".")[0] == "event_aggregator"]:
-            del sys.modules[name]
-        for name in ("functions", "scenarios", "schedules", "world"):
-            sys.modules.pop(f"tests.simulation.{name}", None)
-        sys.path.insert(0, str(source))
-        try:
-            return _searched(mutant, story=story)
-        finally:
-            sys.path.remove(str(source))
+def try_out(mutant: Mutant, source: Path, *, story: bool = False) -> dict[str, Any]:
+    """Search with this mutant in the copy of src at `source`; in this process, whose modules are exchanged for it."""
+    file = source / "event_aggregator" / mutant.file
+    text, compiled = file.read_text(), Path(importlib.util.cache_from_source(str(file)))
+    if text.count(mutant.old) != 1:
+        found = text.count(mutant.old)
+        return {"name": mutant.name, "promise": None, "what": f"its text is in {mutant.file} {found} times"}
+    for name in [name for name in sys.modules if name.partition(".")[0] == "event_aggregator"]:
+        del sys.modules[name]
+    for name in ("functions", "scenarios", "schedules", "world"):
+        sys.modules.pop(f"tests.simulation.{name}", None)
+    # Of two texts of one length and second, Python would take the compiled one for the other.
+    compiled.unlink(missing_ok=True)
+    file.write_text(text.replace(mutant.old, mutant.new))
+    try:
+        return _searched(mutant, story=story)
+    finally:
+        file.write_text(text)
+        compiled.unlink(missing_ok=True)
 
 
 def _searched(mutant: Mutant, *, story: bool) -> dict[str, Any]:
@@ -696,11 +695,15 @@ def _searched(mutant: Mutant, *, story: bool) -> dict[str, Any]:
 
 
 def main(names: list[str]) -> None:
-    sys.dont_write_bytecode = True
-    for mutant in MUTANTS:
-        if not names or mutant.name in names:
-            result = try_out(mutant, story=bool(names))
-            print(result["what"] if names else json.dumps(result), flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "src"
+        shutil.copytree(_SOURCE, source, ignore=shutil.ignore_patterns("__pycache__"))
+        sys.path.insert(0, str(source))
+        sys.pycache_prefix, sys.dont_write_bytecode = f"{folder}/compiled", False
+        for mutant in MUTANTS:
+            if not names or mutant.name in names:
+                result = try_out(mutant, source, story=bool(names))
+                print(result["what"] if names else json.dumps(result), flush=True)
 
 
 if __name__ == "__main__":

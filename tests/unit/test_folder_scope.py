@@ -56,7 +56,7 @@ ANY = st.integers(0, 999)
 
 DEMANDED = os.environ.get("SCOPE_EXAMPLES")
 SETTINGS = settings(
-    max_examples=int(DEMANDED or 100),
+    max_examples=int(DEMANDED or 50),
     stateful_step_count=25,
     derandomize=DEMANDED is None,
     database=None,
