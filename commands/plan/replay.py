@@ -146,20 +146,17 @@ def _life(trace: Trace, due: Due, start: int) -> tuple[int, int, int]:
     position, room, moves, arrivals = start + 1, MAX_FOLDERS_LEFT, 0, 0
     while True:
         arrivals += 1
-        now += 1000 * delay_seconds(now, refresh_at if arrivals == 1 else max(refresh_at, now + MIN_DELAY_MS))
+        now += 1000 * delay_seconds(now, refresh_at)
         stop = int(times.searchsorted(now)) if refresh_at < latest else position
         while refresh_at < latest and position < stop:
             # Changes before this fit: only a new folder moves RefreshAt, which makes more of them fit.
-            miss = min(stop, int(times.searchsorted(refresh_at - due.at + due.tolerance, "right")))
-            new = np.flatnonzero(previous[position:miss] < start)[:room] if room > 0 else previous[:0]
-            if len(new):
-                position, room = position + int(new[-1]), room - len(new)
-            elif (position := max(miss, position)) < stop:
-                is_new = bool(previous[position] < start)
-                room, moves = room - is_new, moves + (not is_new)
+            miss = int(times.searchsorted(refresh_at - due.at + due.tolerance, "right"))
+            is_new = previous[position : min(miss + 1, stop)] < start if room else previous[:0]
+            new = np.flatnonzero(is_new)[:room]
+            position = position + int(new[-1]) if len(new) else min(miss, stop)
             if position < stop:
                 refresh_at = min(int(times[position]) + due.at, latest)
-                position += 1
+                position, room, moves = position + 1, room - len(new), moves + (not len(new))
         if refresh_at <= now:
             return now - opened, moves, arrivals
 

@@ -17,7 +17,7 @@ from dev.bench.money import counted
 from dev.bench.systems import Gateway, Ours
 from dev.bench.world import START, World, simulated
 from event_aggregator.file_shares import FileShare
-from event_aggregator.folders import MAX_FOLDERS_LEFT, Round, folder_of
+from event_aggregator.folders import Round, folder_of
 from event_aggregator.request import MIN_DELAY_MS, delay_seconds
 from event_aggregator.settings import Settings
 from event_aggregator.table import WindowItem
@@ -100,9 +100,9 @@ folders = st.sampled_from(["", "a/", "a/b/", "a/b/c/", "d/", "d/e/"])
 
 
 @st.composite
-def setups(draw: Any, max_size: int = 20) -> Setup:
+def setups(draw: Any) -> Setup:
     at, traffic = 0, []
-    for number, gap in enumerate(draw(st.lists(gaps, min_size=1, max_size=max_size))):
+    for number, gap in enumerate(draw(st.lists(gaps, min_size=1, max_size=20))):
         at += gap
         traffic.append((at, f"{draw(folders)}{number}"))
     variables = {"min_refresh_interval_seconds": draw(st.sampled_from([1, 20, 60]))}
@@ -123,6 +123,17 @@ def test_a_replay_makes_the_calls_that_the_functions_make(setup: Setup) -> None:
     assert sorted(calls_of(replayed(setup))) == sorted(calls)
 
 
+MOST = 5  # folders that a window keeps, here
+PACES = [
+    {"refresh_delay_seconds": 0},
+    {"refresh_delay_seconds": 1_000},
+    {"refresh_quiet_seconds": 2, "refresh_max_delay_seconds": 30},
+    {"refresh_quiet_seconds": 9, "refresh_max_delay_seconds": 10},
+    {"refresh_quiet_seconds": 9, "refresh_max_delay_seconds": 100},
+    {"refresh_quiet_seconds": 30, "refresh_max_delay_seconds": 1_000},
+]
+
+
 def window_by_the_rules(trace: Trace, how: Settings, first: int) -> tuple[Window, int, int]:
     """Of the window that the change `first` opens, change by change: also its deliveries, and its writes that join."""
     now = opened = int(trace.times[first])
@@ -133,19 +144,29 @@ def window_by_the_rules(trace: Trace, how: Settings, first: int) -> tuple[Window
         deliveries += 1
         while end < len(trace.times) and trace.times[end] < now:
             due = Due.of_change(how, "bucket", int(trace.times[end]))
-            is_new = trace.folders[end] not in folders and len(folders) <= MAX_FOLDERS_LEFT
+            is_new = trace.folders[end] not in folders and len(folders) <= MOST
             if is_new or not due.is_met_by(item):
                 item, moves = replace(item, refresh_at=due.moved(item)), moves + (not is_new)
             folders.add(trace.folders[end])
             end += 1
     names = frozenset(trace.names[folder] for folder in folders)
-    joins = min(len(folders) - 1, MAX_FOLDERS_LEFT) + min(end - first, CONTAINERS) - 1 + moves
+    joins = min(len(folders) - 1, MOST) + min(end - first, CONTAINERS) - 1 + moves
     return Window(first, end, now, too_many(names)), deliveries, joins
 
 
-@settings(max_examples=100, deadline=None, derandomize=True)
-@given(setup=setups(max_size=60))
-def test_windows_that_are_reckoned_in_bulk_are_those_of_the_rules_change_by_change(setup: Setup) -> None:
+@pytest.mark.parametrize("seed", range(100))
+def test_windows_that_are_reckoned_in_bulk_are_those_of_the_rules_change_by_change(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chance, at, traffic = random.Random(seed), 0, []  # noqa: S311 - the same at each run
+    pause = chance.choice([200, 2_000, 20_000])
+    for number in range(300):
+        at += round(chance.expovariate(1 / pause)) + 1
+        traffic.append((at, f"{'x' * round(chance.expovariate(1))}/{number}"))  # some folders change seldom
+    setup = Setup(traffic, ("",), 1, chance.choice(PACES))
+    monkeypatch.setattr(f"{too_many.__module__}._MAX_FOLDER_BYTES", 12)
+    monkeypatch.setattr(f"{replay.__module__}.MAX_FOLDERS_LEFT", MOST)
+    monkeypatch.setattr(f"{too_many.__module__}.MAX_FOLDERS_LEFT", MOST)
     trace, how, counted, end = trace_of(setup.traffic), settings_of(setup), Counted(), 0
     found = windows(trace, how, counted)
     deliveries = calls = 0
