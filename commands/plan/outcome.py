@@ -124,8 +124,9 @@ def _one_an_event(trace: Trace, shares: Sequence[Shown], pace: Pace) -> Outcome:
     asked = np.bincount(folders, minlength=len(each)).tolist()
     requests = sum((_times(one, number) for one, number in zip(each, asked, strict=True)), Requests())
     made = _Made(times[places], ends[places], requests, folders, np.ones_like(folders))
+    del times, ends, accepted, places
     outcome = _outcome("one refresh an event", trace, shares, [made] * len(shares))
-    counted = Counted(events=len(times), calls=len(times))
+    counted = Counted(events=len(trace.times), calls=len(trace.times))
     return replace(outcome, bill=bill(counted, times=DAYS / trace.days, s3=outcome.bill.s3 * trace.days / DAYS))
 
 
@@ -188,17 +189,19 @@ def _waits(trace: Trace, shares: Sequence[Shown], made: Sequence[_Made]) -> Ints
     That is the end of the first refresh of the folder which began no earlier than the change; Trace.span and more:
     there is none.
     """
-    changes, times = trace.in_folders, trace.times - trace.times[0]
+    changes, begin = trace.in_folders, int(trace.times[0])
     result = np.empty(0, np.int64)
     for share, one in zip(shares, made, strict=True):
         began, ended = one.of_folders(trace)
         # Every change is seen by the refresh before whose begin it lies, after the one before.
-        waited = np.repeat(ended, np.diff(np.searchsorted(changes, began, "right"), prepend=0)) - changes
+        waited = np.repeat(ended, np.diff(np.searchsorted(changes, began, "right"), prepend=0))
+        waited -= changes
         began, ended = one.of_all()
         if len(began):
-            ended = np.append(ended, 3 * trace.span)
-            seen = np.repeat(ended, np.diff(np.searchsorted(times, began, "right"), prepend=0, append=len(times)))
-            np.minimum(waited, (seen - times)[trace.by_folder], out=waited)
+            places = np.searchsorted(trace.times, began + begin, "right")
+            seen = np.repeat(np.append(ended, 3 * trace.span) + begin, np.diff(places, prepend=0, append=len(changes)))
+            seen -= trace.times
+            np.minimum(waited, seen[trace.by_folder], out=waited)
         if share.prefix:
             waited[np.repeat(~trace.shown(share.prefix), np.diff(trace.starts))] = -1
         result = np.maximum(result, waited) if len(result) else waited

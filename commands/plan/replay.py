@@ -3,7 +3,8 @@
 Whatever is decided here is decided by the functions' own code: when a window is due (Due), for how long a message is
 delayed (delay_seconds), whose turn it is (turns.step), what a call takes (next_round). Only what changes nothing is
 skipped: changes that an open window absorbs, and windows that add to what waits at a gateway where nothing can happen
-before its next wake. A test compares the outcome with that of the functions themselves.
+before its next wake. Windows are computed in bulk. Tests compare them with Due, change by change, and the outcome with
+that of the functions themselves.
 
 Events, messages and calls take no time. A refresh takes what its folders take. Each gateway accepts two at a time.
 """
@@ -137,8 +138,8 @@ def _life(trace: Trace, due: Due, start: int) -> tuple[int, int, int]:
     """Of the window that the change `start` opens: the milliseconds until it is closed, how often RefreshAt was moved,
     and how often its request arrived until then. It is sent again until it arrives when the window is due.
 
-    `due` is that of a change at the time 0. Due.is_met_by and Due.moved are not asked for each change: a test shows
-    that this leads to the same.
+    `due` is that of a change at the time 0. A change that Due.is_met_by would find late moves RefreshAt as Due.moved
+    would; neither is called for each change.
     """
     times, previous = trace.times, trace.previous
     now = opened = int(times[start])
