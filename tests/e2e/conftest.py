@@ -124,8 +124,10 @@ class Bucket:
 
     def items(self) -> list[dict[str, Any]]:
         """What the table holds for this bucket and its shares."""
-        items = self.aws.client("dynamodb").scan(TableName="S3EventAggregator")["Items"]
-        return [item for item in items if item["BucketName"]["S"].partition("/")[0] == self.name]
+        return [item for item in self.all_items() if item["BucketName"]["S"].partition("/")[0] == self.name]
+
+    def all_items(self) -> list[dict[str, Any]]:
+        return list(self.aws.client("dynamodb").scan(TableName="S3EventAggregator")["Items"])
 
     def is_settled(self) -> bool:
         """Nothing is open, waiting or half-way for this bucket or its shares."""
@@ -138,7 +140,8 @@ class Bucket:
             eventually(lambda: all(share.tree() == _below(self.keys(), share.prefix) for share in shares))
             eventually(self.is_settled)
         except AssertionError as error:
-            error.add_note(f"The table holds {self.items()}")
+            others = [item for item in self.all_items() if item not in self.items()]
+            error.add_note(f"The table holds {self.items()}, and for other buckets and gateways {others}")
             raise
 
 
@@ -294,5 +297,5 @@ def pytest_runtest_makereport(item: pytest.Item) -> Any:
     report = yield
     if report.failed and "aws" in getattr(item, "funcargs", {}):
         log = item.funcargs["aws"].log  # type: ignore[attr-defined]
-        report.sections.append(("MiniStack", "\n".join(log.read_text(errors="replace").splitlines()[-60:])))
+        report.sections.append(("MiniStack", "\n".join(log.read_text(errors="replace").splitlines()[-300:])))
     return report
