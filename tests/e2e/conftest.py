@@ -136,8 +136,9 @@ class Bucket:
 
     def becomes_visible(self, *shares: FileShare) -> None:
         """Wait until everything is done, and see that each share shows what the bucket holds below its prefix."""
+        keys = self.keys()
         try:
-            eventually(lambda: all(share.tree() == _below(self.keys(), share.prefix) for share in shares))
+            eventually(lambda: all(share.tree() == _below(keys, share.prefix) for share in shares))
             eventually(self.is_settled)
         except AssertionError as error:
             others = [item for item in self.all_items() if item not in self.items()]
