@@ -363,13 +363,15 @@ def test_stopped_it_leaves_nothing_behind(number: signal.Signals, deployed: Buck
 def test_a_report_tells_what_was_learned_and_names_nothing(
     deployed: Bucket, share: FileShare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(learned, "MINUTE_SECONDS", 2)
+    monkeypatch.setattr(learned, "MINUTE_SECONDS", 4)
     monkeypatch.setattr(learned, "WITHIN_SECONDS", 1)
     other, report = deployed.share("b", gateway_id=GATEWAY, role=ROLE), tmp_path / "report.md"
+    share.refresh_seconds = other.refresh_seconds = 2.0  # longer than three calls take, and shorter than the pause
     try:
         status, said = check("--write", "a", "--report", str(report), "--probe-limits", "--yes")
     finally:
         del deployed.gateway.shares[other.arn]
+        share.refresh_seconds = None
     assert status == 0, said
     told = report.read_text()
     assert "Too many requests have been sent to server." in told
