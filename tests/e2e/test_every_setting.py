@@ -5,7 +5,6 @@ What the local AWS's CloudFormation cannot show: it leaves permissions boundarie
 and triggers out, and it ignores --revert-drift, so that nothing mends what was changed by hand.
 """
 
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,7 +13,7 @@ import pytest
 from commands.deploy.__main__ import main
 from commands.deploy.template import Json, parameters, settings, words_of
 from dev.local.ministack import ACCOUNT, MiniStack
-from tests.e2e.conftest import FUNCTIONS, _run, eventually
+from tests.e2e.conftest import FUNCTIONS, eventually, run
 
 BUCKET, PREFIX, STACK = "every-setting", "every-", "s3-event-aggregator-every-"
 AGGREGATOR, REFRESH = (f"{PREFIX}{function}" for function in FUNCTIONS)
@@ -156,8 +155,7 @@ def test_every_setting_is_deployed_and_changed_by_either_way_and_drift_is_told_o
     assert tags(aws) == [[{"Key": "team", "Value": "storage"}]] * 6, "they stay"
 
     by_hand(aws)
-    status = [sys.executable, "-m", "commands.operate", "status.sh", "--name-prefix", PREFIX]
-    told = _run(aws, status, {"COLUMNS": "200"}, check=False)
+    told = run("status.sh", "--name-prefix", PREFIX, environment=aws.environment() | {"COLUMNS": "200"}).out
     assert "the queue is not read: the refresh function's trigger is Disabled" in told
     assert f"the rule {AGGREGATOR}Sweep is gone" in told
     assert f"so does scripts/create-stack.sh --revert-drift --region us-east-1 --name-prefix {PREFIX}" in told

@@ -13,7 +13,7 @@ import pytest
 
 from dev.local.ministack import ROOT, MiniStack
 from event_aggregator.request import LIFETIME_MS
-from tests.e2e.conftest import FUNCTIONS, eventually, run_aws, run_script, s3_may
+from tests.e2e.conftest import FUNCTIONS, eventually, run_program, run_script, s3_may
 from tests.e2e.proxy import Proxy
 
 BUCKET, PREFIX = "archive.example.com", "second-"
@@ -147,7 +147,7 @@ def test_a_stack_is_changed_by_the_script_by_plain_cloudformation_and_by_a_chang
     [code] = [p["ParameterValue"] for p in stack["Parameters"] if p["ParameterKey"] == "CodeBucket"]
     template = ("--template-file", str(ROOT / "template.yaml"), "--s3-bucket", code)
     deploy = ("cloudformation", "deploy", "--stack-name", STACK, "--capabilities", "CAPABILITY_NAMED_IAM", *template)
-    run_aws(aws, *deploy, "--parameter-overrides", "RefreshDelaySeconds=300")
+    run_program(aws, "aws", *deploy, "--parameter-overrides", "RefreshDelaySeconds=300")
     assert variables(aws)["REFRESH_DELAY_SECONDS"] == "300"
 
     run_script(aws, *CREATE, "--log-level", "DEBUG")
