@@ -79,7 +79,7 @@ def _create(deployment: Deployment, options: argparse.Namespace) -> None:
 def _delete(deployment: Deployment, options: argparse.Namespace) -> None:
     stack = deployment.stack
     if not options.yes:
-        attached = ", ".join(deployment.buckets.attached()) or "none"
+        attached = ", ".join(deployment.stack.buckets()) or "none"
         print(f"This removes the stack {deployment.cloud.name} in {stack.region}, with its logs, queue and table, and")
         print(f"its notification from these buckets: {attached}")
         if not sys.stdin.isatty() or input("Remove them? Type yes: ") != "yes":

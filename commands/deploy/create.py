@@ -84,7 +84,7 @@ class Deployment:
         account, _ = self.caller
         found = self._find()
         in_force = _parameters_of(found)
-        attached = self.buckets.attached()
+        attached = self.stack.buckets()
         was_complete = found and not found["StackStatus"].startswith(_NEVER_COMPLETE)
         if not (was_complete or order.buckets or attached):
             raise RefusedError("Which bucket? Give --bucket NAME. See --help.")
@@ -183,7 +183,7 @@ class Deployment:
                 f"The stack {self.cloud.name} has termination protection. Nothing was removed. To allow its deletion:"
                 f" {allow} --stack-name {self.cloud.name} --region {self.stack.region}"
             )
-        own, attached = self._artifacts(""), self.buckets.attached()
+        own, attached = self._artifacts(""), self.stack.buckets()
         code = _parameters_of(found).get("CodeBucket") or own.name
         self.say(f"Stack {self.cloud.name} in {self.stack.region}")
         if code != own.name:  # only the stack tells it

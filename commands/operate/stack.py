@@ -55,6 +55,14 @@ class Stack:
     _clients: dict[str, Any] = field(default_factory=dict)
     _rules: dict[str, dict[str, Any]] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, region: str | None, prefix: str) -> "Stack":
+        """In this region, or the one that the user has set."""
+        session = boto3.Session(region_name=region)
+        if not session.region_name:
+            raise StackError("Which region? Give --region, or set AWS_REGION, or run: aws configure")
+        return cls(session, prefix)
+
     @property
     def region(self) -> str:
         return self.session.region_name
@@ -170,8 +178,12 @@ class Stack:
 
     def buckets(self) -> list[str]:
         """The buckets that were attached: those that may invoke the aggregator, and those that the rules name."""
-        notifying = {bucket for bucket, _ in permissions(self.function_policy())}
-        return sorted(notifying | self._on_eventbridge.keys())
+        notifying = {bucket for bucket, _ in self.permissions()}
+        return sorted(notifying | eventbridge.of_all(self.watched_by_rules()).keys())
+
+    def permissions(self) -> list[tuple[str, str]]:
+        """The buckets whose notifications may invoke the aggregator, each with its statement's id."""
+        return permissions(self.function_policy())
 
     def function_policy(self) -> dict[str, Any]:
         """The aggregator's resource policy; empty if there is none."""
@@ -179,18 +191,13 @@ class Stack:
         return dict(json.loads(answer.get("Policy", "{}")))
 
     @cached_property
-    def _on_eventbridge(self) -> dict[str, list[str]]:
-        """The buckets in the rules of changes, enabled or not, each with the prefixes of keys, if not all."""
-        return eventbridge.of_all(self._watched(self.change_rules()))
-
-    @cached_property
     def _enabled_on_eventbridge(self) -> dict[str, list[str]]:
-        enabled = {name: rule for name, rule in self.change_rules().items() if rule.get("State") != "DISABLED"}
-        return eventbridge.of_all(self._watched(enabled))
+        return eventbridge.of_all(self.watched_by_rules(but="DISABLED"))
 
-    @staticmethod
-    def _watched(rules: dict[str, dict[str, Any]]) -> dict[str, dict[str, list[str]]]:
-        return {name: watched(rule.get("EventPattern", "")) for name, rule in rules.items()}
+    def watched_by_rules(self, *, but: str = "") -> dict[str, dict[str, list[str]]]:
+        """The buckets that each rule of changes watches, with their prefixes; not of rules in the state `but`."""
+        rules = self.change_rules().items()
+        return {name: watched(rule.get("EventPattern", "")) for name, rule in rules if rule.get("State") != but}
 
     def change_rules(self) -> dict[str, dict[str, Any]]:
         """The rules of EventBridge that tell the aggregator of changes, by name: as many as their buckets need."""

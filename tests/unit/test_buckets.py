@@ -60,7 +60,7 @@ class Account:
         )
 
     def watched(self) -> dict[str, list[str]]:
-        return eventbridge.of_all(self.buckets().rules())
+        return eventbridge.of_all(self.stack.watched_by_rules())
 
     def asked(self) -> int:
         """How often all of a bucket was asked for."""
@@ -128,13 +128,13 @@ def test_a_bucket_is_attached_beside_the_notifications_of_others_and_detached_wi
     [statement] = account.stack.function_policy()["Statement"]
     assert statement["Principal"] == {"Service": "s3.amazonaws.com"}
     assert all(text in json.dumps(statement["Condition"]) for text in (f"arn:aws:s3:::{BUCKET}", ACCOUNT))
-    assert account.buckets().attached() == [BUCKET]
+    assert account.stack.buckets() == [BUCKET]
     assert account.attach() == ["keep"], "nothing is put if nothing changes"
     assert account.asked() == 1
 
     assert account.detach() == ["set", "delete"]
     assert account.notification() == others()
-    assert account.buckets().attached() == []
+    assert account.stack.buckets() == []
     assert account.detach() == ["skip"]
 
 
@@ -145,7 +145,7 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(account: Account) 
     verbs = ("ask", "create", "set", "ask", "set", "set", "set")
     assert [line.split()[:2] for line in account.said] == [["would", verb] for verb in verbs]
     assert account.notification() == {}
-    assert account.buckets().attached() == []
+    assert account.stack.buckets() == []
     assert account.asked() == 0
 
 
@@ -401,7 +401,7 @@ def test_a_bucket_that_is_gone_is_left_out_and_can_be_detached(account: Account)
 
     assert account.attach() == ["skip"]
     assert account.detach() == ["delete"]
-    assert account.buckets().attached() == []
+    assert account.stack.buckets() == []
 
 
 def deny(account: Account, bucket: str) -> None:
@@ -423,7 +423,7 @@ def test_a_bucket_that_is_another_accounts_by_now_can_be_detached(account: Accou
     assert account.detach() == ["skip", "delete"]
     assert "could not be seen or removed" in account.said[0]
     account.detach("other")
-    assert account.buckets().attached() == []
+    assert account.stack.buckets() == []
 
 
 def test_what_is_refused_of_one_bucket_stops_no_other_and_is_told_at_the_end(account: Account) -> None:
@@ -435,7 +435,7 @@ def test_what_is_refused_of_one_bucket_stops_no_other_and_is_told_at_the_end(acc
     told = rf"(?s)denied was not attached.*AccessDenied.*detach-bucket.sh .*denied.*{BUCKET} was not.*has this already"
     with pytest.raises(RefusedError, match=told):
         account.buckets().attach_all(dict.fromkeys(["other", "denied", BUCKET, "third"], Wish()))
-    assert account.buckets().attached() == ["other", "third"]
+    assert account.stack.buckets() == ["other", "third"]
 
 
 # Prefixes of shares
@@ -501,10 +501,10 @@ def test_killed_after_any_write_it_ends_right_when_it_is_run_again(account: Acco
         was_killed = is_killed(writes, lambda buckets: buckets.attach(BUCKET, wish))
         account.buckets().attach(BUCKET, wish)
         assert account.attach(wish)[0] == "keep"
-        assert account.buckets().attached() == [BUCKET]
+        assert account.stack.buckets() == [BUCKET]
         was_killed |= is_killed(writes, lambda buckets: buckets.detach(BUCKET))
         account.detach()
-        assert account.buckets().attached() == []
+        assert account.stack.buckets() == []
         assert "LambdaFunctionConfigurations" not in account.notification()
     assert writes > 3
 
@@ -518,7 +518,7 @@ def test_killed_in_a_change_of_way_to_all_keys_the_next_run_keeps_all_keys(
     def kill(_: str) -> None:
         raise KilledError
 
-    monkeypatch.setattr(buckets, "_detach_by_eventbridge", kill)
+    monkeypatch.setattr(buckets, "_delete_rules", kill)
     with pytest.raises(KilledError):
         buckets.attach(BUCKET, Wish(source="notification", prefixes=[]))
 

@@ -200,7 +200,7 @@ def asked_for(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(create, "pack", lambda: ("code.zip", b""))
     monkeypatch.setattr(ArtifactBucket, "make", lambda _: False)
     monkeypatch.setattr(ArtifactBucket, "put", lambda _, name, __: f"folder/{name}")
-    monkeypatch.setattr(Buckets, "attached", lambda _: [])
+    monkeypatch.setattr(Stack, "buckets", lambda _: [])
     monkeypatch.setattr(Deployment, "caller", (ACCOUNT, "aws"))
     session, clients = boto3.Session(region_name=REGION), dict[str, Any]()
 
@@ -302,7 +302,7 @@ def test_the_buckets_that_are_named_come_first_and_only_they_get_what_the_flags_
     asked_for: Any, monkeypatch: pytest.MonkeyPatch, named: list[str]
 ) -> None:
     wishes: list[tuple[str, str]] = []
-    monkeypatch.setattr(Buckets, "attached", lambda _: ["a-bucket", "named"])
+    monkeypatch.setattr(Stack, "buckets", lambda _: ["a-bucket", "named"])
     monkeypatch.setattr(Buckets, "refuse_unless_here", lambda *_: None)
     monkeypatch.setattr(Buckets, "plan", lambda *_: None)
     monkeypatch.setattr(Buckets, "attach", lambda _, bucket, wish: wishes.append((bucket, wish.source)))
@@ -338,7 +338,7 @@ def test_with_another_key_the_one_before_may_be_used_on(
 def detached(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The buckets that were detached, of the two that are attached."""
     done: list[str] = []
-    monkeypatch.setattr(Buckets, "attached", lambda _: ["b-1", "b-2"])
+    monkeypatch.setattr(Stack, "buckets", lambda _: ["b-1", "b-2"])
     monkeypatch.setattr(Buckets, "detach", lambda _, bucket: done.append(bucket))
     monkeypatch.setattr(ArtifactBucket, "remove", lambda _: True)
     monkeypatch.setattr(Deployment, "caller", (ACCOUNT, "aws"))
