@@ -7,7 +7,7 @@ import argparse
 import os
 import re
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import partial
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -65,7 +65,7 @@ def _create(options: argparse.Namespace) -> None:
     if given.get("SubnetIds") == "":
         given.setdefault("SecurityGroupIds", "")
     if names := given.get("ReattachBucketArns"):
-        arns = [name if ":" in name else f"arn:{deployment.caller[1]}:s3:::{name}" for name in names.split(",")]
+        arns = [name if ":" in name else f"arn:{deployment.stack.caller[1]}:s3:::{name}" for name in names.split(",")]
         given["ReattachBucketArns"] = ",".join(arns)
     buckets = options.bucket or list(filter(None, [os.environ.get("BUCKET", "")]))
     flags = (options.artifact_bucket, options.change_set, options.revert_drift)
@@ -94,7 +94,8 @@ def _delete_2018(options: argparse.Namespace) -> None:
     table, roles and policies. It has no --name-prefix.
     """
     deployment = _deployment(options)
-    of_2018.delete(deployment.stack, *deployment.caller, deployment.say, is_dry=not options.yes)
+    stack = replace(deployment.stack, prefix="")
+    of_2018.delete(stack, deployment.say, is_dry=not options.yes)
 
 
 def _attach(options: argparse.Namespace) -> None:

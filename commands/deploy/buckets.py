@@ -46,8 +46,6 @@ class Buckets:
     """The buckets of a stack; `say` is told each step. With `is_dry` nothing is written."""
 
     stack: Stack
-    account: str
-    partition: str
     say: Callable[[str], None]
     is_dry: bool = False
     replaces: str = ""  # the function of 2018, in the place of whose notification ours is put
@@ -59,7 +57,8 @@ class Buckets:
 
     @property
     def function_arn(self) -> str:
-        return f"arn:{self.partition}:lambda:{self.stack.region}:{self.account}:function:{self.stack.aggregator}"
+        account, partition = self.stack.caller
+        return f"arn:{partition}:lambda:{self.stack.region}:{account}:function:{self.stack.aggregator}"
 
     def _rules_of(self, bucket: str) -> dict[str, list[str]]:
         """The rules of this bucket alone, with the prefixes of each."""
@@ -68,18 +67,14 @@ class Buckets:
 
     def _configuration(self, bucket: str) -> Json | None:
         """The bucket's notification configuration; None if there is no such bucket."""
-        s3 = self.stack.client("s3")
-        try:
-            found = s3.get_bucket_notification_configuration(Bucket=bucket)
-        except s3.exceptions.NoSuchBucket:
-            return None
-        return {name: value for name, value in found.items() if name != "ResponseMetadata"}
+        found = self.stack.if_there("s3", "get_bucket_notification_configuration", Bucket=bucket)
+        return {name: value for name, value in found.items() if name != "ResponseMetadata"} if found else None
 
     # Refusals and plans, before anything is written
 
     def refuse_unless_here(self, bucket: str) -> None:
         """RefusedError unless there is such a bucket, in the stack's region."""
-        where, region = region_of(self.stack.client("s3"), bucket), self.stack.region
+        where, region = region_of(self.stack, bucket), self.stack.region
         if not where:
             raise RefusedError(f"There is no bucket {bucket}. Create it first, or correct --bucket.")
         if where != region:
@@ -159,13 +154,14 @@ class Buckets:
         return [*own, *free[: max(0, count - len(own))]]
 
     def _permission_of(self, bucket: str) -> dict[str, str]:
+        account, partition = self.stack.caller
         return {
             "FunctionName": self.stack.aggregator,
             "StatementId": f"s3-{bucket.replace('.', '_')}",
             "Action": "lambda:InvokeFunction",
             "Principal": "s3.amazonaws.com",
-            "SourceArn": f"arn:{self.partition}:s3:::{bucket}",
-            "SourceAccount": self.account,
+            "SourceArn": f"arn:{partition}:s3:::{bucket}",
+            "SourceAccount": account,
         }
 
     # Attaching

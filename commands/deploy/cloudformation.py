@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -73,11 +74,10 @@ class CloudStack:
         status = stack["StackStatus"] if stack else ""
         if stack and status in _DEAD:
             self.say(f"delete  the stack {self.name}, which is {status}: an earlier run came no further")
-            self._delete(stack["StackId"])
+            self._carry_out(self.client.delete_stack, stack["StackId"], ("DELETE_COMPLETE",))
         if stack and status == "UPDATE_ROLLBACK_FAILED":
             self.say(f"mend    the stack {self.name}, which is {status}: its rollback goes on")
-            self.client.continue_update_rollback(StackName=stack["StackId"])
-            self._follow_to(stack["StackId"], ("UPDATE_ROLLBACK_COMPLETE",))
+            self._carry_out(self.client.continue_update_rollback, stack["StackId"], ("UPDATE_ROLLBACK_COMPLETE",))
         return self.find()
 
     def template(self) -> str:
@@ -114,25 +114,21 @@ class CloudStack:
 
     def execute(self, change_set: Json) -> None:
         """Carries the changes out, and follows them to their end. DeployError if that is a rollback."""
-        stack = change_set["StackId"]
-        self._told |= {event["EventId"] for event in self._events(stack)}
-        self.client.execute_change_set(ChangeSetName=change_set["ChangeSetId"])
+        begin = partial(self.client.execute_change_set, ChangeSetName=change_set["ChangeSetId"])
         changing = {change["ResourceChange"]["LogicalResourceId"] for change in change_set["Changes"]}
-        self._follow_to(stack, ("CREATE_COMPLETE", "UPDATE_COMPLETE"), changing)
+        self._carry_out(begin, change_set["StackId"], ("CREATE_COMPLETE", "UPDATE_COMPLETE"), changing)
 
     def remove(self) -> bool:
         """Deletes the stack, whatever state it is in; whether there was one. DeployError if something of it stays."""
-        stack = self._at_rest()
-        if stack:
-            self._delete(stack["StackId"])
+        if stack := self._at_rest():
+            self._carry_out(self.client.delete_stack, stack["StackId"], ("DELETE_COMPLETE",))
         return stack is not None
 
-    def _delete(self, stack_id: str) -> None:
+    def _carry_out(
+        self, begin: Callable[..., object], stack_id: str, ends: Sequence[str], changing: Set[str] = frozenset()
+    ) -> None:
         self._told |= {event["EventId"] for event in self._events(stack_id)}
-        self.client.delete_stack(StackName=stack_id)
-        self._follow_to(stack_id, ("DELETE_COMPLETE",))
-
-    def _follow_to(self, stack_id: str, ends: Sequence[str], changing: Set[str] = frozenset()) -> None:
+        begin(StackName=stack_id)
         status = self.follow(stack_id, changing)
         if status not in ends:
             cause = first_cause(self._events(stack_id), stack_id)

@@ -40,15 +40,9 @@ class Deployment:
     is_dry: bool = False
 
     @cached_property
-    def caller(self) -> tuple[str, str]:
-        """The account and the partition."""
-        identity = self.stack.client("sts").get_caller_identity()
-        return identity["Account"], identity["Arn"].split(":")[1]
-
-    @cached_property
     def buckets(self) -> Buckets:
-        buckets = Buckets(self.stack, *self.caller, self.say, self.is_dry)
-        if self.stack.prefix and of_2018.owner_of(self.stack.client("lambda"), of_2018.AGGREGATOR) == "":
+        buckets = Buckets(self.stack, self.say, self.is_dry)
+        if self.stack.prefix and of_2018.owner_of(self.stack, of_2018.AGGREGATOR) == "":
             buckets.replaces = buckets.function_arn.replace(self.stack.aggregator, of_2018.AGGREGATOR)
         return buckets
 
@@ -60,7 +54,7 @@ class Deployment:
         """
         name = f"s3-event-aggregator{'-' if self.stack.prefix else ''}{self.stack.prefix.replace('_', '-')}"
         for function in (self.stack.refresh, self.stack.aggregator):
-            owner = of_2018.owner_of(self.stack.client("lambda"), function)
+            owner = of_2018.owner_of(self.stack, function)
             if owner == "":
                 raise RefusedError(
                     f"There is a function {function} that no stack of CloudFormation owns: it is of the project of"
@@ -81,7 +75,7 @@ class Deployment:
 
     def create(self, order: Order) -> None:
         """Makes the stack as ordered, or changes it, and attaches the buckets that are named, or all again."""
-        account, _ = self.caller
+        account, _ = self.stack.caller
         found = self._find()
         in_force = _parameters_of(found)
         attached = self.stack.buckets()
@@ -126,7 +120,7 @@ class Deployment:
         found = self.cloud.settle()
         if not found:  # of a stack that an earlier run did not finish, which is gone now
             given = {**{name: value for name, value in in_force.items() if name in parameters()}, **given}
-        bucket = self._artifacts(order.artifact_bucket or in_force.get("CodeBucket", ""))
+        bucket = ArtifactBucket(self.stack, order.artifact_bucket or in_force.get("CodeBucket", ""))
         if bucket.make():
             self.say(f"create  bucket {bucket.name}, for the code")
         code, template = bucket.put(*pack()), TEMPLATE.read_bytes()
@@ -151,9 +145,6 @@ class Deployment:
         self.cloud.execute(change_set)
         bucket.keep_only({code, kept, in_force.get("CodeKey", "")})  # a rollback needs the code before
         return True
-
-    def _artifacts(self, named: str) -> ArtifactBucket:
-        return ArtifactBucket.of(self.stack.client("s3"), self.caller[0], self.stack.prefix, named)
 
     def _changes(self, found: Json | None, values: Mapping[str, str]) -> Iterator[str]:
         """What a run would do with the stack; asks CloudFormation for nothing that writes."""
@@ -183,7 +174,7 @@ class Deployment:
                 f"The stack {self.cloud.name} has termination protection. Nothing was removed. To allow its deletion:"
                 f" {allow} --stack-name {self.cloud.name} --region {self.stack.region}"
             )
-        own, attached = self._artifacts(""), self.stack.buckets()
+        own, attached = ArtifactBucket(self.stack), self.stack.buckets()
         code = _parameters_of(found).get("CodeBucket") or own.name
         self.say(f"Stack {self.cloud.name} in {self.stack.region}")
         if code != own.name:  # only the stack tells it
@@ -209,7 +200,7 @@ class Deployment:
     def _remove_code(self, bucket: str) -> bool:
         """Whether there was some. Of a bucket that cannot be seen it says so: it is somebody else's."""
         try:
-            return self._artifacts(bucket).remove()
+            return ArtifactBucket(self.stack, bucket).remove()
         except RefusedError as error:
             self.say(f"skip    {error}")
             return False

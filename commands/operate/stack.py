@@ -35,6 +35,8 @@ _CONFIG = Config(connect_timeout=5, read_timeout=20, retries={"mode": "standard"
 
 # The codes by which AWS says that we may not.
 DENIED = ("AccessDenied", "AccessDeniedException", "403", "Forbidden")
+# And those by which it says that there is no such thing.
+_ABSENT = ("ResourceNotFoundException", "NoSuchBucket", "NoSuchEntity", "404")
 
 
 class StackError(Exception):
@@ -78,6 +80,12 @@ class Stack:
     @property
     def dead_letter_queue(self) -> str:
         return f"{self.prefix}S3EventAggregatorActionQueueDeadLetter"
+
+    @cached_property
+    def caller(self) -> tuple[str, str]:
+        """The account and the partition."""
+        identity = self.client("sts").get_caller_identity()
+        return identity["Account"], identity["Arn"].split(":")[1]
 
     def client(self, service: str) -> Any:
         if service not in self._clients:
@@ -187,7 +195,7 @@ class Stack:
 
     def function_policy(self) -> dict[str, Any]:
         """The aggregator's resource policy; empty if there is none."""
-        answer = self._if_there("lambda", "get_policy", FunctionName=self.aggregator)
+        answer = self.if_there("lambda", "get_policy", FunctionName=self.aggregator)
         return dict(json.loads(answer.get("Policy", "{}")))
 
     @cached_property
@@ -209,15 +217,15 @@ class Stack:
     def rule(self, of: str) -> dict[str, Any]:
         """The stack's rule of EventBridge, as DescribeRule tells of it; empty if there is none."""
         if of not in self._rules:
-            self._rules[of] = self._if_there("events", "describe_rule", Name=f"{self.aggregator}{of}")
+            self._rules[of] = self.if_there("events", "describe_rule", Name=f"{self.aggregator}{of}")
         return self._rules[of]
 
-    def _if_there(self, service: str, operation: str, **parameters: str) -> dict[str, Any]:
+    def if_there(self, service: str, operation: str, **parameters: str) -> dict[str, Any]:
         """What AWS answers; nothing if there is no such thing."""
         try:
             return dict(getattr(self.client(service), operation)(**parameters))
         except ClientError as error:
-            if error.response["Error"]["Code"] != "ResourceNotFoundException":
+            if error.response["Error"]["Code"] not in _ABSENT:
                 raise
             return {}
 

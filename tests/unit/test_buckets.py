@@ -36,7 +36,7 @@ class Account:
         def pause(seconds: float) -> None:
             self.seconds += seconds
 
-        known = (self.stack, ACCOUNT, "aws", self.said.append, is_dry, self.replaces)
+        known = (self.stack, self.said.append, is_dry, self.replaces)
         return Buckets(*known, pause=pause, clock=lambda: self.seconds)
 
     def attach(self, wish: Wish | None = None, bucket: str = BUCKET) -> list[str]:
@@ -180,7 +180,7 @@ def test_a_full_policy_is_refused_before_anything_is_written_with_the_way_out(ac
 @pytest.mark.usefixtures("account")
 def test_a_bucket_that_is_not_here_is_refused(bucket: str, region: str, message: str) -> None:
     with pytest.raises(RefusedError, match=message):
-        Buckets(Stack(boto3.Session(region_name=region), "p-"), ACCOUNT, "aws", print).refuse_unless_here(bucket)
+        Buckets(Stack(boto3.Session(region_name=region), "p-"), print).refuse_unless_here(bucket)
 
 
 # Somebody else writes at the same time

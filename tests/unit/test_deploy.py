@@ -80,7 +80,7 @@ def ordered(monkeypatch: pytest.MonkeyPatch) -> list[Order]:
     """The orders that the command line hands on."""
     orders: list[Order] = []
     monkeypatch.setattr(Deployment, "create", lambda _, order: orders.append(order))
-    monkeypatch.setattr(Deployment, "caller", (ACCOUNT, "aws-cn"))
+    monkeypatch.setattr(Stack, "caller", (ACCOUNT, "aws-cn"))
     monkeypatch.delenv("BUCKET", raising=False)
     monkeypatch.delenv("AWS_ENDPOINT_URL_STORAGE_GATEWAY", raising=False)
     return orders
@@ -201,7 +201,7 @@ def asked_for(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(ArtifactBucket, "make", lambda _: False)
     monkeypatch.setattr(ArtifactBucket, "put", lambda _, name, __: f"folder/{name}")
     monkeypatch.setattr(Stack, "buckets", lambda _: [])
-    monkeypatch.setattr(Deployment, "caller", (ACCOUNT, "aws"))
+    monkeypatch.setattr(Stack, "caller", (ACCOUNT, "aws"))
     session, clients = boto3.Session(region_name=REGION), dict[str, Any]()
 
     def ask(
@@ -214,7 +214,7 @@ def asked_for(monkeypatch: pytest.MonkeyPatch) -> Any:
         **given: str,
     ) -> Json:
         deployment = Deployment(Stack(session, "p-", _clients=clients), (said if said is not None else []).append)
-        deployment.__dict__ |= {"cloud": cloud, "buckets": Buckets(deployment.stack, ACCOUNT, "aws", print)}
+        deployment.__dict__ |= {"cloud": cloud, "buckets": Buckets(deployment.stack, print)}
         deployment.create(Order(given, {"team": "storage"}, [*buckets], wish, reverts_drift=reverts_drift))
         return {one["ParameterKey"]: one.get("ParameterValue") for one in cloud.proposed}
 
@@ -341,14 +341,14 @@ def detached(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(Stack, "buckets", lambda _: ["b-1", "b-2"])
     monkeypatch.setattr(Buckets, "detach", lambda _, bucket: done.append(bucket))
     monkeypatch.setattr(ArtifactBucket, "remove", lambda _: True)
-    monkeypatch.setattr(Deployment, "caller", (ACCOUNT, "aws"))
+    monkeypatch.setattr(Stack, "caller", (ACCOUNT, "aws"))
     return done
 
 
 def delete(cloud: Cloud, said: list[str] | None = None) -> bool:
     stack = Stack(boto3.Session(region_name=REGION), "p-")
     deployment = Deployment(stack, (said if said is not None else []).append)
-    deployment.__dict__ |= {"cloud": cloud, "buckets": Buckets(stack, ACCOUNT, "aws", print)}
+    deployment.__dict__ |= {"cloud": cloud, "buckets": Buckets(stack, print)}
     return deployment.delete([])
 
 

@@ -1,6 +1,7 @@
 """From the project of 2018 to a stack beside it, and the removal of the old one; on moto."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -52,7 +53,8 @@ def old(account: Account) -> Account:
 def delete(account: Account, *, is_dry: bool = False) -> list[str]:
     """What is said."""
     account.said.clear()
-    of_2018.delete(account.stack, ACCOUNT, "aws", account.said.append, is_dry=is_dry)
+    stack = replace(account.stack, prefix="")
+    of_2018.delete(stack, account.said.append, is_dry=is_dry)
     return account.said
 
 
