@@ -111,8 +111,7 @@ def _attach(options: argparse.Namespace) -> None:
         else:
             buckets.plan(bucket, wish)
     if not options.as_code:
-        for bucket in options.bucket:
-            buckets.attach(bucket, wish)
+        buckets.attach_all(dict.fromkeys(options.bucket, wish))
         buckets.say(
             "\nNothing was changed." if buckets.is_dry else "\nAttached. Changes refresh the buckets' file shares."
         )

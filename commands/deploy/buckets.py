@@ -241,16 +241,14 @@ class Buckets:
         self._write(f"set     rule {name}", events.put_rule, Name=name, State="ENABLED", EventPattern=pattern)
         if not is_told:  # a target that is there may have settings of somebody else
             told, target = f"set     the target of rule {name}: {self.stack.aggregator}", self.function_arn
-            self._write(told, self._put_target, Rule=name, Targets=[{"Id": "aggregator", "Arn": target}])
+            answer = self._write(told, events.put_targets, Rule=name, Targets=[{"Id": "aggregator", "Arn": target}])
+            if failed := answer.get("FailedEntries"):
+                raise RefusedError(f"EventBridge refused the function as target: {failed[0].get('ErrorMessage')}")
 
     def _targets(self, rule: str) -> dict[str, str]:
         """The ARNs of the rule's targets, by their Ids."""
         found = self.stack.client("events").list_targets_by_rule(Rule=rule)["Targets"]
         return {target["Id"]: target["Arn"] for target in found}
-
-    def _put_target(self, **target: Any) -> None:
-        if failed := self.stack.client("events").put_targets(**target).get("FailedEntries"):
-            raise RefusedError(f"EventBridge refused the function as target: {failed[0].get('ErrorMessage')}")
 
     def _put(self, bucket: str, merge: Callable[[Json], Json], what: str, *, skip_validation: bool) -> None:
         """Merges into what S3 has, and puts that, until S3 answers with it. S3 takes no condition with a put: whoever
@@ -350,13 +348,13 @@ class Buckets:
         url = sqs.get_queue_url(QueueName=f"{self.stack.aggregator}ActionQueue")["QueueUrl"]
         ActionQueue(lambda: sqs, url).request_full_refresh(bucket)
 
-    def _write(self, what: str, call: Callable[..., object] | None = None, **arguments: Any) -> None:
+    def _write(self, what: str, call: Callable[..., Any] | None = None, **arguments: Any) -> Json:
+        """Says it and does it; what AWS answers."""
         if self._unasked:
             self._ask_for_all(self._unasked)
         self.say(f"{'would ' if self.is_dry else ''}{what}")
         self.written += 1
-        if call and not self.is_dry:
-            call(**arguments)
+        return call(**arguments) or {} if call and not self.is_dry else {}
 
     # For those whose notifications another tool writes
 

@@ -21,7 +21,7 @@ _BEGINNINGS = ("CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "DELETE_IN_PROGRESS",
 # Nothing can be done with these but to delete them.
 _DEAD = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "DELETE_FAILED")
 _NOTHING_CHANGES = re.compile("didn't contain changes|No updates are to be performed")
-_SECONDS_BETWEEN_LOOKS = (0.2, 3.0)  # at first, and in the end
+_SECONDS_BETWEEN_LOOKS = 1.0
 _ONCE_A_SECOND = {"Delay": 1, "MaxAttempts": 1800}
 
 # What to do about a cause, by words in it.
@@ -139,8 +139,7 @@ class CloudStack:
 
         `changing`: the names of the resources that are to change, if they are known.
         """
-        done: set[str] = set()
-        status, (seconds, most) = "_IN_PROGRESS", _SECONDS_BETWEEN_LOOKS
+        done, status = set[str](), "_IN_PROGRESS"
         while True:
             for event in reversed(self._events(stack_id)):
                 name, became = event["LogicalResourceId"], event["ResourceStatus"]
@@ -153,8 +152,7 @@ class CloudStack:
                     self.say(in_words(event) + (f"  ({len(done)} of {len(changing)})" if name in changing else ""))
             if not status.endswith("_IN_PROGRESS"):
                 return str(status)
-            self.pause(seconds)
-            seconds = min(most, seconds * 1.3)
+            self.pause(_SECONDS_BETWEEN_LOOKS)
             status = self.client.describe_stacks(StackName=stack_id)["Stacks"][0]["StackStatus"]
 
     def _events(self, stack_id: str) -> list[Json]:
@@ -175,10 +173,8 @@ def first_cause(events: Sequence[Json], stack_id: str) -> str:
         reason = event.get("ResourceStatusReason", "")
         is_own = event["ResourceStatus"].endswith("_FAILED") and event["PhysicalResourceId"] != stack_id
         if is_own and "cancelled" not in reason:
-            told = [
-                f"First failed: {in_words(event)}",
-                *(do for words, do in _ADVICE.items() if re.search(words, reason)),
-            ]
+            advice = [do for words, do in _ADVICE.items() if re.search(words, reason)]
+            told = [f"First failed: {in_words(event)}", *advice]
     return "\n".join([*told, "When the cause is gone, run this again: it goes on from here."])
 
 

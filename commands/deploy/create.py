@@ -95,9 +95,8 @@ class Deployment:
         self.say(f"Account {account}, region {self.stack.region}, stack {self.cloud.name}")
         interval = min(self.stack.settings.min_refresh_interval_seconds.values())
         if interval < LEAST_ADVISED_INTERVAL_SECONDS:
-            self.say(
-                f"Warning: AWS asks for 60 s between two refreshes of a share. After {interval} s one may do nothing."
-            )
+            asked = "AWS asks for 60 s between two refreshes of a share"
+            self.say(f"Warning: {asked}. After {interval} s one may do nothing.")
         if self.is_dry:
             changes = [f"would {line}" for line in self._changes(found, values)]
             self.say("\n".join(changes or [f"keep    stack {self.cloud.name}"]))
@@ -108,12 +107,12 @@ class Deployment:
         self.buckets.attach_all(wishes)
         if self.is_dry:
             self.say("\nNothing was changed.")
-        else:
-            told = f"Changes in these buckets refresh their file shares: {', '.join(wishes)}"
-            attach = self.stack.command("attach-bucket.sh", "--bucket", "B")
-            self.say(f"\nDeployed. {told if wishes else f'No bucket is attached: {attach}'}")
-            self.say(f"How it is doing: {self.stack.command('status.sh')}")
-            self.say(f"To remove it:    {self.stack.command('delete-stack.sh')}")
+            return
+        told = f"Changes in these buckets refresh their file shares: {', '.join(wishes)}"
+        attach = self.stack.command("attach-bucket.sh", "--bucket", "B")
+        self.say(f"\nDeployed. {told if wishes else f'No bucket is attached: {attach}'}")
+        self.say(f"How it is doing: {self.stack.command('status.sh')}")
+        self.say(f"To remove it:    {self.stack.command('delete-stack.sh')}")
 
     def _deploy(self, order: Order, given: dict[str, str], in_force: Mapping[str, str]) -> bool:
         """Makes a change set, says what is in it, and carries it out; whether the stack is as ordered."""
@@ -194,16 +193,12 @@ class Deployment:
                 " again: it goes on. If the stack is to stay, attach them again, with the --prefix and --event-source"
                 f" that they had: {self.stack.command('attach-bucket.sh', *flags)}"
             ) from error
-        had_code = [self._remove_code(name) for name in dict.fromkeys([code, own.name])]
-        return was_there or any(had_code) or self.buckets.written > 0
-
-    def _remove_code(self, bucket: str) -> bool:
-        """Whether there was some. Of a bucket that cannot be seen it says so: it is somebody else's."""
-        try:
-            return ArtifactBucket(self.stack, bucket).remove()
-        except RefusedError as error:
-            self.say(f"skip    {error}")
-            return False
+        for name in dict.fromkeys([code, own.name]):
+            try:
+                was_there |= ArtifactBucket(self.stack, name).remove()
+            except RefusedError as error:  # it cannot be seen: it is somebody else's
+                self.say(f"skip    {error}")
+        return was_there or self.buckets.written > 0
 
 
 def _parameters_of(stack: Json | None) -> dict[str, str]:

@@ -9,6 +9,7 @@ from botocore.exceptions import ClientError
 
 from commands.deploy.template import RefusedError
 from commands.operate.stack import Stack
+from event_aggregator.attached import targets_of
 
 AGGREGATOR, REFRESH = "S3EventAggregator", "S3StorageGatewayRefresh"
 _QUEUE = "S3EventAggregatorActionQueue"
@@ -43,7 +44,10 @@ def delete(stack: Stack, say: Callable[[str], None], *, is_dry: bool) -> None:
             raise RefusedError(f"The function {function} is of the stack {owner}, and not of 2018.")
     if rules := ", ".join(stack.change_rules()):
         raise RefusedError(f"The function {AGGREGATOR} is not of 2018, for that had no rules of EventBridge: {rules}")
-    if buckets := [bucket for bucket in stack.buckets() if _notifies(stack, bucket)]:
+    asked = ("s3", "get_bucket_notification_configuration")
+    notified = {bucket: targets_of(stack.if_there(*asked, Bucket=bucket)) for bucket in stack.buckets()}
+    end = f":function:{AGGREGATOR}"
+    if buckets := [bucket for bucket, targets in notified.items() if any(target.endswith(end) for target in targets)]:
         raise RefusedError(
             f"These buckets still notify {AGGREGATOR} of 2018: {', '.join(buckets)}. Attach each to the new stack,"
             " which then takes its place: scripts/attach-bucket.sh --name-prefix P --bucket B"
@@ -64,13 +68,6 @@ def delete(stack: Stack, say: Callable[[str], None], *, is_dry: bool) -> None:
                 raise
     if not is_dry:
         say("\nNothing else of 2018 is there.")
-
-
-def _notifies(stack: Stack, bucket: str) -> bool:
-    try:
-        return bool(stack.notifications(bucket))
-    except stack.client("s3").exceptions.NoSuchBucket:
-        return False
 
 
 def _calls(stack: Stack, say: Callable[[str], None]) -> Iterator[tuple[str, Callable[..., object], dict[str, str]]]:

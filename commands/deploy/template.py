@@ -21,6 +21,7 @@ Json = dict[str, Any]
 
 # Those that the program gives itself.
 OWN = ("CodeBucket", "CodeKey", "NamePrefix")
+_LIST = "CommaDelimitedList"
 
 
 class RefusedError(Exception):
@@ -66,15 +67,11 @@ class Parameter:
         return str(self.said.get("Default", ""))
 
     @property
-    def is_list(self) -> bool:
-        return bool(self.said["Type"] == "CommaDelimitedList")
-
-    @property
     def hint(self) -> str:
         """What stands for a value in the help."""
         if allowed := self.said.get("AllowedValues"):
             return "N" if len(allowed) > 9 else "|".join(map(str, allowed))
-        return "N" if self.said["Type"] == "Number" else "A,B" if self.is_list else "V"
+        return "N" if self.said["Type"] == "Number" else "A,B" if self.said["Type"] == _LIST else "V"
 
     @property
     def help(self) -> str:
@@ -87,7 +84,7 @@ class Parameter:
         allowed, pattern = [str(one) for one in self.said.get("AllowedValues", [])], self.said.get("AllowedPattern", "")
         if allowed and value not in allowed:
             raise RefusedError(f"{self.flag} {value}: it must be one of {', '.join(allowed)}.")
-        for one in value.split(",") if self.is_list else [value]:
+        for one in value.split(",") if self.said["Type"] == _LIST else [value]:
             if pattern and not re.fullmatch(pattern, one):
                 none = ", or none" if re.fullmatch(pattern, "") else ""
                 raise RefusedError(f"{self.flag} {one}: it must match {pattern}{none}.")
