@@ -67,30 +67,20 @@ def others_notification(aws: MiniStack) -> dict[str, Any]:
     policy = s3_may("sns:Publish", topic_arn)
     sns.set_topic_attributes(TopicArn=topic_arn, AttributeName="Policy", AttributeValue=policy)
     aws.client("s3").create_bucket(Bucket=BUCKET)
-    key_filter = {
-        "Key": {"FilterRules": [{"Name": "prefix", "Value": "ünï cödé/"}, {"Name": "suffix", "Value": ".csv"}]}
+    rules = [{"Name": "prefix", "Value": "ünï cödé/"}, {"Name": "suffix", "Value": ".csv"}]
+    to_queue = {
+        "Id": "q",
+        "QueueArn": queue_arn,
+        "Events": ["s3:ObjectTagging:*"],
+        "Filter": {"Key": {"FilterRules": rules}},
     }
-    aws.client("s3").put_bucket_notification_configuration(
-        Bucket=BUCKET,
-        NotificationConfiguration={
-            "QueueConfigurations": [
-                {
-                    "Id": "q",
-                    "QueueArn": queue_arn,
-                    "Events": ["s3:ObjectTagging:*"],
-                    "Filter": key_filter,
-                }
-            ],
-            "TopicConfigurations": [
-                {
-                    "Id": "t",
-                    "TopicArn": topic_arn,
-                    "Events": ["s3:ObjectRestore:Post", "s3:ObjectRestore:Completed"],
-                }
-            ],
-            "EventBridgeConfiguration": {},
-        },
-    )
+    to_topic = {"Id": "t", "TopicArn": topic_arn, "Events": ["s3:ObjectRestore:Post", "s3:ObjectRestore:Completed"]}
+    everybody: Any = {
+        "QueueConfigurations": [to_queue],
+        "TopicConfigurations": [to_topic],
+        "EventBridgeConfiguration": {},
+    }
+    aws.client("s3").put_bucket_notification_configuration(Bucket=BUCKET, NotificationConfiguration=everybody)
     return notification(aws)
 
 

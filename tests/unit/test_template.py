@@ -31,16 +31,13 @@ def test_what_stands_between_the_marks_is_what_the_files_say() -> None:
 
 
 def test_a_mark_takes_what_its_file_says_and_leaves_the_rest() -> None:
-    marked = "a: # by hand\n  # >>> iam/sqs-writer.json\n  old\n  # <<<\nb: 1\n"
+    before, after = "a: # by hand\n  # >>> iam/sqs-writer.json\n", "  # <<<\nb: 1\n"
+    made = filled(f"{before}  old\n{after}")
 
-    assert filled(marked).splitlines()[:4] == [
-        "a: # by hand",
-        "  # >>> iam/sqs-writer.json",
-        *filled(marked).splitlines()[2:4],
-    ]
-    assert "  - Sid: SendRequestsAndFailedEvents" in filled(marked)
-    assert "old" not in filled(marked)
-    assert filled(marked).endswith("  # <<<\nb: 1\n")
+    assert made.startswith(before)
+    assert made.endswith(after)
+    assert "  - Sid: SendRequestsAndFailedEvents" in made
+    assert "old" not in made
 
 
 def test_every_policy_of_iam_but_the_operators_is_in_the_template() -> None:
@@ -49,12 +46,9 @@ def test_every_policy_of_iam_but_the_operators_is_in_the_template() -> None:
     assert in_template == {path.stem for path in (ROOT / "iam").glob("*.json")} - {"operator"}
 
 
-def test_the_linter_finds_nothing_in_the_template() -> None:
+def test_the_linter_finds_nothing_in_the_template_which_needs_no_transform() -> None:
     done = subprocess.run([Path(sys.executable).parent / "cfn-lint", FILE], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
-
-
-def test_it_needs_no_transform() -> None:
     assert "Transform" not in TEMPLATE
 
 
@@ -182,28 +176,23 @@ def test_a_permissions_boundary_is_on_both_roles_if_one_is_given() -> None:
 
 
 def test_file_shares_are_refreshed_in_the_given_regions_or_else_in_the_stacks() -> None:
-    def regions(**given: Any) -> Any:
-        return statements("RefreshRole", **given)["RefreshFileShares"]["Condition"]["StringEquals"][
-            "aws:RequestedRegion"
-        ]
-
-    assert regions() == "us-east-1"
-    assert regions(GatewayRegions=["us-east-1", "eu-west-1"]) == ["us-east-1", "eu-west-1"]
+    both = ["us-east-1", "eu-west-1"]
+    for regions, given in (("us-east-1", {}), (both, {"GatewayRegions": both})):
+        condition = statements("RefreshRole", **given)["RefreshFileShares"]["Condition"]
+        assert condition == {"StringEquals": {"aws:RequestedRegion": regions}}
 
 
-def test_only_the_named_buckets_notifications_may_be_put_back() -> None:
-    buckets = ["arn:aws:s3:::a-bucket"]
-
-    assert statements("RefreshRole", ReattachBucketArns=buckets)["PutNotificationsBack"]["Resource"] == buckets
-    assert variables("Refresh", ReattachBucketArns=buckets)["REATTACH_BUCKET_ARNS"] == buckets[0]
-    assert "PutNotificationsBack" not in statements("RefreshRole")
-
-
-def test_exactly_the_given_roles_of_other_accounts_may_be_assumed() -> None:
-    roles = ["arn:aws:iam::210987654321:role/gateways"]
-
-    assert statements("RefreshRole", GatewayRoleArns=roles)["RefreshFileSharesOfOtherAccounts"]["Resource"] == roles
-    assert "RefreshFileSharesOfOtherAccounts" not in statements("RefreshRole")
+@pytest.mark.parametrize(
+    ("sid", "parameter", "arn"),
+    [
+        ("PutNotificationsBack", "ReattachBucketArns", "arn:aws:s3:::a-bucket"),
+        ("RefreshFileSharesOfOtherAccounts", "GatewayRoleArns", "arn:aws:iam::210987654321:role/gateways"),
+    ],
+)
+def test_exactly_what_is_named_may_be_put_back_or_assumed(sid: str, parameter: str, arn: str) -> None:
+    assert statements("RefreshRole", **{parameter: [arn]})[sid]["Resource"] == [arn]
+    assert arn in variables("Refresh", **{parameter: [arn]}).values()
+    assert sid not in statements("RefreshRole")
 
 
 def test_only_the_refresh_function_runs_in_subnets_and_only_its_role_may_connect_to_them() -> None:
@@ -216,9 +205,8 @@ def test_only_the_refresh_function_runs_in_subnets_and_only_its_role_may_connect
 
 def test_only_the_stacks_own_rules_of_changes_may_invoke_the_aggregator() -> None:
     permission = resources("AWS::Lambda::Permission")["RulesOfChanges"]
-    assert permission["Principal"] == "events.amazonaws.com"
     rules = "arn:aws:events:us-east-1:123456789012:rule/dev-S3EventAggregatorObjectChanges*"
-    assert permission["SourceArn"] == rules
+    assert (permission["Principal"], permission["SourceArn"]) == ("events.amazonaws.com", rules)
 
 
 # Terraform
@@ -248,19 +236,12 @@ def module() -> dict[str, dict[str, Any]]:
 def test_the_terraform_module_has_every_parameter_as_a_variable_of_its_type_and_default_and_no_other(
     module: dict[str, Any],
 ) -> None:
-    def default(parameter: dict[str, Any]) -> dict[str, Any]:
-        if "Default" not in parameter:
-            return {}
-        return {"default": [] if parameter["Type"] == "CommaDelimitedList" else parameter["Default"]}
-
-    expected = {
-        variable_of(name): {
-            "type": TYPES[parameter["Type"]],
-            "description": parameter["Description"],
-            **default(parameter),
-        }
-        for name, parameter in PARAMETERS.items()
-    }
+    expected = {}
+    for name, parameter in PARAMETERS.items():
+        kind, expected[variable_of(name)] = parameter["Type"], {"description": parameter["Description"]}
+        expected[variable_of(name)] |= {"type": TYPES[kind]}
+        if "Default" in parameter:
+            expected[variable_of(name)] |= {"default": [] if kind == "CommaDelimitedList" else parameter["Default"]}
     assert {name: block for name, block in module["variable"].items() if name not in OF_MODULE_ALONE} == expected
 
 
