@@ -15,10 +15,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 from commands.arguments import add_command, add_stack
 from commands.deploy import of_2018
 from commands.deploy.buckets import Wish
-from commands.deploy.cloudformation import DeployError
 from commands.deploy.create import Deployment, Order
 from commands.deploy.package import BUILD, pack
-from commands.deploy.template import RefusedError, parameters, settings
+from commands.deploy.template import DeployError, parameters, settings
 from commands.operate.stack import Stack, StackError
 
 # Of a general purpose bucket: no directory bucket, table bucket, nor alias of an access point.
@@ -30,7 +29,7 @@ def main(arguments: list[str]) -> int:
     options = parser().parse_args(arguments)
     try:
         options.run(options)
-    except (RefusedError, DeployError, StackError) as error:
+    except (DeployError, StackError) as error:
         told, status = str(error), 1
     except (ClientError, BotoCoreError) as error:
         told, status = f"{error}\nWhat was done so far stays. When the cause is gone, run this again: it goes on.", 1
@@ -82,7 +81,7 @@ def _delete(options: argparse.Namespace) -> None:
         print(f"This removes the stack {name} in {stack.region}, with its logs, queue and table, and")
         print(f"its notification from these buckets: {', '.join(stack.buckets()) or 'none'}")
         if not sys.stdin.isatty() or input("Remove them? Type yes: ") != "yes":
-            raise RefusedError("Nothing was removed. Where nobody can be asked, give --yes.")
+            raise DeployError("Nothing was removed. Where nobody can be asked, give --yes.")
     if deployment.delete(options.bucket):
         deployment.say("\nDeleted. The buckets and their objects are as they were.")
     else:

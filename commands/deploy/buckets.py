@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 
 from commands.deploy import eventbridge, notification
 from commands.deploy.package import region_of
-from commands.deploy.template import Json, RefusedError, words_of
+from commands.deploy.template import DeployError, Json, words_of
 from commands.operate.stack import Stack
 from event_aggregator.attached import targets_of, watched
 from event_aggregator.request import INITIAL_REFRESH_SECONDS, ActionQueue
@@ -73,19 +73,19 @@ class Buckets:
     # Refusals and plans, before anything is written
 
     def refuse_unless_here(self, bucket: str) -> None:
-        """RefusedError unless there is such a bucket, in the stack's region."""
+        """DeployError unless there is such a bucket, in the stack's region."""
         where, region = region_of(self.stack, bucket), self.stack.region
         if not where:
-            raise RefusedError(f"There is no bucket {bucket}. Create it first, or correct --bucket.")
+            raise DeployError(f"There is no bucket {bucket}. Create it first, or correct --bucket.")
         if where != region:
-            raise RefusedError(
+            raise DeployError(
                 f"The bucket {bucket} is in {where}, and the stack is in {region}. S3 notifies functions in its own"
                 f" region only: give --region {where}, and have a stack a region."
             )
 
     def plan(self, bucket: str, wish: Wish) -> tuple[list[Json], list[str]]:
         """The entries of its notification by which the bucket is to tell of its changes, and the patterns of its rules;
-        none if it is gone. RefusedError for what AWS would refuse."""
+        none if it is gone. DeployError for what AWS would refuse."""
         configuration = self._configuration(bucket)
         if configuration is None:
             self.say(f"skip    bucket {bucket}: it is gone")
@@ -120,7 +120,7 @@ class Buckets:
         ]
         if unknown:
             told = "--prefixes-from-shares: it is not known what every file share shows. Give the prefixes by --prefix."
-            raise RefusedError("\n".join([told, *unknown]))
+            raise DeployError("\n".join([told, *unknown]))
         return notification.shortest(share.prefix for share in shares)
 
     def _refuse_what_s3_would(self, bucket: str, configuration: Json, ours: list[Json]) -> None:
@@ -128,25 +128,25 @@ class Buckets:
         if notification.attached(left, ours) != configuration and (taken := notification.overlaps(left, ours)):
             told = f"S3 notifies one target only of a change, and the bucket {bucket} has this already:"
             way = "Remove it, limit it to other event types or keys, or give --event-source eventbridge."
-            raise RefusedError("\n  ".join([told, *taken]) + f"\n{way}")
+            raise DeployError("\n  ".join([told, *taken]) + f"\n{way}")
 
     def _refuse_if_policy_is_full(self, bucket: str) -> None:
         policy, there = self.stack.function_policy(), [sid for _, sid in self.stack.permissions()]
         size = len(json.dumps(policy, separators=(",", ":")))
         more = _BYTES_OF_PERMISSION + len(self.function_arn) + 2 * len(bucket)
         if self._permission_of(bucket)["StatementId"] not in there and size + more > MOST_BYTES_OF_POLICY:
-            raise RefusedError(
+            raise DeployError(
                 f"The policy of {self.stack.aggregator} has no room for {bucket}: it holds {len(there)} buckets. Attach"
                 " this one by --event-source eventbridge, or to another stack (--name-prefix)."
             )
 
     def _names_of_rules(self, bucket: str, count: int) -> list[str]:
-        """Of at least so many rules for the bucket: those it has, and then free ones. RefusedError if there are not."""
+        """Of at least so many rules for the bucket: those it has, and then free ones. DeployError if there are not."""
         rules, own = self.stack.change_rules(), self._rules_of(bucket)
         every = (f"{self.stack.aggregator}ObjectChanges{number}" for number in ["", *range(2, 1000)])
         free = [name for name in every if len(name) <= _MOST_CHARACTERS_OF_NAME and name not in {*rules} | self._named]
         if len(own) + len(free) < count:
-            raise RefusedError(
+            raise DeployError(
                 f"EventBridge's names of rules have at most {_MOST_CHARACTERS_OF_NAME} characters: with {len(rules)}"
                 f" rules this stack has no more of them for {bucket}. Attach it by --event-source notification, or to"
                 " another stack with a shorter --name-prefix."
@@ -167,16 +167,16 @@ class Buckets:
     # Attaching
 
     def attach_all(self, wishes: Mapping[str, Wish]) -> None:
-        """Attaches each of these buckets, whatever is refused of another. RefusedError tells of all refusals."""
+        """Attaches each of these buckets, whatever is refused of another. DeployError tells of all refusals."""
         refused = []
         for bucket, wish in wishes.items():
             try:
                 self.attach(bucket, wish)
-            except (RefusedError, ClientError) as error:
+            except (DeployError, ClientError) as error:
                 way = self.stack.command("detach-bucket.sh", "--bucket", bucket)
                 refused.append(f"The bucket {bucket} was not attached: {error}\nIf it shall not be: {way}")
         if refused:
-            raise RefusedError("\n".join(refused))
+            raise DeployError("\n".join(refused))
 
     def attach(self, bucket: str, wish: Wish) -> None:
         """Has the bucket tell the stack of its changes.
@@ -230,7 +230,7 @@ class Buckets:
                 self.pause(_PAUSE_SECONDS)
             if self.is_dry or sorted(self._rules_of(bucket).values()) == wanted:
                 return
-        raise RefusedError(f"Somebody else overwrites the rules of {bucket} again and again.")
+        raise DeployError(f"Somebody else overwrites the rules of {bucket} again and again.")
 
     def _set_rule(self, name: str, now: Json | None, pattern: str) -> None:
         events = self.stack.client("events")
@@ -243,7 +243,7 @@ class Buckets:
             told, target = f"set     the target of rule {name}: {self.stack.aggregator}", self.function_arn
             answer = self._write(told, events.put_targets, Rule=name, Targets=[{"Id": "aggregator", "Arn": target}])
             if failed := answer.get("FailedEntries"):
-                raise RefusedError(f"EventBridge refused the function as target: {failed[0].get('ErrorMessage')}")
+                raise DeployError(f"EventBridge refused the function as target: {failed[0].get('ErrorMessage')}")
 
     def _targets(self, rule: str) -> dict[str, str]:
         """The ARNs of the rule's targets, by their Ids."""
@@ -260,7 +260,7 @@ class Buckets:
             if self.is_dry:
                 return
             if self.clock() - began > _PATIENCE_SECONDS:
-                raise RefusedError(problem)
+                raise DeployError(problem)
             problem = self._put_once(bucket, wanted, skip_validation=skip_validation)
             again = self._configuration(bucket) or {}
             if merge(again) != again:  # S3 may answer as before for a moment
@@ -269,7 +269,7 @@ class Buckets:
             self.say(f"keep    {what}")
 
     def _put_once(self, bucket: str, wanted: Json, *, skip_validation: bool) -> str:
-        """Puts it; what is the matter if S3 does not have it a moment later. RefusedError if it will not."""
+        """Puts it; what is the matter if S3 does not have it a moment later. DeployError if it will not."""
         try:
             self.stack.client("s3").put_bucket_notification_configuration(
                 Bucket=bucket, NotificationConfiguration=wanted, SkipDestinationValidation=skip_validation
@@ -287,7 +287,7 @@ class Buckets:
             problem += "\nRemove the notifications of targets that are gone or do not let S3 in, or put ours beside"
             problem += " them by --skip-destination-validation."
             if dead:
-                raise RefusedError(problem) from error
+                raise DeployError(problem) from error
             return problem
         return f"Somebody else overwrites the notification of {bucket} again and again."
 
@@ -327,7 +327,7 @@ class Buckets:
     def _delete_rule(self, name: str) -> None:
         events, targets = self.stack.client("events"), self._targets(name)
         if others := [arn for arn in targets.values() if arn != self.function_arn]:
-            raise RefusedError(
+            raise DeployError(
                 f"The rule {name} has targets of somebody else: {', '.join(others)}. Move them to a rule of their own,"
                 " and run this again."
             )

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from botocore.exceptions import ClientError, WaiterError
 
-from commands.deploy.template import Json, parsed
+from commands.deploy.template import DeployError, Json, parsed
 
 # An operation begins with one of these of the stack itself; a rollback belongs to what it rolls back.
 _BEGINNINGS = ("CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "DELETE_IN_PROGRESS", "REVIEW_IN_PROGRESS")
@@ -31,10 +31,6 @@ _ADVICE = {
     "[Kk][Mm][Ss]": "See in docs/security-and-network.md what the key's policy must allow.",
     "ENI|network interface": "Lambda gives network interfaces back within 45 minutes: run this again then.",
 }
-
-
-class DeployError(Exception):
-    """CloudFormation could not do it; the message says why, and what to do."""
 
 
 @dataclass

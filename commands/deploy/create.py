@@ -8,9 +8,9 @@ from botocore.exceptions import ClientError
 
 from commands.deploy import cloudformation, of_2018
 from commands.deploy.buckets import Buckets, Wish
-from commands.deploy.cloudformation import CloudStack, DeployError
+from commands.deploy.cloudformation import CloudStack
 from commands.deploy.package import ArtifactBucket, digest, pack
-from commands.deploy.template import TEMPLATE, Json, RefusedError, environment, parameters, refuse_unless_consistent
+from commands.deploy.template import TEMPLATE, DeployError, Json, environment, parameters, refuse_unless_consistent
 from commands.operate.stack import Stack
 from event_aggregator.settings import LEAST_ADVISED_INTERVAL_SECONDS
 
@@ -50,13 +50,13 @@ class Deployment:
     def cloud(self) -> CloudStack:
         """The stack that owns the functions, whoever deployed it; if they are not there, the one that will.
 
-        RefusedError if no stack of CloudFormation owns them.
+        DeployError if no stack of CloudFormation owns them.
         """
         name = f"s3-event-aggregator{'-' if self.stack.prefix else ''}{self.stack.prefix.replace('_', '-')}"
         for function in (self.stack.refresh, self.stack.aggregator):
             owner = of_2018.owner_of(self.stack, function)
             if owner == "":
-                raise RefusedError(
+                raise DeployError(
                     f"There is a function {function} that no stack of CloudFormation owns: it is of the project of"
                     " 2018 (docs/upgrading-from-2018.md), or of somebody else. Give --name-prefix, for other names."
                 )
@@ -64,11 +64,11 @@ class Deployment:
         return CloudStack(self.stack.client("cloudformation"), name, self.say)
 
     def _find(self) -> Json | None:
-        """The stack, if it is there. RefusedError if it has another name prefix, which maps to the same stack name."""
+        """The stack, if it is there. DeployError if it has another name prefix, which maps to the same stack name."""
         found = self.cloud.find()
         prefix = _parameters_of(found).get("NamePrefix", self.stack.prefix)
         if prefix != self.stack.prefix:
-            raise RefusedError(f"The stack {self.cloud.name} has another --name-prefix: {prefix}")
+            raise DeployError(f"The stack {self.cloud.name} has another --name-prefix: {prefix}")
         return found
 
     # Create, or change
@@ -81,7 +81,7 @@ class Deployment:
         attached = self.stack.buckets()
         was_complete = found and not found["StackStatus"].startswith(_NEVER_COMPLETE)
         if not (was_complete or order.buckets or attached):
-            raise RefusedError("Which bucket? Give --bucket NAME. See --help.")
+            raise DeployError("Which bucket? Give --bucket NAME. See --help.")
         given = {**order.given, "NamePrefix": self.stack.prefix}
         if (key := in_force.get("KmsKey")) and given.get("KmsKey", key) != key:  # messages were sent with it
             given.setdefault("EarlierKmsKey", key)
@@ -169,7 +169,7 @@ class Deployment:
         found = self._find()
         if found and found.get("EnableTerminationProtection"):
             allow = "aws cloudformation update-termination-protection --no-enable-termination-protection"
-            raise RefusedError(
+            raise DeployError(
                 f"The stack {self.cloud.name} has termination protection. Nothing was removed. To allow its deletion:"
                 f" {allow} --stack-name {self.cloud.name} --region {self.stack.region}"
             )
@@ -196,7 +196,7 @@ class Deployment:
         for name in dict.fromkeys([code, own.name]):
             try:
                 was_there |= ArtifactBucket(self.stack, name).remove()
-            except RefusedError as error:  # it cannot be seen: it is somebody else's
+            except DeployError as error:  # it cannot be seen: it is somebody else's
                 self.say(f"skip    {error}")
         return was_there or self.buckets.written > 0
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from botocore.exceptions import ClientError
 
-from commands.deploy.template import RefusedError
+from commands.deploy.template import DeployError
 from commands.operate.stack import Stack
 from event_aggregator.attached import targets_of
 
@@ -23,11 +23,11 @@ _POLICIES = (
 def owner_of(stack: Stack, name: str) -> str | None:
     """The stack of CloudFormation that owns the function; empty: none does; None: there is no such function.
 
-    RefusedError if its tags cannot be read.
+    DeployError if its tags cannot be read.
     """
     found = stack.if_there("lambda", "get_function", FunctionName=name)
     if error := found.get("TagsError"):
-        raise RefusedError(
+        raise DeployError(
             f"Which stack owns the function {name}? Its tags, which tell, cannot be read: {error['Message']}"
             "\nYour credentials need lambda:ListTags."
         )
@@ -37,18 +37,18 @@ def owner_of(stack: Stack, name: str) -> str | None:
 def delete(stack: Stack, say: Callable[[str], None], *, is_dry: bool) -> None:
     """Removes what the scripts of 2018 made, whose names have no prefix, as those of this stack.
 
-    RefusedError if it is not of 2018, or a bucket still needs it.
+    DeployError if it is not of 2018, or a bucket still needs it.
     """
     for function in (AGGREGATOR, REFRESH):
         if owner := owner_of(stack, function):
-            raise RefusedError(f"The function {function} is of the stack {owner}, and not of 2018.")
+            raise DeployError(f"The function {function} is of the stack {owner}, and not of 2018.")
     if rules := ", ".join(stack.change_rules()):
-        raise RefusedError(f"The function {AGGREGATOR} is not of 2018, for that had no rules of EventBridge: {rules}")
+        raise DeployError(f"The function {AGGREGATOR} is not of 2018, for that had no rules of EventBridge: {rules}")
     asked = ("s3", "get_bucket_notification_configuration")
     notified = {bucket: targets_of(stack.if_there(*asked, Bucket=bucket)) for bucket in stack.buckets()}
     end = f":function:{AGGREGATOR}"
     if buckets := [bucket for bucket, targets in notified.items() if any(target.endswith(end) for target in targets)]:
-        raise RefusedError(
+        raise DeployError(
             f"These buckets still notify {AGGREGATOR} of 2018: {', '.join(buckets)}. Attach each to the new stack,"
             " which then takes its place: scripts/attach-bucket.sh --name-prefix P --bucket B"
         )

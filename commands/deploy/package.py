@@ -16,7 +16,7 @@ from pathlib import Path
 
 from botocore.exceptions import ClientError
 
-from commands.deploy.template import ROOT, RefusedError
+from commands.deploy.template import ROOT, DeployError
 from commands.operate.stack import Stack
 
 BUILD = ROOT / "build"
@@ -61,7 +61,7 @@ def packages() -> Path:
         what = ["--require-hashes", "--only-binary", ":all:", "--requirement", str(requirements)]
         runtime = ["--python-version", "3.13", "--platform", "manylinux2014_aarch64", "--target", f"{made}/packages"]
         if subprocess.run([*pip, *what, *runtime], check=False).returncode:
-            raise RefusedError("pip could not fetch the functions' packages (see above).")
+            raise DeployError("pip could not fetch the functions' packages (see above).")
         try:
             Path(made, "packages").replace(folder)
         except OSError:
@@ -91,10 +91,10 @@ class ArtifactBucket:
         region = self.stack.region
         if where := self._region():
             if where != region:
-                raise RefusedError(f"The bucket {self.name} is in {where}: Lambda takes code from {region} only.")
+                raise DeployError(f"The bucket {self.name} is in {where}: Lambda takes code from {region} only.")
             return False
         if not self.is_own:
-            raise RefusedError(f"There is no bucket {self.name}. Create it, or leave --artifact-bucket out.")
+            raise DeployError(f"There is no bucket {self.name}. Create it, or leave --artifact-bucket out.")
         place = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
         self.s3.create_bucket(Bucket=self.name, **place)
         return True
@@ -107,7 +107,7 @@ class ArtifactBucket:
                 raise
             why = f"{error}. It is another account's, or s3:ListBucket is missing"
             way = "create-stack.sh takes another one: --artifact-bucket."
-            raise RefusedError(f"The bucket {self.name}: {why}. {way}") from error
+            raise DeployError(f"The bucket {self.name}: {why}. {way}") from error
 
     def put(self, name: str, content: bytes) -> str:
         """Puts an object, in whose name its hash is, into the stack's folder; its key."""

@@ -14,7 +14,7 @@ from moto import mock_aws
 from commands.deploy import eventbridge
 from commands.deploy.__main__ import main
 from commands.deploy.buckets import Buckets, Wish
-from commands.deploy.template import Json, RefusedError
+from commands.deploy.template import DeployError, Json
 from commands.operate.stack import Stack
 from event_aggregator.file_shares import FileShare
 
@@ -168,7 +168,7 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(account: Account) 
 def test_what_s3_would_refuse_is_refused_before_anything_is_written(account: Account) -> None:
     account.put(others("s3:ObjectCreated:*"))
 
-    with pytest.raises(RefusedError, match=r"has this already:\n  q: s3:ObjectCreated:\* to arn:aws:sqs"):
+    with pytest.raises(DeployError, match=r"has this already:\n  q: s3:ObjectCreated:\* to arn:aws:sqs"):
         account.attach()
     assert account.said == []
     assert account.attach(BY_RULE) == ["ask", "set", "set", "set"]
@@ -176,7 +176,7 @@ def test_what_s3_would_refuse_is_refused_before_anything_is_written(account: Acc
 
 def test_a_full_policy_is_refused_before_anything_is_written_with_the_way_out(account: Account) -> None:
     account.attach(Wish(initial_refresh=False))
-    with pytest.raises(RefusedError, match=r"it holds 6[0-9] buckets.*--event-source eventbridge"):  # noqa: PT012
+    with pytest.raises(DeployError, match=r"it holds 6[0-9] buckets.*--event-source eventbridge"):  # noqa: PT012
         for number in range(80):
             account.stack.client("s3").create_bucket(Bucket=f"bucket-{number}")
             account.attach(Wish(initial_refresh=False), f"bucket-{number}")
@@ -187,10 +187,10 @@ def test_a_full_policy_is_refused_before_anything_is_written_with_the_way_out(ac
 
 
 def test_a_bucket_that_is_not_here_is_refused(account: Account) -> None:
-    with pytest.raises(RefusedError, match=r"There is no bucket not-there\. Create it first"):
+    with pytest.raises(DeployError, match=r"There is no bucket not-there\. Create it first"):
         account.buckets().refuse_unless_here("not-there")
     account.stack = Stack(boto3.Session(region_name="eu-west-1"), "p-")
-    with pytest.raises(RefusedError, match=f"The bucket {BUCKET} is in us-east-1, and the stack is in eu-west-1."):
+    with pytest.raises(DeployError, match=f"The bucket {BUCKET} is in us-east-1, and the stack is in eu-west-1."):
         account.buckets().refuse_unless_here(BUCKET)
 
 
@@ -225,7 +225,7 @@ def test_who_is_overwritten_again_and_again_is_told(account: Account) -> None:
         lambda **_: s3.put_bucket_notification_configuration(Bucket=BUCKET, NotificationConfiguration=nothing),
     )
 
-    with pytest.raises(RefusedError, match="Somebody else overwrites the notification"):
+    with pytest.raises(DeployError, match="Somebody else overwrites the notification"):
         account.attach()
 
 
@@ -236,7 +236,7 @@ def test_a_dead_target_of_somebody_else_is_named_at_once(account: Account) -> No
     refusal = error("InvalidArgument", UNABLE, **told)
     account.on_put(lambda params: params["SkipDestinationValidation"] or fail(refusal))
 
-    with pytest.raises(RefusedError, match=rf"(?s)S3 validates at each put.*{dead}.*--skip-destination-validation"):
+    with pytest.raises(DeployError, match=rf"(?s)S3 validates at each put.*{dead}.*--skip-destination-validation"):
         account.attach()
     assert account.seconds == 0
     assert account.attach(Wish(skip_validation=True)) == ["ask", "set"]
@@ -327,7 +327,7 @@ def test_two_runs_that_take_the_same_name_for_a_rule_end_with_a_rule_each_or_an_
     account.stack.client("events").meta.events.register("after-call.events.PutRule", also_put)
 
     if is_persistent:
-        with pytest.raises(RefusedError, match=f"Somebody else overwrites the rules of {BUCKET}"):
+        with pytest.raises(DeployError, match=f"Somebody else overwrites the rules of {BUCKET}"):
             account.attach(BY_RULE)
         assert len(names) == len({*names})
         return
@@ -341,7 +341,7 @@ def test_rules_whose_names_would_be_too_long_are_refused_before_anything_is_writ
     account.stack = Stack(account.stack.session, "p" * 32, _clients=account.stack._clients)
     prefixes = [f"{number:04}-{'x' * 900}/" for number in range(200)]
 
-    with pytest.raises(RefusedError, match=r"at most 64 characters.*--event-source notification"):
+    with pytest.raises(DeployError, match=r"at most 64 characters.*--event-source notification"):
         account.attach(Wish(source="eventbridge", prefixes=prefixes))
     assert account.said == []
     account.buckets(is_dry=True).attach(BUCKET, Wish(source="eventbridge", prefixes=prefixes[:198]))
@@ -358,7 +358,7 @@ def test_what_somebody_set_at_our_target_stays_and_so_does_a_rule_with_a_target_
     assert account.attach() == ["keep", "keep"]
     account.attach(Wish(prefixes=["a/"]))
     assert account.targets()[0]["RetryPolicy"]
-    with pytest.raises(RefusedError, match=rf"{RULE} has targets of somebody else: {theirs['Arn']}"):
+    with pytest.raises(DeployError, match=rf"{RULE} has targets of somebody else: {theirs['Arn']}"):
         account.detach()
     assert len(account.targets()) == 2
     events.remove_targets(Rule=RULE, Ids=["theirs"])
@@ -406,7 +406,7 @@ def test_what_is_refused_of_one_bucket_stops_no_other_and_is_told_at_the_end(acc
     account.put(others("s3:ObjectCreated:*"))
 
     told = rf"(?s)denied was not attached.*AccessDenied.*detach-bucket.sh .*denied.*{BUCKET} was not.*has this already"
-    with pytest.raises(RefusedError, match=told):
+    with pytest.raises(DeployError, match=told):
         account.buckets().attach_all(dict.fromkeys(["other", "denied", BUCKET, "third"], Wish()))
     assert account.stack.buckets() == ["other", "third"]
 
@@ -426,10 +426,10 @@ def test_the_prefixes_are_those_of_the_shares_if_all_are_known(
     shares, wish = [share("a/"), share("b/", unknown="it is gone")], Wish("eventbridge", prefixes_from_shares=True)
     monkeypatch.setattr(Stack, "shares", lambda *_: shares)
 
-    with pytest.raises(RefusedError, match=r"(?s)Give the prefixes by --prefix.*share/b/: it is gone"):
+    with pytest.raises(DeployError, match=r"(?s)Give the prefixes by --prefix.*share/b/: it is gone"):
         account.attach(wish)
     shares.clear()
-    with pytest.raises(RefusedError, match=f"No file share shows the bucket {BUCKET}"):
+    with pytest.raises(DeployError, match=f"No file share shows the bucket {BUCKET}"):
         account.attach(wish)
     assert account.said == []
     shares += [share("a/"), share("a/b/"), share("c/")]

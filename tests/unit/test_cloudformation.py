@@ -8,8 +8,8 @@ import pytest
 from botocore.exceptions import ClientError, WaiterError
 
 from commands.deploy import cloudformation
-from commands.deploy.cloudformation import CloudStack, DeployError
-from commands.deploy.template import Json
+from commands.deploy.cloudformation import CloudStack
+from commands.deploy.template import DeployError, Json
 
 ID = "arn:aws:cloudformation:us-east-1:123456789012:stack/s/1"
 

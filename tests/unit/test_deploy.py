@@ -14,10 +14,9 @@ from botocore.exceptions import ClientError
 from commands.deploy import create
 from commands.deploy.__main__ import main, parser
 from commands.deploy.buckets import Buckets, Wish
-from commands.deploy.cloudformation import DeployError
 from commands.deploy.create import Deployment, Order
 from commands.deploy.package import ArtifactBucket
-from commands.deploy.template import OWN, Json, RefusedError, parameters, refuse_unless_consistent, settings
+from commands.deploy.template import OWN, DeployError, Json, parameters, refuse_unless_consistent, settings
 from commands.operate.stack import Stack
 from dev.local.ministack import ROOT
 
@@ -57,7 +56,7 @@ def test_what_cloudformation_or_a_function_would_refuse_is_refused_with_its_flag
     defaults = {name: parameter.default for name, parameter in parameters().items()}
 
     refuse_unless_consistent(defaults, REGION, ACCOUNT)
-    with pytest.raises(RefusedError, match=message):
+    with pytest.raises(DeployError, match=message):
         refuse_unless_consistent({**defaults, **given}, REGION, ACCOUNT)
 
 
@@ -249,13 +248,13 @@ def test_each_setting_can_be_changed_alone(deployment: Deployed) -> None:
 
 
 def test_what_is_in_force_counts_when_settings_are_checked(deployment: Deployed) -> None:
-    with pytest.raises(RefusedError, match="--refresh-quiet-seconds is 600 and --refresh-max-delay-seconds is 300"):
+    with pytest.raises(DeployError, match="--refresh-quiet-seconds is 600 and --refresh-max-delay-seconds is 300"):
         deployment.asked_for(deployed(RefreshMaxDelaySeconds="300"), RefreshQuietSeconds="600")
 
 
 def test_a_stack_of_another_prefix_is_neither_taken_for_this_one_nor_deleted(deployment: Deployed) -> None:
     for act in (deployment.asked_for, deployment.deleted):
-        with pytest.raises(RefusedError, match="The stack s has another --name-prefix: p_"):
+        with pytest.raises(DeployError, match="The stack s has another --name-prefix: p_"):
             act(deployed(NamePrefix="p_"))
     assert deployment.done == []
 
@@ -267,7 +266,7 @@ def test_a_stack_that_was_never_complete_is_asked_for_its_bucket_and_another_say
     deployment: Deployed, monkeypatch: pytest.MonkeyPatch, status: str
 ) -> None:
     monkeypatch.setattr(Stack, "buckets", lambda _: [])
-    with pytest.raises(RefusedError, match="Which bucket"):
+    with pytest.raises(DeployError, match="Which bucket"):
         deployment.asked_for(deployed(status))
 
     deployment.asked_for(deployed())
@@ -321,7 +320,7 @@ def test_a_stack_with_termination_protection_keeps_its_buckets(deployment: Deplo
     assert cloud.found
 
     cloud.found["EnableTerminationProtection"] = True
-    with pytest.raises(RefusedError, match=f"s has termination protection.*Nothing was removed.*{allow}"):
+    with pytest.raises(DeployError, match=f"s has termination protection.*Nothing was removed.*{allow}"):
         deployment.deleted(cloud)
     assert deployment.done == []
     cloud.found["EnableTerminationProtection"] = False
@@ -347,7 +346,7 @@ def test_the_code_in_a_bucket_of_the_users_is_removed_first_and_a_bucket_that_ca
     def remove(bucket: ArtifactBucket) -> bool:
         removed.append(bucket.name)
         if bucket.is_own:
-            raise RefusedError(f"The bucket {bucket.name}: 403")
+            raise DeployError(f"The bucket {bucket.name}: 403")
         return True
 
     monkeypatch.setattr(ArtifactBucket, "remove", remove)

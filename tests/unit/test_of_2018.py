@@ -9,7 +9,7 @@ import pytest
 from commands.deploy import of_2018
 from commands.deploy.buckets import Wish
 from commands.deploy.create import Deployment, Order
-from commands.deploy.template import Json, RefusedError
+from commands.deploy.template import DeployError, Json
 from tests.unit.test_buckets import ACCOUNT, BUCKET, BY_RULE, NO_CODE, Account, account, others
 
 __all__ = ["account"]
@@ -81,7 +81,7 @@ def test_eventbridge_takes_the_place_of_2018_as_well(old: Account) -> None:
 
 
 def test_what_is_of_2018_is_removed_when_no_bucket_needs_it_and_nothing_else(old: Account) -> None:
-    with pytest.raises(RefusedError, match=f"These buckets still notify S3EventAggregator of 2018: {BUCKET}"):
+    with pytest.raises(DeployError, match=f"These buckets still notify S3EventAggregator of 2018: {BUCKET}"):
         delete(old)
     assert old.said == []
     old.attach(Wish(initial_refresh=False))
@@ -126,7 +126,7 @@ def test_a_stack_of_cloudformations_is_not_of_2018_nor_is_one_that_may_be(old: A
     functions = old.stack.client("lambda")
     functions.tag_resource(Resource=OLD, Tags={"aws:cloudformation:stack-name": "mine"})
     assert Deployment(old.stack, print).buckets.replaces == ""
-    with pytest.raises(RefusedError, match="The function S3EventAggregator is of the stack mine"):
+    with pytest.raises(DeployError, match="The function S3EventAggregator is of the stack mine"):
         delete(old)
 
     def without_tags(parsed: Json, **_: Any) -> None:
@@ -134,9 +134,9 @@ def test_a_stack_of_cloudformations_is_not_of_2018_nor_is_one_that_may_be(old: A
         parsed["TagsError"] = {"ErrorCode": "AccessDeniedException", "Message": "you may not list tags"}
 
     functions.meta.events.register("after-call.lambda.GetFunction", without_tags)
-    with pytest.raises(RefusedError, match=r"(?s)owns the function.*you may not list tags.*need lambda:ListTags"):
+    with pytest.raises(DeployError, match=r"(?s)owns the function.*you may not list tags.*need lambda:ListTags"):
         _ = Deployment(old.stack, print).buckets
-    with pytest.raises(RefusedError, match="need lambda:ListTags"):
+    with pytest.raises(DeployError, match="need lambda:ListTags"):
         delete(old)
 
 
@@ -144,7 +144,7 @@ def test_an_aggregator_with_rules_of_eventbridge_is_not_of_2018(old: Account) ->
     old.attach(Wish(initial_refresh=False))
     old.stack.client("events").put_rule(Name="S3EventAggregatorObjectChanges2", EventPattern='{"source": ["aws.s3"]}')
 
-    with pytest.raises(RefusedError, match="not of 2018, for that had no rules of EventBridge: S3EventAggregatorObj"):
+    with pytest.raises(DeployError, match="not of 2018, for that had no rules of EventBridge: S3EventAggregatorObj"):
         delete(old)
 
 
@@ -152,8 +152,8 @@ def test_without_a_prefix_the_new_stack_would_have_the_same_names(old: Account) 
     old.stack.prefix = ""
 
     deployment = Deployment(old.stack, old.said.append)
-    with pytest.raises(RefusedError, match=r"no stack of CloudFormation owns.*Give --name-prefix"):
+    with pytest.raises(DeployError, match=r"no stack of CloudFormation owns.*Give --name-prefix"):
         deployment.create(Order({}, {}, [BUCKET], Wish()))
-    with pytest.raises(RefusedError, match=r"no stack of CloudFormation owns.*Give --name-prefix"):
+    with pytest.raises(DeployError, match=r"no stack of CloudFormation owns.*Give --name-prefix"):
         deployment.delete([])
     assert old.said == []

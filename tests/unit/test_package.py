@@ -13,7 +13,7 @@ from moto import mock_aws
 
 from commands.deploy import package
 from commands.deploy.package import ArtifactBucket, zip_of
-from commands.deploy.template import ROOT, RefusedError
+from commands.deploy.template import ROOT, DeployError
 from commands.operate.stack import Stack
 
 ACCOUNT = "123456789012"
@@ -111,14 +111,14 @@ def test_a_bucket_that_may_not_be_seen_is_refused_and_another_failure_is_not_tak
         raise ClientError({"Error": {"Code": code, "Message": "m"}}, "HeadBucket")
 
     s3.meta.events.register("before-call.s3.HeadBucket", fail)
-    with pytest.raises(RefusedError if code == "403" else ClientError):
+    with pytest.raises(DeployError if code == "403" else ClientError):
         artifacts(s3=s3).remove()
 
 
 def test_a_bucket_of_the_users_must_be_there_in_the_region(s3: Any) -> None:
     s3.create_bucket(Bucket="mine", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
 
-    with pytest.raises(RefusedError, match="mine is in eu-west-1: Lambda takes code from us-east-1 only"):
+    with pytest.raises(DeployError, match="mine is in eu-west-1: Lambda takes code from us-east-1 only"):
         artifacts("mine").make()
-    with pytest.raises(RefusedError, match=r"There is no bucket yours\. Create it, or leave --artifact-bucket out\."):
+    with pytest.raises(DeployError, match=r"There is no bucket yours\. Create it, or leave --artifact-bucket out\."):
         artifacts("yours").make()
