@@ -13,8 +13,8 @@ import pytest
 
 from commands.deploy.__main__ import main
 from commands.deploy.template import Json, parameters, settings, words_of
-from dev.local.ministack import ACCOUNT, MiniStack
-from tests.e2e.conftest import FUNCTIONS, _run, eventually
+from dev.local.ministack import ACCOUNT, ROOT, MiniStack
+from tests.e2e.conftest import FUNCTIONS, _run, run_aws
 
 BUCKET, PREFIX, STACK = "every-setting", "every-", "s3-event-aggregator-every-"
 AGGREGATOR, REFRESH = (f"{PREFIX}{function}" for function in FUNCTIONS)
@@ -124,13 +124,12 @@ def as_list(tags: dict[str, str]) -> list[Json]:
 
 
 def change(aws: MiniStack, values: dict[str, str]) -> None:
-    """By plain CloudFormation, as `aws cloudformation deploy --parameter-overrides` does."""
-    cloud = aws.client("cloudformation")
-    kept = [{"ParameterKey": name, "UsePreviousValue": True} for name in parameters() if name not in values]
-    changed = [*kept, *({"ParameterKey": name, "ParameterValue": value} for name, value in values.items())]
-    able = ["CAPABILITY_NAMED_IAM"]
-    cloud.update_stack(StackName=STACK, UsePreviousTemplate=True, Parameters=changed, Capabilities=able)
-    eventually(lambda: cloud.describe_stacks(StackName=STACK)["Stacks"][0]["StackStatus"] == "UPDATE_COMPLETE")
+    """By plain CloudFormation, as docs/settings.md says."""
+    code = aws.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"][0]["Parameters"]
+    [bucket] = [found["ParameterValue"] for found in code if found["ParameterKey"] == "CodeBucket"]
+    deploy = ("cloudformation", "deploy", "--stack-name", STACK, "--capabilities", "CAPABILITY_NAMED_IAM")
+    template = ("--template-file", str(ROOT / "template.yaml"), "--s3-bucket", bucket)
+    run_aws(aws, *deploy, *template, "--parameter-overrides", *(f"{name}={value}" for name, value in values.items()))
 
 
 def test_every_setting_is_deployed_and_changed_by_either_way_and_drift_is_told_of(
