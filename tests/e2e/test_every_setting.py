@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from commands.deploy.__main__ import main
-from commands.deploy.template import Json, parameters, settings, words_of
+from commands.deploy.template import parameters, settings, words_of
 from dev.local.ministack import ACCOUNT, ROOT, MiniStack
 from tests.e2e.conftest import FUNCTIONS, _run, run_aws
 
@@ -100,27 +100,20 @@ def in_force(aws: MiniStack) -> dict[str, str]:
     }
 
 
-def tags(aws: MiniStack) -> list[list[Json]]:
-    """Of each thing that takes tags, but for rules and triggers; CloudFormation's own left out."""
-    functions, sqs, logs = aws.client("lambda"), aws.client("sqs"), aws.client("logs")
-    table = aws.client("dynamodb").describe_table(TableName=AGGREGATOR)["Table"]["TableArn"]
-    queue = sqs.get_queue_url(QueueName=f"{AGGREGATOR}ActionQueue")["QueueUrl"]
-    function = functions.get_function_configuration(FunctionName=REFRESH)["FunctionArn"]
-    [group] = logs.describe_log_groups(logGroupNamePrefix=f"/aws/lambda/{REFRESH}")["logGroups"]
+def tagged(aws: MiniStack) -> list[str]:
+    """The service of each thing that has the tag, but for rules and triggers; an alarm and a log group for all."""
+    found = aws.client("resourcegroupstaggingapi").get_resources(TagFilters=[{"Key": "team", "Values": ["storage"]}])
+    arns = [one["ResourceARN"] for one in found["ResourceTagMappingList"]]
     alarm = aws.client("cloudwatch").describe_alarms(AlarmNamePrefix=AGGREGATOR)["MetricAlarms"][0]["AlarmArn"]
-    found = [
-        aws.client("dynamodb").list_tags_of_resource(ResourceArn=table)["Tags"],
-        as_list(sqs.list_queue_tags(QueueUrl=queue)["Tags"]),
-        as_list(functions.list_tags(Resource=function)["Tags"]),
-        as_list(logs.list_tags_for_resource(resourceArn=group["arn"].removesuffix(":*"))["tags"]),
-        aws.client("iam").list_role_tags(RoleName=f"{PREFIX}S3GatewayRefresh-us-east-1")["Tags"],
-        aws.client("cloudwatch").list_tags_for_resource(ResourceARN=alarm)["Tags"],
-    ]
-    return [[tag for tag in tags if not tag["Key"].startswith("aws:")] for tags in found]
-
-
-def as_list(tags: dict[str, str]) -> list[Json]:
-    return [{"Key": key, "Value": value} for key, value in tags.items()]
+    if {"Key": "team", "Value": "storage"} in aws.client("cloudwatch").list_tags_for_resource(ResourceARN=alarm)[
+        "Tags"
+    ]:
+        arns.append(alarm)
+    [group] = aws.client("logs").describe_log_groups(logGroupNamePrefix=f"/aws/lambda/{REFRESH}")["logGroups"]
+    arn = group["arn"].removesuffix(":*")
+    if aws.client("logs").list_tags_for_resource(resourceArn=arn)["tags"].get("team") == "storage":
+        arns.append(arn)
+    return sorted(arn.split(":")[2] for arn in arns)
 
 
 def change(aws: MiniStack, values: dict[str, str]) -> None:
@@ -137,7 +130,8 @@ def test_every_setting_is_deployed_and_changed_by_either_way_and_drift_is_told_o
 ) -> None:
     wanted = {name: value for name, value in deployed.items() if name != "PermissionsBoundary"}
     assert in_force(aws) == wanted
-    assert tags(aws) == [[{"Key": "team", "Value": "storage"}]] * 6
+    of_each_kind = ["cloudwatch", "dynamodb", "iam", "iam", "lambda", "lambda", "logs", "sqs", "sqs"]
+    assert tagged(aws) == of_each_kind
 
     # One flag of each kind alone, and then the others; that each alone leaves the others as they are is a unit test.
     alone = [["RefreshDelaySeconds"], ["LogRetentionDays"], ["AlarmTopicArn"], ["KmsKey"], ["SubnetIds"]]
@@ -150,9 +144,9 @@ def test_every_setting_is_deployed_and_changed_by_either_way_and_drift_is_told_o
         wanted.pop("PermissionsBoundary", None)
         assert in_force(aws) == wanted, f"after the script has changed {names}"
 
+    assert tagged(aws) == of_each_kind, "they stay"
     change(aws, deployed)
     assert in_force(aws) == {name: deployed[name] for name in wanted}
-    assert tags(aws) == [[{"Key": "team", "Value": "storage"}]] * 6, "they stay"
 
     by_hand(aws)
     status = [sys.executable, "-m", "commands.operate", "status.sh", "--name-prefix", PREFIX]
