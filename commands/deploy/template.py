@@ -28,11 +28,11 @@ class DeployError(Exception):
     """What was ordered cannot be done, or failed; the message says why, and what to do."""
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(yaml.CSafeLoader):
     """Reads CloudFormation's short forms too: !Ref Table is {"Ref": "Table"}."""
 
 
-def _function(loader: yaml.SafeLoader, name: str, node: yaml.Node) -> Json:
+def _function(loader: yaml.CSafeLoader, name: str, node: yaml.Node) -> Json:
     plain = copy(node)
     plain.tag = loader.resolve(type(node), node.value, (True, False))  # type: ignore[no-untyped-call]
     value = loader.construct_object(plain, deep=True)

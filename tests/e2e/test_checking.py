@@ -6,15 +6,17 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, redirect_stderr, redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 
-from commands.check import learned
+from commands.check import command, learned
 from commands.deploy.template import Json
 from commands.operate.__main__ import main
 from dev.local.gateway import FileShare, StorageGateway
@@ -340,10 +342,10 @@ def test_a_hop_that_does_not_come_is_named_and_explained_and_nothing_is_left(
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_stopped_it_leaves_nothing_behind(number: signal.Signals, deployed: Bucket, share: FileShare) -> None:
     share.refresh_seconds = 60.0  # it is stopped while it waits for that
-    command = [sys.executable, "-m", "commands.operate", "check.sh", "--name-prefix", PREFIX, "--write", "a"]
+    program = [sys.executable, "-m", "commands.operate", "check.sh", "--name-prefix", PREFIX, "--write", "a"]
     environment = deployed.aws.environment() | {"AWS_ENDPOINT_URL_STORAGE_GATEWAY": deployed.gateway.endpoint_url}
     try:
-        with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        with subprocess.Popen(program, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout
             assert any("accepted RefreshCache" in line for line in process.stdout)
             assert left_behind(deployed)
@@ -363,13 +365,22 @@ def test_stopped_it_leaves_nothing_behind(number: signal.Signals, deployed: Buck
 def test_a_report_tells_what_was_learned_and_names_nothing(
     deployed: Bucket, share: FileShare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(learned, "MINUTE_SECONDS", 2)
-    monkeypatch.setattr(learned, "WITHIN_SECONDS", 1)
     other, report = deployed.share("b", gateway_id=GATEWAY, role=ROLE), tmp_path / "report.md"
+
+    def pause(_: float) -> None:
+        """In the place of a minute: all refreshes end, and those that come next take until the next pause."""
+        share.refresh_seconds = other.refresh_seconds = 300.0
+        for refresh in deployed.gateway.refreshes:
+            deployed.gateway.finish(refresh)
+        time.sleep(0.1)
+
+    monkeypatch.setattr(command, "Probe", partial(learned.Probe, pause=pause))
     try:
         status, said = check("--write", "a", "--report", str(report), "--probe-limits", "--yes")
     finally:
+        pause(0)
         del deployed.gateway.shares[other.arn]
+        share.refresh_seconds = None
     assert status == 0, said
     told = report.read_text()
     assert "Too many requests have been sent to server." in told

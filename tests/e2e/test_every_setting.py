@@ -5,7 +5,6 @@ What the local AWS's CloudFormation cannot show: it leaves permissions boundarie
 and triggers out, and it ignores --revert-drift, so that nothing mends what was changed by hand.
 """
 
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,7 +13,7 @@ import pytest
 from commands.deploy.__main__ import main
 from commands.deploy.template import parameters, settings, words_of
 from dev.local.ministack import ACCOUNT, ROOT, MiniStack
-from tests.e2e.conftest import FUNCTIONS, _run, run_aws
+from tests.e2e.conftest import FUNCTIONS, run, run_program
 
 BUCKET, PREFIX, STACK = "every-setting", "every-", "s3-event-aggregator-every-"
 AGGREGATOR, REFRESH = (f"{PREFIX}{function}" for function in FUNCTIONS)
@@ -120,9 +119,10 @@ def change(aws: MiniStack, values: dict[str, str]) -> None:
     """By plain CloudFormation, as docs/settings.md says."""
     code = aws.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"][0]["Parameters"]
     [bucket] = [found["ParameterValue"] for found in code if found["ParameterKey"] == "CodeBucket"]
-    deploy = ("cloudformation", "deploy", "--stack-name", STACK, "--capabilities", "CAPABILITY_NAMED_IAM")
+    deploy = ("aws", "cloudformation", "deploy", "--stack-name", STACK, "--capabilities", "CAPABILITY_NAMED_IAM")
     template = ("--template-file", str(ROOT / "template.yaml"), "--s3-bucket", bucket)
-    run_aws(aws, *deploy, *template, "--parameter-overrides", *(f"{name}={value}" for name, value in values.items()))
+    overrides = [f"{name}={value}" for name, value in values.items()]
+    run_program(aws, *deploy, *template, "--parameter-overrides", *overrides)
 
 
 def test_every_setting_is_deployed_and_changed_by_either_way_and_drift_is_told_of(
@@ -149,8 +149,7 @@ def test_every_setting_is_deployed_and_changed_by_either_way_and_drift_is_told_o
     assert in_force(aws) == {name: deployed[name] for name in wanted}
 
     by_hand(aws)
-    status = [sys.executable, "-m", "commands.operate", "status.sh", "--name-prefix", PREFIX]
-    told = _run(aws, status, {"COLUMNS": "200"}, check=False)
+    told = run("status.sh", "--name-prefix", PREFIX, environment=aws.environment() | {"COLUMNS": "200"}).out
     assert "the queue is not read: the refresh function's trigger is Disabled" in told
     assert f"the rule {AGGREGATOR}Sweep is gone" in told
     assert f"so does scripts/create-stack.sh --revert-drift --region us-east-1 --name-prefix {PREFIX}" in told

@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +10,7 @@ import pytest
 from commands.operate.stack import now_ms
 from dev.local.gateway import StorageGateway
 from dev.local.ministack import ACCOUNT, REGION, ROOT, MiniStack
-from tests.e2e.conftest import FUNCTIONS, Bucket, eventually, operator
+from tests.e2e.conftest import FUNCTIONS, Bucket, Done, eventually, operator, run
 
 RULE, TOLD = "a-rule-of-the-page", "told-of-what-is-visible"
 # A refresh is surely after a change only if it is some seconds later.
@@ -29,16 +27,10 @@ def delay(aws: MiniStack, stack: Any) -> Iterator[None]:  # noqa: ARG001 - it mu
     functions.update_function_configuration(FunctionName=FUNCTIONS[0], Environment={"Variables": before})
 
 
-def wait(aws: MiniStack, gateway: StorageGateway, *flags: str) -> "subprocess.CompletedProcess[str]":
+def wait(aws: MiniStack, gateway: StorageGateway, *flags: str) -> Done:
     """As the operator, who may do what iam/operator.json allows."""
-    return subprocess.run(
-        [sys.executable, "-m", "commands.operate", "wait.sh", *flags],
-        cwd=ROOT,
-        env=aws.environment() | operator(aws) | {"AWS_ENDPOINT_URL_STORAGE_GATEWAY": gateway.endpoint_url},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    environment = aws.environment() | operator(aws) | {"AWS_ENDPOINT_URL_STORAGE_GATEWAY": gateway.endpoint_url}
+    return run("wait.sh", *flags, environment=environment)
 
 
 @pytest.fixture
@@ -66,8 +58,8 @@ def test_who_writes_a_file_waits_until_the_share_shows_it_and_others_are_told_by
     bucket.put("shots/s01/a.exr")
     done = wait(aws, gateway, "--bucket", bucket.name, "--key", "shots/s01/a.exr", "--timeout", "60")
     assert share.tree() == {"s01/a.exr"}
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert f"{share.share_id}: Visible since the refresh that was accepted after the change" in done.stdout
+    assert done.status == 0, done.out + done.err
+    assert f"{share.share_id}: Visible since the refresh that was accepted after the change" in done.out
 
     [message] = eventually(lambda: aws.client("sqs").receive_message(QueueUrl=told).get("Messages", []))
     event = json.loads(message["Body"])
@@ -87,9 +79,9 @@ def test_who_waits_for_a_share_whose_gateway_is_offline_is_told_so_at_the_end_of
     eventually(lambda: any("Reason" in item for item in bucket.items()))
     flags = ("--bucket", bucket.name, "--key", "a.txt", "--timeout", "1")
     done = wait(aws, gateway, *flags)
-    assert (done.returncode, done.stderr) == (1, "")
-    assert "After 1 s:" in done.stdout
-    assert "The specified gateway is not connected" in done.stdout
+    assert (done.status, done.err) == (1, "")
+    assert "After 1 s:" in done.out
+    assert "The specified gateway is not connected" in done.out
     quiet = wait(aws, gateway, *flags, "--quiet")
-    assert (quiet.returncode, quiet.stdout, quiet.stderr) == (1, "", "")
+    assert (quiet.status, quiet.out, quiet.err) == (1, "", "")
     gateway.set_online("sgw-waited-for", online=True)
