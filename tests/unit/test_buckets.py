@@ -426,7 +426,7 @@ def test_the_prefixes_are_those_of_the_shares_if_all_are_known(
     shares, wish = [share("a/"), share("b/", unknown="it is gone")], Wish("eventbridge", prefixes_from_shares=True)
     monkeypatch.setattr(Stack, "shares", lambda *_: shares)
 
-    with pytest.raises(DeployError, match="(?s)Give the prefixes by --prefix.*it is gone"):
+    with pytest.raises(DeployError, match=r"(?s)Give the prefixes by --prefix\..*it is gone"):
         account.attach(wish)
     shares.clear()
     with pytest.raises(DeployError, match=f"No file share shows the bucket {BUCKET}"):

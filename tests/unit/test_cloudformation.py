@@ -23,7 +23,9 @@ class Cloud:
     refusal: str = ""  # of a change set
     called: list[str] = field(default_factory=list)
     events: list[Json] = field(default_factory=list)  # the newest first
-    given: Json = field(default_factory=dict)
+    given: dict[str, Json] = field(default_factory=dict)  # by call
+    also: Json = field(default_factory=dict)  # what DescribeStacks tells besides
+    denied: str = ""  # a call
     said: list[str] = field(default_factory=list)
     _coming: Iterator[str] = field(default_factory=lambda: iter(()))
 
@@ -32,7 +34,8 @@ class Cloud:
         if not self.status or (self.status == "DELETE_COMPLETE" and StackName != ID):
             message = f"Stack with id {StackName} does not exist"
             raise ClientError({"Error": {"Code": "ValidationError", "Message": message}}, "DescribeStacks")
-        return {"Stacks": [{"StackId": ID, "StackStatus": self.status, "Tags": [{"Key": "a", "Value": "1"}]}]}
+        stack = {"StackId": ID, "StackStatus": self.status, "Tags": [{"Key": "a", "Value": "1"}], **self.also}
+        return {"Stacks": [stack]}
 
     def get_paginator(self, _: str) -> "Cloud":
         return self
@@ -49,7 +52,9 @@ class Cloud:
     def __getattr__(self, name: str) -> Any:
         def call(**given: Any) -> Json:
             self.called.append(name)
-            self.given = given
+            self.given[name] = given
+            if name == self.denied:
+                raise ClientError({"Error": {"Code": "AccessDenied", "Message": "you may not"}}, name)
             self._coming = iter(self.then.get(name, []))
             return {"Id": "change-set", "StackId": ID}
 
@@ -150,8 +155,8 @@ def test_a_change_set_has_all_pages_of_its_changes_and_the_tags_of_before() -> N
     cloud = Cloud("UPDATE_COMPLETE")
 
     assert propose(cloud) == ["one", "more"]
-    assert cloud.given["ChangeSetType"] == "UPDATE"
-    assert cloud.given["Tags"] == [{"Key": "a", "Value": "1"}, {"Key": "team", "Value": "storage"}]
+    assert cloud.given["create_change_set"]["ChangeSetType"] == "UPDATE"
+    assert cloud.given["create_change_set"]["Tags"] == [{"Key": "a", "Value": "1"}, {"Key": "team", "Value": "storage"}]
 
 
 def test_nothing_to_change_is_no_failure_and_leaves_no_change_set_and_another_reason_is_told() -> None:

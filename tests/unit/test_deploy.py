@@ -9,7 +9,6 @@ from typing import Any
 
 import boto3
 import pytest
-from botocore.exceptions import ClientError
 
 from commands.deploy import create
 from commands.deploy.__main__ import main
@@ -19,6 +18,7 @@ from commands.deploy.package import ArtifactBucket
 from commands.deploy.template import OWN, DeployError, Json, parameters, refuse_unless_consistent, settings
 from commands.operate.stack import Stack
 from dev.local.ministack import ROOT
+from tests.unit.test_cloudformation import DELETED, Cloud
 
 ACCOUNT, REGION = "123456789012", "us-east-1"
 KEY = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/1234abcd"
@@ -138,39 +138,10 @@ def test_a_flag_that_cannot_be_meant_is_refused(
 # What CloudFormation is asked for
 
 
-@dataclass
-class Cloud:
-    """The stack of CloudFormation's: as it is found, and as it is when it is settled."""
-
-    found: Json | None
-    settled: Json | None
-    name: str = "s"
-    proposed: list[Json] = field(default_factory=list)
-    more: Json = field(default_factory=dict)
-    refusal: str = ""  # of DeleteStack
-
-    def remove(self) -> bool:
-        if self.refusal:
-            raise ClientError({"Error": {"Code": "AccessDenied", "Message": self.refusal}}, "DeleteStack")
-        return self.found is not None
-
-    def find(self) -> Json | None:
-        return self.found
-
-    def settle(self) -> Json | None:
-        return self.settled
-
-    def propose(self, _: Json | None, url: str, values: list[Json], tags: Json, **more: str) -> Json:
-        assert url.endswith(".yaml")
-        self.proposed, self.more = values, {**tags, **more}
-        return {"Changes": []}
-
-
 def deployed(status: str = "UPDATE_COMPLETE", **values: str) -> Cloud:
     own = {"NamePrefix": "p-", "CodeBucket": "b", "CodeKey": "before.zip", **values}
     told = [{"ParameterKey": name, "ParameterValue": value} for name, value in own.items()]
-    stack = {"StackStatus": status, "Parameters": told}
-    return Cloud(stack, stack)
+    return Cloud(status, DELETED, refusal="No updates are to be performed.", also={"Parameters": told})
 
 
 @dataclass
@@ -182,12 +153,14 @@ class Deployed(Deployment):
 
     def asked_for(self, cloud: Cloud, *buckets: str, wish: Wish = Wish(), drift: bool = False, **given: str) -> Json:  # noqa: B008
         """The parameters of the change set, of one whose value is to stay: None."""
-        self.__dict__["cloud"] = cloud
+        self.__dict__["cloud"] = cloud.stack
         self.create(Order(given, {"team": "storage"}, [*buckets], wish, reverts_drift=drift))
-        return {one["ParameterKey"]: one.get("ParameterValue") for one in cloud.proposed}
+        asked = cloud.given["create_change_set"]["Parameters"]
+        assert all(one.keys() & {"ParameterValue", "UsePreviousValue"} for one in asked)
+        return {one["ParameterKey"]: one.get("ParameterValue") for one in asked}
 
     def deleted(self, cloud: Cloud) -> bool:
-        self.__dict__["cloud"] = cloud
+        self.__dict__["cloud"] = cloud.stack
         return self.delete([])
 
 
@@ -221,8 +194,7 @@ def test_a_setting_that_is_not_given_keeps_its_value_if_the_deployed_template_kn
         "MinRefreshIntervalSeconds": "60,share-1=59",
         "RefreshDelaySeconds": None,
     }
-    assert {"ParameterKey": "RefreshDelaySeconds", "UsePreviousValue": True} in cloud.proposed
-    assert cloud.more == {"team": "storage"}
+    assert {"Key": "team", "Value": "storage"} in cloud.given["create_change_set"]["Tags"]
     assert any("Warning: AWS asks for 60 s between two refreshes" in line for line in deployment.said)
 
 
@@ -267,17 +239,15 @@ def test_a_stack_that_was_never_complete_is_asked_for_its_bucket_and_another_say
 def test_drift_is_reverted_unless_the_stack_has_to_be_created_anew_with_the_values_that_it_had(
     deployment: Deployed,
 ) -> None:
-    cloud = deployed(RefreshDelaySeconds="120", OfAnEarlierTemplate="1")
+    cloud, dead = (deployed(of, RefreshDelaySeconds="9", Older="1") for of in ("UPDATE_COMPLETE", "ROLLBACK_COMPLETE"))
     deployment.asked_for(cloud, drift=True)
-    assert cloud.more == {"team": "storage", "DeploymentMode": "REVERT_DRIFT"}
+    assert cloud.given["create_change_set"]["DeploymentMode"] == "REVERT_DRIFT"
 
-    cloud.settled = None
-    asked = deployment.asked_for(cloud, drift=True)
+    asked = deployment.asked_for(dead, drift=True)
 
-    assert asked["RefreshDelaySeconds"] == "120"
-    assert "OfAnEarlierTemplate" not in asked
-    assert not any("UsePreviousValue" in one for one in cloud.proposed)
-    assert cloud.more == {"team": "storage"}, "there is no drift to revert"
+    own = {"NamePrefix": "p-", "CodeBucket": "b", "CodeKey": "folder/code.zip"}
+    assert asked == {**own, "RefreshDelaySeconds": "9"}, "and nothing that the template has no more"
+    assert "DeploymentMode" not in dead.given["create_change_set"]
 
 
 @pytest.mark.parametrize("named", [[], ["named"]])
@@ -304,13 +274,11 @@ def test_with_another_key_the_one_before_may_be_used_on(
 
 def test_a_stack_with_termination_protection_keeps_its_buckets(deployment: Deployed) -> None:
     cloud, allow = deployed(), f"--no-enable-termination-protection --stack-name s --region {REGION}"
-    assert cloud.found
-
-    cloud.found["EnableTerminationProtection"] = True
+    cloud.also["EnableTerminationProtection"] = True
     with pytest.raises(DeployError, match=f"s has termination protection.*Nothing was removed.*{allow}"):
         deployment.deleted(cloud)
     assert deployment.done == []
-    cloud.found["EnableTerminationProtection"] = False
+    cloud.also["EnableTerminationProtection"] = False
     assert deployment.deleted(cloud)
     assert deployment.done == [("b-1", ""), ("b-2", "")]
 
@@ -319,7 +287,7 @@ def test_if_the_deletion_is_refused_it_is_told_which_buckets_are_detached_and_ho
     deployment: Deployed,
 ) -> None:
     cloud, again = deployed(), f"attach-bucket.sh --bucket b-1 --bucket b-2 --region {REGION} --name-prefix p-"
-    cloud.refusal = "you may not"
+    cloud.denied = "delete_stack"
 
     with pytest.raises(DeployError, match=f"(?s)you may not.*detached now: b-1, b-2.*{again}"):
         deployment.deleted(cloud)
