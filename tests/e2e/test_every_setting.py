@@ -100,19 +100,18 @@ def in_force(aws: MiniStack) -> dict[str, str]:
 
 
 def tagged(aws: MiniStack) -> list[str]:
-    """The service of each thing that has the tag, but for rules and triggers; an alarm and a log group for all."""
-    found = aws.client("resourcegroupstaggingapi").get_resources(TagFilters=[{"Key": "team", "Values": ["storage"]}])
-    arns = [one["ResourceARN"] for one in found["ResourceTagMappingList"]]
-    alarm = aws.client("cloudwatch").describe_alarms(AlarmNamePrefix=AGGREGATOR)["MetricAlarms"][0]["AlarmArn"]
-    if {"Key": "team", "Value": "storage"} in aws.client("cloudwatch").list_tags_for_resource(ResourceARN=alarm)[
-        "Tags"
-    ]:
-        arns.append(alarm)
+    """The service of each thing that has the tag, but for rules and triggers; one role, alarm and log group for all."""
     [group] = aws.client("logs").describe_log_groups(logGroupNamePrefix=f"/aws/lambda/{REFRESH}")["logGroups"]
-    arn = group["arn"].removesuffix(":*")
-    if aws.client("logs").list_tags_for_resource(resourceArn=arn)["tags"].get("team") == "storage":
-        arns.append(arn)
-    return sorted(arn.split(":")[2] for arn in arns)
+    alarm = aws.client("cloudwatch").describe_alarms(AlarmNamePrefix=AGGREGATOR)["MetricAlarms"][0]["AlarmArn"]
+    of_group = aws.client("logs").list_tags_for_resource(resourceArn=group["arn"].removesuffix(":*"))["tags"]
+    of_others = {
+        "cloudwatch": aws.client("cloudwatch").list_tags_for_resource(ResourceARN=alarm)["Tags"],
+        "iam": aws.client("iam").list_role_tags(RoleName=f"{PREFIX}S3GatewayRefresh-us-east-1")["Tags"],
+        "logs": [{"Key": key, "Value": value} for key, value in of_group.items()],
+    }
+    others = [service for service, tags in of_others.items() if {"Key": "team", "Value": "storage"} in tags]
+    found = aws.client("resourcegroupstaggingapi").get_resources(TagFilters=[{"Key": "team", "Values": ["storage"]}])
+    return sorted([*others, *(one["ResourceARN"].split(":")[2] for one in found["ResourceTagMappingList"])])
 
 
 def change(aws: MiniStack, values: dict[str, str]) -> None:
@@ -130,7 +129,7 @@ def test_every_setting_is_deployed_and_changed_by_either_way_and_drift_is_told_o
 ) -> None:
     wanted = {name: value for name, value in deployed.items() if name != "PermissionsBoundary"}
     assert in_force(aws) == wanted
-    of_each_kind = ["cloudwatch", "dynamodb", "iam", "iam", "lambda", "lambda", "logs", "sqs", "sqs"]
+    of_each_kind = ["cloudwatch", "dynamodb", "iam", "lambda", "lambda", "logs", "sqs", "sqs"]
     assert tagged(aws) == of_each_kind
 
     # One flag of each kind alone, and then the others; that each alone leaves the others as they are is a unit test.
