@@ -17,6 +17,7 @@ from string import Template
 from typing import Any, TypeVar
 from unittest.mock import patch
 
+import boto3
 import pytest
 
 from commands.deploy.__main__ import main as deploy
@@ -60,8 +61,22 @@ class Done:
 def run(name: str, *arguments: str, environment: Mapping[str, str]) -> Done:
     """Run the command of a script with this environment and no other, in this process: a new one takes a second."""
     main, out, err = deploy if name in DEPLOYING else operate, io.StringIO(), io.StringIO()
-    with patch.dict(os.environ, environment, clear=True), redirect_stdout(out), redirect_stderr(err):
+    session = partial(_session, frozenset(environment.items()))
+    with (
+        patch.dict(os.environ, environment, clear=True),
+        patch.object(boto3, "Session", session),
+        redirect_stdout(out),
+        redirect_stderr(err),
+    ):
         return Done(main([name, *arguments]), out.getvalue(), err.getvalue())
+
+
+@cache
+def _session(_: frozenset[tuple[str, str]], region_name: str | None = None, make: Any = boto3.Session) -> Any:
+    """The session of all commands with this environment, which makes each of its clients once."""
+    session = make(region_name=region_name)
+    session.client = cache(session.client)
+    return session
 
 
 def run_script(aws: MiniStack, name: str, *arguments: str, **environment: str) -> str:
