@@ -32,5 +32,12 @@ def add_command(
     return command
 
 
+def add_stack(command: argparse.ArgumentParser) -> None:
+    """The flags that select a stack."""
+    command.add_argument("--region", metavar="R", help="region of the stack (default: AWS_REGION or the profile's)")
+    text = "prefix of all names of the stack; unique per stack in the account and region"
+    command.add_argument("--name-prefix", metavar="P", default="", help=text)
+
+
 def add_version(command: argparse.ArgumentParser) -> None:
     command.add_argument("--version", action="version", version=f"s3-event-aggregator {__version__}")

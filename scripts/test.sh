@@ -8,14 +8,21 @@ cd "$(dirname "$0")/.."
 
 main() {
   ./dev/setup.sh
+  mkdir -p build
   export PATH="$PWD/.venv/bin:$PATH"
+  unset PYTHONDONTWRITEBYTECODE # with it, each of hundreds of processes would compile all modules again
   if [ $# -gt 0 ]; then exec pytest "$@"; fi
   step "ruff" ruff check --quiet .
   step "ruff format" ruff format --check --quiet .
-  step "mypy --strict" mypy
   step "shellcheck" shellcheck -x scripts/*.sh dev/*.sh .ci/run
+  # It has a core to itself while the end-to-end tests wait.
+  step "mypy --strict" mypy >build/mypy.txt 2>&1 &
+  local types=$! failed=0
   # A local AWS for each process, and much of the end-to-end tests is waiting: they come first, in the order of the files.
-  exec pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+  pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder || failed=1
+  wait "$types" || failed=1
+  cat build/mypy.txt
+  return "$failed"
 }
 
 step() { # what, command...

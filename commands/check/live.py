@@ -23,7 +23,8 @@ _ABSENT = ("ResourceNotFoundException", "ResourceNotFound", "NoSuchEntity", "Que
 
 # What the template does not say, and what a resource of its kind must be.
 _STATES = {
-    ("AWS::Lambda::Function", "State"): ("Active", "Inactive"),  # it is inactive if it was not invoked for weeks
+    # It is inactive if it was not invoked for weeks, and pending while it is made.
+    ("AWS::Lambda::Function", "State"): ("Active", "Inactive", "Pending"),
     ("AWS::Lambda::Function", "LastUpdateStatus"): ("Successful", "InProgress"),
     ("AWS::Lambda::EventSourceMapping", "State"): ("Enabled", "Enabling", "Creating", "Updating"),
     ("AWS::DynamoDB::Table", "TableStatus"): ("ACTIVE", "UPDATING"),

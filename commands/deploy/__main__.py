@@ -7,20 +7,17 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Callable
-from dataclasses import fields
-from pathlib import Path
+from dataclasses import fields, replace
+from functools import partial
 
-import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from commands.arguments import add_command
+from commands.arguments import add_command, add_stack
 from commands.deploy import of_2018
 from commands.deploy.buckets import Wish
-from commands.deploy.cloudformation import DeployError
 from commands.deploy.create import Deployment, Order
 from commands.deploy.package import BUILD, pack
-from commands.deploy.template import RefusedError, parameters, settings
+from commands.deploy.template import DeployError, parameters, settings
 from commands.operate.stack import Stack, StackError
 
 # Of a general purpose bucket: no directory bucket, table bucket, nor alias of an access point.
@@ -31,37 +28,35 @@ _ENDPOINT = "AWS_ENDPOINT_URL_STORAGE_GATEWAY"
 def main(arguments: list[str]) -> int:
     options = parser().parse_args(arguments)
     try:
-        if options.run is _zip:
-            print(_zip())
-            return 0
-        parameters()["NamePrefix"].refuse_unless_allowed(options.name_prefix)
-        session = boto3.Session(region_name=options.region)
-        if not session.region_name:
-            raise RefusedError("Which region? Give --region, or set AWS_REGION, or run: aws configure")
-        run: Callable[[Deployment, argparse.Namespace], None] = options.run
-        run(Deployment(Stack(session, options.name_prefix), _say, is_dry=getattr(options, "dry_run", False)), options)
-    except (RefusedError, DeployError, StackError) as error:
-        print(f"\n{error}", file=sys.stderr)
-        return 1
+        options.run(options)
+    except (DeployError, StackError) as error:
+        told, status = str(error), 1
     except (ClientError, BotoCoreError) as error:
-        hint = "What was done so far stays. When the cause is gone, run this again: it goes on."
-        print(f"\n{error}\n{hint}", file=sys.stderr)
-        return 1
+        told, status = f"{error}\nWhat was done so far stays. When the cause is gone, run this again: it goes on.", 1
     except KeyboardInterrupt:
-        hint = "What CloudFormation has begun it goes on with; run this again to follow it."
-        print(f"\nInterrupted. {hint}", file=sys.stderr)
-        return 130
-    return 0
+        told = "Interrupted. What CloudFormation has begun it goes on with; run this again to follow it."
+        status = 130
+    else:
+        return 0
+    print(f"\n{told}", file=sys.stderr)
+    return status
 
 
-def _say(line: str) -> None:
-    print(line, flush=True)
+# The commands, each with its help
 
 
-# The commands
+def _deployment(options: argparse.Namespace) -> Deployment:
+    parameters()["NamePrefix"].refuse_unless_allowed(options.name_prefix)
+    say = partial(print, flush=True)
+    return Deployment(Stack.of(options.region, options.name_prefix), say, is_dry=getattr(options, "dry_run", False))
 
 
-def _create(deployment: Deployment, options: argparse.Namespace) -> None:
+def _create(options: argparse.Namespace) -> None:
+    """Deploys the stack that refreshes a bucket's file shares when its objects change. Run it again to add a bucket, to
+    change a setting, to deploy newer code, or after it was interrupted. A setting that is not given keeps its value;
+    `none` takes one away that the stack can do without.
+    """
+    deployment = _deployment(options)
     given = {name: value for name in parameters() if (value := getattr(options, name, None)) is not None}
     if _ENDPOINT in os.environ:
         given.setdefault("StorageGatewayEndpointUrl", os.environ[_ENDPOINT])
@@ -69,34 +64,45 @@ def _create(deployment: Deployment, options: argparse.Namespace) -> None:
     if given.get("SubnetIds") == "":
         given.setdefault("SecurityGroupIds", "")
     if names := given.get("ReattachBucketArns"):
-        arns = [name if ":" in name else f"arn:{deployment.caller[1]}:s3:::{name}" for name in names.split(",")]
+        arns = [name if ":" in name else f"arn:{deployment.stack.caller[1]}:s3:::{name}" for name in names.split(",")]
         given["ReattachBucketArns"] = ",".join(arns)
     buckets = options.bucket or list(filter(None, [os.environ.get("BUCKET", "")]))
     flags = (options.artifact_bucket, options.change_set, options.revert_drift)
     deployment.create(Order(given, dict(options.tag), buckets, _wish(options), *flags))
 
 
-def _delete(deployment: Deployment, options: argparse.Namespace) -> None:
-    stack = deployment.stack
+def _delete(options: argparse.Namespace) -> None:
+    """Removes what create-stack.sh made, and nothing else: its notification on each bucket, the stack, and its code.
+    Run it again after it was interrupted: it goes on.
+    """
+    deployment = _deployment(options)
+    stack, name = deployment.stack, deployment.cloud.name
     if not options.yes:
-        attached = ", ".join(deployment.buckets.attached()) or "none"
-        print(f"This removes the stack {deployment.cloud.name} in {stack.region}, with its logs, queue and table, and")
-        print(f"its notification from these buckets: {attached}")
+        print(f"This removes the stack {name} in {stack.region}, with its logs, queue and table, and")
+        print(f"its notification from these buckets: {', '.join(stack.buckets()) or 'none'}")
         if not sys.stdin.isatty() or input("Remove them? Type yes: ") != "yes":
-            raise RefusedError("Nothing was removed. Where nobody can be asked, give --yes.")
+            raise DeployError("Nothing was removed. Where nobody can be asked, give --yes.")
     if deployment.delete(options.bucket):
-        _say("\nDeleted. The buckets and their objects are as they were.")
+        deployment.say("\nDeleted. The buckets and their objects are as they were.")
     else:
-        _say(f"Nothing to delete: there is no stack {deployment.cloud.name} in {stack.region}.")
+        deployment.say(f"Nothing to delete: there is no stack {name} in {stack.region}.")
 
 
-def _delete_2018(deployment: Deployment, options: argparse.Namespace) -> None:
-    of_2018.delete(deployment.stack, *deployment.caller, _say, is_dry=not options.yes)
+def _delete_2018(options: argparse.Namespace) -> None:
+    """Removes what the scripts of the project of 2018 made, when no bucket notifies it any more: its functions, queue,
+    table, roles and policies. It has no --name-prefix.
+    """
+    deployment = _deployment(options)
+    stack = replace(deployment.stack, prefix="")
+    of_2018.delete(stack, deployment.say, is_dry=not options.yes)
 
 
-def _attach(deployment: Deployment, options: argparse.Namespace) -> None:
-    wish, buckets = _wish(options), deployment.buckets
-    _ = deployment.stack.variables  # StackError if there is no stack; who may not decrypt them needs them no further
+def _attach(options: argparse.Namespace) -> None:
+    """Attaches buckets to a stack, without a look at the rest of it. Of one that is attached it changes how it tells of
+    its changes, or mends that. Its other notifications stay as they are.
+    """
+    wish, buckets = _wish(options), _deployment(options).buckets
+    _ = buckets.stack.variables  # StackError if there is no stack; who may not decrypt them needs them no further
     for bucket in options.bucket:
         buckets.refuse_unless_here(bucket)
         if options.as_code:
@@ -104,23 +110,25 @@ def _attach(deployment: Deployment, options: argparse.Namespace) -> None:
         else:
             buckets.plan(bucket, wish)
     if not options.as_code:
-        for bucket in options.bucket:
-            buckets.attach(bucket, wish)
-        _say("\nNothing was changed." if buckets.is_dry else "\nAttached. Changes refresh the buckets' file shares.")
+        buckets.attach_all(dict.fromkeys(options.bucket, wish))
+        buckets.say(
+            "\nNothing was changed." if buckets.is_dry else "\nAttached. Changes refresh the buckets' file shares."
+        )
 
 
-def _detach(deployment: Deployment, options: argparse.Namespace) -> None:
+def _detach(options: argparse.Namespace) -> None:
+    """Detaches buckets from a stack: changes in them refresh nothing any more. What changed before still is."""
+    buckets = _deployment(options).buckets
     for bucket in options.bucket:
-        deployment.buckets.detach(bucket)
-    _say("\nNothing was changed." if deployment.is_dry else "\nDetached. Everything else is as it was.")
+        buckets.detach(bucket)
+    buckets.say("\nNothing was changed." if buckets.is_dry else "\nDetached. Everything else is as it was.")
 
 
-def _zip() -> Path:
-    """It needs no stack: `main` prints where it is."""
+def _zip(_: argparse.Namespace) -> None:
+    """Packs the code of both functions, for template.yaml, and prints where it is. create-stack.sh does so itself."""
     name, content = pack()
-    path = BUILD / name
-    path.write_bytes(content)
-    return path
+    (BUILD / name).write_bytes(content)
+    print(BUILD / name)
 
 
 def _wish(options: argparse.Namespace) -> Wish:
@@ -134,88 +142,45 @@ def parser() -> argparse.ArgumentParser:
     """All commands."""
     top = argparse.ArgumentParser(prog="deploy")
     commands = top.add_subparsers(required=True)
-    command = _command(
-        commands,
-        "create-stack.sh",
-        _create,
-        "Deploys the stack that refreshes a bucket's file shares when its objects change. Run it again to add a bucket,"
-        " to change a setting, to deploy newer code, or after it was interrupted. A setting that is not given keeps its"
-        " value; `none` takes one away that the stack can do without.",
+    create, delete, delete_2018, attach, detach, _ = (
+        add_command(commands, script, run, run.__doc__ or "")
+        for script, run in {
+            "create-stack.sh": _create,
+            "delete-stack.sh": _delete,
+            "delete-2018.sh": _delete_2018,
+            "attach-bucket.sh": _attach,
+            "detach-bucket.sh": _detach,
+            "zip.sh": _zip,
+        }.items()
     )
-    command.usage = "%(prog)s --bucket B [flag]..."  # beside a wrong flag: all of them would hide what is wrong
-    add = command.add_argument
-    _add_bucket(command, "a bucket to watch, repeatable; needed the first time (or: BUCKET=B)")
-    _add_flags_of_buckets(command)
+    create.usage = "%(prog)s --bucket B [flag]..."  # beside a wrong flag: all of them would hide what is wrong
+    for command, is_needed, text in (
+        (create, False, "a bucket to watch, repeatable; needed the first time (or: BUCKET=B)"),
+        (delete, False, "one more bucket to remove the notification from; those attached are found without it"),
+        (attach, True, "a bucket to attach, repeatable"),
+        (detach, True, "a bucket to detach, repeatable"),
+    ):
+        add = command.add_argument
+        add("--bucket", metavar="B", action="append", default=[], type=_bucket, required=is_needed, help=text)
+    for command in (create, attach):
+        _add_flags_of_buckets(command)
+    text = "prints what Terraform or CDK must hold that own the bucket; no more"
+    attach.add_argument("--as-code", action="store_true", help=text)
+    add = create.add_argument
     for parameter in settings():
         add(parameter.flag, dest=parameter.name, metavar=parameter.hint, help=parameter.help)
     text = "on everything that takes tags, repeatable; others stay"
     add("--tag", metavar="K=V", action="append", default=[], type=_tag, help=text)
     add("--artifact-bucket", metavar="B", default="", help="where the code is put (default: a bucket that this makes)")
-    add("--dry-run", action="store_true", help="says what would be done, and writes nothing at all")
     add("--change-set", action="store_true", help="makes a change set, shows what is in it, and does not carry it out")
     add("--revert-drift", action="store_true", help="also puts back what was changed by hand (drift-aware change set)")
-    command = _command(
-        commands,
-        "delete-stack.sh",
-        _delete,
-        "Removes what create-stack.sh made, and nothing else: its notification on each bucket, the stack, and its code."
-        " Run it again after it was interrupted: it goes on.",
-    )
-    _add_bucket(command, "one more bucket to remove the notification from; those attached are found without it")
-    command.add_argument("--yes", action="store_true", help="does not ask")
-    command = _command(
-        commands,
-        "delete-2018.sh",
-        _delete_2018,
-        "Removes what the scripts of the project of 2018 made, when no bucket notifies it any more: its functions,"
-        " queue, table, roles and policies. It has no --name-prefix.",
-    )
-    command.add_argument("--yes", action="store_true", help="does it; without, it says what it would delete")
-    command = _command(
-        commands,
-        "attach-bucket.sh",
-        _attach,
-        "Attaches buckets to a stack, without a look at the rest of it. Of one that is attached it changes how it tells"
-        " of its changes, or mends that. Its other notifications stay as they are.",
-    )
-    _add_bucket(command, "a bucket to attach, repeatable", required=True)
-    _add_flags_of_buckets(command)
-    add = command.add_argument
-    add("--as-code", action="store_true", help="prints what Terraform or CDK must hold that own the bucket; no more")
-    add("--dry-run", action="store_true", help="says what would be done, and writes nothing")
-    command = _command(
-        commands,
-        "detach-bucket.sh",
-        _detach,
-        "Detaches buckets from a stack: changes in them refresh nothing any more. What changed before still is.",
-    )
-    _add_bucket(command, "a bucket to detach, repeatable", required=True)
-    command.add_argument("--dry-run", action="store_true", help="says what would be done, and writes nothing")
-    command = _command(
-        commands,
-        "zip.sh",
-        _zip,
-        "Packs the code of both functions, for template.yaml, and prints where it is. create-stack.sh does so itself.",
-    )
+    for command in (create, attach, detach):
+        command.add_argument("--dry-run", action="store_true", help="says what would be done, and writes nothing")
+    delete.add_argument("--yes", action="store_true", help="does not ask")
+    delete_2018.add_argument("--yes", action="store_true", help="does it; without, it says what it would delete")
+    for command in (create, delete, delete_2018, attach, detach):
+        add_stack(command)
     return top
-
-
-def _command(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", script: str, run: Callable[..., object], text: str
-) -> argparse.ArgumentParser:
-    command = add_command(commands, script, run, text)
-    if run is not _zip:
-        command.add_argument("--region", metavar="R", help="of the stack (default: AWS_REGION, the profile's)")
-        command.add_argument(
-            "--name-prefix", metavar="P", default="", help=parameters()["NamePrefix"].said["Description"]
-        )
-    return command
-
-
-def _add_bucket(command: argparse.ArgumentParser, text: str, *, required: bool = False) -> None:
-    command.add_argument(
-        "--bucket", metavar="B", action="append", default=[], required=required, type=_bucket, help=text
-    )
 
 
 def _add_flags_of_buckets(command: argparse.ArgumentParser) -> None:

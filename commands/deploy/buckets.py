@@ -7,7 +7,6 @@ and removed after it has stopped to: killed anywhere, the next run goes on.
 
 import itertools
 import json
-import math
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,9 +17,9 @@ from botocore.exceptions import ClientError
 
 from commands.deploy import eventbridge, notification
 from commands.deploy.package import region_of
-from commands.deploy.template import Json, RefusedError, words_of
+from commands.deploy.template import DeployError, Json, words_of
 from commands.operate.stack import Stack
-from event_aggregator.attached import permissions, targets_of, watched
+from event_aggregator.attached import targets_of, watched
 from event_aggregator.request import INITIAL_REFRESH_SECONDS, ActionQueue
 
 # A permission, or what was put, is known everywhere within some seconds.
@@ -47,65 +46,52 @@ class Buckets:
     """The buckets of a stack; `say` is told each step. With `is_dry` nothing is written."""
 
     stack: Stack
-    account: str
-    partition: str
     say: Callable[[str], None]
     is_dry: bool = False
     replaces: str = ""  # the function of 2018, in the place of whose notification ours is put
     pause: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
     written: int = 0
-    _asked: dict[str, float] = field(default_factory=dict)  # when
+    _unasked: str = ""  # the bucket whose refresh is asked for before the next write
     _named: set[str] = field(default_factory=set)  # the rules that had a free name
 
     @property
     def function_arn(self) -> str:
-        return f"arn:{self.partition}:lambda:{self.stack.region}:{self.account}:function:{self.stack.aggregator}"
+        account, partition = self.stack.caller
+        return f"arn:{partition}:lambda:{self.stack.region}:{account}:function:{self.stack.aggregator}"
 
-    # What is there
-
-    def permissions(self) -> list[tuple[str, str]]:
-        """The buckets whose notifications may invoke the aggregator, each with its statement's id."""
-        return permissions(self.stack.function_policy())
-
-    def rules(self) -> dict[str, dict[str, list[str]]]:
-        """The buckets that each of the stack's rules watches, with their prefixes."""
-        return {name: watched(rule.get("EventPattern", "")) for name, rule in self.stack.change_rules().items()}
-
-    def attached(self) -> list[str]:
-        return sorted({bucket for bucket, _ in self.permissions()} | eventbridge.of_all(self.rules()).keys())
+    def _rules_of(self, bucket: str) -> dict[str, list[str]]:
+        """The rules of this bucket alone, with the prefixes of each."""
+        rules = self.stack.watched_by_rules().items()
+        return {name: watches[bucket] for name, watches in rules if [*watches] == [bucket]}
 
     def _configuration(self, bucket: str) -> Json | None:
         """The bucket's notification configuration; None if there is no such bucket."""
-        s3 = self.stack.client("s3")
-        try:
-            found = s3.get_bucket_notification_configuration(Bucket=bucket)
-        except s3.exceptions.NoSuchBucket:
-            return None
-        return {name: value for name, value in found.items() if name != "ResponseMetadata"}
+        found = self.stack.if_there("s3", "get_bucket_notification_configuration", Bucket=bucket)
+        return {name: value for name, value in found.items() if name != "ResponseMetadata"} if found else None
 
     # Refusals and plans, before anything is written
 
     def refuse_unless_here(self, bucket: str) -> None:
-        """RefusedError unless there is such a bucket, in the stack's region."""
-        where, region = region_of(self.stack.client("s3"), bucket), self.stack.region
+        """DeployError unless there is such a bucket, in the stack's region."""
+        where, region = region_of(self.stack, bucket), self.stack.region
         if not where:
-            raise RefusedError(f"There is no bucket {bucket}. Create it first, or correct --bucket.")
+            raise DeployError(f"There is no bucket {bucket}. Create it first, or correct --bucket.")
         if where != region:
-            raise RefusedError(
+            raise DeployError(
                 f"The bucket {bucket} is in {where}, and the stack is in {region}. S3 notifies functions in its own"
                 f" region only: give --region {where}, and have a stack a region."
             )
 
     def plan(self, bucket: str, wish: Wish) -> tuple[list[Json], list[str]]:
         """The entries of its notification by which the bucket is to tell of its changes, and the patterns of its rules;
-        none if it is gone. RefusedError for what AWS would refuse."""
+        none if it is gone. DeployError for what AWS would refuse."""
         configuration = self._configuration(bucket)
         if configuration is None:
             self.say(f"skip    bucket {bucket}: it is gone")
             return [], []
-        by_rule = eventbridge.of_all(self.rules()).get(bucket)
-        has = {"notification": bucket in dict(self.permissions()), "eventbridge": by_rule is not None}
+        by_rule = eventbridge.of_all(self.stack.watched_by_rules()).get(bucket)
+        has = {"notification": bucket in dict(self.stack.permissions()), "eventbridge": by_rule is not None}
         ways = [wish.source] if wish.source else [way for way in has if has[way]] or ["notification"]
         prefixes = self._prefixes(bucket, wish)
         if prefixes is None:
@@ -134,7 +120,7 @@ class Buckets:
         ]
         if unknown:
             told = "--prefixes-from-shares: it is not known what every file share shows. Give the prefixes by --prefix."
-            raise RefusedError("\n".join([told, *unknown]))
+            raise DeployError("\n".join([told, *unknown]))
         return notification.shortest(share.prefix for share in shares)
 
     def _refuse_what_s3_would(self, bucket: str, configuration: Json, ours: list[Json]) -> None:
@@ -142,26 +128,25 @@ class Buckets:
         if notification.attached(left, ours) != configuration and (taken := notification.overlaps(left, ours)):
             told = f"S3 notifies one target only of a change, and the bucket {bucket} has this already:"
             way = "Remove it, limit it to other event types or keys, or give --event-source eventbridge."
-            raise RefusedError("\n  ".join([told, *taken]) + f"\n{way}")
+            raise DeployError("\n  ".join([told, *taken]) + f"\n{way}")
 
     def _refuse_if_policy_is_full(self, bucket: str) -> None:
-        policy, there = self.stack.function_policy(), [sid for _, sid in self.permissions()]
+        policy, there = self.stack.function_policy(), [sid for _, sid in self.stack.permissions()]
         size = len(json.dumps(policy, separators=(",", ":")))
         more = _BYTES_OF_PERMISSION + len(self.function_arn) + 2 * len(bucket)
         if self._permission_of(bucket)["StatementId"] not in there and size + more > MOST_BYTES_OF_POLICY:
-            raise RefusedError(
+            raise DeployError(
                 f"The policy of {self.stack.aggregator} has no room for {bucket}: it holds {len(there)} buckets. Attach"
                 " this one by --event-source eventbridge, or to another stack (--name-prefix)."
             )
 
     def _names_of_rules(self, bucket: str, count: int) -> list[str]:
-        """Of at least so many rules for the bucket: those it has, and then free ones. RefusedError if there are not."""
-        rules = self.rules()
-        own = [name for name, buckets in rules.items() if [*buckets] == [bucket]]
+        """Of at least so many rules for the bucket: those it has, and then free ones. DeployError if there are not."""
+        rules, own = self.stack.change_rules(), self._rules_of(bucket)
         every = (f"{self.stack.aggregator}ObjectChanges{number}" for number in ["", *range(2, 1000)])
         free = [name for name in every if len(name) <= _MOST_CHARACTERS_OF_NAME and name not in {*rules} | self._named]
         if len(own) + len(free) < count:
-            raise RefusedError(
+            raise DeployError(
                 f"EventBridge's names of rules have at most {_MOST_CHARACTERS_OF_NAME} characters: with {len(rules)}"
                 f" rules this stack has no more of them for {bucket}. Attach it by --event-source notification, or to"
                 " another stack with a shorter --name-prefix."
@@ -169,147 +154,125 @@ class Buckets:
         return [*own, *free[: max(0, count - len(own))]]
 
     def _permission_of(self, bucket: str) -> dict[str, str]:
+        account, partition = self.stack.caller
         return {
             "FunctionName": self.stack.aggregator,
             "StatementId": f"s3-{bucket.replace('.', '_')}",
             "Action": "lambda:InvokeFunction",
             "Principal": "s3.amazonaws.com",
-            "SourceArn": f"arn:{self.partition}:s3:::{bucket}",
-            "SourceAccount": self.account,
+            "SourceArn": f"arn:{partition}:s3:::{bucket}",
+            "SourceAccount": account,
         }
 
     # Attaching
 
     def attach_all(self, wishes: Mapping[str, Wish]) -> None:
-        """Attaches each of these buckets, whatever is refused of another. RefusedError tells of all refusals."""
+        """Attaches each of these buckets, whatever is refused of another. DeployError tells of all refusals."""
         refused = []
         for bucket, wish in wishes.items():
             try:
                 self.attach(bucket, wish)
-            except (RefusedError, ClientError) as error:
+            except (DeployError, ClientError) as error:
                 way = self.stack.command("detach-bucket.sh", "--bucket", bucket)
                 refused.append(f"The bucket {bucket} was not attached: {error}\nIf it shall not be: {way}")
         if refused:
-            raise RefusedError("\n".join(refused))
+            raise DeployError("\n".join(refused))
 
     def attach(self, bucket: str, wish: Wish) -> None:
-        """Has the bucket tell the stack of its changes."""
+        """Has the bucket tell the stack of its changes.
+
+        Until S3 has applied a notification it sends no events: so all of the bucket is refreshed in some minutes. That
+        is asked for before the first write, wherever this is killed then, and again if the writing took long.
+        """
         entries, patterns = self.plan(bucket, wish)
+        if not (entries or patterns):
+            return
+        began, before = self.clock(), self.written
+        self._unasked = bucket if wish.initial_refresh else ""
         if entries:
-            self._attach_by_notification(bucket, entries, wish)
+            self._permit(bucket)
         if patterns:
-            self._attach_by_eventbridge(bucket, patterns, wish)
+            self._set_rules(bucket, patterns)
+
+        def merge(now: Json) -> Json:
+            others = notification.detached(now, self.replaces)
+            others = {"EventBridgeConfiguration": {}, **others} if patterns else others
+            return notification.attached(others, entries) if entries else others
+
+        what = f"notification of {bucket}" if entries else f"events of {bucket} to EventBridge"
+        self._put(bucket, merge, what, skip_validation=wish.skip_validation)
         # Only now: a change that comes by both is one change.
         if wish.source and patterns:
-            self._detach_by_notification(bucket)
+            self._remove_notification(bucket)
         if wish.source and entries:
-            self._detach_by_eventbridge(bucket)
+            self._delete_rules(bucket)
+        if wish.initial_refresh and self.written > before and self.clock() - began > _PATIENCE_SECONDS:
+            self._ask_for_all(bucket)
 
-    def _attach_by_notification(self, bucket: str, ours: list[Json], wish: Wish) -> None:
+    def _permit(self, bucket: str) -> None:
         permission = self._permission_of(bucket)
-        if (bucket, permission["StatementId"]) not in self.permissions():
-            self._ask_for_all(bucket, wish)
+        if (bucket, permission["StatementId"]) not in self.stack.permissions():
             told = f"create  permission for {bucket} to invoke {self.stack.aggregator}"
             self._write(told, self.stack.client("lambda").add_permission, **permission)
 
-        def merge(now: Json) -> Json:
-            return notification.attached(notification.detached(now, self.replaces), ours)
-
-        self._put(bucket, merge, wish, f"notification of {bucket}")
-
-    def _attach_by_eventbridge(self, bucket: str, patterns: Sequence[str], wish: Wish) -> None:
-        wanted = sorted(watched(pattern)[bucket] for pattern in patterns)
-        for _ in range(_TRIES_OF_RULES):
-            self._set_rules(bucket, patterns, wish)
-            if self.is_dry or sorted(rule[bucket] for rule in self.rules().values() if [*rule] == [bucket]) == wanted:
-                break
-        else:
-            raise RefusedError(f"Somebody else overwrites the rules of {bucket} again and again.")
-
-        def merge(now: Json) -> Json:
-            return {"EventBridgeConfiguration": {}, **notification.detached(now, self.replaces)}
-
-        self._put(bucket, merge, wish, f"events of {bucket} to EventBridge")
-
-    def _set_rules(self, bucket: str, patterns: Sequence[str], wish: Wish) -> None:
+    def _set_rules(self, bucket: str, patterns: Sequence[str]) -> None:
         """Writes the bucket's rules. Another run may have found the same name free: whose pattern it has is known only
         after a pause, when that run has written too."""
-        events, found = self.stack.client("events"), self.stack.change_rules()
-        target = {"Id": "aggregator", "Arn": self.function_arn}
-        names = self._names_of_rules(bucket, len(patterns))
-        new = {*names} - {*found}
-        self._named |= new
-        for name, pattern in zip(names, patterns, strict=False):
-            rule = found.get(name, {})
-            is_so = rule.get("State") == "ENABLED" and watched(rule["EventPattern"]) == watched(pattern)
-            is_told = self.function_arn in (self._targets(name).values() if rule else [])
-            if is_so and is_told:
-                self.say(f"keep    rule {name}")
-                continue
-            self._ask_for_all(bucket, wish)
-            if not is_so:
-                self._write(f"set     rule {name}", events.put_rule, Name=name, State="ENABLED", EventPattern=pattern)
-            if not is_told:  # a target that is there may have settings of somebody else
-                told = f"set     the target of rule {name}: {self.stack.aggregator}"
-                self._write(told, self._put_target, Rule=name, Targets=[target])
-        for name in names[len(patterns) :]:
-            self._delete_rule(name)
-        if new and not self.is_dry:
-            self.pause(_PAUSE_SECONDS)
+        wanted = sorted(watched(pattern)[bucket] for pattern in patterns)
+        for _ in range(_TRIES_OF_RULES):
+            names, found = self._names_of_rules(bucket, len(patterns)), self.stack.change_rules()
+            self._named |= {*names}
+            for name, pattern in zip(names, patterns, strict=False):
+                self._set_rule(name, found.get(name), pattern)
+            for name in names[len(patterns) :]:
+                self._delete_rule(name)
+            if {*names} - {*found} and not self.is_dry:
+                self.pause(_PAUSE_SECONDS)
+            if self.is_dry or sorted(self._rules_of(bucket).values()) == wanted:
+                return
+        raise DeployError(f"Somebody else overwrites the rules of {bucket} again and again.")
+
+    def _set_rule(self, name: str, now: Json | None, pattern: str) -> None:
+        events = self.stack.client("events")
+        is_told = now is not None and self.function_arn in self._targets(name).values()
+        if now and is_told and now["State"] == "ENABLED" and watched(now["EventPattern"]) == watched(pattern):
+            self.say(f"keep    rule {name}")
+            return
+        self._write(f"set     rule {name}", events.put_rule, Name=name, State="ENABLED", EventPattern=pattern)
+        if not is_told:  # a target that is there may have settings of somebody else
+            told, target = f"set     the target of rule {name}: {self.stack.aggregator}", self.function_arn
+            answer = self._write(told, events.put_targets, Rule=name, Targets=[{"Id": "aggregator", "Arn": target}])
+            if failed := answer.get("FailedEntries"):
+                raise DeployError(f"EventBridge refused the function as target: {failed[0].get('ErrorMessage')}")
 
     def _targets(self, rule: str) -> dict[str, str]:
         """The ARNs of the rule's targets, by their Ids."""
         found = self.stack.client("events").list_targets_by_rule(Rule=rule)["Targets"]
         return {target["Id"]: target["Arn"] for target in found}
 
-    def _put_target(self, **target: Any) -> None:
-        if failed := self.stack.client("events").put_targets(**target).get("FailedEntries"):
-            raise RefusedError(f"EventBridge refused the function as target: {failed[0].get('ErrorMessage')}")
-
-    def _ask_for_all(self, bucket: str, wish: Wish) -> None:
-        """Has all of the bucket refreshed in some minutes, for until S3 has applied a notification it sends no events.
-
-        Before anything is written, so that it has been asked for wherever this is killed; by each run that writes, and
-        again if the writing took long.
-        """
-        is_due = self.clock() - self._asked.get(bucket, -math.inf) > _PATIENCE_SECONDS
-        if wish.initial_refresh and is_due:
-            self._asked[bucket] = self.clock()
-            minutes = INITIAL_REFRESH_SECONDS // 60
-            told = f"ask     for a refresh of all of {bucket} in {minutes} minutes, when S3 sends its events"
-            self._write(told, self._send, bucket=bucket)
-
-    def _send(self, bucket: str) -> None:
-        sqs = self.stack.client("sqs")
-        url = sqs.get_queue_url(QueueName=f"{self.stack.aggregator}ActionQueue")["QueueUrl"]
-        ActionQueue(lambda: sqs, url).request_full_refresh(bucket)
-
-    def _put(self, bucket: str, merge: Callable[[Json], Json], wish: Wish, what: str) -> None:
+    def _put(self, bucket: str, merge: Callable[[Json], Json], what: str, *, skip_validation: bool) -> None:
         """Merges into what S3 has, and puts that, until S3 answers with it. S3 takes no condition with a put: whoever
         writes at the same time makes it answer 409, and then what is there is read again and merged again."""
         began, problem = self.clock(), ""
         while (now := self._configuration(bucket)) is not None and (wanted := merge(now)) != now:
             if not problem:
-                self._ask_for_all(bucket, wish)
                 self._write(f"set     {what}")
             if self.is_dry:
                 return
             if self.clock() - began > _PATIENCE_SECONDS:
-                raise RefusedError(problem)
-            problem = self._put_once(bucket, wanted, wish)
+                raise DeployError(problem)
+            problem = self._put_once(bucket, wanted, skip_validation=skip_validation)
             again = self._configuration(bucket) or {}
             if merge(again) != again:  # S3 may answer as before for a moment
                 self.pause(_PAUSE_SECONDS)
-        if problem:
-            self._ask_for_all(bucket, wish)
-        else:
+        if not problem:
             self.say(f"keep    {what}")
 
-    def _put_once(self, bucket: str, wanted: Json, wish: Wish) -> str:
-        """Puts it; what is the matter if S3 does not have it a moment later. RefusedError if it will not."""
+    def _put_once(self, bucket: str, wanted: Json, *, skip_validation: bool) -> str:
+        """Puts it; what is the matter if S3 does not have it a moment later. DeployError if it will not."""
         try:
             self.stack.client("s3").put_bucket_notification_configuration(
-                Bucket=bucket, NotificationConfiguration=wanted, SkipDestinationValidation=wish.skip_validation
+                Bucket=bucket, NotificationConfiguration=wanted, SkipDestinationValidation=skip_validation
             )
         except ClientError as error:
             told = error.response["Error"]
@@ -321,12 +284,10 @@ class Buckets:
             # S3 names those that it could not validate in its answer, beside the message.
             dead = [target for target in others if re.search(rf"{re.escape(target)}(?![\w-])", str(told))]
             problem = "\n  ".join([f"{error}\nS3 validates at each put all that {bucket} notifies:", *(dead or others)])
-            problem += (
-                "\nRemove the notifications of targets that are gone or do not let S3 in, or put ours beside them"
-            )
-            problem += " by --skip-destination-validation."
+            problem += "\nRemove the notifications of targets that are gone or do not let S3 in, or put ours beside"
+            problem += " them by --skip-destination-validation."
             if dead:
-                raise RefusedError(problem) from error
+                raise DeployError(problem) from error
             return problem
         return f"Somebody else overwrites the notification of {bucket} again and again."
 
@@ -335,33 +296,29 @@ class Buckets:
     def detach(self, bucket: str) -> None:
         """Has the bucket tell the stack of its changes no more."""
         before = self.written
-        self._detach_by_notification(bucket)
-        self._detach_by_eventbridge(bucket)
+        self._remove_notification(bucket)
+        self._delete_rules(bucket)
         if self.written == before:
             self.say(f"skip    bucket {bucket}: nothing of this stack is attached to it")
 
-    def _detach_by_notification(self, bucket: str) -> None:
+    def _remove_notification(self, bucket: str) -> None:
         try:
-            self._remove_notification(bucket)
+            if notification.own_of(self._configuration(bucket) or {}, self.function_arn):
+                what = f"notification of {bucket}: without ours"
+                # What is left was accepted before: it does not matter now whether its targets still exist.
+                self._put(bucket, lambda now: notification.detached(now, self.function_arn), what, skip_validation=True)
         except ClientError as error:
             if error.response["Error"]["Code"] != "AccessDenied":
                 raise
             # The bucket may be another account's by now, which took the name after it was deleted.
             self.say(f"skip    notification of {bucket}: it could not be seen or removed: {error}")
         name, remove = self.stack.aggregator, self.stack.client("lambda").remove_permission
-        for statement in [sid for of, sid in self.permissions() if of == bucket]:
+        for statement in [sid for of, sid in self.stack.permissions() if of == bucket]:
             told = f"delete  permission for {bucket} to invoke {name} ({statement})"
             self._write(told, remove, FunctionName=name, StatementId=statement)
 
-    def _remove_notification(self, bucket: str) -> None:
-        if notification.own_of(self._configuration(bucket) or {}, self.function_arn):
-            # What is left was accepted before: it does not matter now whether its targets still exist.
-            without = Wish(initial_refresh=False, skip_validation=True)
-            gone = f"notification of {bucket}: without ours"
-            self._put(bucket, lambda now: notification.detached(now, self.function_arn), without, gone)
-
-    def _detach_by_eventbridge(self, bucket: str) -> None:
-        own = [name for name, buckets in self.rules().items() if [*buckets] == [bucket]]
+    def _delete_rules(self, bucket: str) -> None:
+        own = self._rules_of(bucket)
         for name in own:
             self._delete_rule(name)
         if own:
@@ -370,7 +327,7 @@ class Buckets:
     def _delete_rule(self, name: str) -> None:
         events, targets = self.stack.client("events"), self._targets(name)
         if others := [arn for arn in targets.values() if arn != self.function_arn]:
-            raise RefusedError(
+            raise DeployError(
                 f"The rule {name} has targets of somebody else: {', '.join(others)}. Move them to a rule of their own,"
                 " and run this again."
             )
@@ -378,11 +335,26 @@ class Buckets:
             self._write(f"delete  the target of rule {name}", events.remove_targets, Rule=name, Ids=[*targets])
         self._write(f"delete  rule {name}", events.delete_rule, Name=name)
 
-    def _write(self, what: str, call: Callable[..., object] | None = None, **arguments: Any) -> None:
+    # Writing
+
+    def _ask_for_all(self, bucket: str) -> None:
+        self._unasked = ""
+        minutes = INITIAL_REFRESH_SECONDS // 60
+        told = f"ask     for a refresh of all of {bucket} in {minutes} minutes, when S3 sends its events"
+        self._write(told, self._send, bucket=bucket)
+
+    def _send(self, bucket: str) -> None:
+        sqs = self.stack.client("sqs")
+        url = sqs.get_queue_url(QueueName=f"{self.stack.aggregator}ActionQueue")["QueueUrl"]
+        ActionQueue(lambda: sqs, url).request_full_refresh(bucket)
+
+    def _write(self, what: str, call: Callable[..., Any] | None = None, **arguments: Any) -> Json:
+        """Says it and does it; what AWS answers."""
+        if self._unasked:
+            self._ask_for_all(self._unasked)
         self.say(f"{'would ' if self.is_dry else ''}{what}")
         self.written += 1
-        if call and not self.is_dry:
-            call(**arguments)
+        return call(**arguments) or {} if call and not self.is_dry else {}
 
     # For those whose notifications another tool writes
 

@@ -8,19 +8,20 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
 from botocore.exceptions import ClientError, WaiterError
 
-from commands.deploy.template import Json, parsed
+from commands.deploy.template import DeployError, Json, parsed
 
 # An operation begins with one of these of the stack itself; a rollback belongs to what it rolls back.
 _BEGINNINGS = ("CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "DELETE_IN_PROGRESS", "REVIEW_IN_PROGRESS")
 # Nothing can be done with these but to delete them.
 _DEAD = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "DELETE_FAILED")
 _NOTHING_CHANGES = re.compile("didn't contain changes|No updates are to be performed")
-_SECONDS_BETWEEN_LOOKS = (0.2, 3.0)  # at first, and in the end
+_SECONDS_BETWEEN_LOOKS = 1.0
 _ONCE_A_SECOND = {"Delay": 1, "MaxAttempts": 1800}
 
 # What to do about a cause, by words in it.
@@ -30,10 +31,6 @@ _ADVICE = {
     "[Kk][Mm][Ss]": "See in docs/security-and-network.md what the key's policy must allow.",
     "ENI|network interface": "Lambda gives network interfaces back within 45 minutes: run this again then.",
 }
-
-
-class DeployError(Exception):
-    """CloudFormation could not do it; the message says why, and what to do."""
 
 
 @dataclass
@@ -73,11 +70,10 @@ class CloudStack:
         status = stack["StackStatus"] if stack else ""
         if stack and status in _DEAD:
             self.say(f"delete  the stack {self.name}, which is {status}: an earlier run came no further")
-            self._delete(stack["StackId"])
+            self._carry_out(self.client.delete_stack, stack["StackId"], ("DELETE_COMPLETE",))
         if stack and status == "UPDATE_ROLLBACK_FAILED":
             self.say(f"mend    the stack {self.name}, which is {status}: its rollback goes on")
-            self.client.continue_update_rollback(StackName=stack["StackId"])
-            self._follow_to(stack["StackId"], ("UPDATE_ROLLBACK_COMPLETE",))
+            self._carry_out(self.client.continue_update_rollback, stack["StackId"], ("UPDATE_ROLLBACK_COMPLETE",))
         return self.find()
 
     def template(self) -> str:
@@ -114,25 +110,21 @@ class CloudStack:
 
     def execute(self, change_set: Json) -> None:
         """Carries the changes out, and follows them to their end. DeployError if that is a rollback."""
-        stack = change_set["StackId"]
-        self._told |= {event["EventId"] for event in self._events(stack)}
-        self.client.execute_change_set(ChangeSetName=change_set["ChangeSetId"])
+        begin = partial(self.client.execute_change_set, ChangeSetName=change_set["ChangeSetId"])
         changing = {change["ResourceChange"]["LogicalResourceId"] for change in change_set["Changes"]}
-        self._follow_to(stack, ("CREATE_COMPLETE", "UPDATE_COMPLETE"), changing)
+        self._carry_out(begin, change_set["StackId"], ("CREATE_COMPLETE", "UPDATE_COMPLETE"), changing)
 
     def remove(self) -> bool:
         """Deletes the stack, whatever state it is in; whether there was one. DeployError if something of it stays."""
-        stack = self._at_rest()
-        if stack:
-            self._delete(stack["StackId"])
+        if stack := self._at_rest():
+            self._carry_out(self.client.delete_stack, stack["StackId"], ("DELETE_COMPLETE",))
         return stack is not None
 
-    def _delete(self, stack_id: str) -> None:
+    def _carry_out(
+        self, begin: Callable[..., object], stack_id: str, ends: Sequence[str], changing: Set[str] = frozenset()
+    ) -> None:
         self._told |= {event["EventId"] for event in self._events(stack_id)}
-        self.client.delete_stack(StackName=stack_id)
-        self._follow_to(stack_id, ("DELETE_COMPLETE",))
-
-    def _follow_to(self, stack_id: str, ends: Sequence[str], changing: Set[str] = frozenset()) -> None:
+        begin(StackName=stack_id)
         status = self.follow(stack_id, changing)
         if status not in ends:
             cause = first_cause(self._events(stack_id), stack_id)
@@ -143,8 +135,7 @@ class CloudStack:
 
         `changing`: the names of the resources that are to change, if they are known.
         """
-        done: set[str] = set()
-        status, (seconds, most) = "_IN_PROGRESS", _SECONDS_BETWEEN_LOOKS
+        done, status = set[str](), "_IN_PROGRESS"
         while True:
             for event in reversed(self._events(stack_id)):
                 name, became = event["LogicalResourceId"], event["ResourceStatus"]
@@ -157,8 +148,7 @@ class CloudStack:
                     self.say(in_words(event) + (f"  ({len(done)} of {len(changing)})" if name in changing else ""))
             if not status.endswith("_IN_PROGRESS"):
                 return str(status)
-            self.pause(seconds)
-            seconds = min(most, seconds * 1.3)
+            self.pause(_SECONDS_BETWEEN_LOOKS)
             status = self.client.describe_stacks(StackName=stack_id)["Stacks"][0]["StackStatus"]
 
     def _events(self, stack_id: str) -> list[Json]:
@@ -179,10 +169,8 @@ def first_cause(events: Sequence[Json], stack_id: str) -> str:
         reason = event.get("ResourceStatusReason", "")
         is_own = event["ResourceStatus"].endswith("_FAILED") and event["PhysicalResourceId"] != stack_id
         if is_own and "cancelled" not in reason:
-            told = [
-                f"First failed: {in_words(event)}",
-                *(do for words, do in _ADVICE.items() if re.search(words, reason)),
-            ]
+            advice = [do for words, do in _ADVICE.items() if re.search(words, reason)]
+            told = [f"First failed: {in_words(event)}", *advice]
     return "\n".join([*told, "When the cause is gone, run this again: it goes on from here."])
 
 

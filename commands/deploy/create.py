@@ -8,9 +8,9 @@ from botocore.exceptions import ClientError
 
 from commands.deploy import cloudformation, of_2018
 from commands.deploy.buckets import Buckets, Wish
-from commands.deploy.cloudformation import CloudStack, DeployError
+from commands.deploy.cloudformation import CloudStack
 from commands.deploy.package import ArtifactBucket, digest, pack
-from commands.deploy.template import TEMPLATE, Json, RefusedError, environment, parameters, refuse_unless_consistent
+from commands.deploy.template import TEMPLATE, DeployError, Json, environment, parameters, refuse_unless_consistent
 from commands.operate.stack import Stack
 from event_aggregator.settings import LEAST_ADVISED_INTERVAL_SECONDS
 
@@ -40,15 +40,9 @@ class Deployment:
     is_dry: bool = False
 
     @cached_property
-    def caller(self) -> tuple[str, str]:
-        """The account and the partition."""
-        identity = self.stack.client("sts").get_caller_identity()
-        return identity["Account"], identity["Arn"].split(":")[1]
-
-    @cached_property
     def buckets(self) -> Buckets:
-        buckets = Buckets(self.stack, *self.caller, self.say, self.is_dry)
-        if self.stack.prefix and of_2018.owner_of(self.stack.client("lambda"), of_2018.AGGREGATOR) == "":
+        buckets = Buckets(self.stack, self.say, self.is_dry)
+        if self.stack.prefix and of_2018.owner_of(self.stack, of_2018.AGGREGATOR) == "":
             buckets.replaces = buckets.function_arn.replace(self.stack.aggregator, of_2018.AGGREGATOR)
         return buckets
 
@@ -56,13 +50,13 @@ class Deployment:
     def cloud(self) -> CloudStack:
         """The stack that owns the functions, whoever deployed it; if they are not there, the one that will.
 
-        RefusedError if no stack of CloudFormation owns them.
+        DeployError if no stack of CloudFormation owns them.
         """
         name = f"s3-event-aggregator{'-' if self.stack.prefix else ''}{self.stack.prefix.replace('_', '-')}"
         for function in (self.stack.refresh, self.stack.aggregator):
-            owner = of_2018.owner_of(self.stack.client("lambda"), function)
+            owner = of_2018.owner_of(self.stack, function)
             if owner == "":
-                raise RefusedError(
+                raise DeployError(
                     f"There is a function {function} that no stack of CloudFormation owns: it is of the project of"
                     " 2018 (docs/upgrading-from-2018.md), or of somebody else. Give --name-prefix, for other names."
                 )
@@ -70,24 +64,24 @@ class Deployment:
         return CloudStack(self.stack.client("cloudformation"), name, self.say)
 
     def _find(self) -> Json | None:
-        """The stack, if it is there. RefusedError if it has another name prefix, which maps to the same stack name."""
+        """The stack, if it is there. DeployError if it has another name prefix, which maps to the same stack name."""
         found = self.cloud.find()
         prefix = _parameters_of(found).get("NamePrefix", self.stack.prefix)
         if prefix != self.stack.prefix:
-            raise RefusedError(f"The stack {self.cloud.name} has another --name-prefix: {prefix}")
+            raise DeployError(f"The stack {self.cloud.name} has another --name-prefix: {prefix}")
         return found
 
     # Create, or change
 
     def create(self, order: Order) -> None:
         """Makes the stack as ordered, or changes it, and attaches the buckets that are named, or all again."""
-        account, _ = self.caller
+        account, _ = self.stack.caller
         found = self._find()
         in_force = _parameters_of(found)
-        attached = self.buckets.attached()
+        attached = self.stack.buckets()
         was_complete = found and not found["StackStatus"].startswith(_NEVER_COMPLETE)
         if not (was_complete or order.buckets or attached):
-            raise RefusedError("Which bucket? Give --bucket NAME. See --help.")
+            raise DeployError("Which bucket? Give --bucket NAME. See --help.")
         given = {**order.given, "NamePrefix": self.stack.prefix}
         if (key := in_force.get("KmsKey")) and given.get("KmsKey", key) != key:  # messages were sent with it
             given.setdefault("EarlierKmsKey", key)
@@ -101,9 +95,8 @@ class Deployment:
         self.say(f"Account {account}, region {self.stack.region}, stack {self.cloud.name}")
         interval = min(self.stack.settings.min_refresh_interval_seconds.values())
         if interval < LEAST_ADVISED_INTERVAL_SECONDS:
-            self.say(
-                f"Warning: AWS asks for 60 s between two refreshes of a share. After {interval} s one may do nothing."
-            )
+            asked = "AWS asks for 60 s between two refreshes of a share"
+            self.say(f"Warning: {asked}. After {interval} s one may do nothing.")
         if self.is_dry:
             changes = [f"would {line}" for line in self._changes(found, values)]
             self.say("\n".join(changes or [f"keep    stack {self.cloud.name}"]))
@@ -114,19 +107,19 @@ class Deployment:
         self.buckets.attach_all(wishes)
         if self.is_dry:
             self.say("\nNothing was changed.")
-        else:
-            told = f"Changes in these buckets refresh their file shares: {', '.join(wishes)}"
-            attach = self.stack.command("attach-bucket.sh", "--bucket", "B")
-            self.say(f"\nDeployed. {told if wishes else f'No bucket is attached: {attach}'}")
-            self.say(f"How it is doing: {self.stack.command('status.sh')}")
-            self.say(f"To remove it:    {self.stack.command('delete-stack.sh')}")
+            return
+        told = f"Changes in these buckets refresh their file shares: {', '.join(wishes)}"
+        attach = self.stack.command("attach-bucket.sh", "--bucket", "B")
+        self.say(f"\nDeployed. {told if wishes else f'No bucket is attached: {attach}'}")
+        self.say(f"How it is doing: {self.stack.command('status.sh')}")
+        self.say(f"To remove it:    {self.stack.command('delete-stack.sh')}")
 
     def _deploy(self, order: Order, given: dict[str, str], in_force: Mapping[str, str]) -> bool:
         """Makes a change set, says what is in it, and carries it out; whether the stack is as ordered."""
         found = self.cloud.settle()
         if not found:  # of a stack that an earlier run did not finish, which is gone now
             given = {**{name: value for name, value in in_force.items() if name in parameters()}, **given}
-        bucket = self._artifacts(order.artifact_bucket or in_force.get("CodeBucket", ""))
+        bucket = ArtifactBucket(self.stack, order.artifact_bucket or in_force.get("CodeBucket", ""))
         if bucket.make():
             self.say(f"create  bucket {bucket.name}, for the code")
         code, template = bucket.put(*pack()), TEMPLATE.read_bytes()
@@ -152,9 +145,6 @@ class Deployment:
         bucket.keep_only({code, kept, in_force.get("CodeKey", "")})  # a rollback needs the code before
         return True
 
-    def _artifacts(self, named: str) -> ArtifactBucket:
-        return ArtifactBucket.of(self.stack.client("s3"), self.caller[0], self.stack.prefix, named)
-
     def _changes(self, found: Json | None, values: Mapping[str, str]) -> Iterator[str]:
         """What a run would do with the stack; asks CloudFormation for nothing that writes."""
         if found is None:
@@ -179,11 +169,11 @@ class Deployment:
         found = self._find()
         if found and found.get("EnableTerminationProtection"):
             allow = "aws cloudformation update-termination-protection --no-enable-termination-protection"
-            raise RefusedError(
+            raise DeployError(
                 f"The stack {self.cloud.name} has termination protection. Nothing was removed. To allow its deletion:"
                 f" {allow} --stack-name {self.cloud.name} --region {self.stack.region}"
             )
-        own, attached = self._artifacts(""), self.buckets.attached()
+        own, attached = ArtifactBucket(self.stack), self.stack.buckets()
         code = _parameters_of(found).get("CodeBucket") or own.name
         self.say(f"Stack {self.cloud.name} in {self.stack.region}")
         if code != own.name:  # only the stack tells it
@@ -203,16 +193,12 @@ class Deployment:
                 " again: it goes on. If the stack is to stay, attach them again, with the --prefix and --event-source"
                 f" that they had: {self.stack.command('attach-bucket.sh', *flags)}"
             ) from error
-        had_code = [self._remove_code(name) for name in dict.fromkeys([code, own.name])]
-        return was_there or any(had_code) or self.buckets.written > 0
-
-    def _remove_code(self, bucket: str) -> bool:
-        """Whether there was some. Of a bucket that cannot be seen it says so: it is somebody else's."""
-        try:
-            return self._artifacts(bucket).remove()
-        except RefusedError as error:
-            self.say(f"skip    {error}")
-            return False
+        for name in dict.fromkeys([code, own.name]):
+            try:
+                was_there |= ArtifactBucket(self.stack, name).remove()
+            except DeployError as error:  # it cannot be seen: it is somebody else's
+                self.say(f"skip    {error}")
+        return was_there or self.buckets.written > 0
 
 
 def _parameters_of(stack: Json | None) -> dict[str, str]:

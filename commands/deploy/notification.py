@@ -11,7 +11,7 @@ from string import Template
 from typing import Any
 from urllib.parse import quote_plus, unquote_plus
 
-from commands.deploy.template import ROOT, Json, RefusedError
+from commands.deploy.template import ROOT, DeployError, Json
 from event_aggregator.attached import EVENTS, TARGETS
 
 
@@ -32,12 +32,12 @@ def entries(function_arn: str, name_prefix: str, prefixes: Iterable[str]) -> lis
 def attached(configuration: Json, ours: Sequence[Json]) -> Json:
     """The configuration with exactly these entries of ours, and everything else as it was.
 
-    RefusedError if somebody else's entry has an Id of ours.
+    DeployError if somebody else's entry has an Id of ours.
     """
     function_arn = ours[0]["LambdaFunctionArn"]
     for target, other in _all(configuration):
         if other.get("Id") in [own["Id"] for own in ours] and target != function_arn:
-            raise RefusedError(
+            raise DeployError(
                 f"The bucket already has a notification with the Id {other['Id']}, and it goes to {target}."
                 " Remove it if it is a leftover, or choose another --name-prefix for this stack."
             )

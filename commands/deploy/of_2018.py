@@ -4,13 +4,12 @@ No stack of CloudFormation owns that: so its functions are told from those of a 
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from botocore.exceptions import ClientError
 
-from commands.deploy.template import RefusedError
+from commands.deploy.template import DeployError
 from commands.operate.stack import Stack
-from event_aggregator.attached import permissions, targets_of
+from event_aggregator.attached import targets_of
 
 AGGREGATOR, REFRESH = "S3EventAggregator", "S3StorageGatewayRefresh"
 _QUEUE = "S3EventAggregatorActionQueue"
@@ -21,37 +20,40 @@ _POLICIES = (
 )
 
 
-def owner_of(functions: Any, name: str) -> str | None:
+def owner_of(stack: Stack, name: str) -> str | None:
     """The stack of CloudFormation that owns the function; empty: none does; None: there is no such function.
 
-    RefusedError if its tags cannot be read.
+    DeployError if its tags cannot be read.
     """
-    try:
-        found = functions.get_function(FunctionName=name)
-    except functions.exceptions.ResourceNotFoundException:
-        return None
+    found = stack.if_there("lambda", "get_function", FunctionName=name)
     if error := found.get("TagsError"):
-        raise RefusedError(
+        raise DeployError(
             f"Which stack owns the function {name}? Its tags, which tell, cannot be read: {error['Message']}"
             "\nYour credentials need lambda:ListTags."
         )
-    return str(found.get("Tags", {}).get("aws:cloudformation:stack-name", ""))
+    return str(found.get("Tags", {}).get("aws:cloudformation:stack-name", "")) if found else None
 
 
-def delete(stack: Stack, account: str, partition: str, say: Callable[[str], None], *, is_dry: bool) -> None:
-    """Removes what the scripts of 2018 made. RefusedError if it is not of 2018, or a bucket still needs it."""
+def delete(stack: Stack, say: Callable[[str], None], *, is_dry: bool) -> None:
+    """Removes what the scripts of 2018 made, whose names have no prefix, as those of this stack.
+
+    DeployError if it is not of 2018, or a bucket still needs it.
+    """
     for function in (AGGREGATOR, REFRESH):
-        if owner := owner_of(stack.client("lambda"), function):
-            raise RefusedError(f"The function {function} is of the stack {owner}, and not of 2018.")
-    if rules := ", ".join(Stack(stack.session, "", _clients=stack._clients).change_rules()):
-        raise RefusedError(f"The function {AGGREGATOR} is not of 2018, for that had no rules of EventBridge: {rules}")
-    if buckets := list(_notifying(stack)):
-        raise RefusedError(
+        if owner := owner_of(stack, function):
+            raise DeployError(f"The function {function} is of the stack {owner}, and not of 2018.")
+    if rules := ", ".join(stack.change_rules()):
+        raise DeployError(f"The function {AGGREGATOR} is not of 2018, for that had no rules of EventBridge: {rules}")
+    asked = ("s3", "get_bucket_notification_configuration")
+    notified = {bucket: targets_of(stack.if_there(*asked, Bucket=bucket)) for bucket in stack.buckets()}
+    end = f":function:{AGGREGATOR}"
+    if buckets := [bucket for bucket, targets in notified.items() if any(target.endswith(end) for target in targets)]:
+        raise DeployError(
             f"These buckets still notify {AGGREGATOR} of 2018: {', '.join(buckets)}. Attach each to the new stack,"
             " which then takes its place: scripts/attach-bucket.sh --name-prefix P --bucket B"
         )
     say("The roles and policies of 2018 serve all regions: its functions in another region stop without them.")
-    for what, call, arguments in _calls(stack, account, partition, say):
+    for what, call, arguments in _calls(stack, say):
         if is_dry:
             say(f"would delete  {what}, if it is there")
             continue
@@ -68,24 +70,10 @@ def delete(stack: Stack, account: str, partition: str, say: Callable[[str], None
         say("\nNothing else of 2018 is there.")
 
 
-def _notifying(stack: Stack) -> Iterator[str]:
-    """The buckets whose notification goes to the aggregator of 2018."""
-    s3 = stack.client("s3")
-    for bucket, _ in permissions(Stack(stack.session, "", _clients=stack._clients).function_policy()):
-        try:
-            found = s3.get_bucket_notification_configuration(Bucket=bucket)
-        except s3.exceptions.NoSuchBucket:
-            continue
-        if any(target.endswith(f":function:{AGGREGATOR}") for target in targets_of(found)):
-            yield bucket
-
-
-def _calls(
-    stack: Stack, account: str, partition: str, say: Callable[[str], None]
-) -> Iterator[tuple[str, Callable[..., object], dict[str, str]]]:
+def _calls(stack: Stack, say: Callable[[str], None]) -> Iterator[tuple[str, Callable[..., object], dict[str, str]]]:
     """What there may be, each with the call that deletes it: who reads first, what they used last."""
     functions, logs, sqs, iam = (stack.client(service) for service in ("lambda", "logs", "sqs", "iam"))
-    for name in [name for name in (REFRESH, AGGREGATOR) if owner_of(functions, name) == ""]:
+    for name in [name for name in (REFRESH, AGGREGATOR) if owner_of(stack, name) == ""]:
         for mapping in functions.list_event_source_mappings(FunctionName=name)["EventSourceMappings"]:
             yield f"trigger of {name}", functions.delete_event_source_mapping, {"UUID": mapping["UUID"]}
         yield f"function {name}", functions.delete_function, {"FunctionName": name}
@@ -94,10 +82,13 @@ def _calls(
         if url.endswith(f"/{_QUEUE}"):
             yield f"queue {_QUEUE}", sqs.delete_queue, {"QueueUrl": url}
     yield f"table {AGGREGATOR}", stack.client("dynamodb").delete_table, {"TableName": AGGREGATOR}
-    kept: list[str] = []
+    kept, (account, partition) = list[str](), stack.caller
     for role in _ROLES:
-        policies, region = _attached(iam, role), _last_used_in(iam, role)
-        if region not in ("", stack.region):
+        attached = stack.if_there("iam", "list_attached_role_policies", RoleName=role).get("AttachedPolicies", [])
+        policies = [policy["PolicyArn"] for policy in attached]
+        last_used = stack.if_there("iam", "get_role", RoleName=role).get("Role", {}).get("RoleLastUsed", {})
+        region = last_used.get("Region", stack.region)
+        if region != stack.region:
             say(f"keep    role {role} and its policies, last used in {region}: --region {region} deletes them")
             kept += policies
             continue
@@ -109,18 +100,3 @@ def _calls(
         arn = f"arn:{partition}:iam::{account}:policy/{policy}"
         if arn not in kept:
             yield f"policy {policy}", iam.delete_policy, {"PolicyArn": arn}
-
-
-def _last_used_in(iam: Any, role: str) -> str:
-    """The region in which the role was used last; empty: none is known, or there is no such role."""
-    try:
-        return str(iam.get_role(RoleName=role)["Role"].get("RoleLastUsed", {}).get("Region", ""))
-    except iam.exceptions.NoSuchEntityException:
-        return ""
-
-
-def _attached(iam: Any, role: str) -> list[str]:
-    try:
-        return [policy["PolicyArn"] for policy in iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]]
-    except iam.exceptions.NoSuchEntityException:
-        return []

@@ -11,14 +11,13 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
 
 from botocore.exceptions import ClientError
 
-from commands.deploy.template import ROOT, RefusedError
+from commands.deploy.template import ROOT, DeployError
+from commands.operate.stack import Stack
 
 BUILD = ROOT / "build"
 _NAME = "s3-event-aggregator"
@@ -62,7 +61,7 @@ def packages() -> Path:
         what = ["--require-hashes", "--only-binary", ":all:", "--requirement", str(requirements)]
         runtime = ["--python-version", "3.13", "--platform", "manylinux2014_aarch64", "--target", f"{made}/packages"]
         if subprocess.run([*pip, *what, *runtime], check=False).returncode:
-            raise RefusedError("pip could not fetch the functions' packages (see above).")
+            raise DeployError("pip could not fetch the functions' packages (see above).")
         try:
             Path(made, "packages").replace(folder)
         except OSError:
@@ -71,81 +70,66 @@ def packages() -> Path:
     return folder
 
 
-def region_of(s3: Any, bucket: str, **owner: str) -> str:
+def region_of(stack: Stack, bucket: str, **owner: str) -> str:
     """Where the bucket is; empty if there is none. ClientError if it is another account's."""
-    try:
-        found = s3.head_bucket(Bucket=bucket, **owner)
-    except ClientError as error:
-        if error.response["Error"]["Code"] not in ("404", "NoSuchBucket"):
-            raise
-        return ""
-    return str(found.get("BucketRegion", s3.meta.region_name))
+    found = stack.if_there("s3", "head_bucket", Bucket=bucket, **owner)
+    return str(found.get("BucketRegion", stack.region)) if found else ""
 
 
-@dataclass(frozen=True)
 class ArtifactBucket:
-    """The bucket in a folder of which a stack's code and template lie; `is_own` is false of one that the user named."""
+    """The bucket in a folder of which a stack's code and template lie: the stack's own, or one that the user named."""
 
-    s3: Any
-    name: str
-    account: str
-    folder: str
-    is_own: bool
-
-    @classmethod
-    def of(cls, s3: Any, account: str, prefix: str, named: str) -> "ArtifactBucket":
-        """Of the stack with this name prefix; `named`: the one in force, or given; else it is the stack's own."""
-        end = f"-{digest(prefix.encode())[:8]}" if prefix else ""
-        own = f"{_NAME}-{account}-{s3.meta.region_name}{end}"
-        return cls(s3, named or own, account, f"{own}/", named in ("", own))
+    def __init__(self, stack: Stack, named: str = "") -> None:
+        end = f"-{digest(stack.prefix.encode())[:8]}" if stack.prefix else ""
+        own = f"{_NAME}-{stack.caller[0]}-{stack.region}{end}"
+        self.stack, self.s3, self.name, self.folder = stack, stack.client("s3"), named or own, f"{own}/"
+        self.is_own = self.name == own
+        self._it = {"Bucket": self.name, "ExpectedBucketOwner": stack.caller[0]}
 
     def make(self) -> bool:
         """Makes the stack's own bucket, private and encrypted as S3 makes every bucket; whether it was not there."""
-        region = self.s3.meta.region_name
+        region = self.stack.region
         if where := self._region():
             if where != region:
-                raise RefusedError(f"The bucket {self.name} is in {where}: Lambda takes code from {region} only.")
+                raise DeployError(f"The bucket {self.name} is in {where}: Lambda takes code from {region} only.")
             return False
         if not self.is_own:
-            raise RefusedError(f"There is no bucket {self.name}. Create it, or leave --artifact-bucket out.")
+            raise DeployError(f"There is no bucket {self.name}. Create it, or leave --artifact-bucket out.")
         place = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
         self.s3.create_bucket(Bucket=self.name, **place)
         return True
 
     def _region(self) -> str:
         try:
-            return region_of(self.s3, self.name, ExpectedBucketOwner=self.account)
+            return region_of(self.stack, self.name, ExpectedBucketOwner=self.stack.caller[0])
         except ClientError as error:
             if error.response["Error"]["Code"] != "403":
                 raise
             why = f"{error}. It is another account's, or s3:ListBucket is missing"
             way = "create-stack.sh takes another one: --artifact-bucket."
-            raise RefusedError(f"The bucket {self.name}: {why}. {way}") from error
+            raise DeployError(f"The bucket {self.name}: {why}. {way}") from error
 
     def put(self, name: str, content: bytes) -> str:
         """Puts an object, in whose name its hash is, into the stack's folder; its key."""
         key = f"{self.folder}{name}"
-        self.s3.put_object(Bucket=self.name, Key=key, Body=content, ExpectedBucketOwner=self.account)
+        self.s3.put_object(**self._it, Key=key, Body=content)
         return key
 
     def url_of(self, key: str) -> str:
         return f"{self.s3.meta.endpoint_url}/{self.name}/{key}"
 
-    def keep_only(self, kept: set[str]) -> None:
-        """Deletes what else is the stack's: all that is in its own bucket, or in its folder of another one."""
-        for key in self._keys() - kept:
-            self.s3.delete_object(Bucket=self.name, Key=key, ExpectedBucketOwner=self.account)
+    def keep_only(self, kept: set[str]) -> bool:
+        """Deletes what else is the stack's, in its own bucket or its folder of another one; whether there was some."""
+        below = "" if self.is_own else self.folder
+        pages = self.s3.get_paginator("list_objects_v2").paginate(**self._it, Prefix=below)
+        others = {found["Key"] for page in pages for found in page.get("Contents", [])} - kept
+        for key in others:
+            self.s3.delete_object(**self._it, Key=key)
+        return bool(others)
 
     def remove(self) -> bool:
         """Deletes what is the stack's, the bucket if that is its own; whether there was something."""
-        was_there = bool(self._region() and (self.is_own or self._keys()))
-        if was_there:
-            self.keep_only(set())
+        was_there = bool(self._region()) and (self.keep_only(set()) or self.is_own)
         if was_there and self.is_own:
-            self.s3.delete_bucket(Bucket=self.name, ExpectedBucketOwner=self.account)
+            self.s3.delete_bucket(**self._it)
         return was_there
-
-    def _keys(self) -> set[str]:
-        below = "" if self.is_own else self.folder
-        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=below)
-        return {found["Key"] for page in pages for found in page.get("Contents", [])}

@@ -21,17 +21,18 @@ Json = dict[str, Any]
 
 # Those that the program gives itself.
 OWN = ("CodeBucket", "CodeKey", "NamePrefix")
+_LIST = "CommaDelimitedList"
 
 
-class RefusedError(Exception):
-    """It cannot be done; the message says why, and what to do. Nothing was written for it."""
+class DeployError(Exception):
+    """What was ordered cannot be done, or failed; the message says why, and what to do."""
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(yaml.CSafeLoader):
     """Reads CloudFormation's short forms too: !Ref Table is {"Ref": "Table"}."""
 
 
-def _function(loader: yaml.SafeLoader, name: str, node: yaml.Node) -> Json:
+def _function(loader: yaml.CSafeLoader, name: str, node: yaml.Node) -> Json:
     plain = copy(node)
     plain.tag = loader.resolve(type(node), node.value, (True, False))  # type: ignore[no-untyped-call]
     value = loader.construct_object(plain, deep=True)
@@ -66,15 +67,11 @@ class Parameter:
         return str(self.said.get("Default", ""))
 
     @property
-    def is_list(self) -> bool:
-        return bool(self.said["Type"] == "CommaDelimitedList")
-
-    @property
     def hint(self) -> str:
         """What stands for a value in the help."""
         if allowed := self.said.get("AllowedValues"):
             return "N" if len(allowed) > 9 else "|".join(map(str, allowed))
-        return "N" if self.said["Type"] == "Number" else "A,B" if self.is_list else "V"
+        return "N" if self.said["Type"] == "Number" else "A,B" if self.said["Type"] == _LIST else "V"
 
     @property
     def help(self) -> str:
@@ -83,14 +80,14 @@ class Parameter:
         return f"{self.said['Description']} ({limits}{default})".replace("%", "%%")
 
     def refuse_unless_allowed(self, value: str) -> None:
-        """RefusedError for what CloudFormation would refuse. (A number, Settings.read does.)"""
+        """DeployError for what CloudFormation would refuse. (A number, Settings.read does.)"""
         allowed, pattern = [str(one) for one in self.said.get("AllowedValues", [])], self.said.get("AllowedPattern", "")
         if allowed and value not in allowed:
-            raise RefusedError(f"{self.flag} {value}: it must be one of {', '.join(allowed)}.")
-        for one in value.split(",") if self.is_list else [value]:
+            raise DeployError(f"{self.flag} {value}: it must be one of {', '.join(allowed)}.")
+        for one in value.split(",") if self.said["Type"] == _LIST else [value]:
             if pattern and not re.fullmatch(pattern, one):
                 none = ", or none" if re.fullmatch(pattern, "") else ""
-                raise RefusedError(f"{self.flag} {one}: it must match {pattern}{none}.")
+                raise DeployError(f"{self.flag} {one}: it must match {pattern}{none}.")
 
 
 def words_of(name: str) -> list[str]:
@@ -116,20 +113,20 @@ def environment(values: Mapping[str, str], account: str) -> dict[str, str]:
 
 
 def refuse_unless_consistent(values: Mapping[str, str], region: str, account: str) -> None:
-    """RefusedError for values, each of a parameter, with which the stack would fail or its functions not start."""
+    """DeployError for values, each of a parameter, with which the stack would fail or its functions not start."""
     try:
         Settings.read(environment(values, account))
     except SettingError as error:
         flags = re.sub("[A-Z]+(_[A-Z]+)+", lambda name: "--" + name[0].replace("_", "-").lower(), str(error))
-        raise RefusedError(flags) from error
+        raise DeployError(flags) from error
     for name, value in values.items():
         parameters()[name].refuse_unless_allowed(value)
     if values["StorageGatewayEndpointUrl"] and "," in values["GatewayRegions"]:
-        raise RefusedError(
+        raise DeployError(
             "--storage-gateway-endpoint-url serves one region: give one by --gateway-regions, or no endpoint."
         )
     if bool(values["SubnetIds"]) != bool(values["SecurityGroupIds"]):
-        raise RefusedError("Give --subnet-ids and --security-group-ids together, or none for both.")
+        raise DeployError("Give --subnet-ids and --security-group-ids together, or none for both.")
     for name in ("AlarmTopicArn", "KmsKey", "EarlierKmsKey"):
         if values[name] and values[name].split(":")[3] != region:
-            raise RefusedError(f"{parameters()[name].flag} {values[name]}: it must be in {region}, as the stack is.")
+            raise DeployError(f"{parameters()[name].flag} {values[name]}: it must be in {region}, as the stack is.")

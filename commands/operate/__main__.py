@@ -9,12 +9,11 @@ import sys
 import time
 from collections.abc import Callable
 
-import boto3
 from botocore.exceptions import ClientError
 from rich.console import RenderableType
 from rich.live import Live
 
-from commands.arguments import add_command
+from commands.arguments import add_command, add_stack
 from commands.check import command as check
 from commands.operate import explain, facts, redrive, refresh_now, status, wait
 from commands.operate.stack import DENIED, Stack, StackError, now_ms
@@ -29,10 +28,7 @@ def main(arguments: list[str]) -> int:
     options = parser().parse_args(arguments)
     run: Callable[[Stack, argparse.Namespace], int] = options.run
     try:
-        session = boto3.Session(region_name=options.region)
-        if not session.region_name:
-            raise StackError("Which region? Give --region, or set AWS_REGION, or run: aws configure")
-        return run(Stack(session, options.name_prefix), options)
+        return run(Stack.of(options.region, options.name_prefix), options)
     except (StackError, *AWS_ERRORS) as error:
         if getattr(options, "quiet", False):
             return 2
@@ -48,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
     """All commands; docs/commands.md is made of their help."""
     top = Parser(prog="operate")
     commands = top.add_subparsers(required=True)
-    command = _command(
+    command = add_command(
         commands,
         "status.sh",
         _status,
@@ -59,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--json", action="store_true", help="JSON output; times in milliseconds since 1970")
     command.add_argument("--watch", action="store_true", help=f"repeat every {_WATCH_SECONDS} s until Ctrl-C")
-    command = _command(
+    command = add_command(
         commands,
         "explain.sh",
         _explain,
@@ -82,7 +78,7 @@ def parser() -> argparse.ArgumentParser:
         help="the key as S3 has it: not URL-encoded, without a leading slash",
     )
     command.add_argument("--json", action="store_true", help="JSON output; times in milliseconds since 1970")
-    command = _command(
+    command = add_command(
         commands,
         "wait.sh",
         _wait,
@@ -121,7 +117,7 @@ def parser() -> argparse.ArgumentParser:
         " the folder a minute later, it is shown",
     )
     command.add_argument("--quiet", action="store_true", help="print nothing; the exit status is the answer")
-    command = _command(
+    command = add_command(
         commands,
         "refresh-now.sh",
         _refresh_now,
@@ -137,7 +133,7 @@ def parser() -> argparse.ArgumentParser:
         "--folder", metavar="F", type=utf8, help="refresh this folder of the bucket, such as a/b (default: everything)"
     )
     command.add_argument("--recursive", action="store_true", help="also refresh everything below the folder")
-    command = _command(
+    command = add_command(
         commands,
         "redrive.sh",
         _redrive,
@@ -146,22 +142,11 @@ def parser() -> argparse.ArgumentParser:
         "Exit status: 0 the queue is empty, or its messages were sent back; 1 it holds messages; 2 it is unreadable.",
     )
     command.add_argument("--send", action="store_true", help="send the messages back to the action queue")
-    command = _command(commands, "check.sh", check.run, check.DESCRIPTION, check.EPILOG)
+    command = add_command(commands, "check.sh", check.run, check.DESCRIPTION, check.EPILOG)
     check.add_arguments(command, _seconds)
+    for command in commands.choices.values():
+        add_stack(command)
     return top
-
-
-def _command(
-    commands: "argparse._SubParsersAction[Parser]",
-    script: str,
-    run: Callable[[Stack, argparse.Namespace], int],
-    description: str,
-    epilog: str = "",
-) -> argparse.ArgumentParser:
-    command = add_command(commands, script, run, description, epilog)
-    command.add_argument("--region", metavar="R", help="region of the stack (default: AWS_REGION or the profile's)")
-    command.add_argument("--name-prefix", metavar="P", default="", help="the --name-prefix given to create-stack.sh")
-    return command
 
 
 def _status(stack: Stack, options: argparse.Namespace) -> int:

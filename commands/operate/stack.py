@@ -35,6 +35,8 @@ _CONFIG = Config(connect_timeout=5, read_timeout=20, retries={"mode": "standard"
 
 # The codes by which AWS says that we may not.
 DENIED = ("AccessDenied", "AccessDeniedException", "403", "Forbidden")
+# And those by which it says that there is no such thing.
+_ABSENT = ("ResourceNotFoundException", "NoSuchBucket", "NoSuchEntity", "404")
 
 
 class StackError(Exception):
@@ -55,6 +57,14 @@ class Stack:
     _clients: dict[str, Any] = field(default_factory=dict)
     _rules: dict[str, dict[str, Any]] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, region: str | None, prefix: str) -> "Stack":
+        """In this region, or the one that the user has set."""
+        session = boto3.Session(region_name=region)
+        if not session.region_name:
+            raise StackError("Which region? Give --region, or set AWS_REGION, or run: aws configure")
+        return cls(session, prefix)
+
     @property
     def region(self) -> str:
         return self.session.region_name
@@ -70,6 +80,12 @@ class Stack:
     @property
     def dead_letter_queue(self) -> str:
         return f"{self.prefix}S3EventAggregatorActionQueueDeadLetter"
+
+    @cached_property
+    def caller(self) -> tuple[str, str]:
+        """The account and the partition."""
+        identity = self.client("sts").get_caller_identity()
+        return identity["Account"], identity["Arn"].split(":")[1]
 
     def client(self, service: str) -> Any:
         if service not in self._clients:
@@ -170,27 +186,26 @@ class Stack:
 
     def buckets(self) -> list[str]:
         """The buckets that were attached: those that may invoke the aggregator, and those that the rules name."""
-        notifying = {bucket for bucket, _ in permissions(self.function_policy())}
-        return sorted(notifying | self._on_eventbridge.keys())
+        notifying = {bucket for bucket, _ in self.permissions()}
+        return sorted(notifying | eventbridge.of_all(self.watched_by_rules()).keys())
+
+    def permissions(self) -> list[tuple[str, str]]:
+        """The buckets whose notifications may invoke the aggregator, each with its statement's id."""
+        return permissions(self.function_policy())
 
     def function_policy(self) -> dict[str, Any]:
         """The aggregator's resource policy; empty if there is none."""
-        answer = self._if_there("lambda", "get_policy", FunctionName=self.aggregator)
+        answer = self.if_there("lambda", "get_policy", FunctionName=self.aggregator)
         return dict(json.loads(answer.get("Policy", "{}")))
 
     @cached_property
-    def _on_eventbridge(self) -> dict[str, list[str]]:
-        """The buckets in the rules of changes, enabled or not, each with the prefixes of keys, if not all."""
-        return eventbridge.of_all(self._watched(self.change_rules()))
-
-    @cached_property
     def _enabled_on_eventbridge(self) -> dict[str, list[str]]:
-        enabled = {name: rule for name, rule in self.change_rules().items() if rule.get("State") != "DISABLED"}
-        return eventbridge.of_all(self._watched(enabled))
+        return eventbridge.of_all(self.watched_by_rules(but="DISABLED"))
 
-    @staticmethod
-    def _watched(rules: dict[str, dict[str, Any]]) -> dict[str, dict[str, list[str]]]:
-        return {name: watched(rule.get("EventPattern", "")) for name, rule in rules.items()}
+    def watched_by_rules(self, *, but: str = "") -> dict[str, dict[str, list[str]]]:
+        """The buckets that each rule of changes watches, with their prefixes; not of rules in the state `but`."""
+        rules = self.change_rules().items()
+        return {name: watched(rule.get("EventPattern", "")) for name, rule in rules if rule.get("State") != but}
 
     def change_rules(self) -> dict[str, dict[str, Any]]:
         """The rules of EventBridge that tell the aggregator of changes, by name: as many as their buckets need."""
@@ -202,15 +217,15 @@ class Stack:
     def rule(self, of: str) -> dict[str, Any]:
         """The stack's rule of EventBridge, as DescribeRule tells of it; empty if there is none."""
         if of not in self._rules:
-            self._rules[of] = self._if_there("events", "describe_rule", Name=f"{self.aggregator}{of}")
+            self._rules[of] = self.if_there("events", "describe_rule", Name=f"{self.aggregator}{of}")
         return self._rules[of]
 
-    def _if_there(self, service: str, operation: str, **parameters: str) -> dict[str, Any]:
+    def if_there(self, service: str, operation: str, **parameters: str) -> dict[str, Any]:
         """What AWS answers; nothing if there is no such thing."""
         try:
             return dict(getattr(self.client(service), operation)(**parameters))
         except ClientError as error:
-            if error.response["Error"]["Code"] != "ResourceNotFoundException":
+            if error.response["Error"]["Code"] not in _ABSENT:
                 raise
             return {}
 

@@ -112,28 +112,21 @@ def _scheduled(minutes: int, trace: Trace, shares: Sequence[Shown], pace: Pace) 
 def _one_an_event(trace: Trace, shares: Sequence[Shown], pace: Pace) -> Outcome:
     """RefreshCache of the changed folder for each event. The gateway takes two at a time; what it refuses is lost."""
     each = [trace.contents.alone(name) for name in trace.names]
-    takes = [pace.milliseconds(requests) for requests in each]
-    made, times = [], trace.times
-    for _ in shares:
-        accepted, ended = array("q"), array("q")
-        earlier, later, at = 0, 0, 0  # ends of the two in progress
-        while at < len(times):
-            now = int(times[at])
-            if earlier > now:
-                at = int(times.searchsorted(earlier))
-                continue
-            earlier, later = sorted((later, now + takes[trace.folders[at]]))
+    times = trace.times - trace.times[0]
+    ends = times + np.array([pace.milliseconds(requests) for requests in each])[trace.folders]
+    accepted, earlier, later = array("q"), 0, 0  # ends of the two in progress
+    for at, (now, end) in enumerate(zip(memoryview(times), memoryview(ends), strict=True)):
+        if earlier <= now:
             accepted.append(at)
-            ended.append(now + takes[trace.folders[at]])
-            at += 1
-        places, begin = np.array(accepted), int(times[0])
-        folders = trace.folders[places].astype(np.int64)
-        asked = np.bincount(folders, minlength=len(each)).tolist()
-        requests = sum((_times(one, number) for one, number in zip(each, asked, strict=True)), Requests())
-        ones = np.ones_like(folders)
-        made.append(_Made(times[places] - begin, np.array(ended) - begin, requests, folders, ones))
-    outcome = _outcome("one refresh an event", trace, shares, made)
-    counted = Counted(events=len(times), calls=len(times))
+            earlier, later = sorted((later, end))
+    places = np.array(accepted)
+    folders = trace.folders[places].astype(np.int64)
+    asked = np.bincount(folders, minlength=len(each)).tolist()
+    requests = sum((_times(one, number) for one, number in zip(each, asked, strict=True)), Requests())
+    made = _Made(times[places], ends[places], requests, folders, np.ones_like(folders))
+    del times, ends, accepted, places
+    outcome = _outcome("one refresh an event", trace, shares, [made] * len(shares))
+    counted = Counted(events=len(trace.times), calls=len(trace.times))
     return replace(outcome, bill=bill(counted, times=DAYS / trace.days, s3=outcome.bill.s3 * trace.days / DAYS))
 
 
@@ -196,17 +189,19 @@ def _waits(trace: Trace, shares: Sequence[Shown], made: Sequence[_Made]) -> Ints
     That is the end of the first refresh of the folder which began no earlier than the change; Trace.span and more:
     there is none.
     """
-    changes = trace.in_folders
+    changes, begin = trace.in_folders, int(trace.times[0])
     result = np.empty(0, np.int64)
     for share, one in zip(shares, made, strict=True):
         began, ended = one.of_folders(trace)
         # Every change is seen by the refresh before whose begin it lies, after the one before.
-        waited = np.repeat(ended, np.diff(np.searchsorted(changes, began, "right"), prepend=0)) - changes
+        waited = np.repeat(ended, np.diff(np.searchsorted(changes, began, "right"), prepend=0))
+        waited -= changes
         began, ended = one.of_all()
         if len(began):
-            at = trace.times[trace.by_folder] - trace.times[0]
-            ended = np.append(ended, 3 * trace.span)
-            np.minimum(waited, ended[np.searchsorted(began, at)] - at, out=waited)
+            places = np.searchsorted(trace.times, began + begin, "right")
+            seen = np.repeat(np.append(ended, 3 * trace.span) + begin, np.diff(places, prepend=0, append=len(changes)))
+            seen -= trace.times
+            np.minimum(waited, seen[trace.by_folder], out=waited)
         if share.prefix:
             waited[np.repeat(~trace.shown(share.prefix), np.diff(trace.starts))] = -1
         result = np.maximum(result, waited) if len(result) else waited

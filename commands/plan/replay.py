@@ -3,13 +3,14 @@
 Whatever is decided here is decided by the functions' own code: when a window is due (Due), for how long a message is
 delayed (delay_seconds), whose turn it is (turns.step), what a call takes (next_round). Only what changes nothing is
 skipped: changes that an open window absorbs, and windows that add to what waits at a gateway where nothing can happen
-before its next wake. A test compares the outcome with that of the functions themselves.
+before its next wake. Windows are computed in bulk. Tests compare them with Due, change by change, and the outcome with
+that of the functions themselves.
 
 Events, messages and calls take no time. A refresh takes what its folders take. Each gateway accepts two at a time.
 """
 
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
@@ -20,7 +21,7 @@ from commands.plan.trace import Ints, Requests, Trace, folder_in
 from event_aggregator.folders import EVERYTHING, MAX_FOLDERS_LEFT, WHOLE_SHARE, Round, next_round
 from event_aggregator.request import MIN_DELAY_MS, delay_seconds
 from event_aggregator.settings import Settings
-from event_aggregator.table import Key, WindowItem
+from event_aggregator.table import Key
 from event_aggregator.turns import (
     Asked,
     Busy,
@@ -36,7 +37,7 @@ from event_aggregator.turns import (
     next_wake,
     step,
 )
-from event_aggregator.window import Due, too_many
+from event_aggregator.window import Due, too_many, too_much
 
 _BUCKET = "bucket"
 _ACCEPTED_AT_A_TIME = 2  # by a gateway
@@ -102,7 +103,7 @@ class Replay:
 def replay(trace: Trace, shares: Sequence[Shown], settings: Settings, pace: Pace) -> Replay:
     """The refreshes of all shares, in the windows of one bucket."""
     result = Replay([[] for _ in shares])
-    found = list(windows(trace, settings, result.counted))
+    found = windows(trace, settings, result.counted)
     for name in dict.fromkeys(share.gateway for share in shares):
         here = {number: share for number, share in enumerate(shares) if share.gateway == name}
         _AtGateway(trace, here, settings, pace, result).run(found)
@@ -110,79 +111,73 @@ def replay(trace: Trace, shares: Sequence[Shown], settings: Settings, pace: Pace
     return result
 
 
-def windows(trace: Trace, settings: Settings, counted: Counted) -> Iterator[Window]:
+def windows(trace: Trace, settings: Settings, counted: Counted) -> list[Window]:
     """The bucket's windows one after the other, each with the changes that it absorbs."""
+    times, due = trace.times, Due.of_change(settings, _BUCKET, 0)
+    start, starts, found = 0, [], []
+    life = _life(trace, due, 0)  # without a quiet time, all windows live alike
+    while start < len(times):
+        life = _life(trace, due, start) if due.longest else life
+        starts.append(start)
+        found.append(life)
+        start = max(start + 1, int(times.searchsorted(int(times[start]) + life[0])))
+    first, lives = np.array(starts, np.int32), np.array(found, np.int64).T
+    changes, closed = np.diff(first, append=len(times)), times[first] + lives[0]
+    is_new = trace.previous < np.repeat(first, changes)  # the first change of its folder in its window
     name_bytes = np.array([len(name.encode()) for name in trace.names], np.int32)
-    start, closed = 0, 0
-    sizes: dict[bytes, tuple[int, bool]] = {}  # of the folders of a window: bytes, and whether they are too many
-    while start < len(trace.times):
-        opened = int(trace.times[start])
-        life = _life(trace, settings, start)
-        end = max(start + 1, int(trace.times.searchsorted(life.closed)))
-        changed = trace.changed(start, end)
-        if (same := changed.tobytes()) not in sizes:
-            few = len(changed) <= _LOOK_AT
-            everything = not few or too_many(frozenset(trace.names[folder] for folder in changed.tolist()))
-            sizes[same] = int(name_bytes[changed].sum()), everything
-        folder_bytes, everything = sizes[same]
-        _count_window(counted, life, end - start, len(changed), folder_bytes)
-        if opened - closed > _WARM_MS:
-            counted.cold_starts += 1 + min(end - start, CONTAINERS)
-        yield Window(start, end, life.closed, everything)
-        start, closed = end, life.closed
+    folders = np.add.reduceat(is_new, first, dtype=np.int64)
+    folder_bytes = np.add.reduceat(is_new * name_bytes[trace.folders], first, dtype=np.int64)
+    _count_windows(counted, lives, changes, folders, folder_bytes)
+    after_a_pause = times[first] - np.append(0, closed[:-1]) > _WARM_MS
+    counted.cold_starts += int((1 + np.minimum(changes, CONTAINERS))[after_a_pause].sum())
+    everything = map(too_much, folders.tolist(), folder_bytes.tolist())
+    return list(map(Window, starts, [*starts[1:], len(times)], closed.tolist(), everything))
 
 
-@dataclass(frozen=True, slots=True)
-class _Life:
-    """Of a window: when it is closed, how often RefreshAt was moved, how often its request arrived until then."""
+def _life(trace: Trace, due: Due, start: int) -> tuple[int, int, int]:
+    """Of the window that the change `start` opens: the milliseconds until it is closed, how often RefreshAt was moved,
+    and how often its request arrived until then. It is sent again until it arrives when the window is due.
 
-    closed: int
-    moves: int
-    arrivals: int
-
-
-def _life(trace: Trace, settings: Settings, start: int) -> _Life:
-    """Of the window that the change `start` opens: its request is sent again until it arrives when it is due."""
+    `due` is that of a change at the time 0. A change that Due.is_met_by would find late moves RefreshAt as Due.moved
+    would; neither is called for each change.
+    """
     times, previous = trace.times, trace.previous
     now = opened = int(times[start])
-    due = Due.of_change(settings, _BUCKET, opened)
-    lead = due.at - opened - due.tolerance
-    item = WindowItem(window_id="open", opened_at=opened, refresh_at=due.at)
-    position, folders, moves, arrivals = start + 1, 1, 0, 0
+    refresh_at, latest = opened + due.at, opened + due.longest
+    position, room, moves, arrivals = start + 1, MAX_FOLDERS_LEFT, 0, 0
     while True:
         arrivals += 1
-        now += 1000 * delay_seconds(now, item.refresh_at if arrivals == 1 else max(item.refresh_at, now + MIN_DELAY_MS))
-        stop = int(times.searchsorted(now))
-        while item.refresh_at < opened + due.longest and position < stop:
-            # A change moves RefreshAt if it does not fit, which is when it is younger than this; or has a new folder.
-            miss = min(stop, int(times.searchsorted(item.refresh_at - lead, "right")))
-            is_new = previous[position:miss] < start if folders <= MAX_FOLDERS_LEFT else previous[:0]
-            first = int(is_new.argmax()) if len(is_new) else 0
-            position = position + first if len(is_new) and is_new[first] else max(miss, position)
+        now += 1000 * delay_seconds(now, refresh_at)
+        stop = int(times.searchsorted(now)) if refresh_at < latest else position
+        while refresh_at < latest and position < stop:
+            # Changes before this fit: only a new folder moves RefreshAt, which makes more of them fit.
+            miss = int(times.searchsorted(refresh_at - due.at + due.tolerance, "right"))
+            is_new = previous[position : min(miss + 1, stop)] < start if room else previous[:0]
+            new = np.flatnonzero(is_new)[:room]
+            position = position + int(new[-1]) if len(new) else min(miss, stop)
             if position < stop:
-                due = Due.of_change(settings, _BUCKET, int(times[position]))
-                item = WindowItem(window_id="open", opened_at=opened, refresh_at=due.moved(item))
-                joins = bool(previous[position] < start)
-                folders, moves = folders + joins, moves + (not joins)
-                position += 1
-        if item.refresh_at <= now:
-            return _Life(now, moves, arrivals)
+                refresh_at = min(int(times[position]) + due.at, latest)
+                position, room, moves = position + 1, room - len(new), moves + (not len(new))
+        if refresh_at <= now:
+            return now - opened, moves, arrivals
 
 
 # A window of more folders holds too many, whatever they are called.
 _LOOK_AT = 1_000
 
 
-def _count_window(counted: Counted, life: _Life, changes: int, folders: int, folder_bytes: int) -> None:
+def _count_windows(counted: Counted, lives: Ints, changes: Ints, folders: Ints, folder_bytes: Ints) -> None:
     """Opened, confirmed, closed, completed; joined with each further folder, and met by each further container."""
-    joins = min(folders, MAX_FOLDERS_LEFT + 1) - 1 + min(changes, CONTAINERS) - 1 + life.moves
-    folder_bytes = min(folder_bytes, _MAX_FOLDER_BYTES)
-    again = life.arrivals - 1
-    counted.write_units += (4 + again) * -(-(_ITEM_BYTES + folder_bytes) // 1024) + joins * (1 + folder_bytes // 2048)
-    counted.read_units += life.arrivals * -(-(_ITEM_BYTES + folder_bytes) // 4096)
-    counted.deliveries += life.arrivals
-    counted.calls += 4 + again + joins + 2 * life.arrivals  # a message sent and the item read for each arrival
-    counted.log_bytes += _WINDOW_LOG_BYTES + _FOLDER_LOG_BYTES * folder_bytes + _ABSORBED_LOG_BYTES * (changes > 1)
+    _, moves, arrivals = lives
+    joins = np.minimum(folders, MAX_FOLDERS_LEFT + 1) - 1 + np.minimum(changes, CONTAINERS) - 1 + moves
+    folder_bytes = np.minimum(folder_bytes, _MAX_FOLDER_BYTES)
+    units = (3 + arrivals) * -(-(_ITEM_BYTES + folder_bytes) // 1024) + joins * (1 + folder_bytes // 2048)
+    counted.write_units += int(units.sum())
+    counted.read_units += int((arrivals * -(-(_ITEM_BYTES + folder_bytes) // 4096)).sum())
+    counted.deliveries += int(arrivals.sum())
+    counted.calls += int((3 + joins + 3 * arrivals).sum())  # a message sent and the item read for each arrival
+    log_bytes = _WINDOW_LOG_BYTES + _FOLDER_LOG_BYTES * folder_bytes + _ABSORBED_LOG_BYTES * (changes > 1)
+    counted.log_bytes += int(log_bytes.sum())
 
 
 @dataclass

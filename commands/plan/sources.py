@@ -13,6 +13,7 @@ import os
 import re
 import sys
 import zlib
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -79,22 +80,21 @@ class Read:
 class _Changes:
     """Changes as they are collected, in arrays: ten million take 160 MB."""
 
-    numbers: dict[str, int] = field(default_factory=dict)  # by folder
-    known: dict[str, int] = field(default_factory=dict)  # the same by what stands before a key's last slash
+    numbers: defaultdict[str, int] = field(default_factory=defaultdict)  # by what stands before a key's last slash
     arrays: list[tuple[Ints, Ints, Ints]] = field(default_factory=list)
     number: int = 0
     by_gateways: int = 0
     unread: int = 0
     example: str = ""
 
+    def __post_init__(self) -> None:
+        self.numbers.default_factory = self.numbers.__len__
+
     def add(self, times: Sequence[int] | Ints, keys: Sequence[str]) -> None:
-        before = [key.rpartition("/")[0] for key in keys]
-        for path, key in dict(zip(before, keys, strict=True)).items():
-            if path not in self.known:
-                self.known[path] = self.numbers.setdefault(folder_of(key), len(self.numbers))
-        folders = np.array([self.known[path] for path in before], np.int32)
-        checksums = [zlib.crc32(key.encode("utf-8", "surrogatepass")) for key in keys]
-        self.arrays.append((np.asarray(times, np.int64), folders, np.array(checksums, np.uint32)))
+        numbered = (self.numbers[key.rpartition("/")[0]] for key in keys)
+        checksums = (zlib.crc32(key.encode("utf-8", "surrogatepass")) for key in keys)
+        folders = np.fromiter(numbered, np.int32, len(keys))
+        self.arrays.append((np.asarray(times, np.int64), folders, np.fromiter(checksums, np.uint32, len(keys))))
         self.number += len(keys)
 
     def fails(self, line: str) -> None:
@@ -104,7 +104,8 @@ class _Changes:
     def read(self) -> Read:
         none = np.empty(0, np.int64), np.empty(0, np.int32), np.empty(0, np.uint32)
         times, folders, checksums = (np.concatenate(part) for part in zip(none, *self.arrays, strict=True))
-        return Read(Piece(times, folders, checksums, list(self.numbers)), self.by_gateways, self.unread, self.example)
+        names = [folder_of(f"{before}/") for before in self.numbers]
+        return Read(Piece(times, folders, checksums, names), self.by_gateways, self.unread, self.example)
 
 
 def read_files(places: Iterable[str], bucket: str | None, told: Callable[[float, int], None]) -> Iterator[Read]:

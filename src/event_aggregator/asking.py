@@ -182,11 +182,11 @@ class Asker:
                     event, finish = self._ask(key, ask, is_idle=todo.is_idle)
                 elif direct:
                     self.waiting.add(key, ask.share, ask.changes, uuid4().hex)
-            except AWS_ERRORS:  # from DynamoDB: give the claim back
-                self.gateways.apply(gateway, event, delivery, may_claim=False)
+                may_claim, direct = self._has_time(delivery), None
+                todo = self.gateways.apply(gateway, event, delivery, may_claim=may_claim, before_writing=finish)
+            except AWS_ERRORS:  # from DynamoDB or SQS: give the claim back. The message comes again and queues the wake
+                self.gateways.apply(gateway, event, delivery, may_claim=False, queues_wake=False, before_writing=finish)
                 raise
-            may_claim, direct = self._has_time(delivery), None
-            todo = self.gateways.apply(gateway, event, delivery, may_claim=may_claim, before_writing=finish)
             if todo and todo.completed:
                 self._log_completion(*todo.completed, None)
         return taken

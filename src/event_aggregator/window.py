@@ -234,7 +234,12 @@ def lost_request(item: WindowItem, now: int) -> str | None:
 
 def too_many(folders: frozenset[str]) -> bool:
     """Whether an item with these folders would be too large. It keeps `*` instead."""
-    return len(folders) > MAX_FOLDERS_LEFT or sum(len(folder.encode()) for folder in folders) > _MAX_FOLDER_BYTES
+    return too_much(len(folders), sum(len(folder.encode()) for folder in folders))
+
+
+def too_much(folders: int, folder_bytes: int) -> bool:
+    """The same by the number of the folders and the bytes of their names."""
+    return folders > MAX_FOLDERS_LEFT or folder_bytes > _MAX_FOLDER_BYTES
 
 
 def _name_each(values: dict[str, Any], name: str, texts: Iterable[str]) -> list[str]:

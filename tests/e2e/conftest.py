@@ -1,22 +1,28 @@
 """The whole system on a local AWS with IAM enforced: deployed once by create-stack.sh, removed by delete-stack.sh."""
 
+import io
 import itertools
 import json
+import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import cache, partial
 from string import Template
 from typing import Any, TypeVar
+from unittest.mock import patch
 
+import boto3
 import pytest
 
+from commands.deploy.__main__ import main as deploy
 from commands.deploy.template import Json
+from commands.operate.__main__ import main as operate
 from dev.local.completions import to_rule_targets
 from dev.local.gateway import FileShare, StorageGateway
 from dev.local.ministack import ACCOUNT, REGION, RESOLVER, ROOT, MiniStack, ministack
@@ -40,32 +46,58 @@ def eventually(condition: Callable[[], T]) -> T:
     return last
 
 
-DEPLOYING = ("create-stack.sh", "delete-stack.sh", "attach-bucket.sh", "detach-bucket.sh", "zip.sh")
+DEPLOYING = ("create-stack.sh", "delete-stack.sh", "attach-bucket.sh", "detach-bucket.sh")
 
 
-def run_script(aws: MiniStack, name: str, *arguments: str, check: bool = True, **environment: str) -> str:
-    """What a script of the repository prints, both streams together; one that deploys has the tests' packages."""
-    program = [sys.executable, "-m", "commands.deploy", name] if name in DEPLOYING else [str(ROOT / "scripts" / name)]
-    return _run(aws, [*program, *arguments], environment, check=check)
+@dataclass(frozen=True)
+class Done:
+    """What a command has printed, and its exit status."""
+
+    status: int
+    out: str
+    err: str
 
 
-def run_aws(aws: MiniStack, *arguments: str) -> str:
-    """What the AWS CLI prints."""
-    return _run(aws, ["aws", *arguments], {}, check=True)
+def run(name: str, *arguments: str, environment: Mapping[str, str]) -> Done:
+    """Run the command of a script with this environment and no other, in this process: a new one takes a second."""
+    main, out, err = deploy if name in DEPLOYING else operate, io.StringIO(), io.StringIO()
+    session = partial(_session, frozenset(environment.items()))
+    with (
+        patch.dict(os.environ, environment, clear=True),
+        patch.object(boto3, "Session", session),
+        redirect_stdout(out),
+        redirect_stderr(err),
+    ):
+        return Done(main([name, *arguments]), out.getvalue(), err.getvalue())
 
 
-def _run(aws: MiniStack, command: list[str], environment: dict[str, str], *, check: bool) -> str:
+@cache
+def _session(_: frozenset[tuple[str, str]], region_name: str | None = None, make: Any = boto3.Session) -> Any:
+    """The session of all commands with this environment, which makes each of its clients once."""
+    session = make(region_name=region_name)
+    session.client = cache(session.client)
+    return session
+
+
+def run_script(aws: MiniStack, name: str, *arguments: str, **environment: str) -> str:
+    """What a script's command prints; it must succeed."""
+    done = run(name, *arguments, environment=aws.environment() | environment)
+    assert done.status == 0, done.out + done.err
+    return done.out + done.err
+
+
+def run_program(aws: MiniStack, *command: str) -> str:
+    """What another program prints, both streams together; it must succeed."""
     done = subprocess.run(
         command,
-        env=aws.environment() | environment,
-        start_new_session=True,  # a test may kill it with all that it has started
+        env=aws.environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
     )
-    assert done.returncode == 0 or not check, done.stdout
+    assert done.returncode == 0, done.stdout
     return done.stdout
 
 
@@ -124,8 +156,10 @@ class Bucket:
 
     def items(self) -> list[dict[str, Any]]:
         """What the table holds for this bucket and its shares."""
-        items = self.aws.client("dynamodb").scan(TableName="S3EventAggregator")["Items"]
-        return [item for item in items if item["BucketName"]["S"].partition("/")[0] == self.name]
+        return [item for item in self.all_items() if item["BucketName"]["S"].partition("/")[0] == self.name]
+
+    def all_items(self) -> list[dict[str, Any]]:
+        return list(self.aws.client("dynamodb").scan(TableName="S3EventAggregator")["Items"])
 
     def is_settled(self) -> bool:
         """Nothing is open, waiting or half-way for this bucket or its shares."""
@@ -134,11 +168,13 @@ class Bucket:
 
     def becomes_visible(self, *shares: FileShare) -> None:
         """Wait until everything is done, and see that each share shows what the bucket holds below its prefix."""
+        keys = self.keys()
         try:
-            eventually(lambda: all(share.tree() == _below(self.keys(), share.prefix) for share in shares))
+            eventually(lambda: all(share.tree() == _below(keys, share.prefix) for share in shares))
             eventually(self.is_settled)
         except AssertionError as error:
-            error.add_note(f"The table holds {self.items()}")
+            others = [item for item in self.all_items() if item not in self.items()]
+            error.add_note(f"The table holds {self.items()}, and for other buckets and gateways {others}")
             raise
 
 
@@ -294,5 +330,5 @@ def pytest_runtest_makereport(item: pytest.Item) -> Any:
     report = yield
     if report.failed and "aws" in getattr(item, "funcargs", {}):
         log = item.funcargs["aws"].log  # type: ignore[attr-defined]
-        report.sections.append(("MiniStack", "\n".join(log.read_text(errors="replace").splitlines()[-60:])))
+        report.sections.append(("MiniStack", "\n".join(log.read_text(errors="replace").splitlines()[-300:])))
     return report

@@ -152,8 +152,8 @@ def test_a_refresh_that_somebody_asks_for_reaches_the_shares_that_only_the_funct
     bucket.aws.client("s3").put_bucket_notification_configuration(Bucket=bucket.name, NotificationConfiguration={})
     bucket.put("a.txt")
     done = operate(bucket, "refresh-now.sh", "--bucket", bucket.name)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert f"{bucket.name}/{REGION}:{OTHER}/ is dealt with" in done.stdout
+    assert done.status == 0, done.out + done.err
+    assert f"{bucket.name}/{REGION}:{OTHER}/ is dealt with" in done.out
     bucket.becomes_visible(share)
 
 

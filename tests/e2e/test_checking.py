@@ -1,26 +1,27 @@
 """scripts/check.sh on a stack of its own: in health all is well, and of each fault that is put in it names that one."""
 
-import io
 import json
 import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, redirect_stderr, redirect_stdout
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 
-from commands.check import learned
+from commands.check import command, learned
 from commands.deploy.template import Json
-from commands.operate.__main__ import main
 from dev.local.gateway import FileShare, StorageGateway
 from dev.local.ministack import ACCOUNT, REGION, ROOT, MiniStack
-from tests.e2e.conftest import Bucket, eventually, run_script
+from tests.e2e.conftest import Bucket, eventually, run, run_script
 from tests.e2e.test_least_privilege import less
+
+Check = Callable[..., tuple[int, str]]
 
 PREFIX, NAME, GATEWAY, ROLE = "checked-", "checked-bucket", "sgw-checked", "CheckedShareRole"
 AGGREGATOR, REFRESH = f"{PREFIX}S3EventAggregator", f"{PREFIX}S3StorageGatewayRefresh"
@@ -36,7 +37,7 @@ MAY_LIST: Json = {
 
 @pytest.fixture(scope="module")
 def deployed(aws: MiniStack, gateway: StorageGateway) -> Iterator[Bucket]:
-    """A stack, its bucket, and the commands, which run in this process, as somebody who may do anything."""
+    """A stack and its bucket."""
     aws.client("s3").create_bucket(Bucket=NAME)
     of_stack = ("--refresh-delay-seconds", "1", "--min-refresh-interval-seconds", "1", "--name-prefix", PREFIX)
     create = ("create-stack.sh", "--bucket", NAME, "--no-initial-refresh", *of_stack)
@@ -45,12 +46,7 @@ def deployed(aws: MiniStack, gateway: StorageGateway) -> Iterator[Bucket]:
     trust = {"Effect": "Allow", "Principal": {"Service": "storagegateway.amazonaws.com"}, "Action": "sts:AssumeRole"}
     iam.create_role(RoleName=ROLE, AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}))
     iam.put_role_policy(RoleName=ROLE, PolicyName="p", PolicyDocument=json.dumps(MAY_LIST))
-    session = boto3.Session("test", "test", region_name=REGION)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", aws.endpoint_url)
-        patch.setenv("AWS_ENDPOINT_URL_STORAGE_GATEWAY", gateway.endpoint_url)
-        patch.setattr(boto3, "Session", lambda **_: session)
-        yield Bucket(aws, gateway, NAME)
+    yield Bucket(aws, gateway, NAME)
     run_script(aws, "delete-stack.sh", "--name-prefix", PREFIX, "--yes")
     aws.client("s3").delete_bucket(Bucket=NAME)
     iam.delete_role_policy(RoleName=ROLE, PolicyName="p")
@@ -64,12 +60,16 @@ def share(deployed: Bucket) -> Iterator[FileShare]:
     del deployed.gateway.shares[share.arn]
 
 
-def check(*arguments: str) -> tuple[int, str]:
-    """The exit status, and what it says."""
-    said = io.StringIO()
-    with redirect_stdout(said), redirect_stderr(said):
-        status = main(["check.sh", "--name-prefix", PREFIX, *arguments])
-    return status, said.getvalue()
+@pytest.fixture
+def check(deployed: Bucket) -> Check:
+    """Runs check.sh: its exit status, and what it says."""
+    environment = deployed.aws.environment() | {"AWS_ENDPOINT_URL_STORAGE_GATEWAY": deployed.gateway.endpoint_url}
+
+    def checked(*arguments: str) -> tuple[int, str]:
+        done = run("check.sh", "--name-prefix", PREFIX, *arguments, environment=environment)
+        return done.status, done.out + done.err
+
+    return checked
 
 
 def left_behind(bucket: Bucket) -> list[Any]:
@@ -82,7 +82,7 @@ def is_settled(bucket: Bucket) -> bool:
     return not any("WindowId" in item or "RefreshingId" in item for item in items)
 
 
-def test_in_health_it_says_so_on_one_screen(deployed: Bucket, share: FileShare) -> None:  # noqa: ARG001
+def test_in_health_it_says_so_on_one_screen(check: Check, share: FileShare) -> None:  # noqa: ARG001
     status, said = check()
     assert status == 0, said
     areas = ["Stack", "Roles", "Buckets", "Shares", "Network", "Quotas", "Work"]
@@ -281,7 +281,7 @@ FAULTS: dict[Fault, str] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
-def test_a_fault_is_named(fault: Fault, deployed: Bucket, share: FileShare) -> None:
+def test_a_fault_is_named(fault: Fault, check: Check, deployed: Bucket, share: FileShare) -> None:
     with fault(deployed.aws, deployed.gateway, share):
         status, said = check()
     named = [" ".join(line.split()[1:]) for line in said.splitlines() if line.startswith("FAULT")]
@@ -294,7 +294,7 @@ def test_a_fault_is_named(fault: Fault, deployed: Bucket, share: FileShare) -> N
 
 
 def test_an_object_is_followed_to_the_share_and_so_is_its_deletion_and_nothing_is_left(
-    deployed: Bucket, share: FileShare
+    check: Check, deployed: Bucket, share: FileShare
 ) -> None:
     status, said = check("--write", "a/b")
     assert status == 0, said
@@ -307,7 +307,9 @@ def test_an_object_is_followed_to_the_share_and_so_is_its_deletion_and_nothing_i
     assert share.tree() == set()
 
 
-def test_of_a_versioned_bucket_no_version_and_no_marker_is_left(make_versioned: Bucket, share: FileShare) -> None:
+def test_of_a_versioned_bucket_no_version_and_no_marker_is_left(
+    check: Check, make_versioned: Bucket, share: FileShare
+) -> None:
     status, said = check("--write", "/")
     assert status == 0, said
     assert left_behind(make_versioned) == []
@@ -323,7 +325,7 @@ def make_versioned(deployed: Bucket) -> Iterator[Bucket]:
 
 
 def test_a_hop_that_does_not_come_is_named_and_explained_and_nothing_is_left(
-    deployed: Bucket, share: FileShare
+    check: Check, deployed: Bucket, share: FileShare
 ) -> None:
     deployed.gateway.set_online(GATEWAY, online=False)
     try:
@@ -340,10 +342,10 @@ def test_a_hop_that_does_not_come_is_named_and_explained_and_nothing_is_left(
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_stopped_it_leaves_nothing_behind(number: signal.Signals, deployed: Bucket, share: FileShare) -> None:
     share.refresh_seconds = 60.0  # it is stopped while it waits for that
-    command = [sys.executable, "-m", "commands.operate", "check.sh", "--name-prefix", PREFIX, "--write", "a"]
+    program = [sys.executable, "-m", "commands.operate", "check.sh", "--name-prefix", PREFIX, "--write", "a"]
     environment = deployed.aws.environment() | {"AWS_ENDPOINT_URL_STORAGE_GATEWAY": deployed.gateway.endpoint_url}
     try:
-        with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        with subprocess.Popen(program, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout
             assert any("accepted RefreshCache" in line for line in process.stdout)
             assert left_behind(deployed)
@@ -361,15 +363,24 @@ def test_stopped_it_leaves_nothing_behind(number: signal.Signals, deployed: Buck
 
 
 def test_a_report_tells_what_was_learned_and_names_nothing(
-    deployed: Bucket, share: FileShare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    check: Check, deployed: Bucket, share: FileShare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(learned, "MINUTE_SECONDS", 2)
-    monkeypatch.setattr(learned, "WITHIN_SECONDS", 1)
     other, report = deployed.share("b", gateway_id=GATEWAY, role=ROLE), tmp_path / "report.md"
+
+    def pause(_: float) -> None:
+        """In the place of a minute: all refreshes end, and those that come next take until the next pause."""
+        share.refresh_seconds = other.refresh_seconds = 300.0
+        for refresh in deployed.gateway.refreshes:
+            deployed.gateway.finish(refresh)
+        time.sleep(0.1)
+
+    monkeypatch.setattr(command, "Probe", partial(learned.Probe, pause=pause))
     try:
         status, said = check("--write", "a", "--report", str(report), "--probe-limits", "--yes")
     finally:
+        pause(0)
         del deployed.gateway.shares[other.arn]
+        share.refresh_seconds = None
     assert status == 0, said
     told = report.read_text()
     assert "Too many requests have been sent to server." in told

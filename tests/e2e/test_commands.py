@@ -15,7 +15,7 @@ import pytest
 
 from dev.local.gateway import StorageGateway
 from dev.local.ministack import ROOT, MiniStack
-from tests.e2e.conftest import Bucket, _run, eventually, operator, run_script
+from tests.e2e.conftest import Bucket, Done, eventually, operator, run, run_program
 
 METRICS = {"ChangesAbsorbed": 90, "WindowsOpened": 10, "RefreshesAccepted": 20, "SecondsUntilVisible": 42}
 
@@ -30,9 +30,8 @@ def attached(aws: MiniStack, gateway: StorageGateway, stack: Any) -> Iterator[Bu
     gateway.set_online("sgw-far", online=True)
 
 
-def operate(bucket: Bucket, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    command, env = [sys.executable, "-m", "commands.operate", *arguments], environment(bucket) | variables
-    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=120)
+def operate(bucket: Bucket, name: str, *arguments: str, **variables: str) -> Done:
+    return run(name, *arguments, environment=environment(bucket) | variables)
 
 
 def environment(bucket: Bucket) -> dict[str, str]:
@@ -74,9 +73,9 @@ def test_status_says_that_all_is_well_and_then_what_is_not(attached: Bucket, mak
     attached.becomes_visible(near)
 
     healthy = operate(attached, "status.sh")
-    assert healthy.returncode == 0, healthy.stdout + healthy.stderr
-    assert "All is well." in healthy.stdout
-    report = json.loads(operate(attached, "status.sh", "--json").stdout)
+    assert healthy.status == 0, healthy.out + healthy.err
+    assert "All is well." in healthy.out
+    report = json.loads(operate(attached, "status.sh", "--json").out)
     assert report["well"]
     assert report["last_day"]["first-bucket"] == METRICS
     [bucket] = [found for found in report["buckets"] if found["name"] == "first-bucket"]
@@ -88,11 +87,11 @@ def test_status_says_that_all_is_well_and_then_what_is_not(attached: Bucket, mak
     attached.put("c.txt")
     eventually(lambda: two_hours_pass(attached, f"first-bucket/{far.share_id}"))
     sick = operate(attached, "status.sh")
-    assert sick.returncode == 1
-    said = " ".join(sick.stdout.split())
+    assert sick.status == 1
+    said = " ".join(sick.out.split())
     assert f"first-bucket/{far.share_id} has waited for 2 h: it" in said
     assert "The specified gateway is not connected is its gateway online?" in said
-    print(healthy.stdout, sick.stdout)
+    print(healthy.out, sick.out)
 
 
 def two_hours_pass(bucket: Bucket, key: str) -> bool:
@@ -130,8 +129,8 @@ def test_status_watched_in_a_terminal_looks_again_until_it_is_interrupted(attach
 def test_status_cannot_tell_of_a_stack_that_is_not_there(attached: Bucket) -> None:
     may_all = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
     done = operate(attached, "status.sh", "--name-prefix", "other-", **may_all)
-    assert done.returncode == 2
-    assert "no function other-S3StorageGatewayRefresh" in done.stderr
+    assert done.status == 2
+    assert "no function other-S3StorageGatewayRefresh" in done.err
 
 
 def test_a_refresh_that_is_asked_for_is_followed_to_its_end_and_shows_what_no_event_told(bucket: Bucket) -> None:
@@ -140,14 +139,14 @@ def test_a_refresh_that_is_asked_for_is_followed_to_its_end_and_shows_what_no_ev
     bucket.put("a/b/c.txt", "a/d.txt")
     assert share.tree() == set()
     done = operate(bucket, "refresh-now.sh", "--bucket", bucket.name, "--folder", "a/b/")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "shows everything now" in done.stdout.splitlines()[-1]
+    assert done.status == 0, done.out + done.err
+    assert "shows everything now" in done.out.splitlines()[-1]
     assert share.tree() == {"a/b/c.txt", "a/d.txt"}
-    assert elsewhere.share_id not in done.stdout
+    assert elsewhere.share_id not in done.out
 
     refused = operate(bucket, "refresh-now.sh", "--bucket", "nobodys-bucket")
-    assert refused.returncode == 2
-    assert "No file share" in refused.stderr
+    assert refused.status == 2
+    assert "No file share" in refused.err
 
 
 def test_what_failed_for_good_is_told_in_words_and_sent_back(aws: MiniStack, bucket: Bucket) -> None:
@@ -161,17 +160,17 @@ def test_what_failed_for_good_is_told_in_words_and_sent_back(aws: MiniStack, buc
     sqs.send_message(QueueUrl=dead, MessageBody='{"sweep": true}')
 
     shown = operate(bucket, "redrive.sh")
-    assert shown.returncode == 1
-    assert f"a request to refresh everything in {bucket.name}" in shown.stdout
+    assert shown.status == 1
+    assert f"a request to refresh everything in {bucket.name}" in shown.out
     assert share.tree() == set()
-    assert operate(bucket, "redrive.sh").stdout.count("harmless") == 1, "they are there again at once"
+    assert operate(bucket, "redrive.sh").out.count("harmless") == 1, "they are there again at once"
 
     sent = operate(bucket, "redrive.sh", "--send")
-    assert sent.returncode == 0, sent.stdout + sent.stderr
+    assert sent.status == 0, sent.out + sent.err
     eventually(lambda: share.tree() == {"a.txt"})
-    assert operate(bucket, "redrive.sh").stdout == "The dead-letter queue is empty.\n"
+    assert operate(bucket, "redrive.sh").out == "The dead-letter queue is empty.\n"
 
 
 def test_the_script_sets_up_what_it_needs(attached: Bucket) -> None:
-    assert "Exit status" in run_script(attached.aws, "status.sh", "--help")
-    assert "--change-set" in _run(attached.aws, [str(ROOT / "scripts" / "create-stack.sh"), "--help"], {}, check=True)
+    assert "Exit status" in run_program(attached.aws, str(ROOT / "scripts" / "status.sh"), "--help")
+    assert "--change-set" in run_program(attached.aws, str(ROOT / "scripts" / "create-stack.sh"), "--help")

@@ -5,16 +5,15 @@ What the local AWS's CloudFormation cannot show: it leaves permissions boundarie
 and triggers out, and it ignores --revert-drift, so that nothing mends what was changed by hand.
 """
 
-import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from commands.deploy.__main__ import main
-from commands.deploy.template import Json, parameters, settings, words_of
-from dev.local.ministack import ACCOUNT, MiniStack
-from tests.e2e.conftest import FUNCTIONS, _run, eventually
+from commands.deploy.template import parameters, settings, words_of
+from dev.local.ministack import ACCOUNT, ROOT, MiniStack
+from tests.e2e.conftest import FUNCTIONS, run, run_program
 
 BUCKET, PREFIX, STACK = "every-setting", "every-", "s3-event-aggregator-every-"
 AGGREGATOR, REFRESH = (f"{PREFIX}{function}" for function in FUNCTIONS)
@@ -100,37 +99,29 @@ def in_force(aws: MiniStack) -> dict[str, str]:
     }
 
 
-def tags(aws: MiniStack) -> list[list[Json]]:
-    """Of each thing that takes tags, but for rules and triggers; CloudFormation's own left out."""
-    functions, sqs, logs = aws.client("lambda"), aws.client("sqs"), aws.client("logs")
-    table = aws.client("dynamodb").describe_table(TableName=AGGREGATOR)["Table"]["TableArn"]
-    queue = sqs.get_queue_url(QueueName=f"{AGGREGATOR}ActionQueue")["QueueUrl"]
-    function = functions.get_function_configuration(FunctionName=REFRESH)["FunctionArn"]
-    [group] = logs.describe_log_groups(logGroupNamePrefix=f"/aws/lambda/{REFRESH}")["logGroups"]
+def tagged(aws: MiniStack) -> list[str]:
+    """The service of each thing that has the tag, but for rules and triggers; one role, alarm and log group for all."""
+    [group] = aws.client("logs").describe_log_groups(logGroupNamePrefix=f"/aws/lambda/{REFRESH}")["logGroups"]
     alarm = aws.client("cloudwatch").describe_alarms(AlarmNamePrefix=AGGREGATOR)["MetricAlarms"][0]["AlarmArn"]
-    found = [
-        aws.client("dynamodb").list_tags_of_resource(ResourceArn=table)["Tags"],
-        as_list(sqs.list_queue_tags(QueueUrl=queue)["Tags"]),
-        as_list(functions.list_tags(Resource=function)["Tags"]),
-        as_list(logs.list_tags_for_resource(resourceArn=group["arn"].removesuffix(":*"))["tags"]),
-        aws.client("iam").list_role_tags(RoleName=f"{PREFIX}S3GatewayRefresh-us-east-1")["Tags"],
-        aws.client("cloudwatch").list_tags_for_resource(ResourceARN=alarm)["Tags"],
-    ]
-    return [[tag for tag in tags if not tag["Key"].startswith("aws:")] for tags in found]
-
-
-def as_list(tags: dict[str, str]) -> list[Json]:
-    return [{"Key": key, "Value": value} for key, value in tags.items()]
+    of_group = aws.client("logs").list_tags_for_resource(resourceArn=group["arn"].removesuffix(":*"))["tags"]
+    of_others = {
+        "cloudwatch": aws.client("cloudwatch").list_tags_for_resource(ResourceARN=alarm)["Tags"],
+        "iam": aws.client("iam").list_role_tags(RoleName=f"{PREFIX}S3GatewayRefresh-us-east-1")["Tags"],
+        "logs": [{"Key": key, "Value": value} for key, value in of_group.items()],
+    }
+    others = [service for service, tags in of_others.items() if {"Key": "team", "Value": "storage"} in tags]
+    found = aws.client("resourcegroupstaggingapi").get_resources(TagFilters=[{"Key": "team", "Values": ["storage"]}])
+    return sorted([*others, *(one["ResourceARN"].split(":")[2] for one in found["ResourceTagMappingList"])])
 
 
 def change(aws: MiniStack, values: dict[str, str]) -> None:
-    """By plain CloudFormation, as `aws cloudformation deploy --parameter-overrides` does."""
-    cloud = aws.client("cloudformation")
-    kept = [{"ParameterKey": name, "UsePreviousValue": True} for name in parameters() if name not in values]
-    changed = [*kept, *({"ParameterKey": name, "ParameterValue": value} for name, value in values.items())]
-    able = ["CAPABILITY_NAMED_IAM"]
-    cloud.update_stack(StackName=STACK, UsePreviousTemplate=True, Parameters=changed, Capabilities=able)
-    eventually(lambda: cloud.describe_stacks(StackName=STACK)["Stacks"][0]["StackStatus"] == "UPDATE_COMPLETE")
+    """By plain CloudFormation, as docs/settings.md says."""
+    code = aws.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"][0]["Parameters"]
+    [bucket] = [found["ParameterValue"] for found in code if found["ParameterKey"] == "CodeBucket"]
+    deploy = ("aws", "cloudformation", "deploy", "--stack-name", STACK, "--capabilities", "CAPABILITY_NAMED_IAM")
+    template = ("--template-file", str(ROOT / "template.yaml"), "--s3-bucket", bucket)
+    overrides = [f"{name}={value}" for name, value in values.items()]
+    run_program(aws, *deploy, *template, "--parameter-overrides", *overrides)
 
 
 def test_every_setting_is_deployed_and_changed_by_either_way_and_drift_is_told_of(
@@ -138,7 +129,8 @@ def test_every_setting_is_deployed_and_changed_by_either_way_and_drift_is_told_o
 ) -> None:
     wanted = {name: value for name, value in deployed.items() if name != "PermissionsBoundary"}
     assert in_force(aws) == wanted
-    assert tags(aws) == [[{"Key": "team", "Value": "storage"}]] * 6
+    of_each_kind = ["cloudwatch", "dynamodb", "iam", "lambda", "lambda", "logs", "sqs", "sqs"]
+    assert tagged(aws) == of_each_kind
 
     # One flag of each kind alone, and then the others; that each alone leaves the others as they are is a unit test.
     alone = [["RefreshDelaySeconds"], ["LogRetentionDays"], ["AlarmTopicArn"], ["KmsKey"], ["SubnetIds"]]
@@ -151,13 +143,12 @@ def test_every_setting_is_deployed_and_changed_by_either_way_and_drift_is_told_o
         wanted.pop("PermissionsBoundary", None)
         assert in_force(aws) == wanted, f"after the script has changed {names}"
 
+    assert tagged(aws) == of_each_kind, "they stay"
     change(aws, deployed)
     assert in_force(aws) == {name: deployed[name] for name in wanted}
-    assert tags(aws) == [[{"Key": "team", "Value": "storage"}]] * 6, "they stay"
 
     by_hand(aws)
-    status = [sys.executable, "-m", "commands.operate", "status.sh", "--name-prefix", PREFIX]
-    told = _run(aws, status, {"COLUMNS": "200"}, check=False)
+    told = run("status.sh", "--name-prefix", PREFIX, environment=aws.environment() | {"COLUMNS": "200"}).out
     assert "the queue is not read: the refresh function's trigger is Disabled" in told
     assert f"the rule {AGGREGATOR}Sweep is gone" in told
     assert f"so does scripts/create-stack.sh --revert-drift --region us-east-1 --name-prefix {PREFIX}" in told

@@ -1,8 +1,6 @@
 """scripts/explain.sh's command on the local AWS: what it says about a key is what the system does with it."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -11,41 +9,32 @@ import pytest
 from commands.operate.facts import SURELY_MS
 from commands.operate.stack import now_ms
 from dev.local.gateway import StorageGateway
-from dev.local.ministack import ROOT, MiniStack
+from dev.local.ministack import MiniStack
 from event_aggregator.table import Key
 from event_aggregator.window import Windows
-from tests.e2e.conftest import Bucket, eventually, operator
+from tests.e2e.conftest import Bucket, Done, eventually, operator, run
 
 Explain = Callable[..., tuple[int, dict[str, Any]]]
 
 
 @pytest.fixture
-def run(aws: MiniStack, gateway: StorageGateway) -> Callable[..., "subprocess.CompletedProcess[str]"]:
-    def explain(bucket: str, key: str, *options: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [sys.executable, "-m", "commands.operate", "explain.sh", "--bucket", bucket, "--key", key, *options],
-            cwd=ROOT,
-            env=aws.environment()
-            | operator(aws)
-            | {"AWS_ENDPOINT_URL_STORAGE_GATEWAY": gateway.endpoint_url, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    return explain
+def explained(aws: MiniStack, gateway: StorageGateway) -> Callable[..., Done]:
+    environment = aws.environment() | operator(aws) | {"AWS_ENDPOINT_URL_STORAGE_GATEWAY": gateway.endpoint_url}
+    return lambda bucket, key, *options: run(
+        "explain.sh", "--bucket", bucket, "--key", key, *options, environment=environment
+    )
 
 
 @pytest.fixture
-def explain(run: Callable[..., "subprocess.CompletedProcess[str]"]) -> Explain:
+def explain(explained: Callable[..., Done]) -> Explain:
     """The exit status, and what it says as JSON."""
 
-    def explained(bucket: str, key: str) -> tuple[int, dict[str, Any]]:
-        done = run(bucket, key, "--json")
-        assert done.stdout, done.stderr
-        return done.returncode, json.loads(done.stdout)
+    def as_json(bucket: str, key: str) -> tuple[int, dict[str, Any]]:
+        done = explained(bucket, key, "--json")
+        assert done.out, done.err
+        return done.status, json.loads(done.out)
 
-    return explained
+    return as_json
 
 
 def outcomes(report: dict[str, Any]) -> dict[str, str]:
@@ -53,7 +42,7 @@ def outcomes(report: dict[str, Any]) -> dict[str, str]:
 
 
 def test_a_key_is_visible_after_a_later_refresh_of_its_folder_and_not_shown_outside_a_prefix(
-    bucket: Bucket, explain: Explain, run: Any
+    bucket: Bucket, explain: Explain, explained: Any
 ) -> None:
     share, other = bucket.share("photos"), bucket.share("videos")
     bucket.put("photos/2024/a.jpg")
@@ -76,9 +65,9 @@ def test_a_key_is_visible_after_a_later_refresh_of_its_folder_and_not_shown_outs
     status, report = explain(bucket.name, "music/c.mp3")
     assert (status, report["conclusion"][0]["outcome"]) == (0, "not shown")
 
-    done = run(bucket.name, "photos/2024/a.jpg")
-    assert done.returncode == 0
-    assert f"{share.share_id}: Visible since the refresh that was accepted after the change, at" in done.stdout
+    done = explained(bucket.name, "photos/2024/a.jpg")
+    assert done.status == 0
+    assert f"{share.share_id}: Visible since the refresh that was accepted after the change, at" in done.out
 
 
 def test_a_key_in_an_open_window_is_to_be_refreshed_when_that_is_due(
@@ -159,7 +148,7 @@ def test_a_version_that_was_brought_back_untold_is_not_said_to_be_visible(
 
 
 def test_a_key_that_is_not_in_s3_is_not_to_be_shown_and_a_bucket_that_is_not_there_is_said(
-    bucket: Bucket, explain: Explain, run: Any
+    bucket: Bucket, explain: Explain, explained: Any
 ) -> None:
     share = bucket.share()
     status, report = explain(bucket.name, "a%20b.txt")
@@ -169,6 +158,6 @@ def test_a_key_that_is_not_in_s3_is_not_to_be_shown_and_a_bucket_that_is_not_the
     _, report = explain(bucket.name, "photos/cafe\u0301.jpg")
     (answer,) = report["conclusion"]
     assert "S3 has 'Photos/caf\u00e9.jpg' ('Photos/caf\\xe9.jpg')" in answer["then"][0]
-    done = run("there-is-no-such-bucket", "a.txt")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "NoSuchBucket" in done.stderr
+    done = explained("there-is-no-such-bucket", "a.txt")
+    assert (done.status, done.out) == (2, "")
+    assert "NoSuchBucket" in done.err

@@ -5,28 +5,25 @@ simulation knows no IAM, and so asks the IAM simulator of the local AWS here (Si
 with which it enforces the others).
 """
 
-import io
 import json
 import re
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-import boto3
 import pytest
 
 from commands.check.live import Live
 from commands.check.trial import NAME as OBJECT
 from commands.deploy import eventbridge
 from commands.deploy.template import Json
-from commands.operate.__main__ import main
 from commands.operate.facts import SURELY_MS
 from commands.operate.stack import now_ms
 from dev.local.gateway import StorageGateway
 from dev.local.ministack import ACCOUNT, REGION, ROOT, MiniStack
-from tests.e2e.conftest import FUNCTIONS, Bucket, as_enforced_here, eventually, operator, operators_policy
+from tests.e2e.conftest import FUNCTIONS, Bucket, as_enforced_here, eventually, operator, operators_policy, run
 from tests.e2e.test_least_privilege import (
     ANOTHER_ACCOUNT,
     QUEUE,
@@ -102,18 +99,22 @@ NEEDS = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def commands(aws: MiniStack, gateway: StorageGateway, stack: Any) -> Iterator[None]:  # noqa: ARG001
-    """Has the commands, which run in this process, find the local AWS, with the credentials of the operator."""
-    key = operator(aws)
-    session = boto3.Session(key["AWS_ACCESS_KEY_ID"], key["AWS_SECRET_ACCESS_KEY"], region_name=REGION)
+Operate = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture(scope="module")
+def operate(aws: MiniStack, gateway: StorageGateway, stack: Any) -> Iterator[Operate]:  # noqa: ARG001
+    """Runs a command as the operator: its exit status, and what it says."""
+    environment = aws.environment() | operator(aws) | {"AWS_ENDPOINT_URL_STORAGE_GATEWAY": gateway.endpoint_url}
+
+    def operated(*command: str) -> tuple[int, str]:
+        done = run(*command, environment=environment)
+        return done.status, " ".join((done.out + done.err).split())
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", aws.endpoint_url)
-        patch.setenv("AWS_ENDPOINT_URL_STORAGE_GATEWAY", gateway.endpoint_url)
-        patch.setattr(boto3, "Session", lambda **_: session)  # one for all: each would read the services' models again
         gateway_asks_iam(patch, aws, gateway, USER, NEEDS)
         patch.setattr(Live, "function", property(partial(_in_a_vpc, aws, Live.__dict__["function"].func)))
-        yield
+        yield operated
 
 
 def _in_a_vpc(aws: MiniStack, function_of: Callable[[Live], Json], live: Live) -> Json:
@@ -130,7 +131,7 @@ def operated(
     aws: MiniStack,
     gateway: StorageGateway,
     stack: Any,
-    commands: None,  # noqa: ARG001
+    operate: Operate,
     s3_control: Any,
 ) -> Iterator[None]:
     """What changed in a/ is refreshed on the share that shows it. Others are of the other kinds.
@@ -162,8 +163,8 @@ def operated(
         *(bucket.share("c", location_arn=f"{point[name]}/c/") for name in ("AccessPointArn", "Alias")),
     ]
     eventually(lambda: now_ms() >= changed + SURELY_MS)
-    assert run(*REFRESH_NOW)[0] == 0
-    eventually(lambda: run(*EXPLAIN)[0] == 0)  # the log has it
+    assert operate(*REFRESH_NOW)[0] == 0
+    eventually(lambda: operate(*EXPLAIN)[0] == 0)  # the log has it
     yield
     functions.remove_permission(**wiped)
     events.delete_rule(Name=rule)
@@ -178,14 +179,6 @@ def failed_message(aws: MiniStack) -> Iterator[None]:
     sqs.send_message(QueueUrl=dead, MessageBody='{"sweep": true}')
     yield
     sqs.purge_queue(QueueUrl=dead)
-
-
-def run(*command: str) -> tuple[int, str]:
-    """A command's exit status, and what it says."""
-    said = io.StringIO()
-    with redirect_stdout(said), redirect_stderr(said):
-        status = main([*command])
-    return status, " ".join(said.getvalue().split())
 
 
 @contextmanager
@@ -206,16 +199,18 @@ def test_what_needs_an_action_is_known_of_each_and_of_no_other() -> None:
 
 
 @pytest.mark.parametrize("command", dict.fromkeys(NEEDS.values()), ids=" ".join)
-def test_with_all_of_them_a_command_is_denied_nothing(command: tuple[str, ...]) -> None:
-    status, said = run(*command)
+def test_with_all_of_them_a_command_is_denied_nothing(operate: Operate, command: tuple[str, ...]) -> None:
+    status, said = operate(*command)
     assert status in (0, 1), said
     assert not denials(said)
 
 
 @pytest.mark.parametrize(("sid", "action"), ALLOWED, ids=lambda value: value.replace(":", "-"))
-def test_a_command_that_is_denied_an_action_cannot_tell_and_names_it(aws: MiniStack, sid: str, action: str) -> None:
+def test_a_command_that_is_denied_an_action_cannot_tell_and_names_it(
+    aws: MiniStack, operate: Operate, sid: str, action: str
+) -> None:
     with without(aws, sid, action):
-        status, said = run(*NEEDS[action])
+        status, said = operate(*NEEDS[action])
     # check.sh goes on looking, and finds faults here.
     assert status == (1 if NEEDS[action] == CHECK and "FAULT" in said else 2), said
     assert action in said

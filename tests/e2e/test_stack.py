@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from dev.local.ministack import ROOT, MiniStack
+from dev.local.ministack import MiniStack
 from event_aggregator.request import LIFETIME_MS
-from tests.e2e.conftest import FUNCTIONS, eventually, run_aws, run_script, s3_may
+from tests.e2e.conftest import FUNCTIONS, eventually, run_script, s3_may
 from tests.e2e.proxy import Proxy
 
 BUCKET, PREFIX = "archive.example.com", "second-"
@@ -67,30 +67,20 @@ def others_notification(aws: MiniStack) -> dict[str, Any]:
     policy = s3_may("sns:Publish", topic_arn)
     sns.set_topic_attributes(TopicArn=topic_arn, AttributeName="Policy", AttributeValue=policy)
     aws.client("s3").create_bucket(Bucket=BUCKET)
-    key_filter = {
-        "Key": {"FilterRules": [{"Name": "prefix", "Value": "ünï cödé/"}, {"Name": "suffix", "Value": ".csv"}]}
+    rules = [{"Name": "prefix", "Value": "ünï cödé/"}, {"Name": "suffix", "Value": ".csv"}]
+    to_queue = {
+        "Id": "q",
+        "QueueArn": queue_arn,
+        "Events": ["s3:ObjectTagging:*"],
+        "Filter": {"Key": {"FilterRules": rules}},
     }
-    aws.client("s3").put_bucket_notification_configuration(
-        Bucket=BUCKET,
-        NotificationConfiguration={
-            "QueueConfigurations": [
-                {
-                    "Id": "q",
-                    "QueueArn": queue_arn,
-                    "Events": ["s3:ObjectTagging:*"],
-                    "Filter": key_filter,
-                }
-            ],
-            "TopicConfigurations": [
-                {
-                    "Id": "t",
-                    "TopicArn": topic_arn,
-                    "Events": ["s3:ObjectRestore:Post", "s3:ObjectRestore:Completed"],
-                }
-            ],
-            "EventBridgeConfiguration": {},
-        },
-    )
+    to_topic = {"Id": "t", "TopicArn": topic_arn, "Events": ["s3:ObjectRestore:Post", "s3:ObjectRestore:Completed"]}
+    everybody: Any = {
+        "QueueConfigurations": [to_queue],
+        "TopicConfigurations": [to_topic],
+        "EventBridgeConfiguration": {},
+    }
+    aws.client("s3").put_bucket_notification_configuration(Bucket=BUCKET, NotificationConfiguration=everybody)
     return notification(aws)
 
 
@@ -124,6 +114,13 @@ def test_a_stack_survives_being_killed_half_way_and_leaves_nothing_when_it_is_de
     planned = run_script(aws, *CREATE, "--refresh-delay-seconds", "30", "--dry-run")
     assert "would set     --refresh-delay-seconds 120 -> 30" in planned
     assert variables(aws)["REFRESH_DELAY_SECONDS"] == "120", "a dry run changes nothing"
+    said = run_script(aws, *CREATE, "--refresh-delay-seconds", "90", "--change-set")
+    assert f"to change  AWS::Lambda::Function {AGGREGATOR}: Environment" in said
+    assert variables(aws)["REFRESH_DELAY_SECONDS"] == "120", "it is not carried out"
+    cloud = aws.client("cloudformation")
+    [change_set] = [s for s in cloud.list_change_sets(StackName=STACK)["Summaries"] if s["ChangeSetId"] in said]
+    cloud.execute_change_set(ChangeSetName=change_set["ChangeSetId"])
+    eventually(lambda: variables(aws)["REFRESH_DELAY_SECONDS"] == "90")
 
     assert kill_after(9, *DELETE), "it made fewer than 9 calls"
     with Proxy(aws.endpoint_url) as proxy:
@@ -137,49 +134,6 @@ def test_a_stack_survives_being_killed_half_way_and_leaves_nothing_when_it_is_de
 def variables(aws: MiniStack) -> dict[str, str]:
     found = aws.client("lambda").get_function_configuration(FunctionName=AGGREGATOR)["Environment"]["Variables"]
     return dict(found)
-
-
-def test_a_stack_is_changed_by_the_script_by_plain_cloudformation_and_by_a_change_set(aws: MiniStack) -> None:
-    cloud = aws.client("cloudformation")
-    aws.client("s3").create_bucket(Bucket=BUCKET)
-    run_script(aws, *CREATE, "--no-initial-refresh")
-    [stack] = cloud.describe_stacks(StackName=STACK)["Stacks"]
-    [code] = [p["ParameterValue"] for p in stack["Parameters"] if p["ParameterKey"] == "CodeBucket"]
-    template = ("--template-file", str(ROOT / "template.yaml"), "--s3-bucket", code)
-    deploy = ("cloudformation", "deploy", "--stack-name", STACK, "--capabilities", "CAPABILITY_NAMED_IAM", *template)
-    run_aws(aws, *deploy, "--parameter-overrides", "RefreshDelaySeconds=300")
-    assert variables(aws)["REFRESH_DELAY_SECONDS"] == "300"
-
-    run_script(aws, *CREATE, "--log-level", "DEBUG")
-    assert variables(aws)["REFRESH_DELAY_SECONDS"] == "300", "it keeps its value"
-    assert variables(aws)["LOG_LEVEL"] == "DEBUG"
-
-    said = run_script(aws, *CREATE, "--refresh-delay-seconds", "90", "--change-set")
-    assert f"to change  AWS::Lambda::Function {AGGREGATOR}: Environment" in said
-    assert variables(aws)["REFRESH_DELAY_SECONDS"] == "300", "it is not carried out"
-    [change_set] = [s for s in cloud.list_change_sets(StackName=STACK)["Summaries"] if s["ChangeSetId"] in said]
-    cloud.execute_change_set(ChangeSetName=change_set["ChangeSetId"])
-    eventually(lambda: variables(aws)["REFRESH_DELAY_SECONDS"] == "90")
-    run_script(aws, *DELETE)
-
-
-def test_what_failed_once_is_created_anew_with_the_parameters_that_were_given_then(aws: MiniStack) -> None:
-    aws.client("s3").create_bucket(Bucket=BUCKET)
-    broken = {
-        "Parameters": {"NamePrefix": {"Type": "String"}, "RefreshDelaySeconds": {"Type": "Number"}},
-        "Resources": {"Alarm": {"Type": "AWS::CloudWatch::Alarm", "Properties": {"AlarmName": "of-no-metric"}}},
-    }
-    given = {"NamePrefix": PREFIX, "RefreshDelaySeconds": "75"}
-    parameters = [{"ParameterKey": name, "ParameterValue": value} for name, value in given.items()]
-    cloud = aws.client("cloudformation")
-    cloud.create_stack(StackName=STACK, TemplateBody=json.dumps(broken), Parameters=parameters)
-    eventually(lambda: cloud.describe_stacks(StackName=STACK)["Stacks"][0]["StackStatus"] == "ROLLBACK_COMPLETE")
-
-    done = run_script(aws, *CREATE)
-
-    assert f"delete  the stack {STACK}, which is ROLLBACK_COMPLETE" in done
-    assert variables(aws)["REFRESH_DELAY_SECONDS"] == "75"
-    run_script(aws, *DELETE)
 
 
 @pytest.mark.skipif("KILL_AT_EVERY_CALL" not in os.environ, reason="takes about half an hour")

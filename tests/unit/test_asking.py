@@ -14,6 +14,7 @@ from event_aggregator.failures import UnreadableAnswerError
 from event_aggregator.file_shares import FileShare
 from event_aggregator.folders import WHOLE_SHARE, Round
 from event_aggregator.observability import logger
+from event_aggregator.refresh import NotRefreshedError
 from event_aggregator.table import Key
 from event_aggregator.waiting import Changes, ShareItem
 from tests.unit.conftest import START, World, fail
@@ -390,6 +391,19 @@ def test_a_table_that_fails_while_a_share_is_looked_at_gives_it_its_turn_back(
     assert function.in_line() == ["my-bucket/share-3"]
     function.run()
     assert region.asked[2:] == ["share-3"]
+
+
+def test_a_queue_that_fails_when_a_refused_share_needs_a_wake_gives_it_its_turn_back(
+    world: World, region: Region, function: Function
+) -> None:
+    region.refuse("share-1", [OFFLINE])
+    message, began = function.next, world.time
+    fail(world.sqs, "SendMessage")
+    with pytest.raises(NotRefreshedError):
+        function.deliver(message)
+    assert function.in_line() == ["my-bucket/share-1"]
+    function.run()
+    assert region.refreshes[0].at < began + TIME_LEFT, "it does not wait until the claim has lapsed"
 
 
 # A gateway that is busy

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,14 +14,19 @@ from moto import mock_aws
 from commands.deploy import eventbridge
 from commands.deploy.__main__ import main
 from commands.deploy.buckets import Buckets, Wish
-from commands.deploy.template import Json, RefusedError
+from commands.deploy.template import DeployError, Json
 from commands.operate.stack import Stack
 from event_aggregator.file_shares import FileShare
 
 ACCOUNT, BUCKET = "123456789012", "my.bucket"
 BY_RULE, BY_NOTIFICATION = Wish(source="eventbridge"), Wish(source="notification")
 RULE = "p-S3EventAggregatorObjectChanges"
+UNABLE = "Unable to validate the following destination configurations"
 NO_CODE: Json = {"Runtime": "python3.13", "Handler": "a.b", "Code": {"ZipFile": b"PK\x05\x06" + 18 * b"\0"}}
+
+
+class KilledError(Exception):
+    pass
 
 
 @dataclass
@@ -31,23 +37,31 @@ class Account:
     said: list[str] = field(default_factory=list)
     seconds: float = 0.0
     replaces: str = ""
+    calls: int = 0  # of AWS
+    killed_at: int = 0  # the number of the call
+
+    def count(self, **_: Any) -> None:
+        self.calls += 1
+        if self.calls == self.killed_at:
+            raise KilledError
 
     def buckets(self, *, is_dry: bool = False) -> Buckets:
         def pause(seconds: float) -> None:
             self.seconds += seconds
 
-        known = (self.stack, ACCOUNT, "aws", self.said.append, is_dry, self.replaces)
+        known = (self.stack, self.said.append, is_dry, self.replaces)
         return Buckets(*known, pause=pause, clock=lambda: self.seconds)
 
     def attach(self, wish: Wish | None = None, bucket: str = BUCKET) -> list[str]:
-        """The first words of what is said."""
-        self.said.clear()
-        self.buckets().attach(bucket, wish or Wish())
-        return [line.split()[0] for line in self.said]
+        return self.words(lambda: self.buckets().attach(bucket, wish or Wish()))
 
     def detach(self, bucket: str = BUCKET) -> list[str]:
+        return self.words(lambda: self.buckets().detach(bucket))
+
+    def words(self, act: Callable[[], object]) -> list[str]:
+        """The first words of what is said."""
         self.said.clear()
-        self.buckets().detach(bucket)
+        act()
         return [line.split()[0] for line in self.said]
 
     def notification(self) -> Json:
@@ -60,7 +74,7 @@ class Account:
         )
 
     def watched(self) -> dict[str, list[str]]:
-        return eventbridge.of_all(self.buckets().rules())
+        return eventbridge.of_all(self.stack.watched_by_rules())
 
     def asked(self) -> int:
         """How often all of a bucket was asked for."""
@@ -68,50 +82,52 @@ class Account:
         url = sqs.get_queue_url(QueueName="p-S3EventAggregatorActionQueue")["QueueUrl"]
         return int(sqs.get_queue_attributes(QueueUrl=url, AttributeNames=[delayed])["Attributes"][delayed])
 
-    def on_put(self, do: Callable[[Json], None]) -> None:
-        """Has this done with what is put before each put of a notification."""
+    def targets(self) -> list[Json]:
+        return list(self.stack.client("events").list_targets_by_rule(Rule=RULE)["Targets"])
+
+    def on_put(self, do: Callable[[Json], object], event: str = "s3.PutBucketNotificationConfiguration") -> None:
+        """Has this done with what is put before each put of a notification, or other call."""
 
         def before(params: Json, **_: Any) -> None:
             do(params)
 
-        events = self.stack.client("s3").meta.events
-        events.register("before-parameter-build.s3.PutBucketNotificationConfiguration", before)
+        events = self.stack.client(event.partition(".")[0]).meta.events
+        events.register(f"before-parameter-build.{event}", before)
 
 
 @pytest.fixture
 def account() -> Iterator[Account]:
     with mock_aws():
         stack = Stack(boto3.Session(region_name="us-east-1"), "p-")
+        account = Account(stack)
+        stack.session.events.register("before-call", account.count)
         role = stack.client("iam").create_role(RoleName="r", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
         stack.client("lambda").create_function(FunctionName="p-S3EventAggregator", Role=role, **NO_CODE)
         stack.client("sqs").create_queue(QueueName="p-S3EventAggregatorActionQueue")
         for name in (BUCKET, "other"):
             stack.client("s3").create_bucket(Bucket=name)
         keep_eventbridge(stack.client("s3"))
-        yield Account(stack)
+        yield account
 
 
 def keep_eventbridge(s3: Any) -> None:
     """Moto forgets that a bucket tells EventBridge."""
-    telling: dict[str, bool] = {}
+    get, telling = s3.get_bucket_notification_configuration, dict[str, Json]()
 
     def put(params: Json, **_: Any) -> None:
-        telling[params["Bucket"]] = "EventBridgeConfiguration" in params["NotificationConfiguration"]
-
-    def asked(params: Json, context: Json, **_: Any) -> None:
-        context["bucket"] = params["Bucket"]
-
-    def get(parsed: Json, context: Json, **_: Any) -> None:
-        if telling.get(context["bucket"]) and "Error" not in parsed:
-            parsed["EventBridgeConfiguration"] = {}
+        now = params["NotificationConfiguration"].items()
+        telling[params["Bucket"]] = {name: value for name, value in now if name == "EventBridgeConfiguration"}
 
     s3.meta.events.register_last("before-parameter-build.s3.PutBucketNotificationConfiguration", put)
-    s3.meta.events.register("before-parameter-build.s3.GetBucketNotificationConfiguration", asked)
-    s3.meta.events.register("after-call.s3.GetBucketNotificationConfiguration", get)
+    s3.get_bucket_notification_configuration = lambda **of: get(**of) | telling.get(of["Bucket"], {})
 
 
 def error(code: str, message: str, **more: str) -> ClientError:
     return ClientError({"Error": {"Code": code, "Message": message, **more}}, "PutBucketNotificationConfiguration")  # type: ignore[typeddict-item]
+
+
+def fail(error: Exception) -> bool:
+    raise error
 
 
 def others(event: str = "s3:ObjectRestore:*") -> Json:
@@ -128,13 +144,13 @@ def test_a_bucket_is_attached_beside_the_notifications_of_others_and_detached_wi
     [statement] = account.stack.function_policy()["Statement"]
     assert statement["Principal"] == {"Service": "s3.amazonaws.com"}
     assert all(text in json.dumps(statement["Condition"]) for text in (f"arn:aws:s3:::{BUCKET}", ACCOUNT))
-    assert account.buckets().attached() == [BUCKET]
+    assert account.stack.buckets() == [BUCKET]
     assert account.attach() == ["keep"], "nothing is put if nothing changes"
     assert account.asked() == 1
 
     assert account.detach() == ["set", "delete"]
     assert account.notification() == others()
-    assert account.buckets().attached() == []
+    assert account.stack.buckets() == []
     assert account.detach() == ["skip"]
 
 
@@ -145,14 +161,14 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(account: Account) 
     verbs = ("ask", "create", "set", "ask", "set", "set", "set")
     assert [line.split()[:2] for line in account.said] == [["would", verb] for verb in verbs]
     assert account.notification() == {}
-    assert account.buckets().attached() == []
+    assert account.stack.buckets() == []
     assert account.asked() == 0
 
 
 def test_what_s3_would_refuse_is_refused_before_anything_is_written(account: Account) -> None:
     account.put(others("s3:ObjectCreated:*"))
 
-    with pytest.raises(RefusedError, match=r"has this already:\n  q: s3:ObjectCreated:\* to arn:aws:sqs"):
+    with pytest.raises(DeployError, match=r"has this already:\n  q: s3:ObjectCreated:\* to arn:aws:sqs"):
         account.attach()
     assert account.said == []
     assert account.attach(BY_RULE) == ["ask", "set", "set", "set"]
@@ -160,7 +176,7 @@ def test_what_s3_would_refuse_is_refused_before_anything_is_written(account: Acc
 
 def test_a_full_policy_is_refused_before_anything_is_written_with_the_way_out(account: Account) -> None:
     account.attach(Wish(initial_refresh=False))
-    with pytest.raises(RefusedError, match=r"it holds 6[0-9] buckets.*--event-source eventbridge"):  # noqa: PT012
+    with pytest.raises(DeployError, match=r"it holds 6[0-9] buckets.*--event-source eventbridge"):  # noqa: PT012
         for number in range(80):
             account.stack.client("s3").create_bucket(Bucket=f"bucket-{number}")
             account.attach(Wish(initial_refresh=False), f"bucket-{number}")
@@ -170,17 +186,12 @@ def test_a_full_policy_is_refused_before_anything_is_written_with_the_way_out(ac
     assert account.attach() == ["keep"], "which has its statement"
 
 
-@pytest.mark.parametrize(
-    ("bucket", "region", "message"),
-    [
-        ("not-there", "us-east-1", "There is no bucket not-there. Create it first, or correct --bucket."),
-        (BUCKET, "eu-west-1", f"The bucket {BUCKET} is in us-east-1, and the stack is in eu-west-1."),
-    ],
-)
-@pytest.mark.usefixtures("account")
-def test_a_bucket_that_is_not_here_is_refused(bucket: str, region: str, message: str) -> None:
-    with pytest.raises(RefusedError, match=message):
-        Buckets(Stack(boto3.Session(region_name=region), "p-"), ACCOUNT, "aws", print).refuse_unless_here(bucket)
+def test_a_bucket_that_is_not_here_is_refused(account: Account) -> None:
+    with pytest.raises(DeployError, match=r"There is no bucket not-there\. Create it first"):
+        account.buckets().refuse_unless_here("not-there")
+    account.stack = Stack(boto3.Session(region_name="eu-west-1"), "p-")
+    with pytest.raises(DeployError, match=f"The bucket {BUCKET} is in us-east-1, and the stack is in eu-west-1."):
+        account.buckets().refuse_unless_here(BUCKET)
 
 
 # Somebody else writes at the same time
@@ -199,9 +210,7 @@ def test_an_entry_that_comes_in_between_is_merged_when_s3_answers_409(account: A
             raise error("OperationAborted", "A conflicting conditional operation is currently in progress")
 
     account.on_put(somebody_writes)
-    assert (account.detach if is_attached else account.attach)()[-2:] == (
-        ["set", "delete"] if is_attached else ["create", "set"]
-    )
+    assert (account.detach() if is_attached else account.attach())[-1] == ("delete" if is_attached else "set")
     assert len(puts) == 3
     assert account.notification()["QueueConfigurations"] == others()["QueueConfigurations"]
     assert ("LambdaFunctionConfigurations" in account.notification()) is not is_attached
@@ -214,55 +223,44 @@ def test_who_is_overwritten_again_and_again_is_told(account: Account) -> None:
         lambda **_: s3.put_bucket_notification_configuration(Bucket=BUCKET, NotificationConfiguration=nothing),
     )
 
-    with pytest.raises(RefusedError, match="Somebody else overwrites the notification"):
+    with pytest.raises(DeployError, match="Somebody else overwrites the notification"):
         account.attach()
 
 
 def test_a_dead_target_of_somebody_else_is_named_at_once(account: Account) -> None:
     account.put(others())
     dead = others()["QueueConfigurations"][0]["QueueArn"]
+    told = {"ArgumentName": f"{dead}, null", "ArgumentValue": "The destination queue does not exist"}
+    refusal = error("InvalidArgument", UNABLE, **told)
+    account.on_put(lambda params: params["SkipDestinationValidation"] or fail(refusal))
 
-    def refuse(params: Json) -> None:
-        if not params.get("SkipDestinationValidation"):
-            told = {"ArgumentName": f"{dead}, null", "ArgumentValue": "The destination queue does not exist"}
-            raise error("InvalidArgument", "Unable to validate the following destination configurations", **told)
-
-    account.on_put(refuse)
-
-    with pytest.raises(RefusedError, match=rf"(?s)S3 validates at each put.*{dead}.*--skip-destination-validation"):
+    with pytest.raises(DeployError, match=rf"(?s)S3 validates at each put.*{dead}.*--skip-destination-validation"):
         account.attach()
     assert account.seconds == 0
     assert account.attach(Wish(skip_validation=True)) == ["ask", "set"]
     assert account.notification()["LambdaFunctionConfigurations"]
 
 
-def test_a_permission_that_is_not_known_yet_is_waited_for(account: Account) -> None:
+def test_a_permission_that_is_not_known_yet_is_waited_for_and_all_is_asked_for_again_if_that_took_long(
+    account: Account,
+) -> None:
     tries: list[Json] = []
 
     def refuse(params: Json) -> None:
         tries.append(params)
         if len(tries) < 12:
-            raise error("InvalidArgument", "Unable to validate the following destination configurations")
+            raise error("InvalidArgument", UNABLE)
+        account.seconds += 39
 
     account.on_put(refuse)
-    assert account.attach() == ["ask", "create", "set"]
-    assert account.seconds == 22
-
-
-def test_all_is_asked_for_again_if_the_writing_took_long(account: Account) -> None:
-    def wait(_: Json) -> None:
-        account.seconds += 61
-
-    account.on_put(wait)
     assert account.attach() == ["ask", "create", "set", "ask"]
+    assert account.seconds == 22 + 39
     assert account.asked() == 2
 
 
 def test_any_other_refusal_is_not_taken_for_a_passing_one(account: Account) -> None:
-    def refuse(_: Json) -> None:
-        raise error("AccessDenied", "no")
+    account.on_put(lambda _: fail(error("AccessDenied", "no")))
 
-    account.on_put(refuse)
     with pytest.raises(ClientError, match="AccessDenied"):
         account.attach()
     assert account.seconds == 0
@@ -277,15 +275,16 @@ def test_a_bucket_is_attached_by_a_rule_of_its_own_which_goes_with_it(account: A
     assert account.watched() == {BUCKET: [], "other": []}
     assert account.stack.change_rules().keys() == {RULE, f"{RULE}2"}
     assert account.notification() == {"EventBridgeConfiguration": {}}
-    [target] = account.stack.client("events").list_targets_by_rule(Rule=RULE)["Targets"]
-    assert target["Arn"] == account.buckets().function_arn
+    assert [target["Arn"] for target in account.targets()] == [account.buckets().function_arn]
     assert account.attach(BY_RULE) == ["keep", "keep"]
 
     account.detach()
     assert account.watched() == {"other": []}
     assert account.notification() == {"EventBridgeConfiguration": {}}, "others may have rules for it"
+    of_two = eventbridge.pattern("other", []).replace('["other"]', f'["other","{BUCKET}"]')
+    account.stack.client("events").put_rule(Name=f"{RULE}3", EventPattern=of_two)
     account.detach("other")
-    assert account.stack.change_rules() == {}
+    assert account.stack.change_rules().keys() == {f"{RULE}3"}, "which is not of this bucket alone"
 
 
 def test_there_are_as_many_rules_as_the_prefixes_need(account: Account) -> None:
@@ -319,19 +318,15 @@ def test_two_runs_that_take_the_same_name_for_a_rule_end_with_a_rule_each_or_an_
 ) -> None:
     other, names = boto3.client("events", region_name="us-east-1"), list[str]()
 
-    def overwrite(params: Json, **_: Any) -> None:
-        names.append(params["Name"])
-
     def also_put(**_: Any) -> None:
         if is_persistent or len(names) == 1:
             other.put_rule(Name=names[-1], EventPattern=eventbridge.pattern("other", []))
 
-    hooks = account.stack.client("events").meta.events
-    hooks.register("before-parameter-build.events.PutRule", overwrite)
-    hooks.register("after-call.events.PutRule", also_put)
+    account.on_put(lambda params: names.append(params["Name"]), "events.PutRule")
+    account.stack.client("events").meta.events.register("after-call.events.PutRule", also_put)
 
     if is_persistent:
-        with pytest.raises(RefusedError, match=f"Somebody else overwrites the rules of {BUCKET}"):
+        with pytest.raises(DeployError, match=f"Somebody else overwrites the rules of {BUCKET}"):
             account.attach(BY_RULE)
         assert len(names) == len({*names})
         return
@@ -345,7 +340,7 @@ def test_rules_whose_names_would_be_too_long_are_refused_before_anything_is_writ
     account.stack = Stack(account.stack.session, "p" * 32, _clients=account.stack._clients)
     prefixes = [f"{number:04}-{'x' * 900}/" for number in range(200)]
 
-    with pytest.raises(RefusedError, match=r"at most 64 characters.*--event-source notification"):
+    with pytest.raises(DeployError, match=r"at most 64 characters.*--event-source notification"):
         account.attach(Wish(source="eventbridge", prefixes=prefixes))
     assert account.said == []
     account.buckets(is_dry=True).attach(BUCKET, Wish(source="eventbridge", prefixes=prefixes[:198]))
@@ -353,30 +348,20 @@ def test_rules_whose_names_would_be_too_long_are_refused_before_anything_is_writ
     assert (len(names), max(map(len, names))) == (99, 64)
 
 
-def test_what_somebody_set_at_our_target_stays(account: Account) -> None:
+def test_what_somebody_set_at_our_target_stays_and_so_does_a_rule_with_a_target_of_theirs(account: Account) -> None:
     account.attach(BY_RULE)
-    events, [target] = account.stack.client("events"), targets(account)
-    events.put_targets(Rule=RULE, Targets=[target | {"RetryPolicy": {"MaximumRetryAttempts": 3}}])
+    events, [target] = account.stack.client("events"), account.targets()
+    theirs = {"Id": "theirs", "Arn": f"arn:aws:sqs:us-east-1:{ACCOUNT}:q"}
+    events.put_targets(Rule=RULE, Targets=[target | {"RetryPolicy": {"MaximumRetryAttempts": 3}}, theirs])
 
     assert account.attach() == ["keep", "keep"]
     account.attach(Wish(prefixes=["a/"]))
-    assert targets(account)[0]["RetryPolicy"]
-
-
-def test_a_rule_with_a_target_of_somebody_else_is_left_as_it_is(account: Account) -> None:
-    account.attach(BY_RULE)
-    theirs = {"Id": "theirs", "Arn": f"arn:aws:sqs:us-east-1:{ACCOUNT}:q"}
-    account.stack.client("events").put_targets(Rule=RULE, Targets=[theirs])
-
-    with pytest.raises(RefusedError, match=rf"{RULE} has targets of somebody else: {theirs['Arn']}"):
+    assert account.targets()[0]["RetryPolicy"]
+    with pytest.raises(DeployError, match=rf"{RULE} has targets of somebody else: {theirs['Arn']}"):
         account.detach()
-    assert len(targets(account)) == 2
-    account.stack.client("events").remove_targets(Rule=RULE, Ids=["theirs"])
+    assert len(account.targets()) == 2
+    events.remove_targets(Rule=RULE, Ids=["theirs"])
     assert account.detach() == ["delete", "delete", BUCKET]
-
-
-def targets(account: Account) -> list[Any]:
-    return list(account.stack.client("events").list_targets_by_rule(Rule=RULE)["Targets"])
 
 
 def test_a_bucket_changes_its_way_by_the_new_one_first_and_keeps_its_prefixes(account: Account) -> None:
@@ -395,35 +380,22 @@ def test_a_bucket_changes_its_way_by_the_new_one_first_and_keeps_its_prefixes(ac
     assert "Filter" not in account.notification()["LambdaFunctionConfigurations"][0]
 
 
-def test_a_bucket_that_is_gone_is_left_out_and_can_be_detached(account: Account) -> None:
+def deny(account: Account, denied: str) -> None:
+    """Has S3 deny all that is asked of this bucket's notification, as another account's."""
+    account.on_put(lambda params: params["Bucket"] != denied or fail(error("AccessDenied", "Access Denied")), "s3")
+
+
+def test_a_bucket_that_is_gone_or_another_accounts_by_now_is_left_out_and_can_be_detached(account: Account) -> None:
     account.attach()
+    account.attach(bucket="other")
     account.stack.client("s3").delete_bucket(Bucket=BUCKET)
+    deny(account, "other")
 
     assert account.attach() == ["skip"]
     assert account.detach() == ["delete"]
-    assert account.buckets().attached() == []
-
-
-def deny(account: Account, bucket: str) -> None:
-    """Has S3 deny all that is asked of this bucket's notification, as another account's."""
-
-    def denied(params: Json, **_: Any) -> None:
-        if params["Bucket"] == bucket:
-            raise error("AccessDenied", "Access Denied")
-
-    account.stack.client("s3").meta.events.register("before-parameter-build.s3", denied)
-
-
-def test_a_bucket_that_is_another_accounts_by_now_can_be_detached(account: Account) -> None:
-    account.attach()
-    account.attach(BY_RULE, "other")
-    deny(account, BUCKET)
-    deny(account, "other")
-
-    assert account.detach() == ["skip", "delete"]
+    assert account.detach("other") == ["skip", "delete"]
     assert "could not be seen or removed" in account.said[0]
-    account.detach("other")
-    assert account.buckets().attached() == []
+    assert account.stack.buckets() == []
 
 
 def test_what_is_refused_of_one_bucket_stops_no_other_and_is_told_at_the_end(account: Account) -> None:
@@ -433,9 +405,9 @@ def test_what_is_refused_of_one_bucket_stops_no_other_and_is_told_at_the_end(acc
     account.put(others("s3:ObjectCreated:*"))
 
     told = rf"(?s)denied was not attached.*AccessDenied.*detach-bucket.sh .*denied.*{BUCKET} was not.*has this already"
-    with pytest.raises(RefusedError, match=told):
+    with pytest.raises(DeployError, match=told):
         account.buckets().attach_all(dict.fromkeys(["other", "denied", BUCKET, "third"], Wish()))
-    assert account.buckets().attached() == ["other", "third"]
+    assert account.stack.buckets() == ["other", "third"]
 
 
 # Prefixes of shares
@@ -446,81 +418,55 @@ def share(prefix: str, unknown: str = "") -> FileShare:
     return FileShare(arn, "NFS", "g", "AVAILABLE", BUCKET, prefix, unknown=unknown)
 
 
-@pytest.mark.parametrize(
-    ("shares", "message"),
-    [
-        ([share("a/"), share("a/b/"), share("c/")], ""),
-        ([], f"No file share shows the bucket {BUCKET}"),
-        ([share("a/"), share("b/", unknown="it cannot be described")], "(?s)Give the prefixes by --prefix.*described"),
-    ],
-)
 def test_the_prefixes_are_those_of_the_shares_if_all_are_known(
-    account: Account, shares: list[FileShare], message: str, monkeypatch: pytest.MonkeyPatch
+    account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     account.stack.variables = {"TABLE_NAME": "t", "QUEUE_URL": "q"}
+    shares, wish = [share("a/"), share("b/", unknown="it is gone")], Wish("eventbridge", prefixes_from_shares=True)
     monkeypatch.setattr(Stack, "shares", lambda *_: shares)
-    wish = Wish(source="eventbridge", prefixes_from_shares=True)
-    if not message:
+
+    with pytest.raises(DeployError, match=r"(?s)Give the prefixes by --prefix\..*it is gone"):
         account.attach(wish)
-        assert account.watched() == {BUCKET: ["a/", "c/"]}
-        return
-    with pytest.raises(RefusedError, match=message):
+    shares.clear()
+    with pytest.raises(DeployError, match=f"No file share shows the bucket {BUCKET}"):
         account.attach(wish)
     assert account.said == []
+    shares += [share("a/"), share("a/b/"), share("c/")]
+    account.attach(wish)
+    assert account.watched() == {BUCKET: ["a/", "c/"]}
 
 
 # Killed
 
 
-class KilledError(Exception):
-    pass
-
-
 @pytest.mark.parametrize("wish", [Wish(), BY_RULE], ids=["notification", "eventbridge"])
-def test_killed_after_any_write_it_ends_right_when_it_is_run_again(account: Account, wish: Wish) -> None:
-    def is_killed(writes: int, act: Callable[[Buckets], None]) -> bool:
-        """Whether it was killed after so many writes."""
-        buckets = account.buckets()
-        write = buckets._write
+def test_killed_at_any_call_it_ends_right_when_it_is_run_again(account: Account, wish: Wish) -> None:
+    def is_killed(act: Callable[[], object]) -> bool:
+        account.calls, account.killed_at = 0, call
+        with suppress(KilledError):
+            act()
+        was_killed, account.killed_at = account.calls >= call, 0
+        return was_killed
 
-        def count(what: str, *call: Any, **arguments: Any) -> None:
-            write(what, *call, **arguments)
-            if buckets.written == writes:
-                raise KilledError
-
-        buckets._write = count  # type: ignore[method-assign]
-        try:
-            act(buckets)
-        except KilledError:
-            return True
-        return False
-
-    writes, was_killed = 0, True
+    call, was_killed = 0, True
     while was_killed:
-        writes += 1
-        was_killed = is_killed(writes, lambda buckets: buckets.attach(BUCKET, wish))
-        account.buckets().attach(BUCKET, wish)
-        assert account.attach(wish)[0] == "keep"
-        assert account.buckets().attached() == [BUCKET]
-        was_killed |= is_killed(writes, lambda buckets: buckets.detach(BUCKET))
+        call += 1
+        was_killed = is_killed(lambda: account.attach(wish))
+        account.attach(wish)
+        assert {*account.attach(wish)} == {"keep"}
+        assert account.stack.buckets() == [BUCKET]
+        was_killed |= is_killed(account.detach)
         account.detach()
-        assert account.buckets().attached() == []
+        assert account.stack.buckets() == []
         assert "LambdaFunctionConfigurations" not in account.notification()
-    assert writes > 3
+    assert call > 10
 
 
-def test_killed_in_a_change_of_way_to_all_keys_the_next_run_keeps_all_keys(
-    account: Account, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_killed_in_a_change_of_way_to_all_keys_the_next_run_keeps_all_keys(account: Account) -> None:
     account.attach(Wish(source="eventbridge", prefixes=["a/"]))
-    buckets = account.buckets()
-
-    def kill(_: str) -> None:
-        raise KilledError
-
-    monkeypatch.setattr(buckets, "_detach_by_eventbridge", kill)
+    account.on_put(lambda _: fail(KilledError()), "events.DeleteRule")
     with pytest.raises(KilledError):
-        buckets.attach(BUCKET, Wish(source="notification", prefixes=[]))
+        account.attach(Wish(source="notification", prefixes=[]))
 
     account.attach()
     assert "Filter" not in account.notification()["LambdaFunctionConfigurations"][0]

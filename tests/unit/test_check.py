@@ -82,6 +82,7 @@ def function(**properties: Any) -> Resource:
     ("found", "told"),
     [
         ({"State": "Active", "LastUpdateStatus": "Successful"}, []),
+        ({"State": "Pending", "LastUpdateStatus": "InProgress"}, []),
         ({"State": "Failed", "StateReason": "no role"}, ["State is Failed (no role)"]),
         ({"ReservedConcurrentExecutions": 5}, ["ReservedConcurrentExecutions is 5, and nothing in the stack"]),
         ({"VpcConfig": {"SubnetIds": []}}, []),

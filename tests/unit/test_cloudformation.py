@@ -8,8 +8,8 @@ import pytest
 from botocore.exceptions import ClientError, WaiterError
 
 from commands.deploy import cloudformation
-from commands.deploy.cloudformation import CloudStack, DeployError
-from commands.deploy.template import Json
+from commands.deploy.cloudformation import CloudStack
+from commands.deploy.template import DeployError, Json
 
 ID = "arn:aws:cloudformation:us-east-1:123456789012:stack/s/1"
 
@@ -23,7 +23,10 @@ class Cloud:
     refusal: str = ""  # of a change set
     called: list[str] = field(default_factory=list)
     events: list[Json] = field(default_factory=list)  # the newest first
-    given: Json = field(default_factory=dict)
+    given: dict[str, Json] = field(default_factory=dict)  # by call
+    also: Json = field(default_factory=dict)  # what DescribeStacks tells besides
+    denied: str = ""  # a call
+    said: list[str] = field(default_factory=list)
     _coming: Iterator[str] = field(default_factory=lambda: iter(()))
 
     def describe_stacks(self, StackName: str) -> Json:  # noqa: N803 - as botocore has it
@@ -31,7 +34,8 @@ class Cloud:
         if not self.status or (self.status == "DELETE_COMPLETE" and StackName != ID):
             message = f"Stack with id {StackName} does not exist"
             raise ClientError({"Error": {"Code": "ValidationError", "Message": message}}, "DescribeStacks")
-        return {"Stacks": [{"StackId": ID, "StackStatus": self.status, "Tags": [{"Key": "a", "Value": "1"}]}]}
+        stack = {"StackId": ID, "StackStatus": self.status, "Tags": [{"Key": "a", "Value": "1"}], **self.also}
+        return {"Stacks": [stack]}
 
     def get_paginator(self, _: str) -> "Cloud":
         return self
@@ -48,15 +52,17 @@ class Cloud:
     def __getattr__(self, name: str) -> Any:
         def call(**given: Any) -> Json:
             self.called.append(name)
-            self.given = given
+            self.given[name] = given
+            if name == self.denied:
+                raise ClientError({"Error": {"Code": "AccessDenied", "Message": "you may not"}}, name)
             self._coming = iter(self.then.get(name, []))
             return {"Id": "change-set", "StackId": ID}
 
         return call
 
-
-def stack_on(cloud: Cloud, said: list[str] | None = None) -> CloudStack:
-    return CloudStack(cloud, "s", (said if said is not None else []).append, pause=lambda _: None)
+    @property
+    def stack(self) -> CloudStack:
+        return CloudStack(self, "s", self.said.append, pause=lambda _: None)
 
 
 def event(number: int, name: str, status: str, reason: str = "", physical: str = "") -> Json:
@@ -72,55 +78,43 @@ def event(number: int, name: str, status: str, reason: str = "", physical: str =
 
 # From any state to one that can be changed
 
+DELETED = {"delete_stack": ["DELETE_IN_PROGRESS", "DELETE_COMPLETE"]}
+MENDED = {"continue_update_rollback": ["UPDATE_ROLLBACK_IN_PROGRESS", "UPDATE_ROLLBACK_COMPLETE"]}
+
 
 @pytest.mark.parametrize(
-    ("status", "then", "settled", "called"),
+    ("coming", "then", "settled"),
     [
-        ("", [], "", []),
-        ("DELETE_COMPLETE", [], "", []),
-        ("REVIEW_IN_PROGRESS", [], "", []),
-        ("CREATE_COMPLETE", [], "CREATE_COMPLETE", []),
-        ("UPDATE_COMPLETE", [], "UPDATE_COMPLETE", []),
-        ("UPDATE_ROLLBACK_COMPLETE", [], "UPDATE_ROLLBACK_COMPLETE", []),
-        ("UPDATE_FAILED", [], "UPDATE_FAILED", []),
-        ("ROLLBACK_COMPLETE", ["DELETE_IN_PROGRESS", "DELETE_COMPLETE"], "", ["delete_stack"]),
-        ("ROLLBACK_FAILED", ["DELETE_IN_PROGRESS", "DELETE_COMPLETE"], "", ["delete_stack"]),
-        ("CREATE_FAILED", ["DELETE_IN_PROGRESS", "DELETE_COMPLETE"], "", ["delete_stack"]),
-        ("DELETE_FAILED", ["DELETE_IN_PROGRESS", "DELETE_COMPLETE"], "", ["delete_stack"]),
-        (
-            "UPDATE_ROLLBACK_FAILED",
-            ["UPDATE_ROLLBACK_IN_PROGRESS", "UPDATE_ROLLBACK_COMPLETE"],
-            "UPDATE_ROLLBACK_COMPLETE",
-            ["continue_update_rollback"],
-        ),
+        ([""], {}, ""),
+        (["DELETE_COMPLETE"], {}, ""),
+        (["REVIEW_IN_PROGRESS"], {}, ""),
+        (["CREATE_COMPLETE"], {}, "CREATE_COMPLETE"),
+        (["UPDATE_COMPLETE"], {}, "UPDATE_COMPLETE"),
+        (["UPDATE_ROLLBACK_COMPLETE"], {}, "UPDATE_ROLLBACK_COMPLETE"),
+        (["UPDATE_FAILED"], {}, "UPDATE_FAILED"),
+        (["ROLLBACK_COMPLETE"], DELETED, ""),
+        (["ROLLBACK_FAILED"], DELETED, ""),
+        (["CREATE_FAILED"], DELETED, ""),
+        (["DELETE_FAILED"], DELETED, ""),
+        (["UPDATE_ROLLBACK_FAILED"], MENDED, "UPDATE_ROLLBACK_COMPLETE"),
+        # What a killed run has begun is followed to its end.
+        (["CREATE_IN_PROGRESS", "CREATE_IN_PROGRESS", "CREATE_COMPLETE"], {}, "CREATE_COMPLETE"),
+        (["UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", "UPDATE_COMPLETE"], {}, "UPDATE_COMPLETE"),
+        (["UPDATE_ROLLBACK_IN_PROGRESS", "UPDATE_ROLLBACK_COMPLETE"], {}, "UPDATE_ROLLBACK_COMPLETE"),
+        (["DELETE_IN_PROGRESS", "DELETE_COMPLETE"], {}, ""),
     ],
 )
 def test_from_any_state_a_stack_gets_to_one_that_can_be_changed_or_is_gone(
-    status: str, then: list[str], settled: str, called: list[str]
+    coming: list[str], then: dict[str, list[str]], settled: str
 ) -> None:
-    cloud, said = Cloud(status, dict.fromkeys(called, then)), list[str]()
+    cloud = Cloud("-", then, _coming=iter(coming))
 
-    found = stack_on(cloud, said).settle()
-
-    assert (found or {}).get("StackStatus", "") == settled
-    assert cloud.called == called
-    assert len(said) == len(called)
-    assert all(status in line for line in said)
-
-
-@pytest.mark.parametrize(
-    ("coming", "settled"),
-    [
-        (["CREATE_IN_PROGRESS", "CREATE_IN_PROGRESS", "CREATE_COMPLETE"], "CREATE_COMPLETE"),
-        (["UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", "UPDATE_COMPLETE"], "UPDATE_COMPLETE"),
-        (["UPDATE_ROLLBACK_IN_PROGRESS", "UPDATE_ROLLBACK_COMPLETE"], "UPDATE_ROLLBACK_COMPLETE"),
-        (["DELETE_IN_PROGRESS", "DELETE_COMPLETE"], ""),
-    ],
-)
-def test_what_a_killed_run_has_begun_is_followed_to_its_end(coming: list[str], settled: str) -> None:
-    found = stack_on(Cloud("-", _coming=iter(coming))).settle()
+    found = cloud.stack.settle()
 
     assert (found or {}).get("StackStatus", "") == settled
+    assert cloud.called == [*then]
+    assert len(cloud.said) == len(then) + (len(coming) > 1)
+    assert all(coming[0] in line for line in cloud.said)
 
 
 @pytest.mark.parametrize(
@@ -135,49 +129,41 @@ def test_what_can_still_not_be_mended_is_told_with_its_cause(status: str, call: 
     cloud.events = [event(2, "Trigger", "UPDATE_FAILED", failed), event(1, "s", "UPDATE_IN_PROGRESS")]
 
     with pytest.raises(DeployError, match=f"(?s)is {status}.*{failed}.*{advice}"):
-        stack_on(cloud).settle()
+        cloud.stack.settle()
 
 
 @pytest.mark.parametrize(
     "before", [["REVIEW_IN_PROGRESS"], ["ROLLBACK_COMPLETE"], ["CREATE_IN_PROGRESS"] * 2 + ["CREATE_COMPLETE"]]
 )
 def test_a_stack_in_any_state_is_removed_when_what_goes_on_has_ended(before: list[str]) -> None:
-    cloud = Cloud("UPDATE_COMPLETE", {"delete_stack": ["DELETE_IN_PROGRESS", "DELETE_COMPLETE"]}, _coming=iter(before))
+    cloud = Cloud("UPDATE_COMPLETE", DELETED, _coming=iter(before))
 
-    assert stack_on(cloud).remove()
+    assert cloud.stack.remove()
     assert cloud.called == ["delete_stack"]
-    assert not stack_on(cloud).remove()
+    assert not cloud.stack.remove()
 
 
 # Change sets
 
 
-def propose(cloud: Cloud) -> list[Json]:
-    changes: list[Json] = stack_on(cloud).propose(stack_on(cloud).find(), "https://t", [], {"team": "storage"})[
-        "Changes"
-    ]
-    return changes
+def propose(cloud: Cloud) -> Any:
+    stack = cloud.stack
+    return stack.propose(stack.find(), "https://t", [], {"team": "storage"})["Changes"]
 
 
 def test_a_change_set_has_all_pages_of_its_changes_and_the_tags_of_before() -> None:
     cloud = Cloud("UPDATE_COMPLETE")
 
-    assert [str(change) for change in propose(cloud)] == ["one", "more"]
-    assert cloud.given["ChangeSetType"] == "UPDATE"
-    assert cloud.given["Tags"] == [{"Key": "a", "Value": "1"}, {"Key": "team", "Value": "storage"}]
+    assert propose(cloud) == ["one", "more"]
+    assert cloud.given["create_change_set"]["ChangeSetType"] == "UPDATE"
+    assert cloud.given["create_change_set"]["Tags"] == [{"Key": "a", "Value": "1"}, {"Key": "team", "Value": "storage"}]
 
 
-@pytest.mark.parametrize(
-    "reason", ["The submitted information didn't contain changes. Submit different", "No updates are to be performed."]
-)
-def test_nothing_to_change_is_no_failure_and_leaves_no_change_set(reason: str) -> None:
-    cloud = Cloud("UPDATE_COMPLETE", refusal=reason)
+def test_nothing_to_change_is_no_failure_and_leaves_no_change_set_and_another_reason_is_told() -> None:
+    for reason in ("The submitted information didn't contain changes. Submit", "No updates are to be performed."):
+        assert propose(cloud := Cloud("UPDATE_COMPLETE", refusal=reason)) == []
+        assert cloud.called == ["create_change_set", "delete_change_set"]
 
-    assert propose(cloud) == []
-    assert cloud.called == ["create_change_set", "delete_change_set"]
-
-
-def test_a_change_set_that_fails_is_told_with_its_reason() -> None:
     with pytest.raises(DeployError, match="refuses the change of the stack s: Template error: no such thing"):
         propose(Cloud(refusal="Template error: no such thing"))
 
@@ -223,7 +209,6 @@ def test_a_template_is_compared_without_cloudformation() -> None:
 
 def test_each_resource_that_changes_is_told_of_once_and_counted() -> None:
     cloud = Cloud("UPDATE_COMPLETE", {"execute_change_set": ["UPDATE_IN_PROGRESS", "UPDATE_COMPLETE"]})
-    said: list[str] = []
     later = [
         event(6, "s", "UPDATE_COMPLETE"),
         event(5, "Other", "UPDATE_COMPLETE", physical="other"),
@@ -233,12 +218,12 @@ def test_each_resource_that_changes_is_told_of_once_and_counted() -> None:
         event(1, "s", "CREATE_COMPLETE"),
     ]
     cloud.events = later[-1:]
-    stack = stack_on(cloud, said)
+    stack = cloud.stack
     stack.pause = lambda _: setattr(cloud, "events", later)
 
     stack.execute({"StackId": ID, "ChangeSetId": "c", "Changes": [changed("Modify", physical="uuid")]})
 
-    assert said == ["UPDATE_COMPLETE AWS::Lambda::EventSourceMapping uuid  (1 of 1)"]
+    assert cloud.said == ["UPDATE_COMPLETE AWS::Lambda::EventSourceMapping uuid  (1 of 1)"]
 
 
 def test_the_first_cause_of_a_failure_is_told_and_not_those_that_it_cancelled_nor_an_earlier_runs() -> None:
@@ -256,7 +241,7 @@ def test_the_first_cause_of_a_failure_is_told_and_not_those_that_it_cancelled_no
     ]
 
     with pytest.raises(DeployError) as failure:
-        stack_on(cloud).execute({"StackId": ID, "ChangeSetId": "c", "Changes": []})
+        cloud.stack.execute({"StackId": ID, "ChangeSetId": "c", "Changes": []})
 
     assert str(failure.value).splitlines() == [
         "The stack s is UPDATE_ROLLBACK_COMPLETE.",

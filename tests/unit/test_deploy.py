@@ -3,24 +3,22 @@
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
-from botocore.exceptions import ClientError
 
 from commands.deploy import create
-from commands.deploy.__main__ import main, parser
+from commands.deploy.__main__ import main
 from commands.deploy.buckets import Buckets, Wish
-from commands.deploy.cloudformation import DeployError
 from commands.deploy.create import Deployment, Order
 from commands.deploy.package import ArtifactBucket
-from commands.deploy.template import OWN, Json, RefusedError, parameters, refuse_unless_consistent, settings
+from commands.deploy.template import OWN, DeployError, Json, parameters, refuse_unless_consistent, settings
 from commands.operate.stack import Stack
 from dev.local.ministack import ROOT
+from tests.unit.test_cloudformation import DELETED, Cloud
 
 ACCOUNT, REGION = "123456789012", "us-east-1"
 KEY = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/1234abcd"
@@ -58,18 +56,8 @@ def test_what_cloudformation_or_a_function_would_refuse_is_refused_with_its_flag
     defaults = {name: parameter.default for name, parameter in parameters().items()}
 
     refuse_unless_consistent(defaults, REGION, ACCOUNT)
-    with pytest.raises(RefusedError, match=message):
+    with pytest.raises(DeployError, match=message):
         refuse_unless_consistent({**defaults, **given}, REGION, ACCOUNT)
-
-
-def test_every_parameter_is_a_flag_of_the_deploying_script(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        parser().parse_args(["create-stack.sh", "--help"])
-    flags = {parameter.flag for parameter in settings()}
-
-    assert flags <= set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
-    assert {"--refresh-delay-seconds", "--kms-key", "--alarm-topic-arn", "--subnet-ids", "--reattach"} <= flags
-    assert len(flags) == len(parameters()) - len(OWN)
 
 
 # What is ordered
@@ -80,25 +68,16 @@ def ordered(monkeypatch: pytest.MonkeyPatch) -> list[Order]:
     """The orders that the command line hands on."""
     orders: list[Order] = []
     monkeypatch.setattr(Deployment, "create", lambda _, order: orders.append(order))
-    monkeypatch.setattr(Deployment, "caller", (ACCOUNT, "aws-cn"))
+    monkeypatch.setattr(Stack, "caller", (ACCOUNT, "aws-cn"))
     monkeypatch.delenv("BUCKET", raising=False)
     monkeypatch.delenv("AWS_ENDPOINT_URL_STORAGE_GATEWAY", raising=False)
     return orders
 
 
 def test_what_is_given_and_only_that_is_handed_on(ordered: list[Order]) -> None:
-    flags = [
-        "--refresh-delay-seconds",
-        "5",
-        "--kms-key",
-        "none",
-        "--gateway-session-name",
-        "none",
-        "--subnet-ids",
-        "none",
-    ]
-    of_buckets = ["--bucket", "a-bucket", "--all-keys", "--no-initial-refresh", "--reattach", "a-bucket,other"]
-    assert main(["create-stack.sh", "--tag", "a=b=c", *flags, *of_buckets]) == 0
+    flags = "--refresh-delay-seconds 5 --kms-key none --gateway-session-name none --subnet-ids none"
+    of_buckets = "--bucket a-bucket --all-keys --no-initial-refresh --reattach a-bucket,other"
+    assert main(["create-stack.sh", "--tag", "a=b=c", *flags.split(), *of_buckets.split()]) == 0
 
     [order] = ordered
     assert order.given == {
@@ -109,8 +88,7 @@ def test_what_is_given_and_only_that_is_handed_on(ordered: list[Order]) -> None:
         "SecurityGroupIds": "",  # which no subnets need
         "ReattachBucketArns": "arn:aws-cn:s3:::a-bucket,arn:aws-cn:s3:::other",
     }
-    assert order.buckets == ["a-bucket"]
-    assert order.tags == {"a": "b=c"}
+    assert (order.buckets, order.tags) == (["a-bucket"], {"a": "b=c"})
     assert order.wish == Wish(prefixes=[], initial_refresh=False)
 
 
@@ -123,9 +101,9 @@ def test_the_environment_may_name_the_bucket_and_the_endpoint(
     assert main(["create-stack.sh"]) == 0
     assert main(["create-stack.sh", "--bucket", "mine", "--prefix", "a/"]) == 0
 
-    assert [order.buckets for order in ordered] == [["its-bucket"], ["mine"]]
-    assert ordered[0].given == {"StorageGatewayEndpointUrl": "https://vpce"}
-    assert [order.wish for order in ordered] == [Wish(), Wish(prefixes=["a/"])]
+    given = {"StorageGatewayEndpointUrl": "https://vpce"}
+    assert ordered[0] == Order(given, {}, ["its-bucket"], Wish())
+    assert ordered[1] == Order(given, {}, ["mine"], Wish(prefixes=["a/"]))
 
 
 @pytest.mark.parametrize(
@@ -160,72 +138,55 @@ def test_a_flag_that_cannot_be_meant_is_refused(
 # What CloudFormation is asked for
 
 
-@dataclass
-class Cloud:
-    """The stack of CloudFormation's: as it is found, and as it is when it is settled."""
-
-    found: Json | None
-    settled: Json | None
-    name: str = "s"
-    proposed: list[Json] = field(default_factory=list)
-    more: Json = field(default_factory=dict)
-    refusal: str = ""  # of DeleteStack
-
-    def remove(self) -> bool:
-        if self.refusal:
-            raise ClientError({"Error": {"Code": "AccessDenied", "Message": self.refusal}}, "DeleteStack")
-        return self.found is not None
-
-    def find(self) -> Json | None:
-        return self.found
-
-    def settle(self) -> Json | None:
-        return self.settled
-
-    def propose(self, _: Json | None, url: str, values: list[Json], tags: Json, **more: str) -> Json:
-        assert url.endswith(".yaml")
-        self.proposed, self.more = values, {**tags, **more}
-        return {"Changes": []}
-
-
-def deployed(**values: str) -> Json:
+def deployed(status: str = "UPDATE_COMPLETE", **values: str) -> Cloud:
     own = {"NamePrefix": "p-", "CodeBucket": "b", "CodeKey": "before.zip", **values}
     told = [{"ParameterKey": name, "ParameterValue": value} for name, value in own.items()]
-    return {"StackStatus": "UPDATE_COMPLETE", "Parameters": told}
+    return Cloud(status, DELETED, refusal="No updates are to be performed.", also={"Parameters": told})
+
+
+@dataclass
+class Deployed(Deployment):
+    """With what it says, and the buckets that it attaches and detaches, each with the way that was wished."""
+
+    said: list[str] = field(default_factory=list)
+    done: list[tuple[str, str]] = field(default_factory=list)
+
+    def asked_for(self, cloud: Cloud, *buckets: str, wish: Wish = Wish(), drift: bool = False, **given: str) -> Json:  # noqa: B008
+        """The parameters of the change set, of one whose value is to stay: None."""
+        self.__dict__["cloud"] = cloud.stack
+        self.create(Order(given, {"team": "storage"}, [*buckets], wish, reverts_drift=drift))
+        asked = cloud.given["create_change_set"]["Parameters"]
+        assert all(one.keys() & {"ParameterValue", "UsePreviousValue"} for one in asked)
+        return {one["ParameterKey"]: one.get("ParameterValue") for one in asked}
+
+    def deleted(self, cloud: Cloud) -> bool:
+        self.__dict__["cloud"] = cloud.stack
+        return self.delete([])
 
 
 @pytest.fixture
-def asked_for(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Asks for a stack; the parameters of the change set, of one whose value is to stay: None."""
+def deployment(monkeypatch: pytest.MonkeyPatch) -> Deployed:
+    """Of a stack to which two buckets are attached."""
     monkeypatch.setattr(create, "pack", lambda: ("code.zip", b""))
     monkeypatch.setattr(ArtifactBucket, "make", lambda _: False)
     monkeypatch.setattr(ArtifactBucket, "put", lambda _, name, __: f"folder/{name}")
-    monkeypatch.setattr(Buckets, "attached", lambda _: [])
-    monkeypatch.setattr(Deployment, "caller", (ACCOUNT, "aws"))
-    session, clients = boto3.Session(region_name=REGION), dict[str, Any]()
-
-    def ask(
-        cloud: Cloud,
-        said: list[str] | None = None,
-        *,
-        buckets: Sequence[str] = (),
-        wish: Wish = Wish(),  # noqa: B008 - it is frozen
-        reverts_drift: bool = False,
-        **given: str,
-    ) -> Json:
-        deployment = Deployment(Stack(session, "p-", _clients=clients), (said if said is not None else []).append)
-        deployment.__dict__ |= {"cloud": cloud, "buckets": Buckets(deployment.stack, ACCOUNT, "aws", print)}
-        deployment.create(Order(given, {"team": "storage"}, [*buckets], wish, reverts_drift=reverts_drift))
-        return {one["ParameterKey"]: one.get("ParameterValue") for one in cloud.proposed}
-
-    return ask
+    monkeypatch.setattr(ArtifactBucket, "remove", lambda _: True)
+    monkeypatch.setattr(Stack, "buckets", lambda _: ["b-1", "b-2"])
+    monkeypatch.setattr(Stack, "caller", (ACCOUNT, "aws"))
+    stack, said = Stack(boto3.Session(region_name=REGION), "p-"), list[str]()
+    made = Deployed(stack, said.append, said=said)
+    monkeypatch.setattr(Buckets, "refuse_unless_here", lambda *_: None)
+    monkeypatch.setattr(Buckets, "plan", lambda *_: ([], []))
+    monkeypatch.setattr(Buckets, "attach", lambda _, bucket, wish: made.done.append((bucket, wish.source)))
+    monkeypatch.setattr(Buckets, "detach", lambda _, bucket: made.done.append((bucket, "")))
+    made.__dict__["buckets"] = Buckets(stack, print)
+    return made
 
 
-def test_a_setting_that_is_not_given_keeps_its_value_if_the_deployed_template_knows_it(asked_for: Any) -> None:
-    stack, said = deployed(RefreshDelaySeconds="120", LogLevel="DEBUG", OfAnEarlierTemplate="1"), list[str]()
-    cloud = Cloud(stack, stack)
+def test_a_setting_that_is_not_given_keeps_its_value_if_the_deployed_template_knows_it(deployment: Deployed) -> None:
+    cloud = deployed(RefreshDelaySeconds="120", LogLevel="DEBUG", OfAnEarlierTemplate="1")
 
-    assert asked_for(cloud, said, LogLevel="INFO", MinRefreshIntervalSeconds="60,share-1=59") == {
+    assert deployment.asked_for(cloud, LogLevel="INFO", MinRefreshIntervalSeconds="60,share-1=59") == {
         "NamePrefix": "p-",
         "CodeBucket": "b",
         "CodeKey": "folder/code.zip",
@@ -233,190 +194,144 @@ def test_a_setting_that_is_not_given_keeps_its_value_if_the_deployed_template_kn
         "MinRefreshIntervalSeconds": "60,share-1=59",
         "RefreshDelaySeconds": None,
     }
-    assert [one for one in cloud.proposed if "UsePreviousValue" in one] == [
-        {"ParameterKey": "RefreshDelaySeconds", "UsePreviousValue": True}
-    ]
-    assert cloud.more == {"team": "storage"}
-    assert any("Warning: AWS asks for 60 s between two refreshes" in line for line in said)
+    assert {"Key": "team", "Value": "storage"} in cloud.given["create_change_set"]["Tags"]
+    assert any("Warning: AWS asks for 60 s between two refreshes" in line for line in deployment.said)
 
 
-def test_each_setting_can_be_changed_alone(asked_for: Any) -> None:
+def test_each_setting_can_be_changed_alone(deployment: Deployed) -> None:
     for one in settings():
-        stack = deployed(**{parameter.name: parameter.default for parameter in settings()})
-        cloud = Cloud(stack, stack)
+        cloud = deployed(**{parameter.name: parameter.default for parameter in settings()})
+        given: dict[str, Any] = {one.name: one.default}
 
-        asked = asked_for(cloud, **{one.name: one.default})
+        asked = deployment.asked_for(cloud, **given)
 
         assert asked.keys() == parameters().keys()
         assert {name for name, value in asked.items() if value is not None} == {*OWN, one.name}
 
 
-def test_what_is_in_force_counts_when_settings_are_checked(asked_for: Any) -> None:
-    stack = deployed(RefreshMaxDelaySeconds="300")
-
-    with pytest.raises(RefusedError, match="--refresh-quiet-seconds is 600 and --refresh-max-delay-seconds is 300"):
-        asked_for(Cloud(stack, stack), RefreshQuietSeconds="600")
+def test_what_is_in_force_counts_when_settings_are_checked(deployment: Deployed) -> None:
+    with pytest.raises(DeployError, match="--refresh-quiet-seconds is 600 and --refresh-max-delay-seconds is 300"):
+        deployment.asked_for(deployed(RefreshMaxDelaySeconds="300"), RefreshQuietSeconds="600")
 
 
-def test_a_stack_of_another_prefix_is_not_taken_for_this_one(asked_for: Any) -> None:
-    stack = deployed(NamePrefix="p_")
-
-    with pytest.raises(RefusedError, match="The stack s has another --name-prefix: p_"):
-        asked_for(Cloud(stack, stack))
+def test_a_stack_of_another_prefix_is_neither_taken_for_this_one_nor_deleted(deployment: Deployed) -> None:
+    for act in (deployment.asked_for, deployment.deleted):
+        with pytest.raises(DeployError, match="The stack s has another --name-prefix: p_"):
+            act(deployed(NamePrefix="p_"))
+    assert deployment.done == []
 
 
 @pytest.mark.parametrize(
     "status", ["CREATE_IN_PROGRESS", "CREATE_FAILED", "ROLLBACK_IN_PROGRESS", "ROLLBACK_COMPLETE", "DELETE_FAILED"]
 )
-def test_a_stack_that_was_never_complete_is_asked_for_its_bucket(asked_for: Any, status: str) -> None:
-    stack = {**deployed(), "StackStatus": status}
-
-    with pytest.raises(RefusedError, match="Which bucket"):
-        asked_for(Cloud(stack, stack))
-
-
-def test_a_stack_without_a_bucket_says_so_when_it_is_deployed(asked_for: Any) -> None:
-    said = list[str]()
-    asked_for(Cloud(deployed(), deployed()), said)
-
-    attach = f"scripts/attach-bucket.sh --bucket B --region {REGION} --name-prefix p-"
-    assert f"\nDeployed. No bucket is attached: {attach}" in said
-
-
-@pytest.mark.parametrize("reverts_drift", [False, True])
-def test_a_stack_that_has_to_be_created_anew_gets_the_values_that_it_had(
-    asked_for: Any, *, reverts_drift: bool
+def test_a_stack_that_was_never_complete_is_asked_for_its_bucket_and_another_says_that_it_has_none(
+    deployment: Deployed, monkeypatch: pytest.MonkeyPatch, status: str
 ) -> None:
-    cloud = Cloud(deployed(RefreshDelaySeconds="120", OfAnEarlierTemplate="1"), None)
+    monkeypatch.setattr(Stack, "buckets", lambda _: [])
+    with pytest.raises(DeployError, match="Which bucket"):
+        deployment.asked_for(deployed(status))
 
-    asked = asked_for(cloud, reverts_drift=reverts_drift)
+    deployment.asked_for(deployed())
+    attach = f"scripts/attach-bucket.sh --bucket B --region {REGION} --name-prefix p-"
+    assert f"\nDeployed. No bucket is attached: {attach}" in deployment.said
 
-    assert asked["RefreshDelaySeconds"] == "120"
-    assert "OfAnEarlierTemplate" not in asked
-    assert not any("UsePreviousValue" in one for one in cloud.proposed)
-    assert cloud.more == {"team": "storage"}, "there is no drift to revert"
+
+def test_drift_is_reverted_unless_the_stack_has_to_be_created_anew_with_the_values_that_it_had(
+    deployment: Deployed,
+) -> None:
+    cloud, dead = (deployed(of, RefreshDelaySeconds="9", Older="1") for of in ("UPDATE_COMPLETE", "ROLLBACK_COMPLETE"))
+    deployment.asked_for(cloud, drift=True)
+    assert cloud.given["create_change_set"]["DeploymentMode"] == "REVERT_DRIFT"
+
+    asked = deployment.asked_for(dead, drift=True)
+
+    own = {"NamePrefix": "p-", "CodeBucket": "b", "CodeKey": "folder/code.zip"}
+    assert asked == {**own, "RefreshDelaySeconds": "9"}, "and nothing that the template has no more"
+    assert "DeploymentMode" not in dead.given["create_change_set"]
 
 
 @pytest.mark.parametrize("named", [[], ["named"]])
 def test_the_buckets_that_are_named_come_first_and_only_they_get_what_the_flags_say(
-    asked_for: Any, monkeypatch: pytest.MonkeyPatch, named: list[str]
+    deployment: Deployed, named: list[str]
 ) -> None:
-    wishes: list[tuple[str, str]] = []
-    monkeypatch.setattr(Buckets, "attached", lambda _: ["a-bucket", "named"])
-    monkeypatch.setattr(Buckets, "refuse_unless_here", lambda *_: None)
-    monkeypatch.setattr(Buckets, "plan", lambda *_: None)
-    monkeypatch.setattr(Buckets, "attach", lambda _, bucket, wish: wishes.append((bucket, wish.source)))
+    deployment.asked_for(deployed(), *named, wish=Wish("eventbridge"))
 
-    asked_for(Cloud(deployed(), deployed()), buckets=named, wish=Wish("eventbridge"))
-
-    by_flags = ("named", "eventbridge")
-    assert wishes == ([by_flags, ("a-bucket", "")] if named else [("a-bucket", "eventbridge"), by_flags])
-
-
-def test_drift_is_reverted_if_that_is_asked_for(asked_for: Any) -> None:
-    cloud = Cloud(deployed(), deployed())
-    asked_for(cloud, reverts_drift=True)
-
-    assert cloud.more == {"team": "storage", "DeploymentMode": "REVERT_DRIFT"}
+    by_flags, as_before = ([(bucket, way) for bucket in ("b-1", "b-2")] for way in ("eventbridge", ""))
+    assert deployment.done == ([("named", "eventbridge"), *as_before] if named else by_flags)
 
 
 @pytest.mark.parametrize(
     ("before", "given", "earlier"), [(KEY, "", KEY), (KEY, f"{KEY}0", KEY), (KEY, KEY, None), ("", KEY, None)]
 )
 def test_with_another_key_the_one_before_may_be_used_on(
-    asked_for: Any, before: str, given: str, earlier: str | None
+    deployment: Deployed, before: str, given: str, earlier: str | None
 ) -> None:
-    stack = deployed(KmsKey=before)
-
-    assert asked_for(Cloud(stack, stack), KmsKey=given).get("EarlierKmsKey") == earlier
+    assert deployment.asked_for(deployed(KmsKey=before), KmsKey=given).get("EarlierKmsKey") == earlier
 
 
 # What is deleted
 
 
-@pytest.fixture
-def detached(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The buckets that were detached, of the two that are attached."""
-    done: list[str] = []
-    monkeypatch.setattr(Buckets, "attached", lambda _: ["b-1", "b-2"])
-    monkeypatch.setattr(Buckets, "detach", lambda _, bucket: done.append(bucket))
-    monkeypatch.setattr(ArtifactBucket, "remove", lambda _: True)
-    monkeypatch.setattr(Deployment, "caller", (ACCOUNT, "aws"))
-    return done
+def test_a_stack_with_termination_protection_keeps_its_buckets(deployment: Deployed) -> None:
+    cloud, allow = deployed(), f"--no-enable-termination-protection --stack-name s --region {REGION}"
+    cloud.also["EnableTerminationProtection"] = True
+    with pytest.raises(DeployError, match=f"s has termination protection.*Nothing was removed.*{allow}"):
+        deployment.deleted(cloud)
+    assert deployment.done == []
+    cloud.also["EnableTerminationProtection"] = False
+    assert deployment.deleted(cloud)
+    assert deployment.done == [("b-1", ""), ("b-2", "")]
 
 
-def delete(cloud: Cloud, said: list[str] | None = None) -> bool:
-    stack = Stack(boto3.Session(region_name=REGION), "p-")
-    deployment = Deployment(stack, (said if said is not None else []).append)
-    deployment.__dict__ |= {"cloud": cloud, "buckets": Buckets(stack, ACCOUNT, "aws", print)}
-    return deployment.delete([])
-
-
-def test_a_stack_with_termination_protection_keeps_its_buckets(detached: list[str]) -> None:
-    allow = f"--no-enable-termination-protection --stack-name s --region {REGION}"
-
-    with pytest.raises(RefusedError, match=f"s has termination protection.*Nothing was removed.*{allow}"):
-        delete(Cloud({**deployed(), "EnableTerminationProtection": True}, None))
-    assert detached == []
-    assert delete(Cloud({**deployed(), "EnableTerminationProtection": False}, None))
-    assert detached == ["b-1", "b-2"]
-
-
-@pytest.mark.usefixtures("detached")
-def test_if_the_deletion_is_refused_it_is_told_which_buckets_are_detached_and_how_to_attach_them() -> None:
-    again = f"attach-bucket.sh --bucket b-1 --bucket b-2 --region {REGION} --name-prefix p-"
+def test_if_the_deletion_is_refused_it_is_told_which_buckets_are_detached_and_how_to_attach_them(
+    deployment: Deployed,
+) -> None:
+    cloud, again = deployed(), f"attach-bucket.sh --bucket b-1 --bucket b-2 --region {REGION} --name-prefix p-"
+    cloud.denied = "delete_stack"
 
     with pytest.raises(DeployError, match=f"(?s)you may not.*detached now: b-1, b-2.*{again}"):
-        delete(Cloud(deployed(), None, refusal="you may not"))
-
-
-def test_a_stack_of_another_prefix_is_not_deleted(detached: list[str]) -> None:
-    with pytest.raises(RefusedError, match="The stack s has another --name-prefix: p_"):
-        delete(Cloud(deployed(NamePrefix="p_"), None))
-    assert detached == []
+        deployment.deleted(cloud)
 
 
 def test_the_code_in_a_bucket_of_the_users_is_removed_first_and_a_bucket_that_cannot_be_seen_is_skipped(
-    detached: list[str], monkeypatch: pytest.MonkeyPatch
+    deployment: Deployed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said, own, removed = list[str](), f"s3-event-aggregator-{ACCOUNT}-{REGION}", list[str]()
+    removed = list[str]()
 
     def remove(bucket: ArtifactBucket) -> bool:
         removed.append(bucket.name)
         if bucket.is_own:
-            raise RefusedError(f"The bucket {bucket.name}: 403")
+            raise DeployError(f"The bucket {bucket.name}: 403")
         return True
 
     monkeypatch.setattr(ArtifactBucket, "remove", remove)
 
-    assert delete(Cloud(deployed(CodeBucket="zz"), None), said)
-    assert detached == ["b-1", "b-2"]
-    assert removed[0] == "zz"
-    assert removed[1].startswith(own)
-    begin, remains, skipped = said
+    assert deployment.deleted(deployed(CodeBucket="zz"))
+    [users, own] = removed
+    assert users == "zz"
+    assert own.startswith(f"s3-event-aggregator-{ACCOUNT}-{REGION}")
+    begin, remains, skipped = deployment.said
     assert begin == f"Stack s in {REGION}"
-    assert f"aws s3 rm --recursive s3://zz/{removed[1]}/" in remains
-    assert skipped == f"skip    The bucket {removed[1]}: 403"
+    assert f"aws s3 rm --recursive s3://zz/{own}/" in remains
+    assert skipped == f"skip    The bucket {own}: 403"
 
-    said.clear()
-    delete(Cloud(deployed(CodeBucket=removed[1]), None), said)
-    assert said == [begin, skipped]
+    deployment.said.clear()
+    deployment.deleted(deployed(CodeBucket=own))
+    assert deployment.said == [begin, skipped]
 
 
 # The launchers
 
 
 @pytest.mark.parametrize("script", sorted((ROOT / "scripts").glob("*.sh")), ids=lambda path: path.name)
-def test_a_script_holds_nothing_that_an_old_bash_does_not_know(script: Any) -> None:
+def test_a_script_holds_nothing_that_an_old_bash_does_not_know(script: Path) -> None:
+    too_new = r"mapfile|declare -A|\$\{\w+[,^@]|&>>|(^|[&|]) *command |\[\[ -v"
     for path in (script, ROOT / "dev/run.sh", ROOT / "dev/setup.sh"):
-        assert not re.search(
-            r"mapfile|declare -A|\$\{\w+[,^@]|&>>|(^|[&|]) *command |\[\[ -v", path.read_text(), re.MULTILINE
-        )
+        assert not re.search(too_new, path.read_text(), re.MULTILINE)
         subprocess.run(["bash", "-n", path], check=True)
 
 
 def test_the_launchers_take_no_module_of_the_current_directory(tmp_path: Path) -> None:
-    here, root = tmp_path / "here", tmp_path / "root"
     for name, text in {
         "here/json.py": "raise SystemExit('of the current directory')",
         "root/shown.py": "import json, sys; print(sys.argv[1])",
@@ -429,7 +344,6 @@ def test_the_launchers_take_no_module_of_the_current_directory(tmp_path: Path) -
         path.write_text(text)
         path.chmod(0o755)
 
-    done = subprocess.run(
-        [root / "dev/run.sh", "g", "shown", "a"], cwd=here, capture_output=True, text=True, check=False
-    )
+    command = [str(tmp_path / "root/dev/run.sh"), "g", "shown", "a"]
+    done = subprocess.run(command, cwd=tmp_path / "here", capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("a\n", "")

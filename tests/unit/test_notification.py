@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from commands.deploy import notification
 from commands.deploy.notification import attached, detached, entries, filter_of, own_of, prefixes_of
-from commands.deploy.template import Json, RefusedError
+from commands.deploy.template import DeployError, Json
 from event_aggregator.attached import EVENTS as EVENTS_OF_OURS
 from event_aggregator.attached import permissions
 
@@ -36,7 +36,7 @@ def test_the_sweep_looks_for_the_event_types_that_attaching_asks_for() -> None:
 def test_an_entry_with_our_id_for_another_function_is_not_stolen() -> None:
     before = {"LambdaFunctionConfigurations": [{**OURS, "LambdaFunctionArn": f"{ARN}Other"}]}
 
-    with pytest.raises(RefusedError, match=f"s3-event-aggregator, and it goes to {ARN}Other"):
+    with pytest.raises(DeployError, match=f"s3-event-aggregator, and it goes to {ARN}Other"):
         attached(before, [OURS])
     assert detached(before, ARN) == before
 

@@ -13,7 +13,8 @@ from moto import mock_aws
 
 from commands.deploy import package
 from commands.deploy.package import ArtifactBucket, zip_of
-from commands.deploy.template import ROOT, RefusedError
+from commands.deploy.template import ROOT, DeployError
+from commands.operate.stack import Stack
 
 ACCOUNT = "123456789012"
 OWN = f"s3-event-aggregator-{ACCOUNT}-us-east-1"
@@ -58,12 +59,16 @@ def s3() -> Any:
         yield boto3.client("s3", region_name="us-east-1")
 
 
+def artifacts(named: str = "", prefix: str = "", **clients: Any) -> ArtifactBucket:
+    return ArtifactBucket(Stack(boto3.Session(region_name="us-east-1"), prefix, _clients=clients), named)
+
+
 def keys(s3: Any, bucket: str) -> list[str]:
     return [found["Key"] for found in s3.list_objects_v2(Bucket=bucket).get("Contents", [])]
 
 
 def test_the_stacks_own_bucket_keeps_the_code_before_and_is_removed_with_all_that_is_in_it(s3: Any) -> None:
-    bucket = ArtifactBucket.of(s3, ACCOUNT, "", "")
+    bucket = artifacts()
     assert bucket.make()
     assert not bucket.make()
     assert bucket.name == OWN
@@ -78,9 +83,9 @@ def test_the_stacks_own_bucket_keeps_the_code_before_and_is_removed_with_all_tha
     assert not bucket.remove()
 
 
+@pytest.mark.usefixtures("s3")
 def test_another_stack_has_a_bucket_of_its_own() -> None:
-    s3 = boto3.client("s3", region_name="us-east-1")
-    names = {ArtifactBucket.of(s3, ACCOUNT, prefix, "").name for prefix in ("", "a_", "A_", 32 * "p")}
+    names = {artifacts(prefix=prefix).name for prefix in ("", "a_", "A_", 32 * "p")}
 
     assert len(names) == 4
     assert max(map(len, names)) <= 63
@@ -89,7 +94,7 @@ def test_another_stack_has_a_bucket_of_its_own() -> None:
 
 def test_of_the_users_bucket_only_what_the_stack_has_put_there_is_removed(s3: Any) -> None:
     s3.create_bucket(Bucket="mine")
-    bucket, other = (ArtifactBucket.of(s3, ACCOUNT, prefix, "mine") for prefix in ("", "dev-"))
+    bucket, other = (artifacts("mine", prefix) for prefix in ("", "dev-"))
     assert not bucket.make()
     theirs = ["s3-event-aggregator.zip", other.put("s3-event-aggregator.zip", b"code")]
     s3.put_object(Bucket="mine", Key=theirs[0], Body=b"")
@@ -106,14 +111,14 @@ def test_a_bucket_that_may_not_be_seen_is_refused_and_another_failure_is_not_tak
         raise ClientError({"Error": {"Code": code, "Message": "m"}}, "HeadBucket")
 
     s3.meta.events.register("before-call.s3.HeadBucket", fail)
-    with pytest.raises(RefusedError if code == "403" else ClientError):
-        ArtifactBucket.of(s3, ACCOUNT, "", "").remove()
+    with pytest.raises(DeployError if code == "403" else ClientError):
+        artifacts(s3=s3).remove()
 
 
 def test_a_bucket_of_the_users_must_be_there_in_the_region(s3: Any) -> None:
     s3.create_bucket(Bucket="mine", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
 
-    with pytest.raises(RefusedError, match="mine is in eu-west-1: Lambda takes code from us-east-1 only"):
-        ArtifactBucket.of(s3, ACCOUNT, "", "mine").make()
-    with pytest.raises(RefusedError, match=r"There is no bucket yours\. Create it, or leave --artifact-bucket out\."):
-        ArtifactBucket.of(s3, ACCOUNT, "", "yours").make()
+    with pytest.raises(DeployError, match="mine is in eu-west-1: Lambda takes code from us-east-1 only"):
+        artifacts("mine").make()
+    with pytest.raises(DeployError, match=r"There is no bucket yours\. Create it, or leave --artifact-bucket out\."):
+        artifacts("yours").make()

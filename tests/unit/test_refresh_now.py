@@ -393,7 +393,7 @@ def test_a_hostile_folder_and_a_gateways_hostile_words_are_shown_on_one_line_eac
     hostile = "a/\n\x1b]0;title\x07\u202e[b]"
     boto3.client("s3", region_name="us-east-1").put_object(Bucket="my-bucket", Key=f"{hostile}/c.txt")
     bucket.gateways.when_asked = refuses
-    bucket.monkeypatch.setattr("commands.operate.__main__.Stack", lambda *_: bucket.stack)
+    bucket.monkeypatch.setattr("commands.operate.__main__.Stack.of", lambda *_: bucket.stack)
     bucket.monkeypatch.setattr("commands.operate.refresh_now.time.sleep", handled)
     command = ["refresh-now.sh", "--region", "us-east-1", "--bucket", "my-bucket", "--folder"]
     assert main([*command, hostile]) == 130

@@ -10,8 +10,6 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
 
 from event_aggregator import __version__
 from tests.unit.deployed import PARAMETERS
@@ -68,6 +66,10 @@ def test_the_archives_hold_the_functions_with_their_packages_licenses_and_the_mo
 def test_the_bill_of_materials_keeps_to_its_schema_and_names_what_is_in_the_zip(dist: Path) -> None:
     text = (dist / BILL).read_text()
     bill = json.loads(text)
+
+    # Its import takes seconds, and every process of the tests imports every file of them.
+    from cyclonedx.schema import SchemaVersion  # noqa: PLC0415
+    from cyclonedx.validation.json import JsonStrictValidator  # noqa: PLC0415
 
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
     assert bill["metadata"]["component"]["version"] == __version__

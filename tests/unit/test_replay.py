@@ -10,15 +10,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from commands.plan.prices import bill
-from commands.plan.replay import Pace, Replay, Shown, replay
+from commands.plan.prices import Counted, bill
+from commands.plan.replay import CONTAINERS, Pace, Replay, Shown, Window, replay, windows
 from commands.plan.trace import Piece, Trace, assemble
 from dev.bench.money import counted
 from dev.bench.systems import Gateway, Ours
 from dev.bench.world import START, World, simulated
 from event_aggregator.file_shares import FileShare
 from event_aggregator.folders import Round, folder_of
+from event_aggregator.request import MIN_DELAY_MS, delay_seconds
 from event_aggregator.settings import Settings
+from event_aggregator.table import WindowItem
+from event_aggregator.window import Due, too_many
 
 Traffic = list[tuple[int, str]]  # milliseconds since the start, key
 Calls = list[tuple[int, str, list[str], bool]]  # when, share, FolderList, Recursive
@@ -58,11 +61,14 @@ def trace_of(traffic: Traffic) -> Trace:
     return assemble([Piece(times, folders, checksums, names)], days=365)
 
 
-def replayed(setup: Setup) -> Replay:
+def settings_of(setup: Setup) -> Settings:
     environment = {name.upper(): str(value) for name, value in setup.variables.items()}
-    how = Settings.read({"TABLE_NAME": "t", "QUEUE_URL": "q", **environment})
+    return Settings.read({"TABLE_NAME": "t", "QUEUE_URL": "q", **environment})
+
+
+def replayed(setup: Setup) -> Replay:
     pace = Pace(setup.seconds, CONSTANT, CONSTANT)
-    return replay(trace_of(setup.traffic), [Shown(prefix) for prefix in setup.prefixes], how, pace)
+    return replay(trace_of(setup.traffic), [Shown(prefix) for prefix in setup.prefixes], settings_of(setup), pace)
 
 
 def calls_of(result: Replay) -> Calls:
@@ -115,6 +121,61 @@ def setups(draw: Any) -> Setup:
 def test_a_replay_makes_the_calls_that_the_functions_make(setup: Setup) -> None:
     calls, _ = run(setup)
     assert sorted(calls_of(replayed(setup))) == sorted(calls)
+
+
+MOST = 5  # folders that a window keeps, here
+PACES = [
+    {"refresh_delay_seconds": 0},
+    {"refresh_delay_seconds": 1_000},
+    {"refresh_quiet_seconds": 2, "refresh_max_delay_seconds": 30},
+    {"refresh_quiet_seconds": 9, "refresh_max_delay_seconds": 10},
+    {"refresh_quiet_seconds": 9, "refresh_max_delay_seconds": 100},
+    {"refresh_quiet_seconds": 30, "refresh_max_delay_seconds": 1_000},
+]
+
+
+def window_by_the_rules(trace: Trace, how: Settings, first: int) -> tuple[Window, int, int]:
+    """Of the window that the change `first` opens, change by change: also its deliveries, and its writes that join."""
+    now = opened = int(trace.times[first])
+    item = WindowItem(opened_at=opened, refresh_at=Due.of_change(how, "bucket", now).at)
+    folders, end, deliveries, moves = {trace.folders[first]}, first + 1, 0, 0
+    while not deliveries or item.refresh_at > now:
+        now += 1000 * delay_seconds(now, max(item.refresh_at, now + MIN_DELAY_MS if deliveries else now))
+        deliveries += 1
+        while end < len(trace.times) and trace.times[end] < now:
+            due = Due.of_change(how, "bucket", int(trace.times[end]))
+            is_new = trace.folders[end] not in folders and len(folders) <= MOST
+            if is_new or not due.is_met_by(item):
+                item, moves = replace(item, refresh_at=due.moved(item)), moves + (not is_new)
+            folders.add(trace.folders[end])
+            end += 1
+    names = frozenset(trace.names[folder] for folder in folders)
+    joins = min(len(folders) - 1, MOST) + min(end - first, CONTAINERS) - 1 + moves
+    return Window(first, end, now, too_many(names)), deliveries, joins
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_windows_that_are_reckoned_in_bulk_are_those_of_the_rules_change_by_change(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chance, at, traffic = random.Random(seed), 0, []  # noqa: S311 - the same at each run
+    pause = chance.choice([200, 2_000, 20_000])
+    for number in range(300):
+        at += round(chance.expovariate(1 / pause)) + 1
+        traffic.append((at, f"{'x' * round(chance.expovariate(1))}/{number}"))  # some folders change seldom
+    setup = Setup(traffic, ("",), 1, chance.choice(PACES))
+    monkeypatch.setattr(f"{too_many.__module__}._MAX_FOLDER_BYTES", 12)
+    monkeypatch.setattr(f"{replay.__module__}.MAX_FOLDERS_LEFT", MOST)
+    monkeypatch.setattr(f"{too_many.__module__}.MAX_FOLDERS_LEFT", MOST)
+    trace, how, counted, end = trace_of(setup.traffic), settings_of(setup), Counted(), 0
+    found = windows(trace, how, counted)
+    deliveries = calls = 0
+    for window in found:
+        expected, arrivals, joins = window_by_the_rules(trace, how, end)
+        assert window == expected
+        end, deliveries, calls = window.end, deliveries + arrivals, calls + 3 + 3 * arrivals + joins
+    assert end == len(trace.times)
+    assert (counted.deliveries, counted.calls) == (deliveries, calls)
 
 
 @pytest.mark.parametrize(

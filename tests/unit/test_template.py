@@ -31,16 +31,13 @@ def test_what_stands_between_the_marks_is_what_the_files_say() -> None:
 
 
 def test_a_mark_takes_what_its_file_says_and_leaves_the_rest() -> None:
-    marked = "a: # by hand\n  # >>> iam/sqs-writer.json\n  old\n  # <<<\nb: 1\n"
+    before, after = "a: # by hand\n  # >>> iam/sqs-writer.json\n", "  # <<<\nb: 1\n"
+    made = filled(f"{before}  old\n{after}")
 
-    assert filled(marked).splitlines()[:4] == [
-        "a: # by hand",
-        "  # >>> iam/sqs-writer.json",
-        *filled(marked).splitlines()[2:4],
-    ]
-    assert "  - Sid: SendRequestsAndFailedEvents" in filled(marked)
-    assert "old" not in filled(marked)
-    assert filled(marked).endswith("  # <<<\nb: 1\n")
+    assert made.startswith(before)
+    assert made.endswith(after)
+    assert "  - Sid: SendRequestsAndFailedEvents" in made
+    assert "old" not in made
 
 
 def test_every_policy_of_iam_but_the_operators_is_in_the_template() -> None:
@@ -49,20 +46,16 @@ def test_every_policy_of_iam_but_the_operators_is_in_the_template() -> None:
     assert in_template == {path.stem for path in (ROOT / "iam").glob("*.json")} - {"operator"}
 
 
-def test_the_linter_finds_nothing_in_the_template() -> None:
+def test_the_linter_finds_nothing_in_the_template_which_needs_no_transform() -> None:
     done = subprocess.run([Path(sys.executable).parent / "cfn-lint", FILE], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
-
-
-def test_it_needs_no_transform() -> None:
     assert "Transform" not in TEMPLATE
 
 
-@pytest.mark.parametrize("region", ["ap-southeast-1", "us-isof-south-1"])
-def test_the_roles_names_find_room_with_the_longest_prefix_and_region(region: str) -> None:
-    roles = resources("AWS::IAM::Role", NamePrefix=32 * "p", **{"AWS::Region": region})
-
-    assert [len(role["RoleName"]) <= 64 for role in roles.values()] == [True, True]
+def test_the_roles_names_find_room_with_the_longest_prefix_and_region() -> None:
+    for region in ("ap-southeast-1", "us-isof-south-1"):
+        roles = resources("AWS::IAM::Role", NamePrefix=32 * "p", **{"AWS::Region": region})
+        assert [len(role["RoleName"]) <= 64 for role in roles.values()] == [True, True]
 
 
 # Parameters
@@ -141,19 +134,14 @@ def test_who_sends_requests_is_made_after_who_reads_them_and_deleted_before() ->
 
 def test_the_queue_delivers_as_often_and_as_far_apart_as_the_functions_reckon_with() -> None:
     queue = resources("AWS::SQS::Queue")["Queue"]
-    assert (queue["VisibilityTimeout"], queue["RedrivePolicy"]["maxReceiveCount"]) == (
-        VISIBILITY_TIMEOUT_SECONDS,
-        MAX_RECEIVES,
-    )
+    assert queue["VisibilityTimeout"] == VISIBILITY_TIMEOUT_SECONDS
+    assert queue["RedrivePolicy"]["maxReceiveCount"] == MAX_RECEIVES
 
 
-def test_without_a_key_of_the_users_nothing_names_one() -> None:
+def test_a_key_of_the_users_is_on_the_table_too_and_without_one_nothing_names_one() -> None:
     assert {queue["SqsManagedSseEnabled"] for queue in resources("AWS::SQS::Queue").values()} == {True}
     kinds = {resource["Type"] for resource in TEMPLATE["Resources"].values()}
     assert [kind for kind in kinds if "kms" in json.dumps(resources(kind)).lower()] == []
-
-
-def test_a_key_is_on_the_table_too() -> None:
     table = resources("AWS::DynamoDB::Table", KmsKey=KEY)["Table"]
     assert table["SSESpecification"] == {"SSEEnabled": True, "SSEType": "KMS", "KMSMasterKeyId": KEY}
 
@@ -182,28 +170,23 @@ def test_a_permissions_boundary_is_on_both_roles_if_one_is_given() -> None:
 
 
 def test_file_shares_are_refreshed_in_the_given_regions_or_else_in_the_stacks() -> None:
-    def regions(**given: Any) -> Any:
-        return statements("RefreshRole", **given)["RefreshFileShares"]["Condition"]["StringEquals"][
-            "aws:RequestedRegion"
-        ]
-
-    assert regions() == "us-east-1"
-    assert regions(GatewayRegions=["us-east-1", "eu-west-1"]) == ["us-east-1", "eu-west-1"]
+    both = ["us-east-1", "eu-west-1"]
+    for regions, given in (("us-east-1", {}), (both, {"GatewayRegions": both})):
+        condition = statements("RefreshRole", **given)["RefreshFileShares"]["Condition"]
+        assert condition == {"StringEquals": {"aws:RequestedRegion": regions}}
 
 
-def test_only_the_named_buckets_notifications_may_be_put_back() -> None:
-    buckets = ["arn:aws:s3:::a-bucket"]
-
-    assert statements("RefreshRole", ReattachBucketArns=buckets)["PutNotificationsBack"]["Resource"] == buckets
-    assert variables("Refresh", ReattachBucketArns=buckets)["REATTACH_BUCKET_ARNS"] == buckets[0]
-    assert "PutNotificationsBack" not in statements("RefreshRole")
-
-
-def test_exactly_the_given_roles_of_other_accounts_may_be_assumed() -> None:
-    roles = ["arn:aws:iam::210987654321:role/gateways"]
-
-    assert statements("RefreshRole", GatewayRoleArns=roles)["RefreshFileSharesOfOtherAccounts"]["Resource"] == roles
-    assert "RefreshFileSharesOfOtherAccounts" not in statements("RefreshRole")
+@pytest.mark.parametrize(
+    ("sid", "parameter", "arn"),
+    [
+        ("PutNotificationsBack", "ReattachBucketArns", "arn:aws:s3:::a-bucket"),
+        ("RefreshFileSharesOfOtherAccounts", "GatewayRoleArns", "arn:aws:iam::210987654321:role/gateways"),
+    ],
+)
+def test_exactly_what_is_named_may_be_put_back_or_assumed(sid: str, parameter: str, arn: str) -> None:
+    assert statements("RefreshRole", **{parameter: [arn]})[sid]["Resource"] == [arn]
+    assert arn in variables("Refresh", **{parameter: [arn]}).values()
+    assert sid not in statements("RefreshRole")
 
 
 def test_only_the_refresh_function_runs_in_subnets_and_only_its_role_may_connect_to_them() -> None:
@@ -216,9 +199,8 @@ def test_only_the_refresh_function_runs_in_subnets_and_only_its_role_may_connect
 
 def test_only_the_stacks_own_rules_of_changes_may_invoke_the_aggregator() -> None:
     permission = resources("AWS::Lambda::Permission")["RulesOfChanges"]
-    assert permission["Principal"] == "events.amazonaws.com"
     rules = "arn:aws:events:us-east-1:123456789012:rule/dev-S3EventAggregatorObjectChanges*"
-    assert permission["SourceArn"] == rules
+    assert (permission["Principal"], permission["SourceArn"]) == ("events.amazonaws.com", rules)
 
 
 # Terraform
@@ -248,19 +230,12 @@ def module() -> dict[str, dict[str, Any]]:
 def test_the_terraform_module_has_every_parameter_as_a_variable_of_its_type_and_default_and_no_other(
     module: dict[str, Any],
 ) -> None:
-    def default(parameter: dict[str, Any]) -> dict[str, Any]:
-        if "Default" not in parameter:
-            return {}
-        return {"default": [] if parameter["Type"] == "CommaDelimitedList" else parameter["Default"]}
-
-    expected = {
-        variable_of(name): {
-            "type": TYPES[parameter["Type"]],
-            "description": parameter["Description"],
-            **default(parameter),
-        }
-        for name, parameter in PARAMETERS.items()
-    }
+    expected = {}
+    for name, parameter in PARAMETERS.items():
+        kind, expected[variable_of(name)] = parameter["Type"], {"description": parameter["Description"]}
+        expected[variable_of(name)] |= {"type": TYPES[kind]}
+        if "Default" in parameter:
+            expected[variable_of(name)] |= {"default": [] if kind == "CommaDelimitedList" else parameter["Default"]}
     assert {name: block for name, block in module["variable"].items() if name not in OF_MODULE_ALONE} == expected
 
 

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 COMMANDS = {
     path.name: found.groups()
     for path in sorted((ROOT / "scripts").glob("*.sh"))
-    if (found := re.search(r"-m (commands\.\w+)( \"\$\(basename)?", path.read_text()))
+    if (found := re.search(r"run\.sh\" \w+ (commands\.\w+)( \"\$\(basename)?", path.read_text()))
 }
 
 
