@@ -379,7 +379,8 @@ MUTANTS = (
         COVERAGE,
         "asking.py",
         "may_claim=may_claim, before_writing=finish)\n",
-        "may_claim=may_claim)\n            if finish and todo:\n                finish(Gateway(), Gateway(), todo)\n",
+        "may_claim=may_claim)\n"
+        "                if finish and todo:\n                    finish(Gateway(), Gateway(), todo)\n",
         "TWO_WINDOWS",
         deaths=1,
     ),

@@ -18,7 +18,7 @@ LARGE, DEEPER = "SIMULATION_DEEPER" in os.environ, int(os.environ.get("SIMULATIO
 # Scenario, preemptions, deaths, what may happen as well (f: calls fail, l: completion events are lost), and how many
 # schedules there are at least: a change of the code that makes fewer calls may make these fewer, and nothing else may.
 SEARCHES = (
-    ("ONE_SHARE", 1, 1, "fl", 570),
+    ("ONE_SHARE", 1, 1, "fl", 560),
     ("TWO_CHANGES", 1, 0, "", 50),
     ("TWO_CHANGES", 0, 1, "f", 160),
     ("TWO_WINDOWS", 1, 0, "", 150),
