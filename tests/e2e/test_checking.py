@@ -388,4 +388,3 @@ def test_a_report_tells_what_was_learned_and_names_nothing(
     assert re.search(r"complete, it was told \d\.\d s later", told)
     for name in (share.share_id, other.share_id, GATEWAY, NAME, ROLE, ACCOUNT, PREFIX, "arn:"):
         assert name not in told
-    eventually(lambda: is_settled(deployed))
