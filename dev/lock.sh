@@ -21,7 +21,7 @@ main() {
 lock() { # dependency group, file, uv's arguments ...
   local group="$1" file="$2"
   shift 2
-  .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
+  .venv-uv/bin/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
     --no-emit-index-url --no-annotate --custom-compile-command dev/lock.sh \
     --group "$group" --output-file "$file" "$@"
 }

@@ -4,7 +4,8 @@
 # Makes the virtual environments that demo.sh and test.sh need, in this checkout: .venv with the tools, .venv-ministack
 # with the local AWS, apart, because the functions that the local AWS runs see its packages. With `operate` it makes
 # .venv-operate alone, for the operator's commands; with `plan`, .venv-plan for plan.sh. Each holds exactly what its lock
-# file in requirements/ names, and is made again when that changes; else this does nothing.
+# file in requirements/ names, and is made again when that changes; else this does nothing. .venv-uv holds uv, which
+# makes the others.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -19,26 +20,35 @@ main() {
     make_venv ".venv-$1" "$1" >&2
     return
   fi
-  make_venv .venv dev &
+  make_venv .venv dev
   make_venv .venv-ministack ministack
-  wait $!
 }
 
 make_venv() { # folder, name of its lock file
   local lock="requirements/$2.txt" stamp="$1/made-from.txt"
-  local pip=("$1/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes)
   if cmp -s "$lock" "$stamp"; then return; fi
-  echo "Setting up $1 (once, about a minute) ..."
+  echo "Setting up $1 (once, less than a minute) ..."
+  make_uv
   rm -rf "$1"
-  "$base_python" -m venv "$1"
+  .venv-uv/bin/uv venv --quiet --no-project --python "$base_python" "$1"
   # uv is several times as fast as pip, but does not read pip's configuration: if it reaches no package index, pip may.
-  "${pip[@]}" --only-binary :all: --requirement requirements/uv.txt
-  if ! "$1/bin/uv" pip install --quiet --system-certs --python "$1/bin/python" --require-hashes --requirement "$lock" \
+  if ! .venv-uv/bin/uv pip install --quiet --system-certs --python "$1/bin/python" --require-hashes --requirement "$lock" \
     2>"$1/uv.log"; then
     echo "uv could not install $lock ($1/uv.log says why). pip does it, which takes a few minutes ..."
-    "${pip[@]}" --requirement "$lock"
+    .venv-uv/bin/python -m pip --python "$1/bin/python" install --quiet --disable-pip-version-check --require-hashes \
+      --requirement "$lock"
   fi
   cp "$lock" "$stamp"
+}
+
+make_uv() {
+  local lock=requirements/uv.txt
+  if cmp -s "$lock" .venv-uv/made-from.txt; then return; fi
+  rm -rf .venv-uv
+  "$base_python" -m venv .venv-uv
+  .venv-uv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: \
+    --requirement "$lock"
+  cp "$lock" .venv-uv/made-from.txt
 }
 
 main "$@"
