@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from commands.check import learned, look
-from commands.check.learned import Answer, Probe
-from commands.check.look import Area
+from commands.check import areas, gateway_report
+from commands.check.areas import Area
+from commands.check.gateway_report import Answer, Probe
 from commands.check.trial import Trial
 from commands.operate.stack import Stack, StackError
 from commands.operate.terminal import tell, tell_program, utf8
@@ -24,7 +24,7 @@ EPILOG = (
     "Exit status: 0 it works; 1 something is wrong, with the command or step that fixes it; 2 something could not be"
     " checked, and is named. The reads do not cover the policies of buckets, keys and VPC endpoints, SCPs with"
     " conditions, and network ACLs; an object of --write is subject to them. It is removed in any case except kill -9,"
-    " with all its versions and delete markers, but not a replica of it in another bucket. " + learned.PROBES
+    " with all its versions and delete markers, but not a replica of it in another bucket. " + gateway_report.PROBES
 )
 
 
@@ -44,12 +44,12 @@ def run(stack: Stack, options: argparse.Namespace) -> int:
     say: Callable[[str], None] = _nothing if options.json else tell
     if options.probe_limits and not options.report:
         raise StackError("--probe-limits needs --report FILE.")
-    areas = []
-    for area in look.look(stack):
-        areas.append(area)
+    found = []
+    for area in areas.look(stack):
+        found.append(area)
         for line in in_words(area):
             say(line)
-    status, trial = look.exit_status(areas), None
+    status, trial = areas.exit_status(found), None
     if options.write is not None:
         trial = Trial(stack, _bucket(stack, options.bucket), options.write, options.timeout, say)
         if trial.run():
@@ -58,11 +58,11 @@ def run(stack: Stack, options: argparse.Namespace) -> int:
             status = 1
     if options.report:
         probes = list(_probe(stack, options, say)) if options.probe_limits else []
-        options.report.write_text(learned.page(stack, trial.walks if trial else {}, probes))
+        options.report.write_text(gateway_report.page(stack, trial.walks if trial else {}, probes))
         say(f"report  {options.report}: read it before you share it (docs/real-gateways.md)")
     if options.json:
         walks = {what: asdict(walk) for what, walk in trial.walks.items()} if trial else {}
-        tell_program({"status": status, "areas": [asdict(area) for area in areas], "trial": walks})
+        tell_program({"status": status, "areas": [asdict(area) for area in found], "trial": walks})
     return status
 
 
@@ -86,8 +86,8 @@ def _bucket(stack: Stack, given: str | None) -> str:
 
 def _probe(stack: Stack, options: argparse.Namespace, say: Callable[[str], None]) -> list[Answer]:
     bucket = _bucket(stack, options.bucket)
-    shares = learned.shares_to_probe(stack, bucket)
-    tell(learned.PROBES, sys.stderr)
+    shares = gateway_report.shares_to_probe(stack, bucket)
+    tell(gateway_report.PROBES, sys.stderr)
     if not options.yes:
         if not sys.stdin.isatty():
             raise StackError("There is no terminal to ask on. Give --yes.")

@@ -16,8 +16,8 @@ from botocore.exceptions import ClientError
 
 from commands.operate import explain, facts
 from commands.operate.facts import will_read
+from commands.operate.share_state import Snapshot
 from commands.operate.stack import Stack, StackError, now_ms
-from commands.operate.standing import Snapshot
 from commands.operate.terminal import quoted
 from commands.operate.words import clock
 from event_aggregator.failures import AWS_ERRORS

@@ -2,7 +2,7 @@
 
 __main__        the command line
 create          a stack is made, changed or mended, and deleted
-of_2018         what the project of 2018 made, and its removal
+project_2018    what the project of 2018 made, and its removal
 template        template.yaml, each of whose parameters is a flag
 package         the zip of the code, and the artifact bucket
 cloudformation  brings a CloudFormation stack from any state to a finished one

@@ -13,7 +13,7 @@ from functools import partial
 from botocore.exceptions import BotoCoreError, ClientError
 
 from commands.arguments import add_command, add_stack
-from commands.deploy import of_2018
+from commands.deploy import project_2018
 from commands.deploy.buckets import Wish
 from commands.deploy.create import Deployment, Order
 from commands.deploy.package import BUILD, pack
@@ -94,7 +94,7 @@ def _delete_2018(options: argparse.Namespace) -> None:
     """
     deployment = _deployment(options)
     stack = replace(deployment.stack, prefix="")
-    of_2018.delete(stack, deployment.say, is_dry=not options.yes)
+    project_2018.delete(stack, deployment.say, is_dry=not options.yes)
 
 
 def _attach(options: argparse.Namespace) -> None:

@@ -6,7 +6,7 @@ from functools import cached_property
 
 from botocore.exceptions import ClientError
 
-from commands.deploy import cloudformation, of_2018
+from commands.deploy import cloudformation, project_2018
 from commands.deploy.buckets import Buckets, Wish
 from commands.deploy.cloudformation import CloudStack
 from commands.deploy.package import ArtifactBucket, digest, pack
@@ -42,8 +42,8 @@ class Deployment:
     @cached_property
     def buckets(self) -> Buckets:
         buckets = Buckets(self.stack, self.say, self.is_dry)
-        if self.stack.prefix and of_2018.owner_of(self.stack, of_2018.AGGREGATOR) == "":
-            buckets.replaces = buckets.function_arn.replace(self.stack.aggregator, of_2018.AGGREGATOR)
+        if self.stack.prefix and project_2018.owner_of(self.stack, project_2018.AGGREGATOR) == "":
+            buckets.replaces = buckets.function_arn.replace(self.stack.aggregator, project_2018.AGGREGATOR)
         return buckets
 
     @cached_property
@@ -54,7 +54,7 @@ class Deployment:
         """
         name = f"s3-event-aggregator{'-' if self.stack.prefix else ''}{self.stack.prefix.replace('_', '-')}"
         for function in (self.stack.refresh, self.stack.aggregator):
-            owner = of_2018.owner_of(self.stack, function)
+            owner = project_2018.owner_of(self.stack, function)
             if owner == "":
                 raise DeployError(
                     f"There is a function {function} that no stack of CloudFormation owns: it is of the project of"

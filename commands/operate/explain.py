@@ -15,7 +15,7 @@ from rich.console import Group, RenderableType
 
 from commands.operate.facts import SURELY_MS, Facts, Share
 from commands.operate.refresh_log import Refresh
-from commands.operate.standing import Cause, Waits
+from commands.operate.share_state import Cause, Waits
 from commands.operate.terminal import one_line
 from commands.operate.words import ago, clock, never_shown, plural, span
 

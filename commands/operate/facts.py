@@ -9,10 +9,10 @@ from urllib.parse import unquote_plus
 from botocore.exceptions import ClientError
 
 from commands.deploy.notification import filter_of
-from commands.operate import nearby
+from commands.operate import similar_names
 from commands.operate.refresh_log import LeftOut, Refresh, refreshes_of
+from commands.operate.share_state import Snapshot, Standing
 from commands.operate.stack import DENIED, Stack, now_ms
-from commands.operate.standing import Snapshot, Standing
 from event_aggregator.file_shares import FileShare
 from event_aggregator.folders import EVERYTHING, folder_of, path_below, shown
 from event_aggregator.ignored_keys import pattern_of
@@ -221,9 +221,9 @@ def _absent(stack: Stack, bucket: str, key: str) -> S3Object:
     except ClientError as error:
         not_told.append(_unless_denied(error, "Whether it has a delete marker is not known"))
     try:
-        if not (is_folder := nearby.is_folder(s3, bucket, f"{key.removesuffix('/')}/")):
-            search = nearby.Search(s3, bucket)
-            others = [nearby.told(key, other) for other in search.alike(key)]
+        if not (is_folder := similar_names.is_folder(s3, bucket, f"{key.removesuffix('/')}/")):
+            search = similar_names.Search(s3, bucket)
+            others = [similar_names.told(key, other) for other in search.alike(key)]
             all_compared = search.read_all
     except ClientError as error:
         not_told.append(_unless_denied(error, "Whether it is a folder, or another key is like it, is not known"))

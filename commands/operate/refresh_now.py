@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 
 from botocore.exceptions import ClientError
 
-from commands.operate import nearby
+from commands.operate import similar_names
+from commands.operate.share_state import Snapshot
 from commands.operate.stack import DENIED, Stack, StackError
-from commands.operate.standing import Snapshot
 from commands.operate.words import clock, extent, never_shown
 from event_aggregator.folders import EVERYTHING, shown
 from event_aggregator.settings import Settings
@@ -70,20 +70,20 @@ def look_for(stack: Stack, bucket: str, folder: str | None) -> None:
 
 def _look_for(stack: Stack, bucket: str, path: str) -> None:
     s3, folder = stack.client("s3"), f"{path}/"
-    if nearby.is_folder(s3, bucket, folder):
+    if similar_names.is_folder(s3, bucket, folder):
         return
     roots = {share.prefix for share in stack.shares(bucket)}
     if folder in roots:  # a share shows that it is empty
         return
-    above = nearby.above(folder)
-    while above and above not in roots and not nearby.is_folder(s3, bucket, above):
-        above = nearby.above(above)
+    above = similar_names.above(folder)
+    while above and above not in roots and not similar_names.is_folder(s3, bucket, above):
+        above = similar_names.above(above)
     of_above = stack.command("refresh-now.sh", "--bucket", bucket, "--folder", f"/{above.removesuffix('/')}")
-    if nearby.is_key(s3, bucket, path):
+    if similar_names.is_key(s3, bucket, path):
         raise StackError(f"{path} is no folder of {bucket} but a file. Refresh the folder that it lies in: {of_above}")
     told = [f"There is no folder {path} in {bucket}."]
-    others = [other for other in nearby.Search(s3, bucket).alike(path) if other.endswith("/")]
-    told += [f"There is {nearby.told(path, other)}" for other in others]
+    others = [other for other in similar_names.Search(s3, bucket).alike(path) if other.endswith("/")]
+    told += [f"There is {similar_names.told(path, other)}" for other in others]
     told.append(f"If it was deleted, refresh the folder above, which may still show it: {of_above}")
     raise StackError(" ".join(told))
 

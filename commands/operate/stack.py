@@ -17,7 +17,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from commands.deploy import eventbridge
-from commands.operate.standing import Snapshot, as_of
+from commands.operate.share_state import Snapshot, as_of
 from commands.operate.terminal import quoted
 from event_aggregator.access_points import AccessPoints
 from event_aggregator.attached import permissions, targets_of, watched

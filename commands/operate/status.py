@@ -15,8 +15,8 @@ from botocore.exceptions import ClientError
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from commands.operate.share_state import Cause, Line, Snapshot, Standing
 from commands.operate.stack import Stack
-from commands.operate.standing import Cause, Line, Snapshot, Standing
 from commands.operate.terminal import add_row, one_line
 from commands.operate.words import ago, clock, plural, span
 from event_aggregator.file_shares import FileShare

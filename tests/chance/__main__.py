@@ -41,7 +41,7 @@ _NOT_CONCERNED = (
     "gateway",
     "lock",
     "mutants",
-    "of_2018",
+    "project_2018",
     "operate",
     "package",
     "plan",

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from commands.check import command, learned
+from commands.check import command, gateway_report
 from commands.deploy.template import Json
 from dev.local.gateway import FileShare, StorageGateway
 from dev.local.ministack import ACCOUNT, REGION, ROOT, MiniStack
@@ -374,7 +374,7 @@ def test_a_report_tells_what_was_learned_and_names_nothing(
             deployed.gateway.finish(refresh)
         time.sleep(0.1)
 
-    monkeypatch.setattr(command, "Probe", partial(learned.Probe, pause=pause))
+    monkeypatch.setattr(command, "Probe", partial(gateway_report.Probe, pause=pause))
     try:
         status, said = check("--write", "a", "--report", str(report), "--probe-limits", "--yes")
     finally:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from commands.check.live import Live
+from commands.check.resources import Live
 from commands.check.trial import NAME as OBJECT
 from commands.deploy import eventbridge
 from commands.deploy.template import Json

@@ -9,19 +9,19 @@ import pytest
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
-from commands.check import expected, grants, learned, look, network
+from commands.check import areas, expected, gateway_report, grants, network
+from commands.check.areas import Area, exit_status
 from commands.check.command import in_words
 from commands.check.expected import Resource, differences
 from commands.check.grants import Denial, Question
-from commands.check.live import Live, concerns, wrongs
-from commands.check.look import Area, exit_status
 from commands.check.network import Network, services, unreachable
+from commands.check.resources import Live, concerns, wrongs
 from commands.check.trial import Object, Trial, Walk, leaving_nothing, left, limit, step
 from commands.check.trial import in_words as hop_in_words
 from commands.operate.__main__ import main
 from commands.operate.refresh_log import Refresh
+from commands.operate.share_state import Snapshot
 from commands.operate.stack import Stack, StackError
-from commands.operate.standing import Snapshot
 from commands.operate.status import Concern
 from event_aggregator.file_shares import FileShare
 from event_aggregator.settings import Settings
@@ -438,26 +438,28 @@ def test_what_cannot_be_removed_is_named_with_the_command_that_finds_it() -> Non
     ],
 )
 def test_of_what_aws_says_only_its_own_words_are_told(said: str, told: str) -> None:
-    assert learned.without_names(said) == told
+    assert gateway_report.without_names(said) == told
 
 
 def test_refusals_are_counted_by_their_words() -> None:
     lines = [f"b/share-{number} waits: it refused: Too many requests for zweiundvierzig" for number in range(3)]
-    answer = learned.refusals([*lines, "b/share-1 waits: it is UNAVAILABLE", "b/share-1 waits: it refused: Not found."])
+    answer = gateway_report.refusals(
+        [*lines, "b/share-1 waits: it is UNAVAILABLE", "b/share-1 waits: it refused: Not found."]
+    )
     assert answer.answers == ["3 times: Too many requests for …", "1 times: Not found."]
 
 
 def test_the_times_of_refreshes_are_told_by_share_and_kind() -> None:
     refreshes = [Refresh(AT, ["/"], recursive=False, correlation="w", completed=AT + ms) for ms in (500, 1_500, 9_000)]
     lost = Refresh(AT, ["/"], recursive=False, correlation="w")
-    folders, everything = learned.of_log({"share 1": [*refreshes, lost]})
+    folders, everything = gateway_report.of_log({"share 1": [*refreshes, lost]})
     told = "share 1: 4 accepted, 3 reported complete; 0.5 s at least, 1.5 s half of them, 9.0 s at most"
     assert (folders.answers, everything.answers) == ([told], [])
 
 
 def test_the_trials_hops_are_told_without_the_shares_name() -> None:
     walk = WALK.at("event", AT + 500).at("share-1 accepted", AT + 1_500)
-    [answer] = learned.of_trial({"writing": walk}, {"share-1": "share 1"})
+    [answer] = gateway_report.of_trial({"writing": walk}, {"share-1": "share 1"})
     assert answer.answers == ["event: 0.5 s", "share 1 accepted: 1.5 s"]
 
 
@@ -496,7 +498,7 @@ def test_a_full_bus_is_told_by_its_regions_quota(region: str, most: int) -> None
         client.get_paginator.return_value.paginate.return_value = [{"Rules": [{}] * rules}]
         stack = Mock(region=region, client=lambda _: client, function_policy=dict)
         found: list[Concern] = []
-        look._quotas(Mock(stack=stack, triggers=[]), found)
+        areas._quotas(Mock(stack=stack, triggers=[]), found)
         return [concern.what for concern in found]
 
     assert told(most - 1) == []

@@ -9,7 +9,7 @@ import pytest
 from commands.operate.explain import Answer, Outcome, as_json, conclude, evidence, exit_status
 from commands.operate.facts import Closed, Facts, S3Object, Share, Window, excluded_by, way_to, will_read
 from commands.operate.refresh_log import LeftOut, Refresh, left_out_of, read_log
-from commands.operate.standing import Cause, Standing, Waits
+from commands.operate.share_state import Cause, Standing, Waits
 from event_aggregator.observability import timestamp
 
 AT = 1_790_000_000_000

@@ -10,11 +10,11 @@ import pytest
 from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 
-from commands.operate import facts, nearby, refresh_log
+from commands.operate import facts, refresh_log, similar_names
 from commands.operate.facts import Closed, S3Object, Share, Window, s3_object, share_facts
 from commands.operate.refresh_log import Refresh, refreshes_of
+from commands.operate.share_state import Cause, Snapshot, Standing, Waits
 from commands.operate.stack import Stack, StackError
-from commands.operate.standing import Cause, Snapshot, Standing, Waits
 from event_aggregator.file_shares import FileShare
 from event_aggregator.table import Key, WindowItem
 from event_aggregator.turns import Rules
@@ -84,7 +84,7 @@ def test_a_key_that_is_not_there_has_those_that_are_like_it(stack: Stack, s3: St
 def test_of_more_keys_than_are_compared_others_may_be_alike(
     stack: Stack, s3: Stubber, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(nearby, "_MAX_PAGES", 1)
+    monkeypatch.setattr(similar_names, "_MAX_PAGES", 1)
     s3.add_client_error("head_object", "404", http_status_code=404)
     s3.add_response("list_object_versions", {})
     s3.add_response("list_objects_v2", {})

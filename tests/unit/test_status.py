@@ -13,8 +13,8 @@ from rich.console import Console
 
 from commands.deploy import eventbridge
 from commands.operate import redrive
+from commands.operate.share_state import Cause, Line, Snapshot, Standing, Waits
 from commands.operate.stack import Stack
-from commands.operate.standing import Cause, Line, Snapshot, Standing, Waits
 from commands.operate.status import (
     Attached,
     Bucket,

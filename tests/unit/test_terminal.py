@@ -18,8 +18,8 @@ from moto import mock_aws
 from commands.operate import facts, refresh_now, status
 from commands.operate.__main__ import main
 from commands.operate.facts import Facts, S3Object
+from commands.operate.share_state import Standing
 from commands.operate.stack import Stack, StackError
-from commands.operate.standing import Standing
 from commands.operate.status import Report
 from commands.operate.terminal import escaped, quoted
 from dev.local.ministack import ROOT

@@ -13,8 +13,8 @@ from commands.operate.__main__ import main
 from commands.operate.explain import Outcome
 from commands.operate.facts import Facts, S3Object, Window
 from commands.operate.refresh_log import LeftOut
+from commands.operate.share_state import Cause, Standing
 from commands.operate.stack import Stack, StackError
-from commands.operate.standing import Cause, Standing
 from commands.operate.wait import Wish, judge, wait
 from tests.unit.test_explain import AT, BEFORE, CHANGED, MINUTE, VERSION, facts, refresh, share
 from tests.unit.test_explain import waiting as waits

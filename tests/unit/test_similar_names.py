@@ -7,8 +7,8 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from commands.operate import nearby
-from commands.operate.nearby import Search, difference, told
+from commands.operate import similar_names
+from commands.operate.similar_names import Search, difference, told
 
 NFC, NFD = "caf\u00e9", "cafe\u0301"
 
@@ -61,7 +61,7 @@ def test_a_bucket_is_read_up_to_a_bound(s3: Any, monkeypatch: pytest.MonkeyPatch
     search = Search(s3, "my-bucket")
     assert set(search.alike("a/x")) == {"a/X"}
     assert not search.read_all
-    assert len(calls) == nearby._MAX_PAGES
+    assert len(calls) == similar_names._MAX_PAGES
     assert calls[1] == {"Bucket": "my-bucket", "Prefix": "a/", "Delimiter": "/", "ContinuationToken": "1"}
 
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from botocore.exceptions import ClientError
 
-from commands.check import grants, live, network
+from commands.check import grants, network, resources
 from commands.check.grants import Question
-from commands.check.live import Live, not_told
+from commands.check.resources import Live, not_told
 from commands.deploy.buckets import MOST_BYTES_OF_POLICY
 from commands.operate import status
 from commands.operate.stack import Stack, StackError
@@ -68,7 +68,7 @@ def _stack(found: Live, concerns: list[Concern]) -> str:
         is_known = not state.endswith("_IN_PROGRESS")
         concerns.append(Concern(f"the stack {name} is {state}", found.stack.command("create-stack.sh"), is_known))
     for resource in found.looked_at:
-        concerns += live.concerns(found, resource)
+        concerns += resources.concerns(found, resource)
     return f"{name} is {state}; {len(found.looked_at)} resources match its template"
 
 

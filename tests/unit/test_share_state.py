@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from commands.operate.standing import Cause, Line, Snapshot, Waits
+from commands.operate.share_state import Cause, Line, Snapshot, Waits
 from event_aggregator.file_shares import FileShare, FileShares
 from event_aggregator.folders import Round
 from event_aggregator.regions import Regions

@@ -18,7 +18,7 @@ from uuid import uuid4
 from botocore.exceptions import ClientError
 from botocore.loaders import create_loader
 
-from commands.check.live import Live
+from commands.check.resources import Live
 from commands.check.trial import NAME, Walk
 from commands.operate.refresh_log import Refresh, refreshes_of
 from commands.operate.stack import Stack, StackError, now_ms

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from commands.deploy import of_2018
+from commands.deploy import project_2018
 from commands.deploy.buckets import Wish
 from commands.deploy.create import Deployment, Order
 from commands.deploy.template import DeployError, Json
@@ -23,17 +23,18 @@ def old(account: Account) -> Account:
     iam: Any = client("iam")
     statement = {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": "*"}
     policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-    for role in of_2018._ROLES:
+    for role in project_2018._ROLES:
         iam.create_role(RoleName=role, AssumeRolePolicyDocument=policy)
-    for name in of_2018._POLICIES:
+    for name in project_2018._POLICIES:
         iam.create_policy(PolicyName=name, PolicyDocument=policy)
-        iam.attach_role_policy(RoleName=of_2018._ROLES[0], PolicyArn=f"arn:aws:iam::{ACCOUNT}:policy/{name}")
-    role = f"arn:aws:iam::{ACCOUNT}:role/{of_2018._ROLES[0]}"
-    for name in (of_2018.AGGREGATOR, of_2018.REFRESH):
+        iam.attach_role_policy(RoleName=project_2018._ROLES[0], PolicyArn=f"arn:aws:iam::{ACCOUNT}:policy/{name}")
+    role = f"arn:aws:iam::{ACCOUNT}:role/{project_2018._ROLES[0]}"
+    for name in (project_2018.AGGREGATOR, project_2018.REFRESH):
         client("lambda").create_function(FunctionName=name, Role=role, **NO_CODE)
     client("sqs").create_queue(QueueName="S3EventAggregatorActionQueue")
     client("lambda").create_event_source_mapping(
-        FunctionName=of_2018.REFRESH, EventSourceArn=f"arn:aws:sqs:us-east-1:{ACCOUNT}:S3EventAggregatorActionQueue"
+        FunctionName=project_2018.REFRESH,
+        EventSourceArn=f"arn:aws:sqs:us-east-1:{ACCOUNT}:S3EventAggregatorActionQueue",
     )
     client("dynamodb").create_table(
         TableName="S3EventAggregator",
@@ -41,7 +42,7 @@ def old(account: Account) -> Account:
         KeySchema=[{"AttributeName": "BucketName", "KeyType": "HASH"}],
         BillingMode="PAY_PER_REQUEST",
     )
-    permission = account.buckets()._permission_of(BUCKET) | {"FunctionName": of_2018.AGGREGATOR}
+    permission = account.buckets()._permission_of(BUCKET) | {"FunctionName": project_2018.AGGREGATOR}
     client("lambda").add_permission(**permission)
     rule = {"Name": "prefix", "Value": "photos/"}
     entry: Json = {"Id": "s3-event-aggregator", "LambdaFunctionArn": OLD, "Filter": {"Key": {"FilterRules": [rule]}}}
@@ -54,7 +55,7 @@ def delete(account: Account, *, is_dry: bool = False) -> list[str]:
     """What is said."""
     account.said.clear()
     stack = replace(account.stack, prefix="")
-    of_2018.delete(stack, account.said.append, is_dry=is_dry)
+    project_2018.delete(stack, account.said.append, is_dry=is_dry)
     return account.said
 
 
@@ -89,7 +90,7 @@ def test_what_is_of_2018_is_removed_when_no_bucket_needs_it_and_nothing_else(old
     warning, *would = delete(old, is_dry=True)
     assert "serve all regions" in warning
     assert {line.split()[0] for line in would} == {"would"}
-    assert old.stack.client("lambda").get_function(FunctionName=of_2018.REFRESH)
+    assert old.stack.client("lambda").get_function(FunctionName=project_2018.REFRESH)
     assert "delete  function S3StorageGatewayRefresh" in delete(old)
 
     functions = old.stack.client("lambda").list_functions()["Functions"]
@@ -115,7 +116,7 @@ def test_a_role_that_was_last_used_in_another_region_is_kept_with_its_policies(o
         assert len(kept) == 2
         assert all("policies, last used in eu-west-1: --region eu-west-1 deletes them" in line for line in kept)
     assert old.stack.client("dynamodb").list_tables()["TableNames"] == []
-    assert len(iam.list_policies(Scope="Local")["Policies"]) == len(of_2018._POLICIES)
+    assert len(iam.list_policies(Scope="Local")["Policies"]) == len(project_2018._POLICIES)
 
     last_used = {"Region": "us-east-1"}
     delete(old)
