@@ -10,7 +10,6 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 from botocore.stub import Stubber
-from tests.unit.test_share_state import ARN, ONE, Gateways, file_share, refused
 
 from commands.operate import refresh_now
 from commands.operate import stack as operate_stack
@@ -25,6 +24,7 @@ from event_aggregator.table import Key
 from event_aggregator.turns import Accepted, Gateway, Share
 from event_aggregator.waiting import Changes
 from tests.unit.conftest import World
+from tests.unit.test_share_state import ARN, ONE, Gateways, file_share, refused
 
 NOTE = "It is not known what share-3 shows: it is on an access point"
 THERE = "us-east-1:222222222222"
