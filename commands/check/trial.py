@@ -80,6 +80,8 @@ def step(walk: Walk, table: Snapshot, of: Object) -> Walk:
     if not walk.window:  # it may have been closed before the first look
         closed = {turn.last.window for turn in turns.values() if turn.last and turn.last.first_change >= since}
         closed |= {item.refreshing_id} if item.refreshing_id and item.refreshed_since >= since else set()
+        waiting = [table.waiting[share.key].changes for share in of.shares if share.key in table.waiting]
+        closed |= {changes.correlation for changes in waiting if changes and changes.since >= since}
         if not (closed := closed - {walk.before}):
             return walk
         walk = replace(walk, window=closed.pop(), due=item.refresh_started_at).at("event", at)

@@ -332,8 +332,8 @@ def test_a_hop_that_does_not_come_is_named_and_explained_and_nothing_is_left(
         status, said = check("--write", "a", "--timeout", "1")
     finally:
         deployed.gateway.set_online(GATEWAY, online=True)
-    assert status == 1
-    assert f"FAULT  {share.share_id} has accepted no refresh of it" in said
+    assert status == 1, said
+    assert f"FAULT  {share.share_id} has accepted no refresh of it" in said, said
     assert f"{share.share_id}: It has waited since" in said
     assert "The specified gateway is not connected" in said.partition("write   ")[2]
     assert left_behind(deployed) == []

@@ -9,6 +9,7 @@ import pytest
 
 from dev.local.ministack import MiniStack
 from tests.e2e.conftest import FUNCTIONS, Bucket, run_script, s3_may
+from tests.e2e.proxy import Proxy
 
 AGGREGATOR, _ = FUNCTIONS
 RULE = "S3EventAggregatorObjectChanges"
@@ -26,16 +27,6 @@ def notify(bucket: Bucket, configuration: dict[str, Any]) -> None:
     s3.put_bucket_notification_configuration(Bucket=bucket.name, NotificationConfiguration=configuration)
 
 
-def delayed(aws: MiniStack) -> int:
-    """How many messages on the action queue have yet to come."""
-    attributes = aws.client("sqs").get_queue_attributes(QueueUrl=action_queue(aws), AttributeNames=["All"])
-    return int(attributes["Attributes"]["ApproximateNumberOfMessagesDelayed"])
-
-
-def action_queue(aws: MiniStack) -> str:
-    return str(aws.client("sqs").get_queue_url(QueueName="S3EventAggregatorActionQueue")["QueueUrl"])
-
-
 def rules(aws: MiniStack) -> list[str]:
     return [rule["Name"] for rule in aws.client("events").list_rules()["Rules"]]
 
@@ -47,17 +38,19 @@ def test_changes_that_eventbridge_tells_of_become_visible_until_the_bucket_is_de
     bucket.put("team é/old.txt")
     share = bucket.share("team é/")
     before = aws.client("lambda").get_policy(FunctionName=AGGREGATOR)["Policy"]
-    aws.client("sqs").purge_queue(QueueUrl=action_queue(aws))  # of what earlier tests have left waiting
 
-    run_script(
-        aws,
-        "attach-bucket.sh",
-        *("--bucket", bucket.name, "--event-source", "eventbridge", "--prefixes-from-shares"),
-        AWS_ENDPOINT_URL_STORAGE_GATEWAY=bucket.gateway.endpoint_url,
-    )
+    with Proxy(aws.endpoint_url) as proxy:
+        run_script(
+            aws,
+            "attach-bucket.sh",
+            *("--bucket", bucket.name, "--event-source", "eventbridge", "--prefixes-from-shares"),
+            AWS_ENDPOINT_URL_STORAGE_GATEWAY=bucket.gateway.endpoint_url,
+            AWS_ENDPOINT_URL_SQS=proxy.endpoint_url,
+        )
     pattern = json.loads(aws.client("events").describe_rule(Name=RULE)["EventPattern"])
     assert pattern["detail"] == {"bucket": {"name": [bucket.name]}, "object": {"key": [{"prefix": "team é/"}]}}
-    assert delayed(aws) == 1, "all of it is refreshed once more when S3 sends its events"
+    sent = proxy.calls["SQS.SendMessage"]
+    assert sent == 1, "all of it is refreshed once more when S3 sends its events"
     bucket.put("team é/a+b c/100%.txt")
     bucket.delete("team é/old.txt")
     bucket.becomes_visible(share)

@@ -80,6 +80,7 @@ def test_a_refresh_that_takes_longer_than_the_window_is_never_joined_by_a_second
     try:
         trickle(bucket, 60, until=lambda: len(refreshes_of(gateway, share)) == 2)
         bucket.becomes_visible(share)
+        eventually(lambda: all(ended for _, ended in refreshes_of(gateway, share)))
     finally:
         gateway.refresh_seconds = 0.2
     spans = refreshes_of(gateway, share)

@@ -322,14 +322,16 @@ def test_a_window_of_other_folders_tells_nothing() -> None:
     assert step(WALK, table(replace(OPEN, folders=frozenset({"/q"}))), OBJECT) == WALK
 
 
-def test_a_window_that_was_closed_before_the_first_look_is_known_by_its_refresh() -> None:
+def test_a_window_that_was_closed_before_the_first_look_is_known_by_its_refresh_or_by_who_waits_for_it() -> None:
     assert left(step(WALK, table(turn=accepted(AT + 900)), OBJECT), [SHARE]) == []
     of_the_writing = replace(WALK, before="w")
     assert step(of_the_writing, table(turn=accepted(AT - 100)), OBJECT) == of_the_writing
     being_handed = replace(CLOSED, refreshing_id="w", refreshed_since=AT + 100)
     assert left(step(WALK, table(being_handed), OBJECT), [SHARE]) == ["share-1 accepted", "share-1 complete"]
+    waiting = ShareItem("x", AT + 800, frozenset({"/p/a"}), correlation="w", gateway=SHARE.gateway_arn)
+    assert left(step(WALK, table(waiting=waiting), OBJECT), [SHARE]) == ["share-1 accepted", "share-1 complete"]
     earlier = accepted(AT - 9_000, "v", first_change=AT - 20_000)
-    assert step(WALK, table(turn=earlier), OBJECT) == WALK
+    assert step(WALK, table(turn=earlier, waiting=replace(waiting, opened_at=AT - 9_000)), OBJECT) == WALK
 
 
 def test_a_share_that_waited_already_is_asked_under_its_earlier_windows_name() -> None:
