@@ -18,8 +18,9 @@ main() {
   # It has a core to itself while the end-to-end tests wait.
   step "mypy --strict" mypy >build/mypy.txt 2>&1 &
   local types=$! failed=0
-  # A local AWS for each process, and much of the end-to-end tests is waiting: they come first, in the order of the files.
-  pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder || failed=1
+  # More than there are cores, because much of the end-to-end tests is waiting. They come first, each process with a
+  # local AWS of its own.
+  pytest --numprocesses 6 --dist loadfile --no-loadscope-reorder || failed=1
   wait "$types" || failed=1
   cat build/mypy.txt
   return "$failed"
