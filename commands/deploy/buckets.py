@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from commands.deploy import eventbridge, notification
 from commands.deploy.package import region_of
@@ -172,9 +172,10 @@ class Buckets:
         for bucket, wish in wishes.items():
             try:
                 self.attach(bucket, wish)
-            except (DeployError, ClientError) as error:
+            except (DeployError, ClientError, BotoCoreError) as error:
                 way = self.stack.command("detach-bucket.sh", "--bucket", bucket)
-                refused.append(f"The bucket {bucket} was not attached: {error}\nIf it shall not be: {way}")
+                refused.append(f"Of the bucket {bucket} not everything was done: {error}")
+                refused.append(f"When the cause is gone, run this again. If it shall not be attached: {way}")
         if refused:
             raise DeployError("\n".join(refused))
 
@@ -201,6 +202,7 @@ class Buckets:
 
         what = f"notification of {bucket}" if entries else f"events of {bucket} to EventBridge"
         self._put(bucket, merge, what, skip_validation=wish.skip_validation)
+        self._unasked = ""
         # Only now: a change that comes by both is one change.
         if wish.source and patterns:
             self._remove_notification(bucket)
@@ -220,7 +222,8 @@ class Buckets:
         after a pause, when that run has written too."""
         wanted = sorted(watched(pattern)[bucket] for pattern in patterns)
         for _ in range(_TRIES_OF_RULES):
-            names, found = self._names_of_rules(bucket, len(patterns)), self.stack.change_rules()
+            # In this order: a rule that another run writes in between is not taken for one of this bucket's.
+            found, names = self.stack.change_rules(), self._names_of_rules(bucket, len(patterns))
             self._named |= {*names}
             for name, pattern in zip(names, patterns, strict=False):
                 self._set_rule(name, found.get(name), pattern)
@@ -235,10 +238,10 @@ class Buckets:
     def _set_rule(self, name: str, now: Json | None, pattern: str) -> None:
         events = self.stack.client("events")
         is_told = now is not None and self.function_arn in self._targets(name).values()
-        if now and is_told and now["State"] == "ENABLED" and watched(now["EventPattern"]) == watched(pattern):
+        if now and now["State"] == "ENABLED" and watched(now["EventPattern"]) == watched(pattern):
             self.say(f"keep    rule {name}")
-            return
-        self._write(f"set     rule {name}", events.put_rule, Name=name, State="ENABLED", EventPattern=pattern)
+        else:
+            self._write(f"set     rule {name}", events.put_rule, Name=name, State="ENABLED", EventPattern=pattern)
         if not is_told:  # a target that is there may have settings of somebody else
             told, target = f"set     the target of rule {name}: {self.stack.aggregator}", self.function_arn
             answer = self._write(told, events.put_targets, Rule=name, Targets=[{"Id": "aggregator", "Arn": target}])

@@ -1,5 +1,6 @@
 """Buckets attached to a stack and detached from it, on moto's S3, Lambda, EventBridge and SQS."""
 
+import itertools
 import json
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -8,7 +9,7 @@ from typing import Any
 
 import boto3
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, EndpointConnectionError
 from moto import mock_aws
 
 from commands.deploy import eventbridge
@@ -336,6 +337,22 @@ def test_two_runs_that_take_the_same_name_for_a_rule_end_with_a_rule_each_or_an_
     assert account.seconds == 4, "the other run has written by then"
 
 
+@pytest.mark.parametrize("number", range(1, 6))
+def test_a_name_that_another_run_takes_meanwhile_is_kept_only_after_a_pause(account: Account, number: int) -> None:
+    other, looks, names = boto3.client("events", region_name="us-east-1"), itertools.count(1), list[str]()
+
+    def take(**_: Any) -> None:
+        if next(looks) == number:
+            other.put_rule(Name=RULE, EventPattern=eventbridge.pattern("other", []))
+
+    account.on_put(lambda params: names.append(params["Name"]), "events.PutRule")
+    account.stack.client("events").meta.events.register("before-call.events.ListRules", take)
+    account.attach(BY_RULE)
+    assert account.seconds >= 2
+    assert account.watched()[BUCKET] == []
+    assert RULE in names or "other" in account.watched()
+
+
 def test_rules_whose_names_would_be_too_long_are_refused_before_anything_is_written(account: Account) -> None:
     account.stack = Stack(account.stack.session, "p" * 32, _clients=account.stack._clients)
     prefixes = [f"{number:04}-{'x' * 900}/" for number in range(200)]
@@ -379,6 +396,9 @@ def test_a_bucket_changes_its_way_by_the_new_one_first_and_keeps_its_prefixes(ac
     account.attach(Wish(prefixes=[]))
     assert "Filter" not in account.notification()["LambdaFunctionConfigurations"][0]
 
+    account.stack.client("events").put_rule(Name=RULE, EventPattern=eventbridge.pattern(BUCKET, []))
+    assert account.attach(BY_NOTIFICATION)[:2] == ["keep", "delete"], "nothing was missed, so nothing is asked for"
+
 
 def deny(account: Account, denied: str) -> None:
     """Has S3 deny all that is asked of this bucket's notification, as another account's."""
@@ -399,14 +419,18 @@ def test_a_bucket_that_is_gone_or_another_accounts_by_now_is_left_out_and_can_be
 
 
 def test_what_is_refused_of_one_bucket_stops_no_other_and_is_told_at_the_end(account: Account) -> None:
-    for bucket in ("denied", "third"):
+    for bucket in ("denied", "cut-off", "third"):
         account.stack.client("s3").create_bucket(Bucket=bucket)
     deny(account, "denied")
     account.put(others("s3:ObjectCreated:*"))
 
-    told = rf"(?s)denied was not attached.*AccessDenied.*detach-bucket.sh .*denied.*{BUCKET} was not.*has this already"
+    account.on_put(
+        lambda params: params["Bucket"] != "cut-off" or fail(EndpointConnectionError(endpoint_url="s3")), "s3"
+    )
+
+    told = rf"(?s)denied not everything was done: .*AccessDenied.*detach-bucket.sh .*denied.*{BUCKET} not.*has this already"
     with pytest.raises(DeployError, match=told):
-        account.buckets().attach_all(dict.fromkeys(["other", "denied", BUCKET, "third"], Wish()))
+        account.buckets().attach_all(dict.fromkeys(["other", "denied", BUCKET, "cut-off", "third"], Wish()))
     assert account.stack.buckets() == ["other", "third"]
 
 
