@@ -20,6 +20,7 @@ main() {
     make_venv ".venv-$1" "$1" >&2
     return
   fi
+  make_uv
   make_venv .venv dev
   make_venv .venv-ministack ministack
 }
@@ -42,13 +43,14 @@ make_venv() { # folder, name of its lock file
 }
 
 make_uv() {
-  local lock=requirements/uv.txt
+  local lock=requirements/uv.txt made=".venv-uv.$$"
   if cmp -s "$lock" .venv-uv/made-from.txt; then return; fi
-  rm -rf .venv-uv
-  "$base_python" -m venv .venv-uv
-  .venv-uv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: \
+  "$base_python" -m venv "$made"
+  "$made/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: \
     --requirement "$lock"
-  cp "$lock" .venv-uv/made-from.txt
+  cp "$lock" "$made/made-from.txt"
+  # Another run may have made it meanwhile, and be using it.
+  if cmp -s "$lock" .venv-uv/made-from.txt; then rm -rf "$made"; else rm -rf .venv-uv && mv "$made" .venv-uv; fi
 }
 
 main "$@"

@@ -80,8 +80,12 @@ def step(walk: Walk, table: Snapshot, of: Object) -> Walk:
     if not walk.window:  # it may have been closed before the first look
         closed = {turn.last.window for turn in turns.values() if turn.last and turn.last.first_change >= since}
         closed |= {item.refreshing_id} if item.refreshing_id and item.refreshed_since >= since else set()
+        was_closed = item.refresh_started_at >= walk.began and will_read(
+            item.refreshed_folders, of.folder, "", of.scope
+        )
         waiting = [table.waiting[share.key].changes for share in of.shares if share.key in table.waiting]
-        closed |= {changes.correlation for changes in waiting if changes and changes.since >= since}
+        # A share that waited already goes on under its earlier window's name.
+        closed |= {changes.correlation for changes in waiting if changes and (changes.since >= since or was_closed)}
         if not (closed := closed - {walk.before}):
             return walk
         walk = replace(walk, window=closed.pop(), due=item.refresh_started_at).at("event", at)
@@ -94,7 +98,6 @@ def step(walk: Walk, table: Snapshot, of: Object) -> Walk:
         last, waits = turns[share.share_id].last, table.standing(share.key).waits
         is_left = item.refreshing_id == walk.window
         is_left |= waits is not None and will_read(waits.folders, of.folder, share.prefix, of.scope)
-        # What waited for the share already has gone on under its own window's name.
         if last and (last.window == walk.window or (last.at >= walk.closed and not is_left)):
             walk = walk.at(f"{share.share_id} accepted", last.at)
             if not turns[share.share_id].in_progress_until:

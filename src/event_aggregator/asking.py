@@ -156,8 +156,7 @@ class Asker:
         todo = self.gateways.apply(
             event.gateway, completed, delivery, may_claim=self._has_time(delivery), before_writing=before_writing
         )
-        if todo and todo.completed:
-            self._log_completion(*todo.completed, event.at)
+        self._log_completion(todo, event.at)
         self._take_turns(event.gateway, todo, delivery)
         if requeued and not (todo and todo.repeat):
             # Another invocation has asked the share since. The folders that were added must still be asked for.
@@ -185,10 +184,13 @@ class Asker:
                 may_claim, direct = self._has_time(delivery), None
                 todo = self.gateways.apply(gateway, event, delivery, may_claim=may_claim, before_writing=finish)
             except AWS_ERRORS:  # from DynamoDB or SQS: give the claim back. The message comes again and queues the wake
-                self.gateways.apply(gateway, event, delivery, may_claim=False, queues_wake=False, before_writing=finish)
+                self._log_completion(
+                    self.gateways.apply(
+                        gateway, event, delivery, may_claim=False, queues_wake=False, before_writing=finish
+                    )
+                )
                 raise
-            if todo and todo.completed:
-                self._log_completion(*todo.completed, None)
+            self._log_completion(todo)
         return taken
 
     def _look(self, key: Key) -> _Ask | NothingToAsk | Refused:
@@ -338,7 +340,11 @@ class Asker:
 
         return send
 
-    def _log_completion(self, key: Key, shown: Accepted, at: int | None) -> None:
+    def _log_completion(self, todo: Todo | None, at: int | None = None) -> None:
+        """Log and measure a refresh that is now known to be complete, if there is one. `at`: when it was complete."""
+        if not todo or not todo.completed:
+            return
+        key, shown = todo.completed
         # The completion event has whole seconds, so its time may be before the change's.
         elapsed = max(0, (at or self.now()) - shown.first_change) / 1000
         logger.info(

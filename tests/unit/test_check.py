@@ -330,8 +330,10 @@ def test_a_window_that_was_closed_before_the_first_look_is_known_by_its_refresh_
     assert left(step(WALK, table(being_handed), OBJECT), [SHARE]) == ["share-1 accepted", "share-1 complete"]
     waiting = ShareItem("x", AT + 800, frozenset({"/p/a"}), correlation="w", gateway=SHARE.gateway_arn)
     assert left(step(WALK, table(waiting=waiting), OBJECT), [SHARE]) == ["share-1 accepted", "share-1 complete"]
-    earlier = accepted(AT - 9_000, "v", first_change=AT - 20_000)
-    assert step(WALK, table(turn=earlier, waiting=replace(waiting, opened_at=AT - 9_000)), OBJECT) == WALK
+    earlier, joined = accepted(AT - 9_000, "v", first_change=AT - 20_000), replace(waiting, opened_at=AT - 9_000)
+    assert step(WALK, table(turn=earlier, waiting=joined), OBJECT) == WALK
+    of_this = replace(CLOSED, refreshed_folders=frozenset({"/p/a"}))
+    assert left(step(WALK, table(of_this, earlier, joined), OBJECT), [SHARE])[0] == "share-1 accepted"
 
 
 def test_a_share_that_waited_already_is_asked_under_its_earlier_windows_name() -> None:
