@@ -406,6 +406,22 @@ def test_a_queue_that_fails_when_a_refused_share_needs_a_wake_gives_it_its_turn_
     assert region.refreshes[0].at < began + TIME_LEFT, "it does not wait until the claim has lapsed"
 
 
+def test_a_refresh_that_is_complete_when_the_queue_fails_is_told_of(
+    world: World, region: Region, function: Function, caplog: pytest.LogCaptureFixture
+) -> None:
+    change(world, *(f"{number}/a.jpg" for number in range(71)))  # more than one call takes: a wake is needed
+
+    def complete(_: FileShare) -> None:
+        region.afterwards = lambda _: None
+        function.complete(region.refreshes[0])
+        fail(world.sqs, "SendMessage")
+
+    region.afterwards = complete
+    with pytest.raises(NotRefreshedError):
+        function.deliver(function.next)
+    assert [record for record in caplog.records if "share-1 is complete" in record.message]
+
+
 # A gateway that is busy
 
 
