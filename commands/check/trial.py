@@ -98,6 +98,8 @@ def step(walk: Walk, table: Snapshot, of: Object) -> Walk:
         last, waits = turns[share.share_id].last, table.standing(share.key).waits
         is_left = item.refreshing_id == walk.window
         is_left |= waits is not None and will_read(waits.folders, of.folder, share.prefix, of.scope)
+        # The refresh of a share that waited already has an earlier window's name. It counts if it was accepted after
+        # this window was closed, and the folder waits no more.
         if last and (last.window == walk.window or (last.at >= walk.closed and not is_left)):
             walk = walk.at(f"{share.share_id} accepted", last.at)
             if not turns[share.share_id].in_progress_until:
