@@ -219,7 +219,7 @@ class Asker:
             return NothingToAsk(key)
         if folders := shown(changes.folders, share.prefix):
             return _Ask(share, replace(changes, folders=folders), item.refreshing_id, item.unclear, item.widen)
-        self.waiting.complete(key, item.refreshing_id, keep=False)
+        self.waiting.remove_closed(key, item.refreshing_id, keep_folders=False)
         return NothingToAsk(key)
 
     def _postpone(self, key: Key, reason: str) -> Refused:
@@ -248,7 +248,7 @@ class Asker:
             if left := round_.left | (folders if todo.repeat == key else frozenset()):
                 self.waiting.add(key, share, replace(ask.changes, folders=left), uuid4().hex)
             if ask.closed:
-                self.waiting.complete(key, ask.closed, keep=key.share_id in after.by_others)
+                self.waiting.remove_closed(key, ask.closed, keep_folders=key.share_id in after.by_others)
             events(after, todo)
             return True
 

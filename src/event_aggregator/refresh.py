@@ -102,7 +102,7 @@ class Refresher:
             delivery = replace(delivery, repeated=True)
         changes = Changes(item.refreshed_folders, item.refreshed_since, request.correlation)
         self._distribute(request.key, changes, delivery, request.attempt)
-        windows.complete(request.key, request.window)
+        windows.mark_distributed(request.key, request.window)
 
     def _distribute(self, key: Key, changes: Changes, delivery: Delivery, attempt: int = 1) -> None:
         """Give the folders to the shares that show them. With several regions, each gets its own request first."""

@@ -122,7 +122,7 @@ class WindowItem:
 
     @property
     def since(self) -> int:
-        """The time of the first change in the open window, or in a closed one that is not complete; 0 if neither is."""
+        """The time of the first change in the open window or in a closed, undistributed one; 0 if there is neither."""
         opened, handed = self.opened_at * bool(self.window_id), self.refreshed_since * bool(self.refreshing_id)
         return min(opened or handed, handed or opened)
 

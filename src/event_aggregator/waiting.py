@@ -3,7 +3,7 @@
 Promise: folders that are added stay in the table until the share has accepted a later refresh of them, or was deleted.
 When the share is asked is decided by the module turns. Only one invocation asks it at a time.
 
-    add                        close                      complete
+    add                        close                      remove_closed
       |--- Folders -------------|--- RefreshedFolders ------|
       '--- WindowId: a new one  '--- RefreshingId: stays until the share has accepted, however often it refuses
            with each addition
@@ -82,7 +82,7 @@ class ShareItem:
 
 
 class WaitingShares(Table):
-    """The operations on a share's item, each one write. `close`, `refused` and `complete` need a claim."""
+    """The operations on a share's item, each one write. `close`, `refused` and `remove_closed` need a claim."""
 
     def read(self, key: Key) -> ShareItem:
         return ShareItem.of(self._read(key))
@@ -143,9 +143,9 @@ class WaitingShares(Table):
             {":reason": {"S": reason}, ":unclear": number(unclear), ":widen": number(int(widen))},
         )
 
-    def complete(self, key: Key, window_id: str, *, keep: bool) -> None:
-        """The share has accepted a refresh of RefreshedFolders. `keep` them if it may have to be repeated."""
-        folders = "" if keep else ", RefreshedFolders"
+    def remove_closed(self, key: Key, window_id: str, *, keep_folders: bool) -> None:
+        """Remove what `close` moved: the share accepted it, or shows none of it. A repetition may need its folders."""
+        folders = "" if keep_folders else ", RefreshedFolders"
         self._update(
             key,
             f"REMOVE RefreshingId, Reason, Unclear, Widen{folders}",

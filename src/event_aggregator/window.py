@@ -1,10 +1,13 @@
 """The window. Promise: a key has at most one open window. What is put into a window stays in the table until a refresh
 that began later covers it, whichever function dies meanwhile.
 
-    open                         RefreshAt          close                   complete
+    open                         RefreshAt          close              mark_distributed
       |--- WindowId, Folders -------|-- request -----|--- RefreshingId --------|
       |    changes are absorbed     |   arrives      |    RefreshedFolders     |
       '--- OpenedBy ---' until its request is known to be queued
+
+On a bucket's item, RefreshingId names the closed window whose folders are being distributed to the shares. On a share's
+item it marks the folders that the share is being asked for.
 """
 
 from collections.abc import Iterable
@@ -158,8 +161,8 @@ class Windows(Table):
     def confirm(self, key: Key, window_id: str, lease_until: int, opened: WindowItem | None = None) -> WindowItem:
         """Note that the window's request is queued. Until `lease_until` nobody repeats it or takes the window over.
 
-        `opened` is the item as it was when the window was opened. If it has the folders of a window that is complete,
-        they are removed, so that later writes do not pay for them.
+        `opened` is the item as it was when the window was opened. If it has the folders of a distributed window, they
+        are removed, so that later writes do not pay for them.
         Returns the item after that. If the window was closed or taken over meanwhile, it shows no window or another.
         """
         values = {":window": {"S": window_id}, ":lease_until": number(lease_until)}
@@ -167,7 +170,7 @@ class Windows(Table):
             confirmed, met = self._update(
                 key,
                 "SET LeaseUntil = :lease_until REMOVE OpenedBy, RefreshedFolders",
-                # Promise: the folders of a closed window are kept until it is complete.
+                # Promise: the folders of a closed window are kept until it is distributed.
                 "WindowId = :window AND attribute_not_exists(RefreshingId)",
                 values,
             )
@@ -185,11 +188,11 @@ class Windows(Table):
     def close(self, key: Key, item: WindowItem, now: int, lease_until: int) -> WindowItem | None:
         """Close the window that `item` shows. The returned item has its folders as refreshed_folders.
 
-        If the window is not complete at `lease_until`, its request may be repeated.
+        If the window is not distributed at `lease_until`, its request may be repeated.
         None: the window was closed, taken over or moved later since `item` was read.
         """
         if item.refreshing_id is not None:
-            self._take_over_unfinished(key, item)
+            self._take_over_undistributed(key, item)
         closed, met = self._update(
             key,
             "SET RefreshingId = :window, RefreshedFolders = Folders, RefreshedSince = OpenedAt,"
@@ -207,8 +210,8 @@ class Windows(Table):
             return WindowItem.of(met) if cut else after
         return after
 
-    def _take_over_unfinished(self, key: Key, item: WindowItem) -> None:
-        """Put the folders of a closed window that is not complete into the open window: its invocation may be dead."""
+    def _take_over_undistributed(self, key: Key, item: WindowItem) -> None:
+        """Put the folders of a closed, undistributed window into the open one: its invocation may be dead."""
         self._update(
             key,
             "ADD Folders :refreshed REMOVE RefreshingId",
@@ -220,16 +223,16 @@ class Windows(Table):
             },
         )
 
-    def complete(self, key: Key, window_id: str) -> None:
+    def mark_distributed(self, key: Key, window_id: str) -> None:
         """Note that every share has been asked for the closed window `window_id`, or waits in line."""
         self._update(key, "REMOVE RefreshingId", "RefreshingId = :window", {":window": {"S": window_id}})
 
 
 def lost_request(item: WindowItem, now: int) -> str | None:
-    """The id of the open window, or of the closed one that is not complete, if the lease ended: its request is lost."""
+    """The id of the open window, or of a closed, undistributed one, if the lease ended: its request is lost."""
     if item.lease_until >= now:
         return None
-    return item.window_id or item.refreshing_id  # closing an open window includes the unfinished one
+    return item.window_id or item.refreshing_id  # closing an open window takes the closed one over
 
 
 def too_many(folders: frozenset[str]) -> bool:

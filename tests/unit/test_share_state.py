@@ -215,5 +215,5 @@ def test_what_waits_for_a_region_that_cannot_be_listed_raises_the_alarm_of_share
 def test_a_share_that_nothing_waits_for_has_no_reason_to(world: World) -> None:
     world.waiting.add(ONE, file_share(), Changes(frozenset({"/a"}), AT, "w"), "1")
     item = world.waiting.close(ONE, world.waits())
-    world.waiting.complete(ONE, item.refreshing_id or "", keep=True)
+    world.waiting.remove_closed(ONE, item.refreshing_id or "", keep_folders=True)
     assert table_of(world).standing(ONE).waits is None

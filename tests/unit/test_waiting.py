@@ -68,7 +68,7 @@ def test_what_is_added_while_too_many_folders_are_cut_is_not_lost(world: World) 
         writes += 1
         if writes == 2:  # the cut
             item = world.waiting.close(KEY, world.waits())
-            world.waiting.complete(KEY, str(item.refreshing_id), keep=False)
+            world.waiting.remove_closed(KEY, str(item.refreshing_id), keep_folders=False)
             add(world, Changes(frozenset({"/late"}), START, "w3"), "third")
 
     world.dynamodb.meta.events.register("provide-client-params.dynamodb.UpdateItem", add_meanwhile)
@@ -132,7 +132,7 @@ def test_what_was_accepted_is_done_with_all_that_was_noted_of_refusals(world: Wo
     world.waiting.close(KEY, world.waits())
     world.waiting.refused(KEY, "busy", unclear=2, widen=True)
     assert (world.waits().reason, world.waits().unclear, world.waits().widen) == ("busy", 2, True)
-    world.waiting.complete(KEY, "first", keep=False)
+    world.waiting.remove_closed(KEY, "first", keep_folders=False)
     assert world.waits() == ShareItem(
         refreshed_since=START, refreshed_for="w1", arn=share().arn, kind="NFS", gateway=share().gateway_arn
     )
@@ -141,17 +141,17 @@ def test_what_was_accepted_is_done_with_all_that_was_noted_of_refusals(world: Wo
 def test_the_folders_of_an_accepted_refresh_are_kept_if_it_may_have_to_be_repeated(world: World) -> None:
     add(world, A)
     world.waiting.close(KEY, world.waits())
-    world.waiting.complete(KEY, "first", keep=True)
+    world.waiting.remove_closed(KEY, "first", keep_folders=True)
     assert world.waits().changes is None
     assert (world.waits().refreshed_folders, world.waits().refreshed_for) == (A.folders, "w1")
 
 
-def test_completing_what_was_closed_again_meanwhile_changes_nothing(world: World) -> None:
+def test_removing_what_was_closed_again_meanwhile_changes_nothing(world: World) -> None:
     add(world, A)
     world.waiting.close(KEY, world.waits())
     add(world, B, "second")
     world.waiting.close(KEY, world.waits())
-    world.waiting.complete(KEY, "first", keep=False)
+    world.waiting.remove_closed(KEY, "first", keep_folders=False)
     assert world.waits().refreshing_id == "second"
 
 
