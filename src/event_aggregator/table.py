@@ -123,8 +123,8 @@ class WindowItem:
     @property
     def since(self) -> int:
         """The time of the first change in the open window or in a closed, undistributed one; 0 if there is neither."""
-        opened, handed = self.opened_at * bool(self.window_id), self.refreshed_since * bool(self.refreshing_id)
-        return min(opened or handed, handed or opened)
+        opened, closed = self.opened_at * bool(self.window_id), self.refreshed_since * bool(self.refreshing_id)
+        return min(opened or closed, closed or opened)
 
     def holds(self, folders: frozenset[str]) -> bool:
         """Whether the open window holds these folders already."""

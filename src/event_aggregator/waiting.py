@@ -20,7 +20,7 @@ from event_aggregator.window import too_many
 
 
 @dataclass(frozen=True, slots=True)
-class Changes:
+class ChangedFolders:
     """Folders on their way to a share, and the window that they come from."""
 
     folders: frozenset[str]
@@ -68,7 +68,7 @@ class ShareItem:
         )
 
     @property
-    def changes(self) -> Changes | None:
+    def changes(self) -> ChangedFolders | None:
         """All folders that the share is to be asked for; None if there are none."""
         unfinished = self.refreshed_folders if self.refreshing_id else frozenset()
         folders = unfinished | self.folders
@@ -77,8 +77,8 @@ class ShareItem:
         if too_many(folders):
             folders = frozenset({EVERYTHING})
         if self.refreshing_id:
-            return Changes(folders, self.refreshed_since, self.refreshed_for)
-        return Changes(folders, self.opened_at, self.correlation)
+            return ChangedFolders(folders, self.refreshed_since, self.refreshed_for)
+        return ChangedFolders(folders, self.opened_at, self.correlation)
 
 
 class WaitingShares(Table):
@@ -87,7 +87,7 @@ class WaitingShares(Table):
     def read(self, key: Key) -> ShareItem:
         return ShareItem.of(self._read(key))
 
-    def add(self, key: Key, share: FileShare, changes: Changes, addition: str, reason: str = "") -> None:
+    def add(self, key: Key, share: FileShare, changes: ChangedFolders, addition: str, reason: str = "") -> None:
         """Add folders. `addition` is a new id, `reason` why the share cannot be asked now."""
         values: dict[str, Any] = {
             ":addition": {"S": addition},

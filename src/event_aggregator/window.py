@@ -53,7 +53,7 @@ class Due:
     def is_met_by(self, item: WindowItem) -> bool:
         return item.refresh_at >= min(self.at - self.tolerance, item.opened_at + self.longest)
 
-    def moved(self, item: WindowItem) -> int:
+    def moved_refresh_at(self, item: WindowItem) -> int:
         return max(item.refresh_at, min(self.at, item.opened_at + self.longest))
 
 
@@ -99,7 +99,7 @@ class Windows(Table):
         owner_names = _name_each(values, "owner", owners)
         values[":opener"] = values[owner_names[0]]
         # Promise: at most one window is open.
-        none_open = "attribute_not_exists(WindowId)"
+        may_open = "attribute_not_exists(WindowId)"
         if newest_event is not None:
             # Promise: a late change, which a refresh of its folder has covered, does not cause another refresh.
             values[":latest"] = number(newest_event + COVERED_MARGIN_MS)
@@ -107,12 +107,12 @@ class Windows(Table):
             each = [f"contains(RefreshedFolders, {name})" for name in _name_each(values, "folder", sorted(folders))]
             refreshed = f"(contains(RefreshedFolders, :everything) OR ({' AND '.join(each)}))"
             began_before = "(attribute_not_exists(RefreshStartedAt) OR RefreshStartedAt <= :latest)"
-            none_open = f"({none_open} AND ({began_before} OR NOT {refreshed}))"
+            may_open = f"({may_open} AND ({began_before} OR NOT {refreshed}))"
         # Promise: no change waits for a request that was never sent. If the opener died before it queued the request,
         # its retry takes the window over with its Folders. After the lease, anybody does.
         expired = "(attribute_exists(WindowId) AND LeaseUntil < :now)"
         opened_by_us = f"OpenedBy IN ({', '.join(owner_names)})"
-        condition = f"({none_open} OR {expired} OR {opened_by_us})"
+        condition = f"({may_open} OR {expired} OR {opened_by_us})"
         waiting = ""
         if reason:
             values[":reason"], waiting = {"S": reason}, ", Reason = :reason"
@@ -143,7 +143,7 @@ class Windows(Table):
         while item.window_id == window_id:
             values = {":window": {"S": window_id}, ":folders": strings(folders), ":now": number(now)}
             if due.longest:
-                values[":refresh_at"] = number(due.moved(item))
+                values[":refresh_at"] = number(due.moved_refresh_at(item))
             joined, met = self._update(key, change, condition, values)
             item = WindowItem.of(met)
             if joined:

@@ -245,7 +245,7 @@ def test_a_window_is_moved_no_further_than_its_longest_time(world: World) -> Non
 def test_a_window_of_a_fixed_delay_is_not_moved(world: World) -> None:
     item = open_window(world.windows)
     assert Due(DUE + 600_000).is_met_by(item)
-    assert Due(DUE + 600_000).moved(item) == DUE
+    assert Due(DUE + 600_000).moved_refresh_at(item) == DUE
 
 
 def test_a_taken_over_window_keeps_the_time_of_its_first_change(world: World) -> None:
