@@ -306,20 +306,22 @@ def step(  # noqa: PLR0913 - one call for all rules
 
 def next_wake(gateway: Gateway, now: int, rules: Rules) -> int | None:
     """The earliest time at which a waiting or claimed share may be asked, if no event comes before that."""
-    has_free_slot, times = _has_free_slot(gateway, now, rules), []
-    for key in gateway.waiting():
-        ready = gateway.shares[key].ready_at(rules.interval_of(key))
-        if ready > now:
-            times.append(ready)
-        elif has_free_slot:
-            times.append(now)
-        elif gateway.taken_slots() < rules.slots:
-            times.append(gateway.refused_at + rules.least_interval)
-        else:
-            times += [now + rules.least_interval, *(end for s in gateway.shares.values() if (end := s.busy_until()))]
+    ready = [gateway.shares[key].ready_at(rules.interval_of(key)) for key in gateway.waiting()]
+    times = [at for at in ready if at > now]
+    if len(times) < len(ready):
+        times += _next_slot(gateway, now, rules)
     # The invocation that claimed a share may have died, and its message may find nothing to do when it comes again.
     times += [share.claim.until + 1 for share in gateway.shares.values() if share.claim]
     return min(times, default=None)
+
+
+def _next_slot(gateway: Gateway, now: int, rules: Rules) -> list[int]:
+    """When a share that is ready may find a free slot."""
+    if _has_free_slot(gateway, now, rules):
+        return [now]
+    if gateway.taken_slots() < rules.slots:
+        return [gateway.refused_at + rules.least_interval]
+    return [now + rules.least_interval, *(end for share in gateway.shares.values() if (end := share.busy_until()))]
 
 
 def _without_lapsed(gateway: Gateway, now: int) -> Gateway:

@@ -16,7 +16,7 @@ from moto.dynamodb import models
 from moto.dynamodb.exceptions import ConditionalCheckFailed
 from moto.dynamodb.models import DynamoDBBackend
 from moto.dynamodb.models.table import Table
-from moto.dynamodb.parsing.expressions import UpdateExpressionParser  # type: ignore[attr-defined]
+from moto.dynamodb.parsing.expressions import UpdateExpressionParser
 from moto.dynamodb.responses import DynamoHandler
 
 Attributes = dict[str, Any]
@@ -50,7 +50,7 @@ def create_table(backend: DynamoDBBackend, name: str) -> Table:
     )
 
 
-class _Handler(DynamoHandler):
+class _Handler(DynamoHandler):  # type: ignore[misc]
     """moto's handler of DynamoDB requests, with one table."""
 
     def __init__(self) -> None:

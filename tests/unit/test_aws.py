@@ -1,5 +1,6 @@
 """The shortcuts on the way to a client lead to the same endpoints as botocore's own data."""
 
+from collections.abc import Iterator
 from copy import deepcopy
 from typing import Any
 
@@ -86,7 +87,13 @@ def test_a_refresh_waits_for_eventbridge_for_two_short_attempts_at_most() -> Non
     assert (config.connect_timeout, config.read_timeout, config.retries["total_max_attempts"]) == (2, 3, 2)
 
 
-@mock_aws
+@pytest.fixture
+def moto() -> Iterator[None]:
+    with mock_aws():
+        yield
+
+
+@pytest.mark.usefixtures("moto")
 def test_a_session_in_a_role_calls_as_that_role_which_is_assumed_once() -> None:
     session = aws.session_in_role("arn:aws:iam::210987654321:role/gateways")
     sts: Any = session.create_client("sts")
@@ -119,7 +126,7 @@ def denied(message: str, external_id: str = "", code: str = "AccessDenied") -> C
     return raised.value
 
 
-@mock_aws
+@pytest.mark.usefixtures("moto")
 @pytest.mark.parametrize("external_id", ["", "secret"])
 def test_an_external_id_is_given_when_the_role_is_assumed(external_id: str) -> None:
     asked: list[dict[str, Any]] = []
@@ -134,7 +141,7 @@ def test_an_external_id_is_given_when_the_role_is_assumed(external_id: str) -> N
     assert [params.get("ExternalId", "") for params in asked] == [external_id]
 
 
-@mock_aws
+@pytest.mark.usefixtures("moto")
 def test_a_role_that_cannot_be_assumed_fails_the_call_by_what_sts_answered() -> None:
     error = denied("no")
     assert meaning(error) is Failure.DENIED
@@ -146,7 +153,7 @@ def test_a_role_that_cannot_be_assumed_fails_the_call_by_what_sts_answered() -> 
 IF_ASKED = "; if it requires an sts:ExternalId, set GATEWAY_EXTERNAL_IDS=210987654321=ID"
 
 
-@mock_aws
+@pytest.mark.usefixtures("moto")
 @pytest.mark.parametrize(("external_id", "condition"), [("secret", " and sts:ExternalId is secret"), ("", IF_ASKED)])
 def test_a_denial_says_what_the_trust_policy_must_hold(external_id: str, condition: str) -> None:
     assert error_text(denied(NOT_TRUSTED, external_id)) == (
@@ -155,7 +162,7 @@ def test_a_denial_says_what_the_trust_policy_must_hold(external_id: str, conditi
     )
 
 
-@mock_aws
+@pytest.mark.usefixtures("moto")
 @pytest.mark.parametrize(
     ("message", "code"),
     [
