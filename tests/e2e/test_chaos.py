@@ -14,7 +14,7 @@ from dev.local.ministack import MiniStack
 from tests.e2e.conftest import FUNCTIONS, Bucket
 from tests.e2e.proxy import Proxy
 
-CHANGES = 200
+CHANGES = 100
 
 
 @pytest.fixture

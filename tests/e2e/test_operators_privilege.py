@@ -9,11 +9,14 @@ import json
 import re
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from copy import deepcopy
 from functools import partial
 from typing import Any
+from unittest.mock import patch
 
 import pytest
+from botocore.client import BaseClient
 
 from commands.check.resources import Live
 from commands.check.trial import NAME as OBJECT
@@ -190,6 +193,30 @@ def without(aws: MiniStack, sid: str, action: str) -> Iterator[None]:
         put_policy(aws, POLICY)
 
 
+_answers: dict[tuple[str, str, str], Any] = {}
+
+
+@contextmanager
+def answered_before(but: str) -> Iterator[None]:
+    """Of services `but` this one AWS is asked once only, for the commands that change nothing; all ask the same.
+
+    (The simulated gateway is a client of IAM's.)
+    """
+    call = BaseClient._make_api_call  # type: ignore[attr-defined]
+
+    def answer(client: Any, operation: str, parameters: Json) -> Any:
+        service = client.meta.service_model.service_name.removesuffix("control")
+        if service == but or (service, but) == ("iam", "storagegateway"):
+            return call(client, operation, parameters)
+        key = service, operation, repr(parameters)
+        if key not in _answers:
+            _answers[key] = call(client, operation, parameters)
+        return deepcopy(_answers[key])
+
+    with patch.object(BaseClient, "_make_api_call", answer):
+        yield
+
+
 def put_policy(aws: MiniStack, policy: Json) -> None:
     aws.client("iam").put_user_policy(UserName="operator", PolicyName="operator", PolicyDocument=json.dumps(policy))
 
@@ -209,7 +236,8 @@ def test_with_all_of_them_a_command_is_denied_nothing(operate: Operate, command:
 def test_a_command_that_is_denied_an_action_cannot_tell_and_names_it(
     aws: MiniStack, operate: Operate, sid: str, action: str
 ) -> None:
-    with without(aws, sid, action):
+    asks_once = NEEDS[action] in (CHECK, STATUS, EXPLAIN, EXPLAIN_ABSENT, EXPLAIN_DELETED)
+    with without(aws, sid, action), answered_before(action.partition(":")[0]) if asks_once else nullcontext():
         status, said = operate(*NEEDS[action])
     # check.sh goes on looking, and finds faults here.
     assert status == (1 if NEEDS[action] == CHECK and "FAULT" in said else 2), said
