@@ -3,7 +3,6 @@
 S3 replaces the whole configuration at each put, so everybody else's entries pass through here, to the letter.
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,6 +10,7 @@ from string import Template
 from typing import Any
 from urllib.parse import quote_plus, unquote_plus
 
+from commands.deploy.package import digest
 from commands.deploy.template import ROOT, DeployError, Json
 from event_aggregator.attached import EVENTS, TARGETS
 
@@ -22,7 +22,7 @@ def entries(function_arn: str, name_prefix: str, prefixes: Iterable[str]) -> lis
     return [
         {
             **entry,
-            "Id": f"{entry['Id']}-{hashlib.sha256(value.encode()).hexdigest()[:8]}",
+            "Id": f"{entry['Id']}-{digest(value.encode())[:8]}",
             "Filter": {"Key": {"FilterRules": [{"Name": "prefix", "Value": value}]}},
         }
         for value in shortest(filter_value(prefix) for prefix in prefixes)

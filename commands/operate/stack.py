@@ -5,7 +5,6 @@ template.yaml makes it.
 """
 
 import json
-import re
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -20,7 +19,7 @@ from commands.deploy import eventbridge
 from commands.operate.share_state import Snapshot, as_of
 from commands.operate.terminal import quoted
 from event_aggregator.access_points import AccessPoints
-from event_aggregator.attached import permissions, targets_of, watched
+from event_aggregator.attached import change_rules, permissions, targets_of, watched
 from event_aggregator.failures import AWS_ERRORS
 from event_aggregator.file_shares import FileShare, FileShares
 from event_aggregator.gateways import Gateways
@@ -208,11 +207,8 @@ class Stack:
         return {name: watched(rule.get("EventPattern", "")) for name, rule in rules if rule.get("State") != but}
 
     def change_rules(self) -> dict[str, dict[str, Any]]:
-        """The rules of EventBridge that tell the aggregator of changes, by name: as many as their buckets need."""
-        name = f"{self.aggregator}ObjectChanges"
-        pages = self.client("events").get_paginator("list_rules").paginate(NamePrefix=name)
-        rules = [rule for page in pages for rule in page["Rules"]]
-        return {rule["Name"]: rule for rule in rules if re.fullmatch("[0-9]*", rule["Name"].removeprefix(name))}
+        """The rules of EventBridge that tell the aggregator of changes, by name."""
+        return change_rules(self.client("events"), self.aggregator)
 
     def rule(self, of: str) -> dict[str, Any]:
         """The stack's rule of EventBridge, as DescribeRule tells of it; empty if there is none."""
