@@ -58,10 +58,10 @@ class Buckets:
         account, partition = self.stack.caller
         return f"arn:{partition}:lambda:{self.stack.region}:{account}:function:{self.stack.aggregator}"
 
-    def _rules_of(self, bucket: str) -> dict[str, list[str]]:
-        """The rules of this bucket alone, with the prefixes of each."""
-        rules = self.stack.watched_by_rules().items()
-        return {name: watches[bucket] for name, watches in rules if [*watches] == [bucket]}
+    def _rules_of(self, bucket: str) -> list[str]:
+        """The rules of this bucket alone."""
+        rules = self.stack.change_rules().items()
+        return sorted(name for name, rule in rules if [*watched(rule.get("EventPattern", ""))] == [bucket])
 
     def _configuration(self, bucket: str) -> Json | None:
         """The bucket's notification configuration; None if there is no such bucket."""
@@ -88,13 +88,13 @@ class Buckets:
         if configuration is None:
             self.say(f"skip    bucket {bucket}: it is gone")
             return [], []
-        by_rule = eventbridge.of_all(self.stack.watched_by_rules()).get(bucket)
-        has = {"notification": bucket in dict(self.stack.permissions()), "eventbridge": by_rule is not None}
+        by_rule = eventbridge.watched_by(self.stack.change_rules().values()).get(bucket, [])
+        has = {"notification": bucket in dict(self.stack.permissions()), "eventbridge": bool(by_rule)}
         ways = [wish.source] if wish.source else [way for way in has if has[way]] or ["notification"]
         prefixes = self._prefixes(bucket, wish)
         if prefixes is None:
             told = [notification.prefixes_of(configuration, arn) for arn in (self.function_arn, self.replaces)]
-            prefixes = notification.shortest([*(told[0] or told[1]), *([""] if by_rule == [] else by_rule or [])])
+            prefixes = notification.shortest([*(told[0] or told[1]), *by_rule])
         patterns = eventbridge.patterns(bucket, prefixes) if "eventbridge" in ways else []
         if "notification" not in ways:
             return [], patterns
@@ -191,7 +191,7 @@ class Buckets:
         if wish.source and patterns:
             self._remove_notification(bucket)
         if wish.source and entries:
-            self._delete_rules(bucket)
+            self._set_rules(bucket, [])
         if wish.initial_refresh and self.written > before and self.clock() - began > _PATIENCE_SECONDS:
             self._ask_for_all(bucket)
 
@@ -202,14 +202,16 @@ class Buckets:
             self._write(told, self.stack.client("lambda").add_permission, **permission)
 
     def _set_rules(self, bucket: str, patterns: Sequence[str]) -> None:
-        """Writes the bucket's rules: those that it has, and new ones, which are named after the bucket."""
-        found, own = self.stack.change_rules(), sorted(self._rules_of(bucket))
+        """Gives the bucket these rules: those that it has, new ones, which are named after it, and no more."""
+        found, own = self.stack.change_rules(), self._rules_of(bucket)
         begin = f"{self.stack.aggregator}-{digest(bucket.encode())[:10]}-"
         names = dict.fromkeys([*own, *(f"{begin}{number}" for number in range(1, len(patterns) + 1))])
         for name, pattern in zip(names, patterns, strict=False):
             self._set_rule(name, found.get(name), pattern)
         for name in own[len(patterns) :]:
             self._delete_rule(name)
+        if own and not patterns:
+            self.say(f"        {bucket} goes on telling EventBridge of its changes: others may have rules for them.")
 
     def _set_rule(self, name: str, now: Json | None, pattern: str) -> None:
         events = self.stack.client("events")
@@ -285,7 +287,7 @@ class Buckets:
         """Has the bucket tell the stack of its changes no more."""
         before = self.written
         self._remove_notification(bucket)
-        self._delete_rules(bucket)
+        self._set_rules(bucket, [])
         if self.written == before:
             self.say(f"skip    bucket {bucket}: nothing of this stack is attached to it")
 
@@ -304,13 +306,6 @@ class Buckets:
         for statement in [sid for of, sid in self.stack.permissions() if of == bucket]:
             told = f"delete  permission for {bucket} to invoke {name} ({statement})"
             self._write(told, remove, FunctionName=name, StatementId=statement)
-
-    def _delete_rules(self, bucket: str) -> None:
-        own = self._rules_of(bucket)
-        for name in own:
-            self._delete_rule(name)
-        if own:
-            self.say(f"        {bucket} goes on telling EventBridge of its changes: others may have rules for them.")
 
     def _delete_rule(self, name: str) -> None:
         events, targets = self.stack.client("events"), self._targets(name)
@@ -343,6 +338,9 @@ class Buckets:
         self.say(f"{'would ' if self.is_dry else ''}{what}")
         self.written += 1
         return call(**arguments) or {} if call and not self.is_dry else {}
+
+    def say_done(self, what: str) -> None:
+        self.say("\nNothing was changed." if self.is_dry else f"\n{what}")
 
     # For those whose notifications another tool writes
 

@@ -12,7 +12,7 @@ from urllib.parse import quote_plus, unquote_plus
 
 from commands.deploy.package import digest
 from commands.deploy.template import ROOT, DeployError, Json
-from event_aggregator.attached import EVENTS, TARGETS
+from event_aggregator.attached import EVENTS, entries_of
 
 
 def entries(function_arn: str, name_prefix: str, prefixes: Iterable[str]) -> list[Json]:
@@ -35,7 +35,7 @@ def attached(configuration: Json, ours: Sequence[Json]) -> Json:
     DeployError if somebody else's entry has an Id of ours.
     """
     function_arn = ours[0]["LambdaFunctionArn"]
-    for target, other in _all(configuration):
+    for target, other in entries_of(configuration):
         if other.get("Id") in [own["Id"] for own in ours] and target != function_arn:
             raise DeployError(
                 f"The bucket already has a notification with the Id {other['Id']}, and it goes to {target}."
@@ -70,7 +70,7 @@ def overlaps(configuration: Json, ours: Sequence[Json]) -> list[str]:
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-how-to-filtering.html
     """
     found = []
-    for target, other in _all(configuration):
+    for target, other in entries_of(configuration):
         common = [event for event in other["Events"] if any(_share_a_type(event, mine) for mine in EVENTS)]
         shared = any(_share_a_key(filter_of(other), filter_of(mine)) for mine in ours)
         if target != ours[0]["LambdaFunctionArn"] and common and shared:
@@ -105,11 +105,6 @@ def shortest(prefixes: Iterable[str]) -> list[str]:
 def filter_of(entry: Json) -> dict[str, str]:
     rules = entry.get("Filter", {}).get("Key", {}).get("FilterRules", [])
     return {rule["Name"].lower(): rule["Value"] for rule in rules}  # S3 answers "Prefix" to who put "prefix"
-
-
-def _all(configuration: Json) -> list[tuple[str, Json]]:
-    """Every notification, each with its target."""
-    return [(entry[target], entry) for kind, target in TARGETS.items() for entry in configuration.get(kind, [])]
 
 
 def _essence(entry: Json) -> tuple[Any, ...]:

@@ -62,9 +62,14 @@ def change_rules(events: Any, function: str) -> dict[str, dict[str, Any]]:
     return {rule["Name"]: rule for rule in rules if ours.fullmatch(rule["Name"])}
 
 
+def entries_of(configuration: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """The entries of a notification configuration, each with the ARN of its function, queue or topic."""
+    return [(entry[target], entry) for kind, target in TARGETS.items() for entry in configuration.get(kind, [])]
+
+
 def targets_of(configuration: Mapping[str, Any]) -> list[str]:
     """The ARNs of the functions, queues and topics that a notification configuration names."""
-    return sorted({entry[target] for kind, target in TARGETS.items() for entry in configuration.get(kind, [])})
+    return sorted({target for target, _ in entries_of(configuration)})
 
 
 def notifies(configuration: Mapping[str, Any], function: str) -> bool:

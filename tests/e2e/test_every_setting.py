@@ -132,7 +132,7 @@ def test_every_setting_is_deployed_and_changed_by_either_way_and_drift_is_told_o
     of_each_kind = ["cloudwatch", "dynamodb", "iam", "lambda", "lambda", "logs", "sqs", "sqs"]
     assert tagged(aws) == of_each_kind
 
-    # One flag of each kind alone, and then the others; that each alone leaves the others as they are is a unit test.
+    # One flag of each kind alone, and then the others.
     alone = [["RefreshDelaySeconds"], ["LogRetentionDays"], ["AlarmTopicArn"], ["KmsKey"], ["SubnetIds"]]
     with_it = {"KmsKey": {"EarlierKmsKey": deployed["KmsKey"]}, "SubnetIds": {"SecurityGroupIds": ""}}
     for names in [*alone, [name for name in deployed if [name] not in alone and name != "SecurityGroupIds"]]:

@@ -14,6 +14,7 @@ from moto import mock_aws
 from commands.deploy import eventbridge
 from commands.deploy.__main__ import main
 from commands.deploy.buckets import Buckets, Wish
+from commands.deploy.notification import shortest
 from commands.deploy.template import DeployError, Json
 from commands.operate.stack import Stack
 from event_aggregator.file_shares import FileShare
@@ -76,7 +77,8 @@ class Account:
         )
 
     def watched(self) -> dict[str, list[str]]:
-        return eventbridge.of_all(self.stack.watched_by_rules())
+        watched = eventbridge.watched_by(self.stack.change_rules().values())
+        return {bucket: shortest(prefixes) for bucket, prefixes in watched.items()}
 
     def asked(self) -> int:
         """How often all of a bucket was asked for."""

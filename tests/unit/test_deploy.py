@@ -5,7 +5,6 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import boto3
 import pytest
@@ -15,29 +14,23 @@ from commands.deploy.__main__ import main
 from commands.deploy.buckets import Buckets, Wish
 from commands.deploy.create import Deployment, Order
 from commands.deploy.package import ArtifactBucket
-from commands.deploy.template import OWN, DeployError, Json, parameters, refuse_unless_consistent, settings
+from commands.deploy.template import DeployError, Json, parameters, refuse_unless_consistent
 from commands.operate.stack import Stack
 from dev.local.ministack import ROOT
 from tests.unit.test_cloudformation import DELETED, Cloud
 
 ACCOUNT, REGION = "123456789012", "us-east-1"
 KEY = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/1234abcd"
-ROLE = "arn:aws:iam::210987654321:role/"
+DEFAULTS = {name: parameter.default for name, parameter in parameters().items()}
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
         ({"RefreshesPerGateway": "51"}, "--refreshes-per-gateway is '51': set it to a whole number .* from 1 to 50"),
-        ({"RefreshDelaySeconds": "30,renders=soon"}, "--refresh-delay-seconds holds 'renders=soon': set it to"),
         ({"RefreshQuietSeconds": "0,b-1=901"}, "Bucket b-1: --refresh-quiet-seconds is 901 and --refresh-max"),
-        ({"RefreshQuietSeconds": "600", "RefreshMaxDelaySeconds": "300"}, "is 300, so every window closes"),
-        ({"GatewayExternalIds": "secret"}, "--gateway-external-ids holds 'secret': set it to ACCOUNT=ID"),
-        ({"IgnoreKeys": "*.tmp,*/*"}, "--ignore-keys holds '[*]/[*]': set it to patterns that match some keys"),
-        ({"LogLevel": "WARN"}, "--log-level is 'WARN': set it to one of DEBUG, INFO"),
         ({"LogLevel": "CRITICAL"}, "--log-level CRITICAL: it must be one of DEBUG, INFO, WARNING, ERROR"),
         ({"LogRetentionDays": "31"}, "--log-retention-days 31: it must be one of 1, 3, 5"),
-        ({"GatewayRegions": "us-east-1,Ireland"}, "--gateway-regions holds 'Ireland': set it to regions"),
         ({"ReattachBucketArns": "No_Bucket"}, "--reattach No_Bucket: it must match .*, or none"),
         ({"AlarmTopicArn": "arn:aws:sns:us-east-1:123456789012:t.fifo"}, "--alarm-topic-arn .*: it must match "),
         ({"AlarmTopicArn": f"arn:aws:sns:eu-west-1:{ACCOUNT}:t"}, "--alarm-topic-arn .*: it must be in us-east-1"),
@@ -45,7 +38,6 @@ ROLE = "arn:aws:iam::210987654321:role/"
         ({"KmsKey": "alias/mine"}, "--kms-key alias/mine: it must match "),
         ({"SubnetIds": "subnet-1a"}, "Give --subnet-ids and --security-group-ids together"),
         ({"SecurityGroupIds": "sg-1a"}, "Give --subnet-ids and --security-group-ids together"),
-        ({"GatewayRoleArns": f"{ROLE}a,{ROLE}b"}, "--gateway-role-arns holds two roles of one account"),
         (
             {"StorageGatewayEndpointUrl": "https://vpce", "GatewayRegions": "us-east-1,eu-west-1"},
             "--storage-gateway-endpoint-url serves one region",
@@ -53,11 +45,9 @@ ROLE = "arn:aws:iam::210987654321:role/"
     ],
 )
 def test_what_cloudformation_or_a_function_would_refuse_is_refused_with_its_flag(given: Json, message: str) -> None:
-    defaults = {name: parameter.default for name, parameter in parameters().items()}
-
-    refuse_unless_consistent(defaults, REGION, ACCOUNT)
+    refuse_unless_consistent(DEFAULTS, REGION, ACCOUNT)
     with pytest.raises(DeployError, match=message):
-        refuse_unless_consistent({**defaults, **given}, REGION, ACCOUNT)
+        refuse_unless_consistent({**DEFAULTS, **given}, REGION, ACCOUNT)
 
 
 # What is ordered
@@ -138,9 +128,12 @@ def test_a_flag_that_cannot_be_meant_is_refused(
 # What CloudFormation is asked for
 
 
+OWN_VALUES = {"NamePrefix": "p-", "CodeBucket": "b", "CodeKey": "folder/code.zip"}
+
+
 def deployed(status: str = "UPDATE_COMPLETE", **values: str) -> Cloud:
-    own = {"NamePrefix": "p-", "CodeBucket": "b", "CodeKey": "before.zip", **values}
-    told = [{"ParameterKey": name, "ParameterValue": value} for name, value in own.items()]
+    in_force = {**OWN_VALUES, "CodeKey": "before.zip", **values}.items()
+    told = [{"ParameterKey": name, "ParameterValue": value} for name, value in in_force]
     return Cloud(status, DELETED, refusal="No updates are to be performed.", also={"Parameters": told})
 
 
@@ -152,12 +145,10 @@ class Deployed(Deployment):
     done: list[tuple[str, str]] = field(default_factory=list)
 
     def asked_for(self, cloud: Cloud, *buckets: str, wish: Wish = Wish(), drift: bool = False, **given: str) -> Json:  # noqa: B008
-        """The parameters of the change set, of one whose value is to stay: None."""
+        """The parameters of the change set."""
         self.__dict__["cloud"] = cloud.stack
         self.create(Order(given, {"team": "storage"}, [*buckets], wish, reverts_drift=drift))
-        asked = cloud.given["create_change_set"]["Parameters"]
-        assert all(one.keys() & {"ParameterValue", "UsePreviousValue"} for one in asked)
-        return {one["ParameterKey"]: one.get("ParameterValue") for one in asked}
+        return {one["ParameterKey"]: one["ParameterValue"] for one in cloud.given["create_change_set"]["Parameters"]}
 
     def deleted(self, cloud: Cloud) -> bool:
         self.__dict__["cloud"] = cloud.stack
@@ -187,26 +178,14 @@ def test_a_setting_that_is_not_given_keeps_its_value_if_the_deployed_template_kn
     cloud = deployed(RefreshDelaySeconds="120", LogLevel="DEBUG", OfAnEarlierTemplate="1")
 
     assert deployment.asked_for(cloud, LogLevel="INFO", MinRefreshIntervalSeconds="60,share-1=59") == {
-        "NamePrefix": "p-",
-        "CodeBucket": "b",
-        "CodeKey": "folder/code.zip",
+        **DEFAULTS,
+        **OWN_VALUES,
         "LogLevel": "INFO",
         "MinRefreshIntervalSeconds": "60,share-1=59",
-        "RefreshDelaySeconds": None,
+        "RefreshDelaySeconds": "120",
     }
     assert {"Key": "team", "Value": "storage"} in cloud.given["create_change_set"]["Tags"]
     assert any("Warning: AWS asks for 60 s between two refreshes" in line for line in deployment.said)
-
-
-def test_each_setting_can_be_changed_alone(deployment: Deployed) -> None:
-    for one in settings():
-        cloud = deployed(**{parameter.name: parameter.default for parameter in settings()})
-        given: dict[str, Any] = {one.name: one.default}
-
-        asked = deployment.asked_for(cloud, **given)
-
-        assert asked.keys() == parameters().keys()
-        assert {name for name, value in asked.items() if value is not None} == {*OWN, one.name}
 
 
 def test_what_is_in_force_counts_when_settings_are_checked(deployment: Deployed) -> None:
@@ -245,8 +224,7 @@ def test_drift_is_reverted_unless_the_stack_has_to_be_created_anew_with_the_valu
 
     asked = deployment.asked_for(dead, drift=True)
 
-    own = {"NamePrefix": "p-", "CodeBucket": "b", "CodeKey": "folder/code.zip"}
-    assert asked == {**own, "RefreshDelaySeconds": "9"}, "and nothing that the template has no more"
+    assert asked == {**DEFAULTS, **OWN_VALUES, "RefreshDelaySeconds": "9"}, "and nothing that the template has no more"
     assert "DeploymentMode" not in dead.given["create_change_set"]
 
 
@@ -261,12 +239,12 @@ def test_the_buckets_that_are_named_come_first_and_only_they_get_what_the_flags_
 
 
 @pytest.mark.parametrize(
-    ("before", "given", "earlier"), [(KEY, "", KEY), (KEY, f"{KEY}0", KEY), (KEY, KEY, None), ("", KEY, None)]
+    ("before", "given", "earlier"), [(KEY, "", KEY), (KEY, f"{KEY}0", KEY), (KEY, KEY, ""), ("", KEY, "")]
 )
 def test_with_another_key_the_one_before_may_be_used_on(
-    deployment: Deployed, before: str, given: str, earlier: str | None
+    deployment: Deployed, before: str, given: str, earlier: str
 ) -> None:
-    assert deployment.asked_for(deployed(KmsKey=before), KmsKey=given).get("EarlierKmsKey") == earlier
+    assert deployment.asked_for(deployed(KmsKey=before), KmsKey=given)["EarlierKmsKey"] == earlier
 
 
 # What is deleted
