@@ -1,8 +1,8 @@
-"""Every parameter of template.yaml: deployed away from its default, changed alone by create-stack.sh, all by plain
+"""Every parameter of template.yaml: deployed away from its default, changed by create-stack.sh and by plain
 CloudFormation; and drift by hand.
 
-What the local AWS's CloudFormation cannot show: it leaves permissions boundaries, the table's key and the tags of rules
-and triggers out, and it ignores --revert-drift, so that nothing mends what was changed by hand.
+What the local AWS's CloudFormation cannot show: it leaves permissions boundaries and the table's key out, and it
+ignores --revert-drift, so that nothing mends what was changed by hand.
 """
 
 from collections.abc import Iterator
@@ -58,7 +58,7 @@ def deployed(aws: MiniStack, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[s
     assert values.keys() == {parameter.name for parameter in settings()}
     assert [name for name in values if values[name] == parameters()[name].default] == []
     flags = [word for name, value in values.items() for word in (parameters()[name].flag, value)]
-    assert main([*CREATE, "--bucket", BUCKET, "--no-initial-refresh", "--tag", "team=storage", *flags]) == 0
+    assert main([*CREATE, "--bucket", BUCKET, "--no-initial-refresh", *flags]) == 0
     yield values
     assert main(["delete-stack.sh", "--name-prefix", PREFIX, "--yes"]) == 0
 
@@ -99,55 +99,30 @@ def in_force(aws: MiniStack) -> dict[str, str]:
     }
 
 
-def tagged(aws: MiniStack) -> list[str]:
-    """The service of each thing that has the tag, but for rules and triggers; one role, alarm and log group for all."""
-    [group] = aws.client("logs").describe_log_groups(logGroupNamePrefix=f"/aws/lambda/{REFRESH}")["logGroups"]
-    alarm = aws.client("cloudwatch").describe_alarms(AlarmNamePrefix=AGGREGATOR)["MetricAlarms"][0]["AlarmArn"]
-    of_group = aws.client("logs").list_tags_for_resource(resourceArn=group["arn"].removesuffix(":*"))["tags"]
-    of_others = {
-        "cloudwatch": aws.client("cloudwatch").list_tags_for_resource(ResourceARN=alarm)["Tags"],
-        "iam": aws.client("iam").list_role_tags(RoleName=f"{PREFIX}S3GatewayRefresh-us-east-1")["Tags"],
-        "logs": [{"Key": key, "Value": value} for key, value in of_group.items()],
-    }
-    others = [service for service, tags in of_others.items() if {"Key": "team", "Value": "storage"} in tags]
-    found = aws.client("resourcegroupstaggingapi").get_resources(TagFilters=[{"Key": "team", "Values": ["storage"]}])
-    return sorted([*others, *(one["ResourceARN"].split(":")[2] for one in found["ResourceTagMappingList"])])
-
-
-def change(aws: MiniStack, values: dict[str, str]) -> None:
-    """By plain CloudFormation, as docs/settings.md says."""
-    code = aws.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"][0]["Parameters"]
-    [bucket] = [found["ParameterValue"] for found in code if found["ParameterKey"] == "CodeBucket"]
-    deploy = ("aws", "cloudformation", "deploy", "--stack-name", STACK, "--capabilities", "CAPABILITY_NAMED_IAM")
-    template = ("--template-file", str(ROOT / "template.yaml"), "--s3-bucket", bucket)
-    overrides = [f"{name}={value}" for name, value in values.items()]
-    run_program(aws, *deploy, *template, "--parameter-overrides", *overrides)
-
-
 def test_every_setting_is_deployed_and_changed_by_either_way_and_drift_is_told_of(
     aws: MiniStack, deployed: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     wanted = {name: value for name, value in deployed.items() if name != "PermissionsBoundary"}
     assert in_force(aws) == wanted
-    of_each_kind = ["cloudwatch", "dynamodb", "iam", "lambda", "lambda", "logs", "sqs", "sqs"]
-    assert tagged(aws) == of_each_kind
 
-    # One flag of each kind alone, and then the others.
-    alone = [["RefreshDelaySeconds"], ["LogRetentionDays"], ["AlarmTopicArn"], ["KmsKey"], ["SubnetIds"]]
-    with_it = {"KmsKey": {"EarlierKmsKey": deployed["KmsKey"]}, "SubnetIds": {"SecurityGroupIds": ""}}
-    for names in [*alone, [name for name in deployed if [name] not in alone and name != "SecurityGroupIds"]]:
-        changed = {name: parameters()[name].default for name in names}
-        flags = [word for name in names for word in (parameters()[name].flag, changed[name] or "none")]
-        assert main([*CREATE, *flags]) == 0
-        wanted |= {**changed, **with_it.get(names[0], {})}
-        wanted.pop("PermissionsBoundary", None)
-        assert in_force(aws) == wanted, f"after the script has changed {names}"
+    flags = [word for name in deployed for word in (parameters()[name].flag, parameters()[name].default or "none")]
+    assert main([*CREATE, *flags]) == 0
+    assert in_force(aws) == {name: parameters()[name].default for name in wanted}
 
-    assert tagged(aws) == of_each_kind, "they stay"
-    change(aws, deployed)
-    assert in_force(aws) == {name: deployed[name] for name in wanted}
+    # By plain CloudFormation, as docs/settings.md says.
+    code = aws.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"][0]["Parameters"]
+    [bucket] = [found["ParameterValue"] for found in code if found["ParameterKey"] == "CodeBucket"]
+    deploy = ("aws", "cloudformation", "deploy", "--stack-name", STACK, "--capabilities", "CAPABILITY_NAMED_IAM")
+    template = ("--template-file", str(ROOT / "template.yaml"), "--s3-bucket", bucket)
+    run_program(aws, *deploy, *template, "--parameter-overrides", *(f"{n}={value}" for n, value in deployed.items()))
+    assert in_force(aws) == wanted
 
-    by_hand(aws)
+    functions, events, nothing = aws.client("lambda"), aws.client("events"), dict[str, Any]()
+    [trigger] = functions.list_event_source_mappings(FunctionName=REFRESH)["EventSourceMappings"]
+    functions.update_event_source_mapping(UUID=trigger["UUID"], Enabled=False)
+    events.remove_targets(Rule=f"{AGGREGATOR}Sweep", Ids=["action-queue"])
+    events.delete_rule(Name=f"{AGGREGATOR}Sweep")
+    aws.client("s3").put_bucket_notification_configuration(Bucket=BUCKET, NotificationConfiguration=nothing)
     told = run("status.sh", "--name-prefix", PREFIX, environment=aws.environment() | {"COLUMNS": "200"}).out
     assert "the queue is not read: the refresh function's trigger is Disabled" in told
     assert f"the rule {AGGREGATOR}Sweep is gone" in told
@@ -159,13 +134,3 @@ def test_every_setting_is_deployed_and_changed_by_either_way_and_drift_is_told_o
     said = capsys.readouterr().out
     assert f"keep    stack {STACK}\n" in said, "it compares with what was deployed, not with what is there"
     assert f"set     notification of {BUCKET}\n" in said, "what is not CloudFormation's it mends"
-
-
-def by_hand(aws: MiniStack) -> None:
-    """Disables a trigger, deletes a rule, and wipes the bucket's notification."""
-    functions, events, nothing = aws.client("lambda"), aws.client("events"), dict[str, Any]()
-    [trigger] = functions.list_event_source_mappings(FunctionName=REFRESH)["EventSourceMappings"]
-    functions.update_event_source_mapping(UUID=trigger["UUID"], Enabled=False)
-    events.remove_targets(Rule=f"{AGGREGATOR}Sweep", Ids=["action-queue"])
-    events.delete_rule(Name=f"{AGGREGATOR}Sweep")
-    aws.client("s3").put_bucket_notification_configuration(Bucket=BUCKET, NotificationConfiguration=nothing)

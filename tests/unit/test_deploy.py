@@ -200,15 +200,12 @@ def test_a_stack_of_another_prefix_is_neither_taken_for_this_one_nor_deleted(dep
     assert deployment.done == []
 
 
-@pytest.mark.parametrize(
-    "status", ["CREATE_IN_PROGRESS", "CREATE_FAILED", "ROLLBACK_IN_PROGRESS", "ROLLBACK_COMPLETE", "DELETE_FAILED"]
-)
-def test_a_stack_that_was_never_complete_is_asked_for_its_bucket_and_another_says_that_it_has_none(
-    deployment: Deployed, monkeypatch: pytest.MonkeyPatch, status: str
+def test_a_new_stack_needs_a_bucket_and_one_without_says_how_to_attach_one(
+    deployment: Deployed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Stack, "buckets", lambda _: [])
     with pytest.raises(DeployError, match="Which bucket"):
-        deployment.asked_for(deployed(status))
+        deployment.asked_for(deployed(""))
 
     deployment.asked_for(deployed())
     attach = f"scripts/attach-bucket.sh --bucket B --region {REGION} --name-prefix p-"
@@ -301,12 +298,10 @@ def test_the_code_in_a_bucket_of_the_users_is_removed_first_and_a_bucket_that_ca
 # The launchers
 
 
-@pytest.mark.parametrize("script", sorted((ROOT / "scripts").glob("*.sh")), ids=lambda path: path.name)
-def test_a_script_holds_nothing_that_an_old_bash_does_not_know(script: Path) -> None:
+def test_no_script_holds_what_an_old_bash_does_not_know() -> None:
     too_new = r"mapfile|declare -A|\$\{\w+[,^@]|&>>|(^|[&|]) *command |\[\[ -v"
-    for path in (script, ROOT / "dev/run.sh", ROOT / "dev/setup.sh"):
-        assert not re.search(too_new, path.read_text(), re.MULTILINE)
-        subprocess.run(["bash", "-n", path], check=True)
+    for path in (*(ROOT / "scripts").glob("*.sh"), ROOT / "dev/run.sh", ROOT / "dev/setup.sh"):
+        assert not re.search(too_new, path.read_text(), re.MULTILINE), path
 
 
 def test_the_launchers_take_no_module_of_the_current_directory(tmp_path: Path) -> None:
