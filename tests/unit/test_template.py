@@ -146,22 +146,6 @@ def test_a_key_of_the_users_is_on_the_table_too_and_without_one_nothing_names_on
     assert table["SSESpecification"] == {"SSEEnabled": True, "SSEType": "KMS", "KMSMasterKeyId": KEY}
 
 
-@pytest.mark.parametrize(
-    ("given", "usable"),
-    [
-        ({"KmsKey": KEY}, [KEY]),
-        ({"EarlierKmsKey": EARLIER}, [EARLIER]),
-        ({"KmsKey": KEY, "EarlierKmsKey": EARLIER}, [KEY, EARLIER]),
-    ],
-)
-def test_both_roles_may_use_the_key_and_the_one_before(given: dict[str, str], usable: list[str]) -> None:
-    for role in ("AggregatorRole", "RefreshRole"):
-        statement = statements(role, **given)["UseTheKeyOfTableAndQueues"]
-        assert statement["Action"] == ["kms:Decrypt", "kms:GenerateDataKey"]
-        assert statement["Resource"] == usable
-        assert "UseTheKeyOfTableAndQueues" not in statements(role)
-
-
 def test_a_permissions_boundary_is_on_both_roles_if_one_is_given() -> None:
     boundary = "arn:aws:iam::123456789012:policy/OnlyThis"
     assert [role.get("PermissionsBoundary") for role in resources("AWS::IAM::Role").values()] == [None, None]
@@ -176,17 +160,29 @@ def test_file_shares_are_refreshed_in_the_given_regions_or_else_in_the_stacks() 
         assert condition == {"StringEquals": {"aws:RequestedRegion": regions}}
 
 
+BUCKET_ARN, ROLE_ARN = "arn:aws:s3:::a-bucket", "arn:aws:iam::210987654321:role/gateways"
+
+
 @pytest.mark.parametrize(
-    ("sid", "parameter", "arn"),
+    ("sid", "given", "resource"),
     [
-        ("PutNotificationsBack", "ReattachBucketArns", "arn:aws:s3:::a-bucket"),
-        ("RefreshFileSharesOfOtherAccounts", "GatewayRoleArns", "arn:aws:iam::210987654321:role/gateways"),
+        ("PutNotificationsBack", {"ReattachBucketArns": [BUCKET_ARN]}, [BUCKET_ARN]),
+        ("RefreshFileSharesOfOtherAccounts", {"GatewayRoleArns": [ROLE_ARN]}, [ROLE_ARN]),
+        ("UseTheKeyOfTableAndQueues", {"KmsKey": KEY}, [KEY]),
+        ("UseTheKeyOfTableAndQueues", {"EarlierKmsKey": EARLIER}, [EARLIER]),
+        ("UseTheKeyOfTableAndQueues", {"KmsKey": KEY, "EarlierKmsKey": EARLIER}, [KEY, EARLIER]),
     ],
 )
-def test_exactly_what_is_named_may_be_put_back_or_assumed(sid: str, parameter: str, arn: str) -> None:
-    assert statements("RefreshRole", **{parameter: [arn]})[sid]["Resource"] == [arn]
-    assert arn in variables("Refresh", **{parameter: [arn]}).values()
+def test_exactly_what_is_named_may_be_put_back_assumed_or_used(
+    sid: str, given: dict[str, Any], resource: list[str]
+) -> None:
+    statement = statements("RefreshRole", **given)[sid]
+    assert statement["Resource"] == resource
     assert sid not in statements("RefreshRole")
+    if sid == "UseTheKeyOfTableAndQueues":
+        assert statement["Action"] == ["kms:Decrypt", "kms:GenerateDataKey"]
+        assert statements("AggregatorRole", **given)[sid] == statement
+        assert sid not in statements("AggregatorRole")
 
 
 def test_only_the_refresh_function_runs_in_subnets_and_only_its_role_may_connect_to_them() -> None:
