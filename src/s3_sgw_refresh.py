@@ -1,7 +1,6 @@
 """The refresh function's handler. The action queue invokes it with one message.
 
-If the message fails, the handler reports it to Lambda, and SQS delivers it again: after 5 s the first time, and after a
-longer pause each time that it fails.
+If the message fails, SQS delivers it again: after 5 s the first time, and after a longer pause each time.
 """
 
 import os
@@ -76,9 +75,9 @@ def _make_refresher() -> Refresher:
         aws.epoch_ms,
         VisibleEvents(aws.events) if _settings.visible_events == "on" else None,
     )
-    restored = frozenset(arn.rpartition(":")[2] for arn in os.environ.get("REATTACH_BUCKET_ARNS", "").split(","))
+    to_restore = frozenset(arn.rpartition(":")[2] for arn in os.environ.get("REATTACH_BUCKET_ARNS", "").split(","))
     attached = AttachedBuckets(
-        os.environ["AGGREGATOR_ARN"], cache(aws.client_without_retries), restored, _queue.request_full_refresh
+        os.environ["AGGREGATOR_ARN"], cache(aws.client_without_retries), to_restore, _queue.request_full_refresh
     )
     return Refresher(Aggregator(windows, _queue, _settings, aws.epoch_ms), asker, attached.check)
 

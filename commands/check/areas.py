@@ -49,7 +49,7 @@ def look(stack: Stack) -> Iterator[Area]:
         try:
             told = look_at(found, concerns)
         except (StackError, *AWS_ERRORS) as error:
-            told = "could not be checked completely"
+            told = "could only be checked in part"
             concerns.append(not_told(name, error))
         yield Area(name, told, concerns)
 

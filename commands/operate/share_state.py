@@ -156,8 +156,8 @@ def _may_be_asked(document: Gateway, rules: Rules, at: int) -> list[Key]:
 
 def _why_it_stands(document: Gateway, rules: Rules) -> str:
     """Why nobody is asked at the gateway just now, if there is a reason."""
-    if document.busy() >= rules.slots:
-        return f", where {plural(document.busy(), 'refresh')} {'is' if document.busy() == 1 else 'are'} in progress"
+    if (taken := document.taken_slots()) >= rules.slots:
+        return f", where {plural(taken, 'refresh')} {'is' if taken == 1 else 'are'} in progress"
     return f", which said at {clock(document.refused_at)} that it is busy" if document.refused_at else ""
 
 
@@ -165,7 +165,7 @@ def _line(gateway: str, document: Gateway, rules: Rules) -> Line:
     waiting = document.waiting()
     return Line(
         gateway=_id(gateway),
-        in_progress=document.busy(),
+        in_progress=document.taken_slots(),
         takes=rules.slots,
         waiting=len(waiting),
         first=str(waiting[0]) if waiting else None,

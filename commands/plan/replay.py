@@ -138,8 +138,8 @@ def _life(trace: Trace, due: Due, start: int) -> tuple[int, int, int]:
     """Of the window that the change `start` opens: the milliseconds until it is closed, how often RefreshAt was moved,
     and how often its request arrived until then. It is sent again until it arrives when the window is due.
 
-    `due` is that of a change at the time 0. A change that Due.is_met_by would find late moves RefreshAt as Due.moved
-    would; neither is called for each change.
+    `due` is that of a change at the time 0. A change that Due.is_met_by would find late moves RefreshAt as
+    Due.moved_refresh_at would; neither is called for each change.
     """
     times, previous = trace.times, trace.previous
     now = opened = int(times[start])
@@ -167,7 +167,7 @@ _LOOK_AT = 1_000
 
 
 def _count_windows(counted: Counted, lives: Ints, changes: Ints, folders: Ints, folder_bytes: Ints) -> None:
-    """Opened, confirmed, closed, completed; joined with each further folder, and met by each further container."""
+    """Opened, confirmed, closed, distributed; joined with each further folder, and met by each further container."""
     _, moves, arrivals = lives
     joins = np.minimum(folders, MAX_FOLDERS_LEFT + 1) - 1 + np.minimum(changes, CONTAINERS) - 1 + moves
     folder_bytes = np.minimum(folder_bytes, _MAX_FOLDER_BYTES)
@@ -257,12 +257,12 @@ class _AtGateway:
         return bool(self.shows[number][self.trace.changed(window.first, window.end)].any())
 
     def _visit(self, now: int, happened: GatewayEvent) -> bool:
-        """Take turns, as Asker._take_turns does; whether the first was taken by who was not even in line."""
+        """Take turns, as Asker._ask_claimed does; whether the first share took its turn without entering the line."""
         todo = self._step(now, happened)
         is_direct = todo.direct
         while key := todo.take:
             if not todo.direct:
-                self._count(writes=2, reads=1)  # what waits is read, closed and completed
+                self._count(writes=2, reads=1)  # the share's item is read, closed, and what was closed is removed
             todo = self._step(now, self._ask(self.numbers[key], key, now))
         self.nothing_before = next_wake(self.gateway, now, self.rules) or 0
         return is_direct

@@ -1,4 +1,4 @@
-"""The main job, live: objects are written to a bucket, and a stale file share of it becomes complete by itself.
+"""The main job, live: objects are written to a bucket, and a stale file share of it becomes up to date by itself.
 
 What it shows is read from the running system: the table, the queue, the calls that the simulated gateway got, and the
 share's listing as its clients see it.
@@ -127,7 +127,7 @@ class Demo:
         if sample.window_id:
             left = max(0.0, sample.refresh_at - sample.at)
             window = Text(f"open, to be refreshed in {left:.1f} s", "yellow")
-        state = Text("complete", "bold green") if done else Text(f"stale: {stale} changes not visible", "red")
+        state = Text("up to date", "bold green") if done else Text(f"stale: {stale} changes not visible", "red")
         table = Table.grid(padding=(0, 2))
         table.add_row("In the bucket", f"{len(sample.keys)} objects")
         table.add_row("On the share", Text.assemble(f"{len(sample.files)} files  ", state))

@@ -47,7 +47,7 @@ class Aggregator:
     memo: Memo = field(default_factory=Memo)
     tally: Tally = field(default_factory=Tally)
     ignored: Tally = field(default_factory=partial(Tally, "ChangesIgnored"))  # by the hour, not by window
-    _told: set[str] = field(default_factory=set)
+    _warned: set[str] = field(default_factory=set)
 
     def aggregate_event(self, event: Any, time_left: int) -> None:
         """Put every change of an S3 event into its window. `time_left`: milliseconds until Lambda ends the invocation.
@@ -74,8 +74,8 @@ class Aggregator:
 
     def warn_once(self, text: str) -> None:
         """Log a warning once per container, because every event would repeat it."""
-        if text not in self._told:
-            self._told.add(text)
+        if text not in self._warned:
+            self._warned.add(text)
             logger.warning(text)
 
     def _by_window(self, changes: list[Change]) -> Iterator[tuple[Key, list[Change]]]:
@@ -167,7 +167,7 @@ class Aggregator:
             )
             if opened:
                 request = Request(key, window, correlation or window, attempt)
-                return self._request(request, due.at, item), window
+                return self._queue_request(request, due.at, item), window
             if item.window_id is None:
                 logger.debug(f"A refresh that began later covers the change of {key}", folders=sorted(folders))
                 return item, None
@@ -179,11 +179,11 @@ class Aggregator:
                     # not be invoked again: its message is dropped if a later window of the bucket took the folders
                     # over. So whoever joins the window sends the request too.
                     request = Request(key, joined.window_id, correlation or joined.window_id, attempt)
-                    joined = self._request(request, joined.refresh_at)
+                    joined = self._queue_request(request, joined.refresh_at)
                 return joined, None
             # The window was closed between the two writes: try again.
 
-    def _request(self, request: Request, due: int, opened: WindowItem | None = None) -> WindowItem:
+    def _queue_request(self, request: Request, due: int, opened: WindowItem | None = None) -> WindowItem:
         """Queue a window's request, and only then confirm the window."""
         self.queue.send(request, now=self.now(), due=due)
         return self.windows.confirm(request.key, request.window, due + LIFETIME_MS, opened)

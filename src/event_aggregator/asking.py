@@ -35,7 +35,7 @@ from event_aggregator.turns import (
     previous_may_be_void,
 )
 from event_aggregator.visible import Visible, VisibleEvents
-from event_aggregator.waiting import Changes, ShareItem, WaitingShares
+from event_aggregator.waiting import ChangedFolders, ShareItem, WaitingShares
 from event_aggregator.window import Windows
 
 # The time that an invocation must have left to claim a share, and to call RefreshCache for it: a call without an answer
@@ -49,10 +49,10 @@ _UNCLEAR = 3
 
 @dataclass(frozen=True, slots=True)
 class ShareChanges:
-    """Changes in folders that a share shows."""
+    """A share, and the changes that it is handed: in folders that it shows."""
 
     share: FileShare
-    changes: Changes
+    changes: ChangedFolders
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class _Ask:
     """
 
     share: FileShare
-    changes: Changes
+    changes: ChangedFolders
     closed: str | None = None
     unclear: int = 0
     widen: bool = False
@@ -110,16 +110,16 @@ class Asker:
                 gateway, Enqueued((key,)), delivery, before_writing=lambda _, __, todo: todo.direct
             )
         if todo:
-            taken = self._take_turns(gateway, todo, delivery, _Ask(handed.share, handed.changes))
+            taken = self._ask_claimed(gateway, todo, delivery, _Ask(handed.share, handed.changes))
         else:
             todo = self.enqueue(gateway, [handed], delivery, may_claim=self._has_time(delivery), queues_wake=True)
-            taken = self._take_turns(gateway, todo, delivery)
+            taken = self._ask_claimed(gateway, todo, delivery)
         self._log_who_waits(gateway, [handed], taken)
 
     def take_turns(self, gateway: Key, delivery: Delivery, handed: Sequence[ShareChanges] = ()) -> None:
         """Ask the shares that may take their turn, one after the other, while there is time."""
         todo = self.gateways.apply(gateway, Visited(), delivery, may_claim=self._has_time(delivery))
-        taken = self._take_turns(gateway, todo, delivery)
+        taken = self._ask_claimed(gateway, todo, delivery)
         self._log_who_waits(gateway, handed, taken)
 
     def repair_line(self, gateway: Key, keys: Sequence[Key], delivery: Delivery) -> None:
@@ -137,18 +137,18 @@ class Asker:
             self.gateways.queue_wake(wake.key, due)
             return
         todo = self.gateways.apply(wake.key, Woken(wake.token), delivery, may_claim=self._has_time(delivery))
-        self._take_turns(wake.key, todo, delivery)
+        self._ask_claimed(wake.key, todo, delivery)
 
     def completed(self, event: RefreshCompleted, delivery: Delivery) -> None:
         """A completion event arrived: a slot is free, and if the refresh is ours, its changes are visible."""
         requeued: list[Key] = []
-        events = self._events_of(event.share_arn, event.gateway, event.folders, event.at)
+        send_event = self._event_sender(event.share_arn, event.gateway, event.folders, event.at)
 
         def before_writing(_: Gateway, after: Gateway, todo: Todo) -> bool:
             if (key := todo.repeat) and (last := after.shares[key].last):
                 self._requeue(key, last, event, is_earlier=previous_may_be_void(after.shares[key], event.began or 0))
                 requeued.append(key)
-            events(after, todo)
+            send_event(after, todo)
             return True
 
         share_id = event.share_arn.rpartition("/")[2]
@@ -157,7 +157,7 @@ class Asker:
             event.gateway, completed, delivery, may_claim=self._has_time(delivery), before_writing=before_writing
         )
         self._log_completion(todo, event.at)
-        self._take_turns(event.gateway, todo, delivery)
+        self._ask_claimed(event.gateway, todo, delivery)
         if requeued and not (todo and todo.repeat):
             # Another invocation has asked the share since. The folders that were added must still be asked for.
             self.gateways.apply(event.gateway, Enqueued(tuple(requeued)), delivery, may_claim=False)
@@ -165,7 +165,7 @@ class Asker:
     def _has_time(self, delivery: Delivery) -> bool:
         return self.now() <= delivery.deadline - _ASK_MS
 
-    def _take_turns(self, gateway: Key, todo: Todo | None, delivery: Delivery, direct: _Ask | None = None) -> set[Key]:
+    def _ask_claimed(self, gateway: Key, todo: Todo | None, delivery: Delivery, direct: _Ask | None = None) -> set[Key]:
         """Ask the claimed share, then the one that is claimed next, and so on. The answer is all that were claimed."""
         taken: set[Key] = set()
         while todo and (key := todo.take):
@@ -173,7 +173,7 @@ class Asker:
             event: GatewayEvent = Refused(key)
             finish: _Finish | None = None
             try:
-                ask = direct or self._look(key)
+                ask = direct or self._what_to_ask(key)
                 if not isinstance(ask, _Ask):
                     event = ask
                 elif self.now() <= delivery.deadline - _CALL_MS:
@@ -193,7 +193,7 @@ class Asker:
             self._log_completion(todo)
         return taken
 
-    def _look(self, key: Key) -> _Ask | NothingToAsk | Refused:
+    def _what_to_ask(self, key: Key) -> _Ask | NothingToAsk | Refused:
         """What to ask the claimed share for, or why it is not asked."""
         item = self.waiting.read(key)
         if not item.changes:
@@ -219,7 +219,7 @@ class Asker:
             return NothingToAsk(key)
         if folders := shown(changes.folders, share.prefix):
             return _Ask(share, replace(changes, folders=folders), item.refreshing_id, item.unclear, item.widen)
-        self.waiting.complete(key, item.refreshing_id, keep=False)
+        self.waiting.remove_closed(key, item.refreshing_id, keep_folders=False)
         return NothingToAsk(key)
 
     def _postpone(self, key: Key, reason: str) -> Refused:
@@ -242,14 +242,14 @@ class Asker:
         timeout = self.settings.in_progress_timeout_seconds if self.regions.reports_completions(share) else 0
         until = now + (timeout * 1000 or self.gateways.rules.least_interval)
 
-        events = self._events_of(share.arn, Key.read(share.gateway_arn), tuple(round_.folder_list), None)
+        send_event = self._event_sender(share.arn, Key.read(share.gateway_arn), tuple(round_.folder_list), None)
 
         def finish(_: Gateway, after: Gateway, todo: Todo) -> bool:
             if left := round_.left | (folders if todo.repeat == key else frozenset()):
                 self.waiting.add(key, share, replace(ask.changes, folders=left), uuid4().hex)
             if ask.closed:
-                self.waiting.complete(key, ask.closed, keep=key.share_id in after.by_others)
-            events(after, todo)
+                self.waiting.remove_closed(key, ask.closed, keep_folders=key.share_id in after.by_others)
+            send_event(after, todo)
             return True
 
         asked = Asked(
@@ -297,7 +297,7 @@ class Asker:
         elif of_bucket.refreshed_folders and of_bucket.refreshed_since == last.first_change:
             folders = of_bucket.refreshed_folders
         share = FileShare(event.share_arn, last.kind, str(event.gateway), "", key.bucket, region=key.region)
-        self.waiting.add(key, share, Changes(folders, last.first_change, last.window), uuid4().hex)
+        self.waiting.add(key, share, ChangedFolders(folders, last.first_change, last.window), uuid4().hex)
         logger.info(
             f"The refresh of {key} is repeated: somebody else had refreshed the share less than a minute before",
             bucket=key.bucket,
@@ -323,7 +323,7 @@ class Asker:
         logger.info(f"{key} waits: {reason}", bucket=key.bucket, share=str(key))
         measure(key.bucket, RefreshesRefused=1)
 
-    def _events_of(
+    def _event_sender(
         self, share_arn: str, gateway: Key, folders: tuple[str, ...] | None, at: int | None
     ) -> Callable[[Gateway, Todo], None]:
         """A function that sends the event Changes Visible, once, if a refresh is complete.
@@ -344,20 +344,20 @@ class Asker:
         """Log and measure a refresh that is now known to be complete, if there is one. `at`: when it was complete."""
         if not todo or not todo.completed:
             return
-        key, shown = todo.completed
+        key, accepted = todo.completed
         # The completion event has whole seconds, so its time may be before the change's.
-        elapsed = max(0, (at or self.now()) - shown.first_change) / 1000
+        elapsed = max(0, (at or self.now()) - accepted.first_change) / 1000
         logger.info(
             f"The refresh of {key} is complete, {elapsed:.1f} s after the first change",
             bucket=key.bucket,
             share=str(key),
-            correlation_id=shown.window,
+            correlation_id=accepted.window,
         )
         late = self.settings.lateness(key.bucket, key.share_id, elapsed)
         measure(key.bucket, SecondsUntilVisible=elapsed, VisibleLateness=late)
 
 
-def _log_refresh(key: Key, changes: Changes, round_: Round, now: int) -> None:
+def _log_refresh(key: Key, changes: ChangedFolders, round_: Round, now: int) -> None:
     """Log and count a refresh that a share accepted."""
     number = len(round_.folder_list)
     what = "everything" if round_ == WHOLE_SHARE else f"{number} folder{'s' if number > 1 else ''}"

@@ -92,13 +92,13 @@ class LostNotification:
 class AttachedBuckets:
     """The buckets that are attached to the function. `client` makes the client of a service.
 
-    The lost notification of a bucket in `restored` is put back. Before that, `request_full_refresh` requests a refresh
-    of the whole bucket, for the changes that were not reported.
+    The lost notification of a bucket in `to_restore` is put back. `request_full_refresh` is called before that, for
+    the changes that were not reported.
     """
 
     function_arn: str
     client: Callable[[str], Any]
-    restored: frozenset[str]
+    to_restore: frozenset[str]
     request_full_refresh: Callable[[str], object]
 
     @property
@@ -112,7 +112,7 @@ class AttachedBuckets:
                 fix = f"To fix it, run scripts/attach-bucket.sh --bucket {lost.bucket}"
                 logger.warning(f"{lost.bucket} no longer reports its changes: {lost.why}. {fix}", bucket=lost.bucket)
                 measure(lost.bucket, NotificationsLost=1)
-                if lost.bucket in self.restored and lost.wanted:
+                if lost.bucket in self.to_restore and lost.wanted:
                     self._restore(lost.bucket, lost.wanted)
         except AWS_ERRORS as error:
             logger.info(f"The buckets' notifications could not be checked: {error}")

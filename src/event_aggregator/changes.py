@@ -60,8 +60,7 @@ class NotAnS3RecordError(ValueError):
 
 
 class NoChangeError(NotAnS3RecordError):
-    """CloudTrail reported a call that changes no listing, so it is only logged. All such reports have the same message,
-    so that it can be logged once."""
+    """CloudTrail reported a call that changes no listing: logged once, because the message does not name the key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +177,7 @@ def _read_eventbridge_event(event: Any) -> Change:
 def _read_cloudtrail_report(detail: Any) -> tuple[list[Change], list[NotAnS3RecordError]]:
     """`read_event` for CloudTrail's report of an S3 call (CloudTrail user guide, record contents).
 
-    Its time is when the request was completed. Its key is not URL-encoded. A failed call is ignored.
+    Its time is when S3 finished the request. Its key is not URL-encoded. A failed call is ignored.
     """
     name, asked = detail["eventName"], detail.get("requestParameters") or {}
     bucket, key = asked.get("bucketName", ""), asked.get("key")

@@ -87,7 +87,7 @@ _REQUEST = frozenset({"InvalidParameterValue", "SerializationException", "Valida
 # The second codes, inside an InvalidGatewayRequestException (API reference, StorageGatewayError, errorCode). Those that
 # are missing here are about volumes, tapes and disks, except GatewayInternalError: it may mean a folder that is not
 # cached.
-_INSIDE = {
+_SECOND_CODES = {
     "AuthenticationFailure": Failure.DENIED,
     "Blocked": Failure.DENIED,
     "FileShareNotFound": Failure.GONE,
@@ -133,17 +133,17 @@ def meaning(error: Exception) -> Failure:
     for codes, failure in ((_PASSES, Failure.PASSES), (_DENIED, Failure.DENIED), (_REQUEST, Failure.REQUEST)):
         if code in codes:
             return failure
-    if _is_servers(error):
+    if _is_server_error(error):
         return Failure.PASSES
-    return _meaning_inside(inside, error_text(error).lower())
+    return _meaning_by_second_code(inside, error_text(error).lower())
 
 
-def _meaning_inside(inside: str, text: str) -> Failure:
+def _meaning_by_second_code(inside: str, text: str) -> Failure:
     """What an error of Storage Gateway means, by its second code, or by its text in lower case."""
     if _BUSY in text:
         return Failure.BUSY
-    if inside in _INSIDE:
-        return _INSIDE[inside]
+    if inside in _SECOND_CODES:
+        return _SECOND_CODES[inside]
     return next((failure for words, failure in _WORDS if words in text), Failure.UNCLEAR)
 
 
@@ -152,10 +152,10 @@ def may_have_taken_effect(error: Exception) -> bool:
     if not isinstance(error, ClientError):
         return not isinstance(error, _NOT_SENT)
     code, inside = _codes(error)
-    return code not in _THROTTLED and (_is_servers(error) or not {code, inside}.isdisjoint(_PASSES))
+    return code not in _THROTTLED and (_is_server_error(error) or not {code, inside}.isdisjoint(_PASSES))
 
 
-def _is_servers(error: ClientError) -> bool:
+def _is_server_error(error: ClientError) -> bool:
     """Whether the answer is HTTP 5xx, from AWS or a proxy, with any error code."""
     return error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500
 

@@ -87,7 +87,7 @@ class FileShares:
         region: str = "",
     ) -> None:
         self._client: Any = client
-        self._asking_once = without_retries
+        self._client_without_retries = without_retries
         self._access_points = access_points
         self._warn = warn
         self._region = region
@@ -121,7 +121,7 @@ class FileShares:
 
         Raises one of AWS_ERRORS.
         """
-        answer = self._asking_once.refresh_cache(
+        answer = self._client_without_retries.refresh_cache(
             FileShareARN=share.arn, FolderList=round_.folder_list, Recursive=round_.recursive
         )
         if "NotificationId" not in answer:

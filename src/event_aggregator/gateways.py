@@ -68,7 +68,7 @@ class Gateways(Table):
         nothing is written, and the answer is None.
         """
         visit = Visit(delivery.deadline, may_claim, queues_wake)
-        is_fresh = key not in self.known
+        is_fresh = key not in self.known  # the document is read in this call, not remembered
         if is_fresh:
             self.read(key)
         while True:

@@ -16,7 +16,7 @@ from event_aggregator.table import Key
 # Characters that may stand in a key of the table. If no bucket has the name, no share shows it.
 _BUCKET = re.compile(r"[A-Za-z0-9._-]+")
 
-_COMPLETED = "Storage Gateway Refresh Cache Event"
+_COMPLETION_EVENT = "Storage Gateway Refresh Cache Event"
 
 
 class NotUnderstoodError(ValueError):
@@ -35,8 +35,8 @@ class BucketRequest:
 class RefreshCompleted:
     """A completion event (S3 File Gateway user guide, monitoring-file-gateway).
 
-    `began` and `at` are when the refresh began and when it was complete, in epoch milliseconds; None if the event does
-    not say. `folders` are those of the refresh, as in FolderList.
+    The refresh began at `began` and was complete at `at`, in epoch milliseconds; None if the event does not say.
+    `folders` are those of the refresh, as in FolderList.
     """
 
     share_arn: str
@@ -93,7 +93,7 @@ def read_message(body: str, bucket_attribute: str | None) -> Message:  # noqa: P
             "resources": [*arns],
             "detail": {"notification-id": str(notification_id), **detail},
         } if (
-            kind == _COMPLETED
+            kind == _COMPLETION_EVENT
             and (shares := [arn for arn in arns if ":share/" in str(arn)])
             and (gateways := [arn for arn in arns if ":gateway/" in str(arn)])
         ):
@@ -105,7 +105,7 @@ def read_message(body: str, bucket_attribute: str | None) -> Message:  # noqa: P
         case {"requestPayload": event}:
             return FailedEvent(event)
         case {"detail-type": str(kind), "source": str(source), "detail": _} if (
-            kind != _COMPLETED and source != "aws.s3"
+            kind != _COMPLETION_EVENT and source != "aws.s3"
         ):
             return OtherEvent(f"{kind} of {source}")
         case {"bucket": _} | {"folders": _}:
@@ -152,13 +152,13 @@ def _folder(folder: Any, body: str) -> str:
 
 
 def _folders_of(listed: Any) -> tuple[str, ...] | None:
-    """None if this is not a list of folders: the completion counts nevertheless."""
+    """None if this is not a list of folders: the completion event counts nevertheless."""
     is_list = isinstance(listed, list) and all(isinstance(folder, str) for folder in listed)
     return tuple(listed) if is_list and listed else None
 
 
 def _time_of(iso_time: Any) -> int | None:
-    """Epoch milliseconds; None if this is not a time: the completion counts nevertheless."""
+    """Epoch milliseconds; None if this is not a time: the completion event counts nevertheless."""
     try:
         return epoch_ms_of(iso_time)
     except (TypeError, ValueError):

@@ -43,10 +43,9 @@ METRICS = {
 def start_log(level: str) -> None:
     """Log only lines of `level` and above, the first of which says which version starts.
 
-    This sets the level of the standard library's logger with the same name.
-
-    Powertools' own setLevel yields to the function's application log level. That must stay at INFO or below: metrics
-    are lines without a level, which Lambda treats as INFO.
+    This sets the level of the standard library's logger with the same name, because Powertools' own setLevel yields to
+    the function's application log level. That must stay at INFO or below: metrics are lines without a level, which
+    Lambda treats as INFO.
     """
     logging.getLogger(logger.service).setLevel(level)
     logging.getLogger("botocore").setLevel(logging.WARNING)

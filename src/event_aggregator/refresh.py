@@ -21,7 +21,7 @@ from event_aggregator.regions import UnnamedRegionError
 from event_aggregator.request import LIFETIME_MS, MIN_DELAY_MS, Request, WakeRequest
 from event_aggregator.table import Key, Kind, WindowItem
 from event_aggregator.turns import backoff
-from event_aggregator.waiting import Changes, ShareItem
+from event_aggregator.waiting import ChangedFolders, ShareItem
 from event_aggregator.window import Due, lost_request
 
 # How long folders wait for a region that the settings do not name: during a rollout some functions have old settings.
@@ -36,7 +36,7 @@ class NotRefreshedError(Exception):
 class Refresher:
     aggregator: Aggregator
     asker: Asker
-    check_notifications: Callable[[], object] = bool  # of the attached buckets; bool() does nothing
+    check_notifications: Callable[[], object] = bool  # of the attached buckets; the default does nothing
 
     def handle(self, body: str, bucket_attribute: str | None, message_id: str, time_left: int) -> None:
         """Do what a message asks for. `time_left`: milliseconds until Lambda ends this invocation."""
@@ -54,12 +54,13 @@ class Refresher:
             case BucketRequest(bucket, folders):
                 logger.set_correlation_id(message_id)
                 # This may be a repeated delivery: no window records the first one.
-                self._distribute(Key.read(bucket), Changes(folders, now, message_id), replace(delivery, repeated=True))
+                changes = ChangedFolders(folders, now, message_id)
+                self._distribute(Key.read(bucket), changes, replace(delivery, repeated=True))
             case RefreshCompleted():
                 self.asker.completed(message, delivery)
             case Sweep():
                 self._sweep(delivery)
-                self.check_notifications()  # last, because a VPC may not reach the services that it calls
+                self.check_notifications()  # last: from a VPC its calls may have no answer
             case OtherEvent(kind):
                 self.aggregator.warn_once(
                     f"The queue receives events that need no action: {kind}."
@@ -100,11 +101,11 @@ class Refresher:
             item = closed
         else:
             delivery = replace(delivery, repeated=True)
-        changes = Changes(item.refreshed_folders, item.refreshed_since, request.correlation)
+        changes = ChangedFolders(item.refreshed_folders, item.refreshed_since, request.correlation)
         self._distribute(request.key, changes, delivery, request.attempt)
-        windows.complete(request.key, request.window)
+        windows.mark_distributed(request.key, request.window)
 
-    def _distribute(self, key: Key, changes: Changes, delivery: Delivery, attempt: int = 1) -> None:
+    def _distribute(self, key: Key, changes: ChangedFolders, delivery: Delivery, attempt: int = 1) -> None:
         """Give the folders to the shares that show them. With several regions, each gets its own request first."""
         regions = self.asker.regions
         if not key.region and len(regions.names) > 1:
@@ -130,7 +131,7 @@ class Refresher:
         self._distribute_to(shares, changes, delivery)
 
     def _wait_for_region(
-        self, key: Key, changes: Changes, delivery: Delivery, attempt: int = 0, reason: str = ""
+        self, key: Key, changes: ChangedFolders, delivery: Delivery, attempt: int = 0, reason: str = ""
     ) -> None:
         """Put the folders into the region's window. When it is due, the region's shares are listed."""
         now = self.aggregator.now()
@@ -149,11 +150,10 @@ class Refresher:
         if reason:
             logger.warning(f"{key} waits until {timestamp(due)}: {reason}", bucket=key.bucket)
 
-    def _distribute_to(self, shares: Sequence[FileShare], changes: Changes, delivery: Delivery) -> None:
+    def _distribute_to(self, shares: Sequence[FileShare], changes: ChangedFolders, delivery: Delivery) -> None:
         """Let each share that shows a folder take its turn. A gateway that fails does not stop the others.
 
-        All shares are put in line before any is asked, so that no share enters its line late because others answer
-        slowly.
+        All shares are put in line before any is asked, so that a slow gateway delays no other gateway's line.
         """
         at: dict[Key, list[ShareChanges]] = {}
         for share in shares:
@@ -225,7 +225,7 @@ class Refresher:
         return True
 
 
-def _log_left_out(left_out: Sequence[FileShare], changes: Changes, others: str) -> None:
+def _log_left_out(left_out: Sequence[FileShare], changes: ChangedFolders, others: str) -> None:
     """Log and count the shares that are not asked, because a gateway wrote what changed."""
     why = "through a gateway, and REFRESH_OTHER_GATEWAYS is off" if others == "off" else "by its own role"
     for share in left_out:

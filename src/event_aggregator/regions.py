@@ -57,8 +57,8 @@ class Regions:
         """Which `shares` of a bucket in `region` need no refresh of what the role with this id wrote.
 
         A gateway writes by the role of the share that a client wrote to, and that share knows the file. `others` is the
-        setting REFRESH_OTHER_GATEWAYS: with `off`, no other share is refreshed either. A file that the role of no share
-        wrote is new for every share.
+        setting REFRESH_OTHER_GATEWAYS: with `off`, no other share is refreshed either. If no share has this role,
+        somebody else wrote the file, and no share knows it.
         """
         try:
             if others == "off" and self._is_role_of_a_share(role_id, shares, region):

@@ -57,7 +57,7 @@ class Settings:
     refresh_delay_seconds: PerName[int]  # by bucket
     refresh_quiet_seconds: PerName[int]  # by bucket; 0: the delay counts instead
     refresh_max_delay_seconds: PerName[int]  # by bucket
-    in_progress_timeout_seconds: int  # 0: the functions do not wait for completion
+    in_progress_timeout_seconds: int  # 0: the functions do not wait for completion events
     min_refresh_interval_seconds: PerName[int]  # by file share
     refreshes_per_gateway: int  # at one gateway at a time
     refresh_scope: PerName[str]  # by bucket

@@ -122,9 +122,9 @@ class WindowItem:
 
     @property
     def since(self) -> int:
-        """The time of the first change in the open window, or in a closed one that is not complete; 0 if neither is."""
-        opened, handed = self.opened_at * bool(self.window_id), self.refreshed_since * bool(self.refreshing_id)
-        return min(opened or handed, handed or opened)
+        """The time of the first change in the open window or in a closed, undistributed one; 0 if there is neither."""
+        opened, closed = self.opened_at * bool(self.window_id), self.refreshed_since * bool(self.refreshing_id)
+        return min(opened or closed, closed or opened)
 
     def holds(self, folders: frozenset[str]) -> bool:
         """Whether the open window holds these folders already."""

@@ -42,8 +42,8 @@ _MAX_SHARES = 50
 
 # How many early completions a claim remembers, and how many refreshes before the last one a share remembers, because
 # their completion events may come late.
-_MAX_EARLY = 10
-_MAX_EARLIER = 3
+_MAX_EARLY_COMPLETIONS = 10
+_MAX_PREVIOUS = 3
 
 
 def backoff(refusals: int) -> int:
@@ -124,39 +124,38 @@ class Gateway:
         waiting = ((share.since, str(key), key) for key, share in self.shares.items() if share.since)
         return [key for _, _, key in sorted(waiting)]
 
-    def busy(self) -> int:
-        """How many slots are taken."""
+    def taken_slots(self) -> int:
         return sum(bool(share.busy_until()) for share in self.shares.values())
 
     def with_share(self, key: Key, share: Share) -> "Gateway":
         return replace(self, shares={**self.shares, key: share})
 
     def to_json(self) -> str:
-        content = _bare(self) | {"shares": {str(key): share for key, share in self.shares.items()}}
-        return json.dumps(content, default=_bare, separators=(",", ":"), sort_keys=True)
+        content = _nonempty_fields(self) | {"shares": {str(key): share for key, share in self.shares.items()}}
+        return json.dumps(content, default=_nonempty_fields, separators=(",", ":"), sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> "Gateway":
         content = json.loads(text)
         shares = {Key.read(key): _share(given) for key, given in content.pop("shares", {}).items()}
-        wake = Wake(**_known(Wake, given)) if (given := content.pop("wake", None)) else None
-        return cls(shares=shares, wake=wake, **_known(cls, content))
+        wake = Wake(**_known_fields(Wake, given)) if (given := content.pop("wake", None)) else None
+        return cls(shares=shares, wake=wake, **_known_fields(cls, content))
 
 
 def _share(given: dict[str, Any]) -> Share:
-    claim = Claim(**_known(Claim, found)) if (found := given.pop("claim", None)) else None
-    last = Accepted(**_known(Accepted, found)) if (found := given.pop("last", None)) else None
+    claim = Claim(**_known_fields(Claim, found)) if (found := given.pop("claim", None)) else None
+    last = Accepted(**_known_fields(Accepted, found)) if (found := given.pop("last", None)) else None
     early = tuple((refresh, began) for refresh, began in given.pop("early_completions", ()))
-    earlier = tuple((refresh, at) for refresh, at in given.pop("previous", ()))
-    return Share(claim=claim, last=last, early_completions=early, previous=earlier, **_known(Share, given))
+    previous = tuple((refresh, at) for refresh, at in given.pop("previous", ()))
+    return Share(claim=claim, last=last, early_completions=early, previous=previous, **_known_fields(Share, given))
 
 
-def _known(kind: type, given: dict[str, Any]) -> dict[str, Any]:
+def _known_fields(kind: type, given: dict[str, Any]) -> dict[str, Any]:
     """Without the fields of another release: both read the document during a rollout, and after a rollback."""
     return {name: value for name, value in given.items() if name in kind.__slots__}  # type: ignore[attr-defined]
 
 
-def _bare(given: Gateway | Share | Claim | Accepted | Wake) -> dict[str, Any]:
+def _nonempty_fields(given: Gateway | Share | Claim | Accepted | Wake) -> dict[str, Any]:
     """The fields that have a value."""
     return {name: value for name in given.__slots__ if (value := getattr(given, name))}
 
@@ -284,7 +283,7 @@ def step(  # noqa: PLR0913 - one call for all rules
     gateway: Gateway, event: GatewayEvent, *, visit: Visit, now: int, rules: Rules, token: str
 ) -> tuple[Gateway, Todo]:
     """The gateway after the event, and what to do. `token`: a new one for the wake, if one is needed."""
-    gateway = _lapsed(gateway, now)
+    gateway = _without_lapsed(gateway, now)
     nobody_waited = not gateway.waiting()
     gateway, todo = _after(gateway, event, now)
     woken = isinstance(event, Woken) and gateway.wake is not None and gateway.wake.token == event.token
@@ -314,7 +313,7 @@ def next_wake(gateway: Gateway, now: int, rules: Rules) -> int | None:
             times.append(ready)
         elif has_free_slot:
             times.append(now)
-        elif gateway.busy() < rules.slots:
+        elif gateway.taken_slots() < rules.slots:
             times.append(gateway.refused_at + rules.least_interval)
         else:
             times += [now + rules.least_interval, *(end for s in gateway.shares.values() if (end := s.busy_until()))]
@@ -323,14 +322,14 @@ def next_wake(gateway: Gateway, now: int, rules: Rules) -> int | None:
     return min(times, default=None)
 
 
-def _lapsed(gateway: Gateway, now: int) -> Gateway:
+def _without_lapsed(gateway: Gateway, now: int) -> Gateway:
     """Remove what has lapsed. If a claim has lapsed, the share counts as asked, and waits in its old position."""
-    shares = {key: _share_now(share, now) for key, share in gateway.shares.items()}
+    shares = {key: _share_without_lapsed(share, now) for key, share in gateway.shares.items()}
     others = {name: began for name, began in gateway.by_others.items() if began > now - _OTHERS_MS}
-    return replace(gateway, shares=_remembered(shares), by_others=others)
+    return replace(gateway, shares=_without_forgotten(shares), by_others=others)
 
 
-def _share_now(share: Share, now: int) -> Share:
+def _share_without_lapsed(share: Share, now: int) -> Share:
     if share.claim and share.claim.until <= now:
         asked_at = max(share.asked_at, share.claim.until - CLAIM_MARGIN_MS)  # the latest possible time
         share = replace(_back(share), asked_at=asked_at)
@@ -339,7 +338,7 @@ def _share_now(share: Share, now: int) -> Share:
     return share
 
 
-def _remembered(shares: dict[Key, Share]) -> dict[Key, Share]:
+def _without_forgotten(shares: dict[Key, Share]) -> dict[Key, Share]:
     """Forget the idle shares that were asked longest ago, if there are more shares than a gateway can have."""
     idle = [key for key, share in shares.items() if not share.since and not share.busy_until()]
     for key in sorted(idle, key=lambda k: shares[k].asked_at)[: max(0, len(shares) - _MAX_SHARES)]:
@@ -426,7 +425,7 @@ def _accepted(gateway: Gateway, share: Share, asked: Asked, now: int) -> Share:
         not_before=0,
         early_completions=(),
         repeats=False,
-        previous=(*share.previous, *before)[-_MAX_EARLIER:],
+        previous=(*share.previous, *before)[-_MAX_PREVIOUS:],
     )
     return _repeated(share, last, now) if _may_be_void(last, began) else share
 
@@ -470,7 +469,7 @@ def _completed(gateway: Gateway, event: Completed, now: int) -> tuple[Gateway, T
     for key in keys:
         share = gateway.shares[key]
         if share.claim:  # perhaps our refresh, whose acceptance is not yet written
-            early = (*share.early_completions, (event.refresh, event.began))[-_MAX_EARLY:]
+            early = (*share.early_completions, (event.refresh, event.began))[-_MAX_EARLY_COMPLETIONS:]
             gateway = gateway.with_share(key, replace(share, early_completions=early))
         elif (
             share.last
@@ -482,7 +481,8 @@ def _completed(gateway: Gateway, event: Completed, now: int) -> tuple[Gateway, T
 
 
 def _has_free_slot(gateway: Gateway, now: int, rules: Rules) -> bool:
-    return gateway.busy() < rules.slots and now >= gateway.refused_at + rules.least_interval * bool(gateway.refused_at)
+    full_until = gateway.refused_at + rules.least_interval if gateway.refused_at else 0
+    return gateway.taken_slots() < rules.slots and now >= full_until
 
 
 def _next(gateway: Gateway, now: int, rules: Rules, *, woken: bool) -> tuple[Key | None, bool]:

@@ -1,7 +1,7 @@
 """Puts the event Changes Visible on EventBridge's default bus when a refresh is complete (docs/events.md).
 
 Promise: the event is sent at least once for each refresh by this stack that is known to be complete and is not to be
-repeated, before the completion is written. If EventBridge does not accept it in two attempts, that is logged and
+repeated, before the gateway's document says so. If EventBridge does not accept it in two attempts, that is logged and
 counted, and delays no refresh.
 """
 
@@ -57,7 +57,7 @@ class VisibleEvents:
 
     @cached_property
     def _client(self) -> Any:
-        """Made when it is needed: not every container learns of a completion."""
+        """Made when it is needed: not every container sends an event."""
         return self._make_client()
 
     def send(self, visible: Visible) -> None:

@@ -3,7 +3,7 @@
 Promise: folders that are added stay in the table until the share has accepted a later refresh of them, or was deleted.
 When the share is asked is decided by the module turns. Only one invocation asks it at a time.
 
-    add                        close                      complete
+    add                        close                      remove_closed
       |--- Folders -------------|--- RefreshedFolders ------|
       '--- WindowId: a new one  '--- RefreshingId: stays until the share has accepted, however often it refuses
            with each addition
@@ -20,7 +20,7 @@ from event_aggregator.window import too_many
 
 
 @dataclass(frozen=True, slots=True)
-class Changes:
+class ChangedFolders:
     """Folders on their way to a share, and the window that they come from."""
 
     folders: frozenset[str]
@@ -68,7 +68,7 @@ class ShareItem:
         )
 
     @property
-    def changes(self) -> Changes | None:
+    def changes(self) -> ChangedFolders | None:
         """All folders that the share is to be asked for; None if there are none."""
         unfinished = self.refreshed_folders if self.refreshing_id else frozenset()
         folders = unfinished | self.folders
@@ -77,17 +77,17 @@ class ShareItem:
         if too_many(folders):
             folders = frozenset({EVERYTHING})
         if self.refreshing_id:
-            return Changes(folders, self.refreshed_since, self.refreshed_for)
-        return Changes(folders, self.opened_at, self.correlation)
+            return ChangedFolders(folders, self.refreshed_since, self.refreshed_for)
+        return ChangedFolders(folders, self.opened_at, self.correlation)
 
 
 class WaitingShares(Table):
-    """The operations on a share's item, each one write. `close`, `refused` and `complete` need a claim."""
+    """The operations on a share's item, each one write. `close`, `refused` and `remove_closed` need a claim."""
 
     def read(self, key: Key) -> ShareItem:
         return ShareItem.of(self._read(key))
 
-    def add(self, key: Key, share: FileShare, changes: Changes, addition: str, reason: str = "") -> None:
+    def add(self, key: Key, share: FileShare, changes: ChangedFolders, addition: str, reason: str = "") -> None:
         """Add folders. `addition` is a new id, `reason` why the share cannot be asked now."""
         values: dict[str, Any] = {
             ":addition": {"S": addition},
@@ -143,9 +143,9 @@ class WaitingShares(Table):
             {":reason": {"S": reason}, ":unclear": number(unclear), ":widen": number(int(widen))},
         )
 
-    def complete(self, key: Key, window_id: str, *, keep: bool) -> None:
-        """The share has accepted a refresh of RefreshedFolders. `keep` them if it may have to be repeated."""
-        folders = "" if keep else ", RefreshedFolders"
+    def remove_closed(self, key: Key, window_id: str, *, keep_folders: bool) -> None:
+        """Remove what `close` moved: the share accepted it, or shows none of it. A repetition may need its folders."""
+        folders = "" if keep_folders else ", RefreshedFolders"
         self._update(
             key,
             f"REMOVE RefreshingId, Reason, Unclear, Widen{folders}",

@@ -1,10 +1,13 @@
 """The window. Promise: a key has at most one open window. What is put into a window stays in the table until a refresh
 that began later covers it, whichever function dies meanwhile.
 
-    open                         RefreshAt          close                   complete
+    open                         RefreshAt          close              mark_distributed
       |--- WindowId, Folders -------|-- request -----|--- RefreshingId --------|
       |    changes are absorbed     |   arrives      |    RefreshedFolders     |
       '--- OpenedBy ---' until its request is known to be queued
+
+On a bucket's item, RefreshingId names the closed window whose folders are being distributed to the shares. On a share's
+item it marks the folders that the share is being asked for.
 """
 
 from collections.abc import Iterable
@@ -50,7 +53,7 @@ class Due:
     def is_met_by(self, item: WindowItem) -> bool:
         return item.refresh_at >= min(self.at - self.tolerance, item.opened_at + self.longest)
 
-    def moved(self, item: WindowItem) -> int:
+    def moved_refresh_at(self, item: WindowItem) -> int:
         return max(item.refresh_at, min(self.at, item.opened_at + self.longest))
 
 
@@ -96,7 +99,7 @@ class Windows(Table):
         owner_names = _name_each(values, "owner", owners)
         values[":opener"] = values[owner_names[0]]
         # Promise: at most one window is open.
-        none_open = "attribute_not_exists(WindowId)"
+        may_open = "attribute_not_exists(WindowId)"
         if newest_event is not None:
             # Promise: a late change, which a refresh of its folder has covered, does not cause another refresh.
             values[":latest"] = number(newest_event + COVERED_MARGIN_MS)
@@ -104,12 +107,12 @@ class Windows(Table):
             each = [f"contains(RefreshedFolders, {name})" for name in _name_each(values, "folder", sorted(folders))]
             refreshed = f"(contains(RefreshedFolders, :everything) OR ({' AND '.join(each)}))"
             began_before = "(attribute_not_exists(RefreshStartedAt) OR RefreshStartedAt <= :latest)"
-            none_open = f"({none_open} AND ({began_before} OR NOT {refreshed}))"
+            may_open = f"({may_open} AND ({began_before} OR NOT {refreshed}))"
         # Promise: no change waits for a request that was never sent. If the opener died before it queued the request,
         # its retry takes the window over with its Folders. After the lease, anybody does.
         expired = "(attribute_exists(WindowId) AND LeaseUntil < :now)"
         opened_by_us = f"OpenedBy IN ({', '.join(owner_names)})"
-        condition = f"({none_open} OR {expired} OR {opened_by_us})"
+        condition = f"({may_open} OR {expired} OR {opened_by_us})"
         waiting = ""
         if reason:
             values[":reason"], waiting = {"S": reason}, ", Reason = :reason"
@@ -140,7 +143,7 @@ class Windows(Table):
         while item.window_id == window_id:
             values = {":window": {"S": window_id}, ":folders": strings(folders), ":now": number(now)}
             if due.longest:
-                values[":refresh_at"] = number(due.moved(item))
+                values[":refresh_at"] = number(due.moved_refresh_at(item))
             joined, met = self._update(key, change, condition, values)
             item = WindowItem.of(met)
             if joined:
@@ -158,8 +161,8 @@ class Windows(Table):
     def confirm(self, key: Key, window_id: str, lease_until: int, opened: WindowItem | None = None) -> WindowItem:
         """Note that the window's request is queued. Until `lease_until` nobody repeats it or takes the window over.
 
-        `opened` is the item as it was when the window was opened. If it has the folders of a window that is complete,
-        they are removed, so that later writes do not pay for them.
+        `opened` is the item as it was when the window was opened. If it has the folders of a distributed window, they
+        are removed, so that later writes do not pay for them.
         Returns the item after that. If the window was closed or taken over meanwhile, it shows no window or another.
         """
         values = {":window": {"S": window_id}, ":lease_until": number(lease_until)}
@@ -167,7 +170,7 @@ class Windows(Table):
             confirmed, met = self._update(
                 key,
                 "SET LeaseUntil = :lease_until REMOVE OpenedBy, RefreshedFolders",
-                # Promise: the folders of a closed window are kept until it is complete.
+                # Promise: the folders of a closed window are kept until it is distributed.
                 "WindowId = :window AND attribute_not_exists(RefreshingId)",
                 values,
             )
@@ -185,11 +188,11 @@ class Windows(Table):
     def close(self, key: Key, item: WindowItem, now: int, lease_until: int) -> WindowItem | None:
         """Close the window that `item` shows. The returned item has its folders as refreshed_folders.
 
-        If the window is not complete at `lease_until`, its request may be repeated.
+        If the window is not distributed at `lease_until`, its request may be repeated.
         None: the window was closed, taken over or moved later since `item` was read.
         """
         if item.refreshing_id is not None:
-            self._take_over_unfinished(key, item)
+            self._take_over_undistributed(key, item)
         closed, met = self._update(
             key,
             "SET RefreshingId = :window, RefreshedFolders = Folders, RefreshedSince = OpenedAt,"
@@ -207,8 +210,8 @@ class Windows(Table):
             return WindowItem.of(met) if cut else after
         return after
 
-    def _take_over_unfinished(self, key: Key, item: WindowItem) -> None:
-        """Put the folders of a closed window that is not complete into the open window: its invocation may be dead."""
+    def _take_over_undistributed(self, key: Key, item: WindowItem) -> None:
+        """Put the folders of a closed, undistributed window into the open one: its invocation may be dead."""
         self._update(
             key,
             "ADD Folders :refreshed REMOVE RefreshingId",
@@ -220,16 +223,16 @@ class Windows(Table):
             },
         )
 
-    def complete(self, key: Key, window_id: str) -> None:
+    def mark_distributed(self, key: Key, window_id: str) -> None:
         """Note that every share has been asked for the closed window `window_id`, or waits in line."""
         self._update(key, "REMOVE RefreshingId", "RefreshingId = :window", {":window": {"S": window_id}})
 
 
 def lost_request(item: WindowItem, now: int) -> str | None:
-    """The id of the open window, or of the closed one that is not complete, if the lease ended: its request is lost."""
+    """The id of the open window, or of a closed, undistributed one, if the lease ended: its request is lost."""
     if item.lease_until >= now:
         return None
-    return item.window_id or item.refreshing_id  # closing an open window includes the unfinished one
+    return item.window_id or item.refreshing_id  # closing an open window takes the closed one over
 
 
 def too_many(folders: frozenset[str]) -> bool:

@@ -110,7 +110,7 @@ def test_every_state_keeps_the_promises(name: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Mutant:
+class DroppedSafeguard:
     name: str
     promise: str
     old: str  # in turns.py
@@ -121,183 +121,183 @@ class Mutant:
 LATE = Case(deaths=1, lengths=SHORT)
 TO_BE_PROBED = Case(3, ((0, 1, 2),), takes=NO_LIMIT, lengths=(6 * UNIT,))
 
-MUTANTS = (
-    Mutant(
+DROPPED_SAFEGUARDS = (
+    DroppedSafeguard(
         "nobody queues a wake",
         COVERAGE,
         "gateway, todo = replace(gateway, wake=wake), replace(todo, wake=wake)",
         "pass",
         Case(lost=1, lengths=SHORT),
     ),
-    Mutant(
+    DroppedSafeguard(
         "a full gateway is not asked for more",
         FRESHNESS,
         "return next(eligible, None), True",
         "return None, False",
         TO_BE_PROBED,
     ),
-    Mutant(
+    DroppedSafeguard(
         "a full gateway is asked by whoever wakes",
         RESTRAINT,
         "if woken and now >= probed_at + rules.least_interval:",
         "if woken:",
         Case(changes=((0, 1),), takes=NO_LIMIT, lengths=(6 * UNIT,), refused=1),
     ),
-    Mutant(
+    DroppedSafeguard(
         "it is forgotten that a full gateway was asked",
         RESTRAINT,
         "replace(gateway, probed_at=now) if probe else gateway",
         "gateway",
         Case(changes=((0, 1),), takes=NO_LIMIT, lengths=(6 * UNIT,), refused=1),
     ),
-    Mutant(
+    DroppedSafeguard(
         "a claim lasts for ever",
         COVERAGE,
         "if share.claim and share.claim.until <= now:",
         "if share.claim and share.claim.until <= 0:",
         Case(1, TWICE_ONE, lengths=SHORT, processes=1, deaths=1),
     ),
-    Mutant(
+    DroppedSafeguard(
         "a share whose claimer died is not asked again",
         COVERAGE,
         "share = replace(_back(share), asked_at=asked_at)\n",
         "share = replace(share, claim=None, asked_at=asked_at)\n",
         LATE,
     ),
-    Mutant(
+    DroppedSafeguard(
         "a share whose claimer died does not count as asked",
         RESTRAINT,
         "asked_at = max(share.asked_at, share.claim.until - CLAIM_MARGIN_MS)",
         "asked_at = share.asked_at",
         Case(1, TWICE_ONE, lengths=SHORT, deaths=1, slow=1),
     ),
-    Mutant(
+    DroppedSafeguard(
         "a share whose claimer died counts as asked when it was claimed",
         RESTRAINT,
         "share.claim.until - CLAIM_MARGIN_MS)",
         "share.claim.until - 2 * 30_000)",
         Case(1, TWICE_ONE, lengths=SHORT, deaths=1, slow=1),
     ),
-    Mutant(
+    DroppedSafeguard(
         "a call that may have had effect does not count as asked",
         RESTRAINT,
         "now if perhaps else share.asked_at",
         "share.asked_at",
         Case(1, TWICE_ONE, lengths=SHORT, unanswered=1),
     ),
-    Mutant(
+    DroppedSafeguard(
         "a share that waits again while it is busy is forgotten",
         COVERAGE,
         "replace(share, since=share.since or now))",
         "replace(share, since=share.since or (0 if share.busy_until() else now)))",
         Case(1, TWICE_ONE, lengths=SHORT),
     ),
-    Mutant(
+    DroppedSafeguard(
         "a share that is claimed and waits again is forgotten when it accepts",
         COVERAGE,
         "since=share.since or (now if asked.left else 0),",
         "since=now if asked.left else 0,",
         Case(1, TWICE_ONE, lengths=SHORT),
     ),
-    Mutant(
+    DroppedSafeguard(
         "the newest comes first",
         TURNS,
         "return [key for _, _, key in sorted(waiting)]",
         "return [key for _, _, key in sorted(waiting, reverse=True)]",
         Case(4, ((0,), (1,), (2,), (3,), (0,)), lengths=SHORT, processes=1),
     ),
-    Mutant(
+    DroppedSafeguard(
         "a share that waits loses its slot by another change",
         TURNS,
         "since=share.since or now))",
         "since=now))",
         Case(3, ((0,), (2,), (1,), (2,)), lengths=SHORT, processes=1, overtaken=0),
     ),
-    Mutant(
+    DroppedSafeguard(
         "a share that is refused since the gateway is busy goes to the end",
         TURNS,
         "share, gateway = _back(share), replace(gateway, refused_at=now)",
         "share, gateway = replace(_back(share), since=now), replace(gateway, refused_at=now)",
         Case(changes=((1,), (0,)), foreign=2, lengths=SHORT, processes=1, overtaken=0),
     ),
-    Mutant(
+    DroppedSafeguard(
         "the interval is not kept",
         RESTRAINT,
         "passed = self.asked_at + interval if self.asked_at else 0",
         "passed = 0",
         Case(1, TWICE_ONE, lengths=SHORT),
     ),
-    Mutant(
+    DroppedSafeguard(
         "a share has the interval of all others",
         RESTRAINT,
         "return self.exceptions.get(key.share_id, self.interval)",
         "return self.least_interval",
         Case(changes=((0,), (0,)), lengths=SHORT, intervals=(2 * INTERVAL, INTERVAL)),
     ),
-    Mutant(
+    DroppedSafeguard(
         "a full gateway is asked as often as the shares without an interval of their own",
         FRESHNESS,
         "return min(self.interval, *self.exceptions.values()) if self.exceptions else self.interval",
         "return self.interval",
         Case(3, ((0, 1, 2),), takes=NO_LIMIT, lengths=(6 * UNIT,), intervals=(INTERVAL, 2 * INTERVAL, 2 * INTERVAL)),
     ),
-    Mutant(
+    DroppedSafeguard(
         "a share is asked while its refresh is in progress",
         RESTRAINT,
         "return max(passed, self.not_before, self.busy_until())",
         "return max(passed, self.not_before, self.claim.until if self.claim else 0)",
         Case(1, TWICE_ONE, takes=NO_LIMIT, lengths=(3 * UNIT,)),
     ),
-    Mutant(
+    DroppedSafeguard(
         "a completion that comes early is ignored",
         FRESHNESS,
         "in_progress_until=0 if complete else asked.until,",
         "in_progress_until=asked.until,",
         Case(1, TWICE_ONE, lengths=(0,)),
     ),
-    Mutant(
+    DroppedSafeguard(
         "a completion changes nothing",
         FRESHNESS,
         "return gateway.with_share(key, replace(share, in_progress_until=0)), Todo(completed=completed)",
         "return gateway, Todo(completed=completed)",
         Case(1, TWICE_ONE, lengths=SHORT),
     ),
-    Mutant(
+    DroppedSafeguard(
         "a completion takes no turn",
         FRESHNESS,
         "times += [now + rules.least_interval, *(",
         "times += [*(",
         TO_BE_PROBED,
     ),
-    Mutant(
+    DroppedSafeguard(
         "a gateway that said that it is busy is asked again",
         RESTRAINT,
         "share, gateway = _back(share), replace(gateway, refused_at=now)",
         "share = _back(share)",
         Case(foreign=1, lengths=(3 * UNIT,)),
     ),
-    Mutant(
+    DroppedSafeguard(
         "an earlier wake replaces no later one",
         FRESHNESS,
         "(wake and wake.at <= at and now < wake.at + _LOST_WAKE_MS)",
         "(wake and now < wake.at + _LOST_WAKE_MS)",
         Case(2, ((0,), (0,), (1,)), lengths=(6 * UNIT,), takes=NO_LIMIT),
     ),
-    Mutant(
+    DroppedSafeguard(
         "a share is asked directly although somebody waits",
         COVERAGE,
         "direct = isinstance(event, Enqueued) and nobody_waited and",
         "direct = isinstance(event, Enqueued) and",
         Case(1, (*TWICE_ONE, (0,)), lengths=SHORT),
     ),
-    Mutant(
+    DroppedSafeguard(
         "it is forgotten that somebody else refreshed a share that is claimed",
         COVERAGE,
         "share, gateway = _back(share), replace(gateway, refused_at=now)",
         "share, gateway = replace(_back(share), early_completions=()), replace(gateway, refused_at=now)",
         Case(changes=((1,), (0,)), slots=2, takes=2, foreign=1, voids=True, lengths=SHORT),
     ),
-    Mutant(
+    DroppedSafeguard(
         "a refresh that may be void is not repeated",
         COVERAGE,
         "return not last.is_repeat and",
@@ -307,12 +307,12 @@ MUTANTS = (
 )
 
 
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
-def test_without_a_rule_its_promise_is_broken(mutant: Mutant) -> None:
-    assert states_of(mutant.case)
-    with _changed(mutant.old, mutant.new) as module, pytest.raises(BrokenError) as broken:
-        Explorer(mutant.case, module).run()
-    assert broken.value.promise == mutant.promise, broken.value
+@pytest.mark.parametrize("dropped", DROPPED_SAFEGUARDS, ids=lambda dropped: dropped.name)
+def test_without_a_safeguard_of_the_rules_a_promise_is_broken(dropped: DroppedSafeguard) -> None:
+    assert states_of(dropped.case)
+    with _changed(dropped.old, dropped.new) as module, pytest.raises(BrokenError) as broken:
+        Explorer(dropped.case, module).run()
+    assert broken.value.promise == dropped.promise, broken.value
 
 
 ORDERS = {
@@ -320,7 +320,7 @@ ORDERS = {
         Order(window_first=False),
         Case(1, TWICE_ONE, lengths=SHORT),
     ),
-    "a window is completed before the share has accepted": (Order(completes_late=False), LATE),
+    "what a share is asked for is removed before it has accepted": (Order(removes_late=False), LATE),
     "what is handed over again is asked for directly": (Order(directly_again=True), LATE),
     "a wake is written down before it is queued": (
         Order(wake_first=False),

@@ -157,7 +157,7 @@ class Order:
     window_first: bool = True  # then the shares are put into the line
     wake_first: bool = True  # it is queued, and then the document that names it is written
     wake_writes: bool = True  # a wake that changes nothing writes the document all the same
-    completes_late: bool = True  # what is asked for stays in the window until the share has accepted
+    removes_late: bool = True  # what is asked for stays in the window until the share has accepted
 
 
 class Explorer:
@@ -487,7 +487,7 @@ class Explorer:
         if process.deadline - CALL_TAKES < NOW:
             yield "has no time to ask", _moved(state, process, at="note", happened=turns.Refused(key))
             return
-        closed = changes if self.order.completes_late else frozenset[int]()
+        closed = changes if self.order.removes_late else frozenset[int]()
         windows = _with(state.windows, process.share, open=frozenset(), closed=closed)
         yield "closes the window", _moved(state._replace(windows=windows), process, at="call", asks=changes)
 

@@ -208,7 +208,7 @@ def refreshed(world: World) -> None:
     aggregate(world, s3_record("photos/a.jpg"))
     item = world.item()
     assert world.windows.close(Key.read("my-bucket"), item, BEGAN, BEGAN + 1)
-    world.windows.complete(Key.read("my-bucket"), item.window_id or "")
+    world.windows.mark_distributed(Key.read("my-bucket"), item.window_id or "")
     world.time = BEGAN + HOUR
 
 

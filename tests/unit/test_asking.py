@@ -16,7 +16,7 @@ from event_aggregator.folders import WHOLE_SHARE, Round
 from event_aggregator.observability import logger
 from event_aggregator.refresh import NotRefreshedError
 from event_aggregator.table import Key
-from event_aggregator.waiting import Changes, ShareItem
+from event_aggregator.waiting import ChangedFolders, ShareItem
 from tests.unit.conftest import START, World, fail
 from tests.unit.shares import (
     AN_HOUR,
@@ -274,7 +274,7 @@ def test_a_completion_that_comes_again_leaves_the_mark_of_the_next_refresh(
     world.time += 60_000
     function.deliver_request()
     function.complete(region.refreshes[0])
-    assert function.gateway().busy() == 1
+    assert function.gateway().taken_slots() == 1
 
 
 # Who dies on the way
@@ -931,7 +931,7 @@ def test_a_share_that_waits_keeps_the_id_of_the_window_whose_change_came_first(
     function.deliver_request()
     change(world, "videos/b.mp4")
     function.deliver_request()
-    assert waits(world, "share-3").changes == Changes(frozenset({"/photos", "/videos"}), START, first)
+    assert waits(world, "share-3").changes == ChangedFolders(frozenset({"/photos", "/videos"}), START, first)
 
 
 def test_the_rounds_and_probes_of_a_share_keep_the_id_of_their_window(

@@ -225,7 +225,7 @@ def test_a_time_without_a_fraction_is_covered_only_if_the_end_of_its_second_is_b
     world.time = item.refresh_at
     began = world.time
     assert world.windows.close(Key.read(PUT.bucket), item, began, began + 1)
-    world.windows.complete(Key.read(PUT.bucket), str(item.window_id))
+    world.windows.mark_distributed(Key.read(PUT.bucket), str(item.window_id))
     late = sample("eventbridge")
     late["time"] = timestamp(began - 9_500 + second * 1_000).replace(".000Z", "Z")
     world.time += 10_000

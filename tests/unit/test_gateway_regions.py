@@ -186,9 +186,9 @@ def test_an_event_of_another_places_share_with_the_same_id_frees_no_place_at_hom
 ) -> None:
     function.run(until=DUE)
     function.handle(away.refreshes[0].event(DUE + 1_000))
-    assert function.gateway().busy() == 1
+    assert function.gateway().taken_slots() == 1
     function.complete(home.refreshes[0])
-    assert function.gateway().busy() == 0
+    assert function.gateway().taken_slots() == 0
 
 
 def test_a_share_of_another_account_has_its_own_key_and_line(world: World, home: Region) -> None:

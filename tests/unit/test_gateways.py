@@ -120,7 +120,7 @@ def test_a_completion_without_a_time_frees_the_place_though_the_container_rememb
     todo = old.apply(KEY, Completed("share-1", "n1", 0), delivery("message-2"), may_claim=False)
     assert todo
     assert todo.completed
-    assert world.gateway(GATEWAY).busy() == 0
+    assert world.gateway(GATEWAY).taken_slots() == 0
 
 
 def test_a_container_that_remembers_a_claim_which_is_over_takes_the_next_turn(world: World) -> None:

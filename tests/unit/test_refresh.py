@@ -12,7 +12,7 @@ from event_aggregator.refresh import NotRefreshedError
 from event_aggregator.regions import Regions, UnnamedRegionError
 from event_aggregator.request import LIFETIME_MS, Request
 from event_aggregator.table import Key
-from event_aggregator.waiting import Changes
+from event_aggregator.waiting import ChangedFolders
 from event_aggregator.window import Due
 from event_aggregator.writers import Roles
 from tests.unit.conftest import START, World, fail, s3_event, s3_record
@@ -188,7 +188,7 @@ def test_a_message_from_outside_is_told_of_by_its_own_id(world: World, region: R
     region.shares = [share(status="UPDATING")]
     function.handle({"bucket": "my-bucket", "folders": ["/a"]}, message_id="from-outside")
     assert world.waits().correlation == "from-outside"
-    assert world.waits().changes == Changes(frozenset({"/a"}), START, "from-outside")
+    assert world.waits().changes == ChangedFolders(frozenset({"/a"}), START, "from-outside")
 
 
 def test_a_message_from_outside_fails_with_the_table_and_is_delivered_again(
@@ -342,7 +342,7 @@ def test_a_share_in_no_line_is_put_into_it_by_the_sweep_though_its_gateway_is_kn
 ) -> None:
     function.run()
     world.time += 60_000
-    world.waiting.add(share().key, share(), Changes(frozenset({"/videos"}), world.time, "w"), "an-addition")
+    world.waiting.add(share().key, share(), ChangedFolders(frozenset({"/videos"}), world.time, "w"), "an-addition")
     function.sweep()
     function.run()
     assert region.rounds[1].folder_list == ["/", "videos"]
@@ -460,7 +460,7 @@ def test_what_is_handed_to_a_share_with_a_window_of_an_earlier_release_takes_tha
 def test_a_share_whose_folders_wait_and_that_is_in_no_line_is_put_into_it_by_the_sweep(
     world: World, region: Region, function: Function
 ) -> None:
-    changes = Changes(frozenset({"/videos"}), START, "w")
+    changes = ChangedFolders(frozenset({"/videos"}), START, "w")
     world.waiting.add(share().key, share(), changes, "an-addition")
     function.queue.clear()
     function.sweep()

@@ -22,7 +22,7 @@ from event_aggregator.observability import logger
 from event_aggregator.regions import Regions
 from event_aggregator.table import Key
 from event_aggregator.turns import Accepted, Gateway, Share
-from event_aggregator.waiting import Changes
+from event_aggregator.waiting import ChangedFolders
 from tests.unit.conftest import World
 from tests.unit.test_share_state import ARN, ONE, Gateways, file_share, refused
 
@@ -487,7 +487,7 @@ def log() -> Iterator[io.StringIO]:
 def test_the_log_tells_of_it_under_the_messages_id_from_the_first_line_to_the_last(
     operator: Operator, log: io.StringIO
 ) -> None:
-    second, earlier = file_share("share-2"), Changes(frozenset({"/b"}), operator.world.time, "an earlier window")
+    second, earlier = file_share("share-2"), ChangedFolders(frozenset({"/b"}), operator.world.time, "an earlier window")
     operator.gateways.shares.append(second)
     operator.world.waiting.add(second.key, second, earlier, "1")
     operator.gateways.shares.append(file_share("share-3", gateway_arn=ARN.replace("sgw-1", "sgw-3")))

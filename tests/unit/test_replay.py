@@ -146,7 +146,7 @@ def window_by_the_rules(trace: Trace, how: Settings, first: int) -> tuple[Window
             due = Due.of_change(how, "bucket", int(trace.times[end]))
             is_new = trace.folders[end] not in folders and len(folders) <= MOST
             if is_new or not due.is_met_by(item):
-                item, moves = replace(item, refresh_at=due.moved(item)), moves + (not is_new)
+                item, moves = replace(item, refresh_at=due.moved_refresh_at(item)), moves + (not is_new)
             folders.add(trace.folders[end])
             end += 1
     names = frozenset(trace.names[folder] for folder in folders)

@@ -14,7 +14,7 @@ from event_aggregator.folders import Round
 from event_aggregator.regions import Regions
 from event_aggregator.table import Key
 from event_aggregator.turns import Accepted, Claim, Gateway, Rules, Share
-from event_aggregator.waiting import Changes, ShareItem
+from event_aggregator.waiting import ChangedFolders, ShareItem
 from tests.unit.conftest import START, World, s3_event, s3_record
 
 AT = START
@@ -213,7 +213,7 @@ def test_what_waits_for_a_region_that_cannot_be_listed_raises_the_alarm_of_share
 
 
 def test_a_share_that_nothing_waits_for_has_no_reason_to(world: World) -> None:
-    world.waiting.add(ONE, file_share(), Changes(frozenset({"/a"}), AT, "w"), "1")
+    world.waiting.add(ONE, file_share(), ChangedFolders(frozenset({"/a"}), AT, "w"), "1")
     item = world.waiting.close(ONE, world.waits())
-    world.waiting.complete(ONE, item.refreshing_id or "", keep=True)
+    world.waiting.remove_closed(ONE, item.refreshing_id or "", keep_folders=True)
     assert table_of(world).standing(ONE).waits is None

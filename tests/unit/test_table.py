@@ -101,4 +101,4 @@ def test_an_error_of_the_table_is_raised(world: World) -> None:
     with pytest.raises(ClientError, match="ResourceNotFound"):
         windows.read(Key.read("my-bucket"))
     with pytest.raises(ClientError, match="ResourceNotFound"):
-        windows.complete(Key.read("my-bucket"), "w1")
+        windows.mark_distributed(Key.read("my-bucket"), "w1")

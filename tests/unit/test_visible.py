@@ -148,7 +148,7 @@ def test_who_dies_before_the_completion_is_noted_is_followed_by_one_who_tells_ag
         function.complete(region.refreshes[0])
     function.complete(region.refreshes[0])
     assert len(world.bus.sent) == 2
-    assert function.gateway().busy() == 0
+    assert function.gateway().taken_slots() == 0
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_what_eventbridge_does_not_take_is_logged_and_counted_and_the_place_is_f
     function.deliver_request()
     function.world.bus = answer
     function.complete(function.regions[HOME].refreshes[0])
-    assert function.gateway().busy() == 0
+    assert function.gateway().taken_slots() == 0
     assert answer.calls == 1
     [warning] = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert warning.startswith(f"EventBridge did not accept the event Changes Visible of my-bucket/share-1: {reason}")

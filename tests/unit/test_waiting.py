@@ -7,15 +7,15 @@ import pytest
 
 from event_aggregator.folders import EVERYTHING
 from event_aggregator.table import Key
-from event_aggregator.waiting import Changes, ShareItem
+from event_aggregator.waiting import ChangedFolders, ShareItem
 from tests.unit.conftest import START, World
 from tests.unit.shares import share
 
 KEY = Key.read("my-bucket/share-1")
-A, B = Changes(frozenset({"/a"}), START, "w1"), Changes(frozenset({"/b"}), START + 9_000, "w2")
+A, B = ChangedFolders(frozenset({"/a"}), START, "w1"), ChangedFolders(frozenset({"/b"}), START + 9_000, "w2")
 
 
-def add(world: World, changes: Changes, addition: str = "first", **reason: str) -> None:
+def add(world: World, changes: ChangedFolders, addition: str = "first", **reason: str) -> None:
     world.waiting.add(KEY, share(), changes, addition, **reason)
 
 
@@ -41,7 +41,7 @@ def test_what_is_added_waits_with_what_is_needed_to_ask_the_share(world: World) 
 def test_what_is_added_later_keeps_the_time_and_the_window_of_the_first_change(world: World) -> None:
     add(world, A)
     add(world, B, "second")
-    assert world.waits().changes == Changes(frozenset({"/a", "/b"}), START, "w1")
+    assert world.waits().changes == ChangedFolders(frozenset({"/a", "/b"}), START, "w1")
 
 
 def test_why_a_share_cannot_be_asked_now_is_kept(world: World) -> None:
@@ -54,13 +54,13 @@ def test_why_a_share_cannot_be_asked_now_is_kept(world: World) -> None:
 @pytest.mark.parametrize("folders", [[f"/{n}" for n in range(151)], [f"/{n}{'x' * 1000}" for n in range(17)]])
 def test_too_many_folders_or_bytes_become_everything(world: World, folders: list[str]) -> None:
     add(world, A)
-    add(world, Changes(frozenset(folders), START, "w1"), "second")
+    add(world, ChangedFolders(frozenset(folders), START, "w1"), "second")
     assert world.waits().folders == {EVERYTHING}
-    assert world.waits().changes == Changes(frozenset({EVERYTHING}), START, "w1")
+    assert world.waits().changes == ChangedFolders(frozenset({EVERYTHING}), START, "w1")
 
 
 def test_what_is_added_while_too_many_folders_are_cut_is_not_lost(world: World) -> None:
-    add(world, Changes(frozenset(f"/{n}" for n in range(150)), START, "w1"))
+    add(world, ChangedFolders(frozenset(f"/{n}" for n in range(150)), START, "w1"))
     writes = 0
 
     def add_meanwhile(**_: Any) -> None:
@@ -68,8 +68,8 @@ def test_what_is_added_while_too_many_folders_are_cut_is_not_lost(world: World) 
         writes += 1
         if writes == 2:  # the cut
             item = world.waiting.close(KEY, world.waits())
-            world.waiting.complete(KEY, str(item.refreshing_id), keep=False)
-            add(world, Changes(frozenset({"/late"}), START, "w3"), "third")
+            world.waiting.remove_closed(KEY, str(item.refreshing_id), keep_folders=False)
+            add(world, ChangedFolders(frozenset({"/late"}), START, "w3"), "third")
 
     world.dynamodb.meta.events.register("provide-client-params.dynamodb.UpdateItem", add_meanwhile)
     add(world, B, "second")
@@ -90,7 +90,7 @@ def test_what_comes_after_the_close_waits_beside_what_is_asked_for(world: World)
     world.waiting.close(KEY, world.waits())
     add(world, B, "second")
     assert (world.waits().refreshed_folders, world.waits().folders) == (A.folders, B.folders)
-    assert world.waits().changes == Changes(frozenset({"/a", "/b"}), START, "w1")
+    assert world.waits().changes == ChangedFolders(frozenset({"/a", "/b"}), START, "w1")
 
 
 def test_closing_again_takes_what_a_share_refused_and_what_came_since(world: World) -> None:
@@ -118,7 +118,7 @@ def test_what_is_added_while_the_window_is_closed_is_closed_with_it(world: World
 
 def test_too_many_folders_in_the_two_of_them_are_closed_as_everything(world: World) -> None:
     for number in range(2):
-        add(world, Changes(frozenset(f"/{number}/{n}" for n in range(100)), START, "w1"), f"addition-{number}")
+        add(world, ChangedFolders(frozenset(f"/{number}/{n}" for n in range(100)), START, "w1"), f"addition-{number}")
         world.waiting.close(KEY, world.waits())
     assert world.waits().refreshed_folders == {EVERYTHING}
 
@@ -132,7 +132,7 @@ def test_what_was_accepted_is_done_with_all_that_was_noted_of_refusals(world: Wo
     world.waiting.close(KEY, world.waits())
     world.waiting.refused(KEY, "busy", unclear=2, widen=True)
     assert (world.waits().reason, world.waits().unclear, world.waits().widen) == ("busy", 2, True)
-    world.waiting.complete(KEY, "first", keep=False)
+    world.waiting.remove_closed(KEY, "first", keep_folders=False)
     assert world.waits() == ShareItem(
         refreshed_since=START, refreshed_for="w1", arn=share().arn, kind="NFS", gateway=share().gateway_arn
     )
@@ -141,17 +141,17 @@ def test_what_was_accepted_is_done_with_all_that_was_noted_of_refusals(world: Wo
 def test_the_folders_of_an_accepted_refresh_are_kept_if_it_may_have_to_be_repeated(world: World) -> None:
     add(world, A)
     world.waiting.close(KEY, world.waits())
-    world.waiting.complete(KEY, "first", keep=True)
+    world.waiting.remove_closed(KEY, "first", keep_folders=True)
     assert world.waits().changes is None
     assert (world.waits().refreshed_folders, world.waits().refreshed_for) == (A.folders, "w1")
 
 
-def test_completing_what_was_closed_again_meanwhile_changes_nothing(world: World) -> None:
+def test_removing_what_was_closed_again_meanwhile_changes_nothing(world: World) -> None:
     add(world, A)
     world.waiting.close(KEY, world.waits())
     add(world, B, "second")
     world.waiting.close(KEY, world.waits())
-    world.waiting.complete(KEY, "first", keep=False)
+    world.waiting.remove_closed(KEY, "first", keep_folders=False)
     assert world.waits().refreshing_id == "second"
 
 

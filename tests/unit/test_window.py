@@ -32,10 +32,10 @@ def open_window(windows: Windows, window_id: str = "w1", key: Key = KEY, **chang
 
 
 def closed(windows: Windows, now: int = START + 30_000) -> None:
-    """A window of /a was opened, confirmed and closed at `now`, and its refresh completed."""
+    """A window of /a was opened, confirmed and closed at `now`, and distributed."""
     open_window(windows, "w0")
     assert windows.close(KEY, windows.read(KEY), now, LEASE)
-    windows.complete(KEY, "w0")
+    windows.mark_distributed(KEY, "w0")
 
 
 def test_a_change_opens_a_window_where_none_is(world: World) -> None:
@@ -245,7 +245,7 @@ def test_a_window_is_moved_no_further_than_its_longest_time(world: World) -> Non
 def test_a_window_of_a_fixed_delay_is_not_moved(world: World) -> None:
     item = open_window(world.windows)
     assert Due(DUE + 600_000).is_met_by(item)
-    assert Due(DUE + 600_000).moved(item) == DUE
+    assert Due(DUE + 600_000).moved_refresh_at(item) == DUE
 
 
 def test_a_taken_over_window_keeps_the_time_of_its_first_change(world: World) -> None:
@@ -274,7 +274,7 @@ def test_a_window_is_closed_once(world: World) -> None:
     assert world.windows.close(KEY, item, DUE, LEASE) is None
 
 
-def test_closing_takes_over_the_folders_of_a_refresh_that_was_never_completed(world: World) -> None:
+def test_closing_takes_over_the_folders_of_a_window_that_was_never_distributed(world: World) -> None:
     open_window(world.windows, "w1", folders=frozenset({"/a"}))
     world.windows.close(KEY, world.item(), DUE, LEASE)
     open_window(world.windows, "w2", folders=frozenset({"/b"}), newest_event=DUE)
@@ -284,12 +284,12 @@ def test_closing_takes_over_the_folders_of_a_refresh_that_was_never_completed(wo
     assert item.refreshed_folders == {"/a", "/b"}
 
 
-def test_a_refresh_that_was_taken_over_cannot_be_completed(world: World) -> None:
+def test_a_window_that_was_taken_over_cannot_be_marked_as_distributed(world: World) -> None:
     open_window(world.windows, "w1")
     world.windows.close(KEY, world.item(), DUE, LEASE)
     open_window(world.windows, "w2", newest_event=DUE)
     world.windows.close(KEY, world.item(), DUE, LEASE)
-    world.windows.complete(KEY, "w1")
+    world.windows.mark_distributed(KEY, "w1")
     assert world.item().refreshing_id == "w2"
 
 
@@ -324,7 +324,7 @@ def test_what_is_handed_to_a_share_is_never_taken_for_covered(world: World) -> N
 
 def test_an_error_that_is_no_failed_condition_is_raised(world: World) -> None:
     with pytest.raises(world.dynamodb.exceptions.ResourceNotFoundException):
-        Windows(world.dynamodb, "no-such-table").complete(KEY, "w1")
+        Windows(world.dynamodb, "no-such-table").mark_distributed(KEY, "w1")
 
 
 # An item stays small: writes are charged by what it holds

@@ -1,9 +1,9 @@
-"""Mutants of the code: each without one of its safeguards, and the schedule search that must find out.
+"""Safeguards that are dropped from the code on purpose, and the schedule search that must find out.
 
-The guarantee: `python -m tests.simulation.mutants` (with the repository and its src on PYTHONPATH) applies every mutant
-to a copy of src, one at a time, searches a small scenario for a schedule that breaks the promise named here, and prints
-a line of JSON for each. A mutant whose text is not found exactly once is reported as such: the code has moved on.
-`python -m tests.simulation.mutants NAME` prints the schedule as well.
+The guarantee: `python -m tests.simulation.dropped_safeguards` (with the repository and its src on PYTHONPATH) drops
+each safeguard from a copy of src, one at a time, searches a small scenario for a schedule that breaks the promise named
+here, and prints a line of JSON for each. If its text is not found exactly once, the code has moved on.
+`python -m tests.simulation.dropped_safeguards NAME` prints the schedule as well.
 """
 
 import importlib.util
@@ -19,7 +19,7 @@ _SOURCE = Path(__file__).parents[2] / "src"
 
 
 @dataclass(frozen=True, slots=True)
-class Mutant:
+class DroppedSafeguard:
     name: str
     promise: str
     file: str
@@ -34,9 +34,9 @@ class Mutant:
 
 COVERAGE, AGGREGATION, FRESHNESS, RESTRAINT, TURNS = "Coverage", "Aggregation", "Freshness", "Restraint", "Turns"
 
-MUTANTS = (
+DROPPED_SAFEGUARDS = (
     # The window of a bucket
-    Mutant(
+    DroppedSafeguard(
         "the owner cannot take its window over",
         COVERAGE,
         "window.py",
@@ -45,7 +45,7 @@ MUTANTS = (
         "RETRIED_SOON",
         deaths=1,
     ),
-    Mutant(
+    DroppedSafeguard(
         "an unconfirmed window is remembered",
         COVERAGE,
         "memo.py",
@@ -54,7 +54,7 @@ MUTANTS = (
         "SAME_FOLDER",
         deaths=1,
     ),
-    Mutant(
+    DroppedSafeguard(
         "RefreshingId is not set",
         COVERAGE,
         "window.py",
@@ -63,7 +63,7 @@ MUTANTS = (
         "TWO_CHANGES",
         deaths=1,
     ),
-    Mutant(
+    DroppedSafeguard(
         "a request whose window is closed is always dropped",
         COVERAGE,
         "refresh.py",
@@ -72,8 +72,8 @@ MUTANTS = (
         "TWO_CHANGES",
         deaths=1,
     ),
-    Mutant(
-        "an unfinished refresh is not folded into the next",
+    DroppedSafeguard(
+        "a closed window is not taken over by the next",
         COVERAGE,
         "window.py",
         "if item.refreshing_id is not None:",
@@ -82,8 +82,8 @@ MUTANTS = (
         deaths=1,
         since=20,
     ),
-    Mutant(
-        "a refresh completes another's",
+    DroppedSafeguard(
+        "a window's request marks another one as distributed",
         COVERAGE,
         "window.py",
         'self._update(key, "REMOVE RefreshingId", "RefreshingId = :window"',
@@ -92,7 +92,7 @@ MUTANTS = (
         preemptions=1,
         deaths=1,
     ),
-    Mutant(
+    DroppedSafeguard(
         "a window is confirmed that was taken over",
         COVERAGE,
         "window.py",
@@ -102,7 +102,7 @@ MUTANTS = (
         preemptions=1,
         deaths=1,
     ),
-    Mutant(
+    DroppedSafeguard(
         "a take-over overwrites the folders",
         COVERAGE,
         "window.py",
@@ -111,7 +111,7 @@ MUTANTS = (
         "RETRIED_SOON",
         deaths=1,
     ),
-    Mutant(
+    DroppedSafeguard(
         "confirm before the request is sent",
         COVERAGE,
         "aggregate.py",
@@ -121,7 +121,7 @@ MUTANTS = (
         "RETRIED_SOON",
         deaths=1,
     ),
-    Mutant(
+    DroppedSafeguard(
         "the margin of what is covered",
         COVERAGE,
         "window.py",
@@ -129,7 +129,7 @@ MUTANTS = (
         "number(newest_event)",
         "REFRESHER_AHEAD",
     ),
-    Mutant(
+    DroppedSafeguard(
         "the memo's margin",
         COVERAGE,
         "memo.py",
@@ -137,7 +137,7 @@ MUTANTS = (
         "now < item.refresh_at",
         "AGGREGATOR_BEHIND",
     ),
-    Mutant(
+    DroppedSafeguard(
         "RefreshAt moves earlier",
         COVERAGE,
         "window.py",
@@ -147,7 +147,7 @@ MUTANTS = (
         preemptions=2,
         since=3,
     ),
-    Mutant(
+    DroppedSafeguard(
         "a window is closed that was moved later",
         COVERAGE,
         "window.py",
@@ -156,7 +156,7 @@ MUTANTS = (
         "QUIET_AT_THE_CLOSE",
         preemptions=1,
     ),
-    Mutant(
+    DroppedSafeguard(
         "too many folders keep only the last",
         COVERAGE,
         "window.py",
@@ -164,7 +164,7 @@ MUTANTS = (
         'change = f"{change}, Folders = :folders"',
         "TOO_MANY_FOLDERS",
     ),
-    Mutant(
+    DroppedSafeguard(
         "the folders above a changed one",
         COVERAGE,
         "folders.py",
@@ -172,7 +172,7 @@ MUTANTS = (
         "listed.add(path)",
         "DEEP_FOLDER",
     ),
-    Mutant(
+    DroppedSafeguard(
         "a request that comes early is not sent again",
         COVERAGE,
         "refresh.py",
@@ -180,7 +180,7 @@ MUTANTS = (
         "",
         "LONG_DELAY",
     ),
-    Mutant(
+    DroppedSafeguard(
         "the aggregator swallows a failure",
         COVERAGE,
         "aggregate.py",
@@ -190,7 +190,7 @@ MUTANTS = (
         deaths=1,
         faults=True,
     ),
-    Mutant(
+    DroppedSafeguard(
         "an event that failed for good is passed over",
         COVERAGE,
         "refresh.py",
@@ -199,7 +199,7 @@ MUTANTS = (
         "FAILS_FOR_GOOD",
         deaths=3,
     ),
-    Mutant(
+    DroppedSafeguard(
         "a confirmed window keeps its short lease",
         AGGREGATION,
         "aggregate.py",
@@ -208,18 +208,18 @@ MUTANTS = (
         "BEFORE_THE_REQUEST",
     ),
     # Handing over
-    Mutant(
-        "complete before the folders are handed over",
+    DroppedSafeguard(
+        "a window counts as distributed before its folders are",
         COVERAGE,
         "refresh.py",
         "        self._distribute(request.key, changes, delivery, request.attempt)\n"
-        "        windows.complete(request.key, request.window)\n",
-        "        windows.complete(request.key, request.window)\n"
+        "        windows.mark_distributed(request.key, request.window)\n",
+        "        windows.mark_distributed(request.key, request.window)\n"
         "        self._distribute(request.key, changes, delivery, request.attempt)\n",
         "TWO_CHANGES",
         deaths=1,
     ),
-    Mutant(
+    DroppedSafeguard(
         "a failure at a gateway is swallowed",
         COVERAGE,
         "refresh.py",
@@ -229,7 +229,7 @@ MUTANTS = (
         deaths=1,
         faults=True,
     ),
-    Mutant(
+    DroppedSafeguard(
         "shares that are put into the line are asked by nobody",
         COVERAGE,
         "refresh.py",
@@ -237,7 +237,7 @@ MUTANTS = (
         "None\n",
         "TWO_ON_ONE",
     ),
-    Mutant(
+    DroppedSafeguard(
         "a gateway that was handed two shares is not written",
         COVERAGE,
         "refresh.py",
@@ -245,7 +245,7 @@ MUTANTS = (
         "len(handed) > 2 and self.asker.enqueue",
         "TWO_ON_ONE",
     ),
-    Mutant(
+    DroppedSafeguard(
         "one of two shares with the writer's role is taken for the one that was written through",
         COVERAGE,
         "regions.py",
@@ -253,7 +253,7 @@ MUTANTS = (
         "if not found or any",
         "ONE_ROLE",
     ),
-    Mutant(
+    DroppedSafeguard(
         "an unknown share is not thought to be the writer",
         COVERAGE,
         "regions.py",
@@ -261,7 +261,7 @@ MUTANTS = (
         "if len(found) != 1:",
         "WRITTEN_THROUGH_AN_UNKNOWN_SHARE",
     ),
-    Mutant(
+    DroppedSafeguard(
         "a share is refreshed for what was written through it",
         AGGREGATION,
         "refresh.py",
@@ -270,7 +270,7 @@ MUTANTS = (
         "WRITTEN_THROUGH",
     ),
     # Regions
-    Mutant(
+    DroppedSafeguard(
         "what is for a region that cannot be listed is not kept",
         COVERAGE,
         "refresh.py",
@@ -280,7 +280,7 @@ MUTANTS = (
         "",
         "ONLY_REGION_DENIED_FOR_AN_HOUR",
     ),
-    Mutant(
+    DroppedSafeguard(
         "a region that denies is asked again as late as one that did so for long",
         FRESHNESS,
         "refresh.py",
@@ -290,7 +290,7 @@ MUTANTS = (
         deaths=1,
         faults=True,
     ),
-    Mutant(
+    DroppedSafeguard(
         "only the first region is handed the folders",
         COVERAGE,
         "refresh.py",
@@ -298,7 +298,7 @@ MUTANTS = (
         "for name in regions.names[:1]:",
         "TWO_REGIONS",
     ),
-    Mutant(
+    DroppedSafeguard(
         "what waits for a region is for the first",
         COVERAGE,
         "refresh.py",
@@ -306,7 +306,7 @@ MUTANTS = (
         "name = regions.names[0]",
         "TWO_REGIONS",
     ),
-    Mutant(
+    DroppedSafeguard(
         "who joins a region's window leaves its request to the opener",
         COVERAGE,
         "aggregate.py",
@@ -316,7 +316,7 @@ MUTANTS = (
         deaths=1,
         since=20,
     ),
-    Mutant(
+    DroppedSafeguard(
         "one id in two regions is one share",
         RESTRAINT,
         "table.py",
@@ -324,7 +324,7 @@ MUTANTS = (
         "filter(None, (bucket, share_id))",
         "TWO_REGIONS",
     ),
-    Mutant(
+    DroppedSafeguard(
         "a share of another region waits for an event that stays there",
         FRESHNESS,
         "asking.py",
@@ -333,7 +333,7 @@ MUTANTS = (
         "LONG_REFRESH_AWAY",
     ),
     # What waits for a share
-    Mutant(
+    DroppedSafeguard(
         "what is added overwrites what waits",
         COVERAGE,
         "waiting.py",
@@ -341,7 +341,7 @@ MUTANTS = (
         '            ", Folders = :folders",\n            None,',
         "HAND_OVER_DIES",
     ),
-    Mutant(
+    DroppedSafeguard(
         "what was added since the share's window was read is taken for read",
         COVERAGE,
         "waiting.py",
@@ -351,7 +351,7 @@ MUTANTS = (
         preemptions=1,
         since=80,
     ),
-    Mutant(
+    DroppedSafeguard(
         "what was closed and refused is not asked for again",
         COVERAGE,
         "waiting.py",
@@ -360,22 +360,22 @@ MUTANTS = (
         "OFFLINE_FOR_A_MINUTE",
     ),
     # Asking
-    Mutant(
-        "what is closed is completed before the call",
+    DroppedSafeguard(
+        "what is closed is removed before the call",
         COVERAGE,
         "asking.py",
         "        try:\n            refresh = self.regions.of(key).refresh(share, round_)\n",
         "        try:\n"
         "            if ask.closed:\n"
-        "                self.waiting.complete(key, ask.closed, keep=False)\n"
+        "                self.waiting.remove_closed(key, ask.closed, keep_folders=False)\n"
         "            refresh = self.regions.of(key).refresh(share, round_)\n",
         "TWO_WINDOWS",
         deaths=1,
         faults=True,
         since=45,
     ),
-    Mutant(
-        "an acceptance is noted before what it asked for is completed",
+    DroppedSafeguard(
+        "an acceptance is noted before what it asked for is removed",
         COVERAGE,
         "asking.py",
         "may_claim=may_claim, before_writing=finish)\n",
@@ -384,7 +384,7 @@ MUTANTS = (
         "TWO_WINDOWS",
         deaths=1,
     ),
-    Mutant(
+    DroppedSafeguard(
         "what is left for the next round is dropped",
         COVERAGE,
         "asking.py",
@@ -392,7 +392,7 @@ MUTANTS = (
         "if left := folders if todo.repeat == key else frozenset():",
         "MANY_FOLDERS",
     ),
-    Mutant(
+    DroppedSafeguard(
         "a share that was asked directly and refused loses its folders",
         COVERAGE,
         "asking.py",
@@ -401,7 +401,7 @@ MUTANTS = (
         "        if failure",
         "OFFLINE_FOR_A_MINUTE",
     ),
-    Mutant(
+    DroppedSafeguard(
         "a share is asked directly while others wait",
         RESTRAINT,
         "turns.py",
@@ -409,7 +409,7 @@ MUTANTS = (
         "nobody_waited = True",
         "CLAIMED_FOR_ANOTHER_BUCKET",
     ),
-    Mutant(
+    DroppedSafeguard(
         "what waits for a share that is gone is not forgotten",
         COVERAGE,
         "asking.py",
@@ -417,7 +417,7 @@ MUTANTS = (
         "            return NothingToAsk(key, gone=True)\n",
         "GONE_WHILE_IT_WAITS",
     ),
-    Mutant(
+    DroppedSafeguard(
         "a share that cannot be described is taken for gone",
         COVERAGE,
         "asking.py",
@@ -425,7 +425,7 @@ MUTANTS = (
         "            self.waiting.forget(key)\n            return NothingToAsk(key, gone=True)\n",
         "ONE_IS_UNKNOWN",
     ),
-    Mutant(
+    DroppedSafeguard(
         "a share that cannot be described shows nothing",
         COVERAGE,
         "file_shares.py",
@@ -433,7 +433,7 @@ MUTANTS = (
         'return replace(share, bucket="")',
         "ONE_IS_UNKNOWN",
     ),
-    Mutant(
+    DroppedSafeguard(
         "a share that cannot be described fails the others",
         FRESHNESS,
         "file_shares.py",
@@ -441,7 +441,7 @@ MUTANTS = (
         "            except UnreadableAnswerError as error:\n                refused[arn]",
         "ONE_IS_UNKNOWN",
     ),
-    Mutant(
+    DroppedSafeguard(
         "a refresh in progress is taken for complete",
         RESTRAINT,
         "asking.py",
@@ -449,7 +449,7 @@ MUTANTS = (
         "until = now + self.gateways.rules.least_interval",
         "LONG_REFRESH",
     ),
-    Mutant(
+    DroppedSafeguard(
         "a share has the interval of all others",
         RESTRAINT,
         "turns.py",
@@ -457,7 +457,7 @@ MUTANTS = (
         "return self.least_interval",
         "TWO_PACES",
     ),
-    Mutant(
+    DroppedSafeguard(
         "a bucket has the delay of all others",
         FRESHNESS,
         "window.py",
@@ -465,7 +465,7 @@ MUTANTS = (
         "refresh_delay_seconds.default",
         "TWO_PACES",
     ),
-    Mutant(
+    DroppedSafeguard(
         "a completion is passed over",
         FRESHNESS,
         "refresh.py",
@@ -474,7 +474,7 @@ MUTANTS = (
         "LONG_REFRESH",
     ),
     # What a failure means
-    Mutant(
+    DroppedSafeguard(
         "a call without an answer does not count for the interval",
         RESTRAINT,
         "failures.py",
@@ -484,7 +484,7 @@ MUTANTS = (
         deaths=1,
         faults=True,
     ),
-    Mutant(
+    DroppedSafeguard(
         "an internal error does not count for the interval",
         RESTRAINT,
         "failures.py",
@@ -492,7 +492,7 @@ MUTANTS = (
         "return False and (",
         "INTERNAL_ERRORS",
     ),
-    Mutant(
+    DroppedSafeguard(
         "a failure of the table hides that a call had no answer",
         RESTRAINT,
         "asking.py",
@@ -502,7 +502,7 @@ MUTANTS = (
         deaths=1,
         faults=True,
     ),
-    Mutant(
+    DroppedSafeguard(
         "a folder that is refused is asked for again and again",
         COVERAGE,
         "asking.py",
@@ -510,7 +510,7 @@ MUTANTS = (
         "unclear, widen = 0, False",
         "UNCACHED_FOLDER",
     ),
-    Mutant(
+    DroppedSafeguard(
         "unknown words are never about the request",
         COVERAGE,
         "asking.py",
@@ -518,7 +518,7 @@ MUTANTS = (
         "(unclear > 1_000 and is_idle)",
         "UNCACHED_FOLDER_IN_UNKNOWN_WORDS",
     ),
-    Mutant(
+    DroppedSafeguard(
         "unknown words are about the request at once",
         RESTRAINT,
         "asking.py",
@@ -526,7 +526,7 @@ MUTANTS = (
         "(unclear and is_idle)",
         "UNKNOWN_WORDS_THRICE",
     ),
-    Mutant(
+    DroppedSafeguard(
         "unknown words of a gateway that is at work are about the request",
         RESTRAINT,
         "asking.py",
@@ -534,7 +534,7 @@ MUTANTS = (
         "unclear >= _UNCLEAR",
         "UNCACHED_FOLDER_BESIDE_ANOTHER",
     ),
-    Mutant(
+    DroppedSafeguard(
         "an internal error is about the request",
         RESTRAINT,
         "failures.py",
@@ -544,7 +544,7 @@ MUTANTS = (
         "INTERNAL_ERRORS",
     ),
     # Somebody else's refreshes
-    Mutant(
+    DroppedSafeguard(
         "the folders of a refresh that is to be repeated are not put back",
         COVERAGE,
         "asking.py",
@@ -552,7 +552,7 @@ MUTANTS = (
         "if (key := todo.repeat) and (last := after.shares[key].last) and not last:",
         "REFRESHED_BY_OTHERS_OLDER_RULE",
     ),
-    Mutant(
+    DroppedSafeguard(
         "the folders of a refresh that is known to be void are not kept",
         COVERAGE,
         "asking.py",
@@ -560,7 +560,7 @@ MUTANTS = (
         "frozenset()",
         "COMPLETED_BY_OTHERS_OLDER_RULE",
     ),
-    Mutant(
+    DroppedSafeguard(
         "of a refresh that is told of late nobody knows that it was ours",
         RESTRAINT,
         "turns.py",
@@ -569,7 +569,7 @@ MUTANTS = (
         "HAND_OVER_DIES",
         deaths=1,
     ),
-    Mutant(
+    DroppedSafeguard(
         "a refresh before the last is taken to have had effect",
         COVERAGE,
         "turns.py",
@@ -578,7 +578,7 @@ MUTANTS = (
         "LONG_BY_OTHERS_OLDER_RULE",
     ),
     # The line of a gateway
-    Mutant(
+    DroppedSafeguard(
         "what a container remembers of a line is taken for what stands there",
         COVERAGE,
         "gateways.py",
@@ -586,7 +586,7 @@ MUTANTS = (
         "if after == before and not is_fresh and False:",
         "REMEMBERED_LINE",
     ),
-    Mutant(
+    DroppedSafeguard(
         "a line that another has written is written over",
         COVERAGE,
         "gateways.py",
@@ -594,7 +594,7 @@ MUTANTS = (
         'condition = "attribute_exists(Version)"',
         "REMEMBERED_LINE",
     ),
-    Mutant(
+    DroppedSafeguard(
         "a wake is named before it is queued",
         COVERAGE,
         "gateways.py",
@@ -609,7 +609,7 @@ MUTANTS = (
         "HAND_OVER_DIES",
         deaths=1,
     ),
-    Mutant(
+    DroppedSafeguard(
         "a wake that comes before it is named is forgotten",
         COVERAGE,
         "gateways.py",
@@ -619,7 +619,7 @@ MUTANTS = (
         preemptions=1,
         since=40,
     ),
-    Mutant(
+    DroppedSafeguard(
         "a wake that comes early is not queued again",
         COVERAGE,
         "asking.py",
@@ -627,7 +627,7 @@ MUTANTS = (
         "",
         "LATE_WAKE",
     ),
-    Mutant(
+    DroppedSafeguard(
         "nobody is woken when a claim lapses",
         COVERAGE,
         "turns.py",
@@ -637,7 +637,7 @@ MUTANTS = (
         deaths=1,
         since=80,
     ),
-    Mutant(
+    DroppedSafeguard(
         "whoever came last is asked first",
         TURNS,
         "turns.py",
@@ -645,7 +645,7 @@ MUTANTS = (
         "return [key for _, _, key in sorted(waiting, reverse=True)]",
         "CHANGES_GO_ON",
     ),
-    Mutant(
+    DroppedSafeguard(
         "the sweep does not look at shares",
         COVERAGE,
         "refresh.py",
@@ -658,41 +658,41 @@ MUTANTS = (
 )
 
 
-def try_out(mutant: Mutant, source: Path, *, story: bool = False) -> dict[str, Any]:
-    """Search with this mutant in the copy of src at `source`; in this process, whose modules are exchanged for it."""
-    file = source / "event_aggregator" / mutant.file
+def try_out(dropped: DroppedSafeguard, source: Path, *, story: bool = False) -> dict[str, Any]:
+    """Search without this safeguard in the copy of src at `source`; this process then uses that copy."""
+    file = source / "event_aggregator" / dropped.file
     text, compiled = file.read_text(), Path(importlib.util.cache_from_source(str(file)))
-    if text.count(mutant.old) != 1:
-        found = text.count(mutant.old)
-        return {"name": mutant.name, "promise": None, "what": f"its text is in {mutant.file} {found} times"}
+    if text.count(dropped.old) != 1:
+        found = text.count(dropped.old)
+        return {"name": dropped.name, "promise": None, "what": f"its text is in {dropped.file} {found} times"}
     for name in [name for name in sys.modules if name.partition(".")[0] == "event_aggregator"]:
         del sys.modules[name]
     for name in ("functions", "scenarios", "schedules", "world"):
         sys.modules.pop(f"tests.simulation.{name}", None)
     # Of two texts of one length and second, Python would take the compiled one for the other.
     compiled.unlink(missing_ok=True)
-    file.write_text(text.replace(mutant.old, mutant.new))
+    file.write_text(text.replace(dropped.old, dropped.new))
     try:
-        return _searched(mutant, story=story)
+        return _searched(dropped, story=story)
     finally:
         file.write_text(text)
         compiled.unlink(missing_ok=True)
 
 
-def _searched(mutant: Mutant, *, story: bool) -> dict[str, Any]:
+def _searched(dropped: DroppedSafeguard, *, story: bool) -> dict[str, Any]:
     importlib.invalidate_caches()
     schedules: Any = importlib.import_module("tests.simulation.schedules")
     scenarios = importlib.import_module("tests.simulation.scenarios")
     world: Any = importlib.import_module("tests.simulation.world")
     world._MAX_STEPS = 500  # enough for these scenarios
-    scenario, since = getattr(scenarios, mutant.scenario), mutant.since * scenarios.SECOND
-    search = schedules.Search(scenario, mutant.preemptions, mutant.deaths, mutant.faults, since=since)
+    scenario, since = getattr(scenarios, dropped.scenario), dropped.since * scenarios.SECOND
+    search = schedules.Search(scenario, dropped.preemptions, dropped.deaths, dropped.faults, since=since)
     try:
         search.run()
     except schedules.ScheduleError as broken:
         what = str(broken) if story else str(broken).splitlines()[0]
-        return {"name": mutant.name, "promise": broken.promise, "what": what, "schedules": search.schedules + 1}
-    return {"name": mutant.name, "promise": None, "what": "nothing was found", "schedules": search.schedules}
+        return {"name": dropped.name, "promise": broken.promise, "what": what, "schedules": search.schedules + 1}
+    return {"name": dropped.name, "promise": None, "what": "nothing was found", "schedules": search.schedules}
 
 
 def main(names: list[str]) -> None:
@@ -701,9 +701,9 @@ def main(names: list[str]) -> None:
         shutil.copytree(_SOURCE, source, ignore=shutil.ignore_patterns("__pycache__"))
         sys.path.insert(0, str(source))
         sys.pycache_prefix, sys.dont_write_bytecode = f"{folder}/compiled", False
-        for mutant in MUTANTS:
-            if not names or mutant.name in names:
-                result = try_out(mutant, source, story=bool(names))
+        for dropped in DROPPED_SAFEGUARDS:
+            if not names or dropped.name in names:
+                result = try_out(dropped, source, story=bool(names))
                 print(result["what"] if names else json.dumps(result), flush=True)
 
 
