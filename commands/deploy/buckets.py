@@ -58,11 +58,6 @@ class Buckets:
         account, partition = self.stack.caller
         return f"arn:{partition}:lambda:{self.stack.region}:{account}:function:{self.stack.aggregator}"
 
-    def _rules_of(self, bucket: str) -> list[str]:
-        """The rules of this bucket alone."""
-        rules = self.stack.change_rules().items()
-        return sorted(name for name, rule in rules if [*watched(rule.get("EventPattern", ""))] == [bucket])
-
     def _configuration(self, bucket: str) -> Json | None:
         """The bucket's notification configuration; None if there is no such bucket."""
         found = self.stack.if_there("s3", "get_bucket_notification_configuration", Bucket=bucket)
@@ -202,8 +197,10 @@ class Buckets:
             self._write(told, self.stack.client("lambda").add_permission, **permission)
 
     def _set_rules(self, bucket: str, patterns: Sequence[str]) -> None:
-        """Gives the bucket these rules: those that it has, new ones, which are named after it, and no more."""
-        found, own = self.stack.change_rules(), self._rules_of(bucket)
+        """Gives the bucket rules of its own with these patterns: those that it has, new ones, which are named after it,
+        and no more."""
+        found = self.stack.change_rules()
+        own = sorted(name for name, rule in found.items() if [*watched(rule.get("EventPattern", ""))] == [bucket])
         begin = f"{self.stack.aggregator}-{digest(bucket.encode())[:10]}-"
         names = dict.fromkeys([*own, *(f"{begin}{number}" for number in range(1, len(patterns) + 1))])
         for name, pattern in zip(names, patterns, strict=False):

@@ -101,14 +101,13 @@ class Deployment:
         wishes = dict.fromkeys([*order.buckets, *attached], Wish())  # those that are named first
         wishes |= dict.fromkeys(order.buckets or attached, order.wish)
         self.buckets.attach_all(wishes)
-        if self.is_dry:
-            self.say("\nNothing was changed.")
-            return
         told = f"Changes in these buckets refresh their file shares: {', '.join(wishes)}"
         attach = self.stack.command("attach-bucket.sh", "--bucket", "B")
-        self.say(f"\nDeployed. {told if wishes else f'No bucket is attached: {attach}'}")
-        self.say(f"How it is doing: {self.stack.command('status.sh')}")
-        self.say(f"To remove it:    {self.stack.command('delete-stack.sh')}")
+        self.buckets.say_done(
+            f"Deployed. {told if wishes else f'No bucket is attached: {attach}'}\n"
+            f"How it is doing: {self.stack.command('status.sh')}\n"
+            f"To remove it:    {self.stack.command('delete-stack.sh')}"
+        )
 
     def _deploy(self, order: Order, given: dict[str, str], in_force: Mapping[str, str]) -> bool:
         """Makes a change set, says what is in it, and carries it out; whether the stack is as ordered."""

@@ -170,7 +170,7 @@ def deployment(monkeypatch: pytest.MonkeyPatch) -> Deployed:
     monkeypatch.setattr(Buckets, "plan", lambda *_: ([], []))
     monkeypatch.setattr(Buckets, "attach", lambda _, bucket, wish: made.done.append((bucket, wish.source)))
     monkeypatch.setattr(Buckets, "detach", lambda _, bucket: made.done.append((bucket, "")))
-    made.__dict__["buckets"] = Buckets(stack, print)
+    made.__dict__["buckets"] = Buckets(stack, said.append)
     return made
 
 
@@ -209,7 +209,7 @@ def test_a_new_stack_needs_a_bucket_and_one_without_says_how_to_attach_one(
 
     deployment.asked_for(deployed())
     attach = f"scripts/attach-bucket.sh --bucket B --region {REGION} --name-prefix p-"
-    assert f"\nDeployed. No bucket is attached: {attach}" in deployment.said
+    assert f"\nDeployed. No bucket is attached: {attach}\n" in deployment.said[-1]
 
 
 def test_drift_is_reverted_unless_the_stack_has_to_be_created_anew_with_the_values_that_it_had(

@@ -18,7 +18,6 @@ from event_aggregator.settings import SettingError, Settings
 from tests.unit.deployed import PARAMETERS, TEMPLATE, resources, statements
 
 ROOT = Path(__file__).parents[2]
-KEY, EARLIER = (f"arn:aws:kms:us-east-1:123456789012:key/{n}234abcd-12ab-34cd-56ef-1234567890ab" for n in (1, 2))
 FUNCTIONS = "AWS::Lambda::Function"
 
 
@@ -151,9 +150,9 @@ def test_a_key_of_the_users_is_on_the_table_too_and_without_one_nothing_names_on
     assert {queue["SqsManagedSseEnabled"] for queue in resources("AWS::SQS::Queue").values()} == {True}
     kinds = {resource["Type"] for resource in TEMPLATE["Resources"].values()}
     assert [kind for kind in kinds if "kms" in json.dumps(resources(kind)).lower()] == []
-    assert {queue["SqsManagedSseEnabled"] for queue in resources("AWS::SQS::Queue", KmsKey=KEY).values()} == {False}
-    table = resources("AWS::DynamoDB::Table", KmsKey=KEY)["Table"]
-    assert table["SSESpecification"] == {"SSEEnabled": True, "SSEType": "KMS", "KMSMasterKeyId": KEY}
+    assert {queue["SqsManagedSseEnabled"] for queue in resources("AWS::SQS::Queue", **MARKED).values()} == {False}
+    table = resources("AWS::DynamoDB::Table", **MARKED)["Table"]
+    assert table["SSESpecification"] == {"SSEEnabled": True, "SSEType": "KMS", "KMSMasterKeyId": "KmsKey"}
 
 
 @pytest.mark.parametrize(
@@ -181,26 +180,22 @@ def test_file_shares_are_refreshed_in_the_given_regions_or_else_in_the_stacks() 
         assert condition == {"StringEquals": {"aws:RequestedRegion": regions}}
 
 
-BUCKET_ARN, ROLE_ARN = "arn:aws:s3:::a-bucket", "arn:aws:iam::210987654321:role/gateways"
-
-
 @pytest.mark.parametrize(
-    ("sid", "given", "resource"),
+    ("sid", "named"),
     [
-        ("PutNotificationsBack", {"ReattachBucketArns": [BUCKET_ARN]}, [BUCKET_ARN]),
-        ("RefreshFileSharesOfOtherAccounts", {"GatewayRoleArns": [ROLE_ARN]}, [ROLE_ARN]),
-        ("UseTheKeyOfTableAndQueues", {"KmsKey": KEY}, [KEY]),
-        ("UseTheKeyOfTableAndQueues", {"EarlierKmsKey": EARLIER}, [EARLIER]),
-        ("UseTheKeyOfTableAndQueues", {"KmsKey": KEY, "EarlierKmsKey": EARLIER}, [KEY, EARLIER]),
+        ("PutNotificationsBack", ["ReattachBucketArns"]),
+        ("RefreshFileSharesOfOtherAccounts", ["GatewayRoleArns"]),
+        ("UseTheKeyOfTableAndQueues", ["KmsKey"]),
+        ("UseTheKeyOfTableAndQueues", ["EarlierKmsKey"]),
+        ("UseTheKeyOfTableAndQueues", ["KmsKey", "EarlierKmsKey"]),
     ],
 )
-def test_exactly_what_is_named_may_be_put_back_assumed_or_used(
-    sid: str, given: dict[str, Any], resource: list[str]
-) -> None:
+def test_exactly_what_is_named_may_be_put_back_assumed_or_used(sid: str, named: list[str]) -> None:
+    given = {name: MARKED[name] for name in named}
     statement = statements("RefreshRole", **given)[sid]
-    assert statement["Resource"] == resource
+    assert statement["Resource"] == named
     assert sid not in statements("RefreshRole")
-    if sid == "UseTheKeyOfTableAndQueues":
+    if "Key" in sid:
         assert statement["Action"] == ["kms:Decrypt", "kms:GenerateDataKey"]
         assert statements("AggregatorRole", **given)[sid] == statement
         assert sid not in statements("AggregatorRole")
