@@ -83,8 +83,9 @@ class Buckets:
         if configuration is None:
             self.say(f"skip    bucket {bucket}: it is gone")
             return [], []
+        policy = self.stack.function_policy()
         by_rule = eventbridge.watched_by(self.stack.change_rules().values()).get(bucket, [])
-        has = {"notification": bucket in dict(self.stack.permissions()), "eventbridge": bool(by_rule)}
+        has = {"notification": bucket in dict(permissions(policy)), "eventbridge": bool(by_rule)}
         ways = [wish.source] if wish.source else [way for way in has if has[way]] or ["notification"]
         prefixes = self._prefixes(bucket, wish)
         if prefixes is None:
@@ -95,7 +96,7 @@ class Buckets:
             return [], patterns
         entries = notification.entries(self.function_arn, self.stack.prefix, prefixes)
         self._refuse_what_s3_would(bucket, configuration, entries)
-        self._refuse_if_policy_is_full(bucket)
+        self._refuse_if_policy_is_full(bucket, policy)
         return entries, patterns
 
     def _prefixes(self, bucket: str, wish: Wish) -> list[str] | None:
@@ -121,8 +122,7 @@ class Buckets:
             way = "Remove it, limit it to other event types or keys, or give --event-source eventbridge."
             raise DeployError("\n  ".join([told, *taken]) + f"\n{way}")
 
-    def _refuse_if_policy_is_full(self, bucket: str) -> None:
-        policy = self.stack.function_policy()
+    def _refuse_if_policy_is_full(self, bucket: str, policy: Json) -> None:
         there = [sid for _, sid in permissions(policy)]
         size = len(json.dumps(policy, separators=(",", ":")))
         more = _BYTES_OF_PERMISSION + len(self.function_arn) + 2 * len(bucket)
