@@ -6,7 +6,7 @@ here knows what is in the stack.
 
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -81,7 +81,7 @@ class CloudStack:
         return str(self.client.get_template(StackName=self.name, TemplateStage="Original")["TemplateBody"])
 
     def propose(
-        self, stack: Json | None, url: str, values: Mapping[str, str], tags: Mapping[str, str], **more: str
+        self, stack: Json | None, url: str, values: Sequence[Json], tags: Mapping[str, str], **more: str
     ) -> Json:
         """A change set, when it is ready; its Changes are empty if nothing would change, and then it is deleted."""
         has = {tag["Key"]: tag["Value"] for tag in (stack or {}).get("Tags", [])}
@@ -90,7 +90,7 @@ class CloudStack:
             ChangeSetName=f"deploy-{uuid4().hex[:12]}",
             ChangeSetType="UPDATE" if stack else "CREATE",
             TemplateURL=url,
-            Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in values.items()],
+            Parameters=values,
             Capabilities=["CAPABILITY_NAMED_IAM"],
             Tags=[{"Key": key, "Value": value} for key, value in {**has, **tags}.items()],
             **more,
@@ -111,7 +111,8 @@ class CloudStack:
     def execute(self, change_set: Json) -> None:
         """Carries the changes out, and follows them to their end. DeployError if that is a rollback."""
         begin = partial(self.client.execute_change_set, ChangeSetName=change_set["ChangeSetId"])
-        self._carry_out(begin, change_set["StackId"], ("CREATE_COMPLETE", "UPDATE_COMPLETE"))
+        changing = {change["ResourceChange"]["LogicalResourceId"] for change in change_set["Changes"]}
+        self._carry_out(begin, change_set["StackId"], ("CREATE_COMPLETE", "UPDATE_COMPLETE"), changing)
 
     def remove(self) -> bool:
         """Deletes the stack, whatever state it is in; whether there was one. DeployError if something of it stays."""
@@ -119,23 +120,32 @@ class CloudStack:
             self._carry_out(self.client.delete_stack, stack["StackId"], ("DELETE_COMPLETE",))
         return stack is not None
 
-    def _carry_out(self, begin: Callable[..., object], stack_id: str, ends: Sequence[str]) -> None:
+    def _carry_out(
+        self, begin: Callable[..., object], stack_id: str, ends: Sequence[str], changing: Set[str] = frozenset()
+    ) -> None:
         self._told |= {event["EventId"] for event in self._events(stack_id)}
         begin(StackName=stack_id)
-        status = self.follow(stack_id)
+        status = self.follow(stack_id, changing)
         if status not in ends:
             cause = first_cause(self._events(stack_id), stack_id)
             raise DeployError(f"The stack {self.name} is {status}.\n{cause}")
 
-    def follow(self, stack_id: str) -> str:
-        """Tells of each resource when it is done, until the stack is; the stack's status then."""
-        status = "_IN_PROGRESS"
+    def follow(self, stack_id: str, changing: Set[str] = frozenset()) -> str:
+        """Tells of each resource when it is done, until the stack is; the stack's status then.
+
+        `changing`: the names of the resources that are to change, if they are known.
+        """
+        done, status = set[str](), "_IN_PROGRESS"
         while True:
             for event in reversed(self._events(stack_id)):
+                name, became = event["LogicalResourceId"], event["ResourceStatus"]
                 is_news = event["EventId"] not in self._told and event["PhysicalResourceId"] != stack_id
                 self._told.add(event["EventId"])
-                if is_news and not event["ResourceStatus"].endswith("_IN_PROGRESS"):
-                    self.say(in_words(event))
+                if not is_news or became.endswith("_IN_PROGRESS"):
+                    continue
+                done |= {name} & changing
+                if name in changing or not changing or not became.endswith("_COMPLETE"):
+                    self.say(in_words(event) + (f"  ({len(done)} of {len(changing)})" if name in changing else ""))
             if not status.endswith("_IN_PROGRESS"):
                 return str(status)
             self.pause(_SECONDS_BETWEEN_LOOKS)

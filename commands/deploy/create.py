@@ -81,7 +81,7 @@ class Deployment:
         given = {**order.given, "NamePrefix": self.stack.prefix}
         if (key := in_force.get("KmsKey")) and given.get("KmsKey", key) != key:  # messages were sent with it
             given.setdefault("EarlierKmsKey", key)
-        values = _values(given, in_force)
+        values = {name: given.get(name, in_force.get(name, one.default)) for name, one in parameters().items()}
         refuse_unless_consistent(values, self.stack.region, account)
         self.stack.variables = environment(values, account)
         for bucket in order.buckets:
@@ -112,13 +112,20 @@ class Deployment:
     def _deploy(self, order: Order, given: dict[str, str], in_force: Mapping[str, str]) -> bool:
         """Makes a change set, says what is in it, and carries it out; whether the stack is as ordered."""
         found = self.cloud.settle()
-        in_force = _parameters_of(found) or in_force  # of a stack that an earlier run did not finish, which is gone now
+        if not found:  # in force is what an earlier run did not finish, which is gone now
+            given = {**in_force, **given}
         bucket = ArtifactBucket(self.stack, order.artifact_bucket or in_force.get("CodeBucket", ""))
         if bucket.make():
             self.say(f"create  bucket {bucket.name}, for the code")
         code, template = bucket.put(*pack()), TEMPLATE.read_bytes()
         url = bucket.url_of(kept := bucket.put(f"template-{digest(template)}.yaml", template))
-        values = _values({**given, "CodeBucket": bucket.name, "CodeKey": code}, in_force)
+        given |= {"CodeBucket": bucket.name, "CodeKey": code}
+        before = _parameters_of(found)
+        values: list[Json] = [
+            {"ParameterKey": name, **({"ParameterValue": given[name]} if name in given else {"UsePreviousValue": True})}
+            for name in parameters()
+            if name in given or name in before
+        ]
         mode = {"DeploymentMode": "REVERT_DRIFT"} if order.reverts_drift and found else {}
         change_set = self.cloud.propose(found, url, values, order.tags, **mode)
         changes = change_set["Changes"]
@@ -190,11 +197,6 @@ class Deployment:
             except DeployError as error:  # it cannot be seen: it is somebody else's
                 self.say(f"skip    {error}")
         return was_there or self.buckets.written > 0
-
-
-def _values(given: Mapping[str, str], in_force: Mapping[str, str]) -> dict[str, str]:
-    """All parameters: as given, or as they are, or at their defaults."""
-    return {name: given.get(name, in_force.get(name, one.default)) for name, one in parameters().items()}
 
 
 def _parameters_of(stack: Json | None) -> dict[str, str]:

@@ -148,7 +148,7 @@ def test_a_stack_in_any_state_is_removed_when_what_goes_on_has_ended(before: lis
 
 def propose(cloud: Cloud) -> Any:
     stack = cloud.stack
-    return stack.propose(stack.find(), "https://t", {}, {"team": "storage"})["Changes"]
+    return stack.propose(stack.find(), "https://t", [], {"team": "storage"})["Changes"]
 
 
 def test_a_change_set_has_all_pages_of_its_changes_and_the_tags_of_before() -> None:
@@ -207,10 +207,11 @@ def test_a_template_is_compared_without_cloudformation() -> None:
 # What happens
 
 
-def test_each_resource_is_told_of_once() -> None:
+def test_each_resource_that_changes_is_told_of_once_and_counted() -> None:
     cloud = Cloud("UPDATE_COMPLETE", {"execute_change_set": ["UPDATE_IN_PROGRESS", "UPDATE_COMPLETE"]})
     later = [
-        event(5, "s", "UPDATE_COMPLETE"),
+        event(6, "s", "UPDATE_COMPLETE"),
+        event(5, "Other", "UPDATE_COMPLETE", physical="other"),
         event(4, "Trigger", "UPDATE_COMPLETE", physical="uuid"),
         event(3, "Trigger", "UPDATE_IN_PROGRESS", physical="uuid"),
         event(2, "s", "UPDATE_IN_PROGRESS"),
@@ -220,9 +221,9 @@ def test_each_resource_is_told_of_once() -> None:
     stack = cloud.stack
     stack.pause = lambda _: setattr(cloud, "events", later)
 
-    stack.execute({"StackId": ID, "ChangeSetId": "c"})
+    stack.execute({"StackId": ID, "ChangeSetId": "c", "Changes": [changed("Modify", physical="uuid")]})
 
-    assert cloud.said == ["UPDATE_COMPLETE AWS::Lambda::EventSourceMapping uuid"]
+    assert cloud.said == ["UPDATE_COMPLETE AWS::Lambda::EventSourceMapping uuid  (1 of 1)"]
 
 
 def test_the_first_cause_of_a_failure_is_told_and_not_those_that_it_cancelled_nor_an_earlier_runs() -> None:
@@ -240,7 +241,7 @@ def test_the_first_cause_of_a_failure_is_told_and_not_those_that_it_cancelled_no
     ]
 
     with pytest.raises(DeployError) as failure:
-        cloud.stack.execute({"StackId": ID, "ChangeSetId": "c"})
+        cloud.stack.execute({"StackId": ID, "ChangeSetId": "c", "Changes": []})
 
     assert str(failure.value).splitlines() == [
         "The stack s is UPDATE_ROLLBACK_COMPLETE.",

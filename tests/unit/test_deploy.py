@@ -145,10 +145,12 @@ class Deployed(Deployment):
     done: list[tuple[str, str]] = field(default_factory=list)
 
     def asked_for(self, cloud: Cloud, *buckets: str, wish: Wish = Wish(), drift: bool = False, **given: str) -> Json:  # noqa: B008
-        """The parameters of the change set."""
+        """The parameters of the change set, of one whose value is to stay: None."""
         self.__dict__["cloud"] = cloud.stack
         self.create(Order(given, {"team": "storage"}, [*buckets], wish, reverts_drift=drift))
-        return {one["ParameterKey"]: one["ParameterValue"] for one in cloud.given["create_change_set"]["Parameters"]}
+        asked = cloud.given["create_change_set"]["Parameters"]
+        assert all(one.keys() & {"ParameterValue", "UsePreviousValue"} for one in asked)
+        return {one["ParameterKey"]: one.get("ParameterValue") for one in asked}
 
     def deleted(self, cloud: Cloud) -> bool:
         self.__dict__["cloud"] = cloud.stack
@@ -178,11 +180,10 @@ def test_a_setting_that_is_not_given_keeps_its_value_if_the_deployed_template_kn
     cloud = deployed(RefreshDelaySeconds="120", LogLevel="DEBUG", OfAnEarlierTemplate="1")
 
     assert deployment.asked_for(cloud, LogLevel="INFO", MinRefreshIntervalSeconds="60,share-1=59") == {
-        **DEFAULTS,
         **OWN_VALUES,
         "LogLevel": "INFO",
         "MinRefreshIntervalSeconds": "60,share-1=59",
-        "RefreshDelaySeconds": "120",
+        "RefreshDelaySeconds": None,
     }
     assert {"Key": "team", "Value": "storage"} in cloud.given["create_change_set"]["Tags"]
     assert any("Warning: AWS asks for 60 s between two refreshes" in line for line in deployment.said)
@@ -221,7 +222,7 @@ def test_drift_is_reverted_unless_the_stack_has_to_be_created_anew_with_the_valu
 
     asked = deployment.asked_for(dead, drift=True)
 
-    assert asked == {**DEFAULTS, **OWN_VALUES, "RefreshDelaySeconds": "9"}, "and nothing that the template has no more"
+    assert asked == {**OWN_VALUES, "RefreshDelaySeconds": "9"}, "and nothing that the template has no more"
     assert "DeploymentMode" not in dead.given["create_change_set"]
 
 
@@ -241,7 +242,7 @@ def test_the_buckets_that_are_named_come_first_and_only_they_get_what_the_flags_
 def test_with_another_key_the_one_before_may_be_used_on(
     deployment: Deployed, before: str, given: str, earlier: str
 ) -> None:
-    assert deployment.asked_for(deployed(KmsKey=before), KmsKey=given)["EarlierKmsKey"] == earlier
+    assert deployment.asked_for(deployed(KmsKey=before), KmsKey=given).get("EarlierKmsKey", "") == earlier
 
 
 # What is deleted
