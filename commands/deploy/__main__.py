@@ -107,13 +107,9 @@ def _attach(options: argparse.Namespace) -> None:
         buckets.refuse_unless_here(bucket)
         if options.as_code:
             print(*buckets.as_code(bucket, wish), sep="\n")
-        else:
-            buckets.plan(bucket, wish)
     if not options.as_code:
         buckets.attach_all(dict.fromkeys(options.bucket, wish))
-        buckets.say(
-            "\nNothing was changed." if buckets.is_dry else "\nAttached. Changes refresh the buckets' file shares."
-        )
+        buckets.say_done("Attached. Changes refresh the buckets' file shares.")
 
 
 def _detach(options: argparse.Namespace) -> None:
@@ -121,7 +117,7 @@ def _detach(options: argparse.Namespace) -> None:
     buckets = _deployment(options).buckets
     for bucket in options.bucket:
         buckets.detach(bucket)
-    buckets.say("\nNothing was changed." if buckets.is_dry else "\nDetached. Everything else is as it was.")
+    buckets.say_done("Detached. Everything else is as it was.")
 
 
 def _zip(_: argparse.Namespace) -> None:

@@ -10,21 +10,20 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from commands.deploy import eventbridge, notification
-from commands.deploy.package import region_of
+from commands.deploy.package import digest, region_of
 from commands.deploy.template import DeployError, Json, words_of
 from commands.operate.stack import Stack
-from event_aggregator.attached import targets_of, watched
+from event_aggregator.attached import permissions, targets_of, watched
 from event_aggregator.request import INITIAL_REFRESH_SECONDS, ActionQueue
 
 # A permission, or what was put, is known everywhere within some seconds.
 _PATIENCE_SECONDS, _PAUSE_SECONDS = 60, 2.0
-_TRIES_OF_RULES, _MOST_CHARACTERS_OF_NAME = 5, 64  # the latter is EventBridge's limit
 _CDK_TYPES = ("OBJECT_CREATED", "OBJECT_REMOVED", "LIFECYCLE_EXPIRATION")
 # Lambda's limit of a function's resource policy; and what S3's permission takes of it, without the names in it.
 MOST_BYTES_OF_POLICY, _BYTES_OF_PERMISSION = 20_480, 260
@@ -53,17 +52,11 @@ class Buckets:
     clock: Callable[[], float] = time.monotonic
     written: int = 0
     _unasked: str = ""  # the bucket whose refresh is asked for before the next write
-    _named: set[str] = field(default_factory=set)  # the rules that had a free name
 
     @property
     def function_arn(self) -> str:
         account, partition = self.stack.caller
         return f"arn:{partition}:lambda:{self.stack.region}:{account}:function:{self.stack.aggregator}"
-
-    def _rules_of(self, bucket: str) -> dict[str, list[str]]:
-        """The rules of this bucket alone, with the prefixes of each."""
-        rules = self.stack.watched_by_rules().items()
-        return {name: watches[bucket] for name, watches in rules if [*watches] == [bucket]}
 
     def _configuration(self, bucket: str) -> Json | None:
         """The bucket's notification configuration; None if there is no such bucket."""
@@ -90,21 +83,20 @@ class Buckets:
         if configuration is None:
             self.say(f"skip    bucket {bucket}: it is gone")
             return [], []
-        by_rule = eventbridge.of_all(self.stack.watched_by_rules()).get(bucket)
-        has = {"notification": bucket in dict(self.stack.permissions()), "eventbridge": by_rule is not None}
+        policy = self.stack.function_policy()
+        by_rule = eventbridge.watched_by(self.stack.change_rules().values()).get(bucket, [])
+        has = {"notification": bucket in dict(permissions(policy)), "eventbridge": bool(by_rule)}
         ways = [wish.source] if wish.source else [way for way in has if has[way]] or ["notification"]
         prefixes = self._prefixes(bucket, wish)
         if prefixes is None:
             told = [notification.prefixes_of(configuration, arn) for arn in (self.function_arn, self.replaces)]
-            prefixes = notification.shortest([*(told[0] or told[1]), *([""] if by_rule == [] else by_rule or [])])
+            prefixes = notification.shortest([*(told[0] or told[1]), *by_rule])
         patterns = eventbridge.patterns(bucket, prefixes) if "eventbridge" in ways else []
-        if patterns:
-            self._names_of_rules(bucket, len(patterns))
         if "notification" not in ways:
             return [], patterns
         entries = notification.entries(self.function_arn, self.stack.prefix, prefixes)
         self._refuse_what_s3_would(bucket, configuration, entries)
-        self._refuse_if_policy_is_full(bucket)
+        self._refuse_if_policy_is_full(bucket, policy)
         return entries, patterns
 
     def _prefixes(self, bucket: str, wish: Wish) -> list[str] | None:
@@ -130,8 +122,8 @@ class Buckets:
             way = "Remove it, limit it to other event types or keys, or give --event-source eventbridge."
             raise DeployError("\n  ".join([told, *taken]) + f"\n{way}")
 
-    def _refuse_if_policy_is_full(self, bucket: str) -> None:
-        policy, there = self.stack.function_policy(), [sid for _, sid in self.stack.permissions()]
+    def _refuse_if_policy_is_full(self, bucket: str, policy: Json) -> None:
+        there = [sid for _, sid in permissions(policy)]
         size = len(json.dumps(policy, separators=(",", ":")))
         more = _BYTES_OF_PERMISSION + len(self.function_arn) + 2 * len(bucket)
         if self._permission_of(bucket)["StatementId"] not in there and size + more > MOST_BYTES_OF_POLICY:
@@ -139,19 +131,6 @@ class Buckets:
                 f"The policy of {self.stack.aggregator} has no room for {bucket}: it holds {len(there)} buckets. Attach"
                 " this one by --event-source eventbridge, or to another stack (--name-prefix)."
             )
-
-    def _names_of_rules(self, bucket: str, count: int) -> list[str]:
-        """Of at least so many rules for the bucket: those it has, and then free ones. DeployError if there are not."""
-        rules, own = self.stack.change_rules(), self._rules_of(bucket)
-        every = (f"{self.stack.aggregator}ObjectChanges{number}" for number in ["", *range(2, 1000)])
-        free = [name for name in every if len(name) <= _MOST_CHARACTERS_OF_NAME and name not in {*rules} | self._named]
-        if len(own) + len(free) < count:
-            raise DeployError(
-                f"EventBridge's names of rules have at most {_MOST_CHARACTERS_OF_NAME} characters: with {len(rules)}"
-                f" rules this stack has no more of them for {bucket}. Attach it by --event-source notification, or to"
-                " another stack with a shorter --name-prefix."
-            )
-        return [*own, *free[: max(0, count - len(own))]]
 
     def _permission_of(self, bucket: str) -> dict[str, str]:
         account, partition = self.stack.caller
@@ -207,7 +186,7 @@ class Buckets:
         if wish.source and patterns:
             self._remove_notification(bucket)
         if wish.source and entries:
-            self._delete_rules(bucket)
+            self._set_rules(bucket, [])
         if wish.initial_refresh and self.written > before and self.clock() - began > _PATIENCE_SECONDS:
             self._ask_for_all(bucket)
 
@@ -218,22 +197,18 @@ class Buckets:
             self._write(told, self.stack.client("lambda").add_permission, **permission)
 
     def _set_rules(self, bucket: str, patterns: Sequence[str]) -> None:
-        """Writes the bucket's rules. Another run may have found the same name free: whose pattern it has is known only
-        after a pause, when that run has written too."""
-        wanted = sorted(watched(pattern)[bucket] for pattern in patterns)
-        for _ in range(_TRIES_OF_RULES):
-            # In this order: a rule that another run writes in between is not taken for one of this bucket's.
-            found, names = self.stack.change_rules(), self._names_of_rules(bucket, len(patterns))
-            self._named |= {*names}
-            for name, pattern in zip(names, patterns, strict=False):
-                self._set_rule(name, found.get(name), pattern)
-            for name in names[len(patterns) :]:
-                self._delete_rule(name)
-            if {*names} - {*found} and not self.is_dry:
-                self.pause(_PAUSE_SECONDS)
-            if self.is_dry or sorted(self._rules_of(bucket).values()) == wanted:
-                return
-        raise DeployError(f"Somebody else overwrites the rules of {bucket} again and again.")
+        """Gives the bucket rules of its own with these patterns: those that it has, new ones, which are named after it,
+        and no more."""
+        found = self.stack.change_rules()
+        own = sorted(name for name, rule in found.items() if [*watched(rule.get("EventPattern", ""))] == [bucket])
+        begin = f"{self.stack.aggregator}-{digest(bucket.encode())[:10]}-"
+        names = dict.fromkeys([*own, *(f"{begin}{number}" for number in range(1, len(patterns) + 1))])
+        for name, pattern in zip(names, patterns, strict=False):
+            self._set_rule(name, found.get(name), pattern)
+        for name in own[len(patterns) :]:
+            self._delete_rule(name)
+        if own and not patterns:
+            self.say(f"        {bucket} goes on telling EventBridge of its changes: others may have rules for them.")
 
     def _set_rule(self, name: str, now: Json | None, pattern: str) -> None:
         events = self.stack.client("events")
@@ -241,12 +216,21 @@ class Buckets:
         if now and now["State"] == "ENABLED" and watched(now["EventPattern"]) == watched(pattern):
             self.say(f"keep    rule {name}")
         else:
+            if not now:
+                self._refuse_unless_it_may_invoke(name)
             self._write(f"set     rule {name}", events.put_rule, Name=name, State="ENABLED", EventPattern=pattern)
         if not is_told:  # a target that is there may have settings of somebody else
             told, target = f"set     the target of rule {name}: {self.stack.aggregator}", self.function_arn
             answer = self._write(told, events.put_targets, Rule=name, Targets=[{"Id": "aggregator", "Arn": target}])
             if failed := answer.get("FailedEntries"):
                 raise DeployError(f"EventBridge refused the function as target: {failed[0].get('ErrorMessage')}")
+
+    def _refuse_unless_it_may_invoke(self, rule: str) -> None:
+        if not self.is_dry and f":rule/{self.stack.aggregator}*" not in json.dumps(self.stack.function_policy()):
+            raise DeployError(
+                f"The stack, which is of version 1.0.0, lets no rule {rule} invoke {self.stack.aggregator}. Deploy this"
+                f" version first: {self.stack.command('create-stack.sh')}"
+            )
 
     def _targets(self, rule: str) -> dict[str, str]:
         """The ARNs of the rule's targets, by their Ids."""
@@ -300,7 +284,7 @@ class Buckets:
         """Has the bucket tell the stack of its changes no more."""
         before = self.written
         self._remove_notification(bucket)
-        self._delete_rules(bucket)
+        self._set_rules(bucket, [])
         if self.written == before:
             self.say(f"skip    bucket {bucket}: nothing of this stack is attached to it")
 
@@ -319,13 +303,6 @@ class Buckets:
         for statement in [sid for of, sid in self.stack.permissions() if of == bucket]:
             told = f"delete  permission for {bucket} to invoke {name} ({statement})"
             self._write(told, remove, FunctionName=name, StatementId=statement)
-
-    def _delete_rules(self, bucket: str) -> None:
-        own = self._rules_of(bucket)
-        for name in own:
-            self._delete_rule(name)
-        if own:
-            self.say(f"        {bucket} goes on telling EventBridge of its changes: others may have rules for them.")
 
     def _delete_rule(self, name: str) -> None:
         events, targets = self.stack.client("events"), self._targets(name)
@@ -358,6 +335,9 @@ class Buckets:
         self.say(f"{'would ' if self.is_dry else ''}{what}")
         self.written += 1
         return call(**arguments) or {} if call and not self.is_dry else {}
+
+    def say_done(self, what: str) -> None:
+        self.say("\nNothing was changed." if self.is_dry else f"\n{what}")
 
     # For those whose notifications another tool writes
 

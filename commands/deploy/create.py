@@ -14,9 +14,6 @@ from commands.deploy.template import TEMPLATE, DeployError, Json, environment, p
 from commands.operate.stack import Stack
 from event_aggregator.settings import LEAST_ADVISED_INTERVAL_SECONDS
 
-# So begins the status of a stack whose first run came to no end, or that is being deleted.
-_NEVER_COMPLETE = ("CREATE_IN_PROGRESS", "CREATE_FAILED", "ROLLBACK", "DELETE")
-
 
 @dataclass(frozen=True)
 class Order:
@@ -79,8 +76,7 @@ class Deployment:
         found = self._find()
         in_force = _parameters_of(found)
         attached = self.stack.buckets()
-        was_complete = found and not found["StackStatus"].startswith(_NEVER_COMPLETE)
-        if not (was_complete or order.buckets or attached):
+        if not (found or order.buckets or attached):
             raise DeployError("Which bucket? Give --bucket NAME. See --help.")
         given = {**order.given, "NamePrefix": self.stack.prefix}
         if (key := in_force.get("KmsKey")) and given.get("KmsKey", key) != key:  # messages were sent with it
@@ -105,31 +101,33 @@ class Deployment:
         wishes = dict.fromkeys([*order.buckets, *attached], Wish())  # those that are named first
         wishes |= dict.fromkeys(order.buckets or attached, order.wish)
         self.buckets.attach_all(wishes)
-        if self.is_dry:
-            self.say("\nNothing was changed.")
-            return
         told = f"Changes in these buckets refresh their file shares: {', '.join(wishes)}"
         attach = self.stack.command("attach-bucket.sh", "--bucket", "B")
-        self.say(f"\nDeployed. {told if wishes else f'No bucket is attached: {attach}'}")
-        self.say(f"How it is doing: {self.stack.command('status.sh')}")
-        self.say(f"To remove it:    {self.stack.command('delete-stack.sh')}")
+        self.buckets.say_done(
+            f"Deployed. {told if wishes else f'No bucket is attached: {attach}'}\n"
+            f"How it is doing: {self.stack.command('status.sh')}\n"
+            f"To remove it:    {self.stack.command('delete-stack.sh')}"
+        )
 
     def _deploy(self, order: Order, given: dict[str, str], in_force: Mapping[str, str]) -> bool:
         """Makes a change set, says what is in it, and carries it out; whether the stack is as ordered."""
         found = self.cloud.settle()
-        if not found:  # of a stack that an earlier run did not finish, which is gone now
-            given = {**{name: value for name, value in in_force.items() if name in parameters()}, **given}
+        if not found:  # in force is what an earlier run did not finish, which is gone now
+            given = {**in_force, **given}
         bucket = ArtifactBucket(self.stack, order.artifact_bucket or in_force.get("CodeBucket", ""))
         if bucket.make():
             self.say(f"create  bucket {bucket.name}, for the code")
         code, template = bucket.put(*pack()), TEMPLATE.read_bytes()
         url = bucket.url_of(kept := bucket.put(f"template-{digest(template)}.yaml", template))
         given |= {"CodeBucket": bucket.name, "CodeKey": code}
-        now: list[Json] = [{"ParameterKey": name, "ParameterValue": value} for name, value in given.items()]
-        before = _parameters_of(found).keys() & parameters() - given.keys()
-        now += [{"ParameterKey": name, "UsePreviousValue": True} for name in before]
+        before = _parameters_of(found)
+        values: list[Json] = [
+            {"ParameterKey": name, **({"ParameterValue": given[name]} if name in given else {"UsePreviousValue": True})}
+            for name in parameters()
+            if name in given or name in before
+        ]
         mode = {"DeploymentMode": "REVERT_DRIFT"} if order.reverts_drift and found else {}
-        change_set = self.cloud.propose(found, url, now, order.tags, **mode)
+        change_set = self.cloud.propose(found, url, values, order.tags, **mode)
         changes = change_set["Changes"]
         if not changes:
             self.say(f"keep    stack {self.cloud.name}")

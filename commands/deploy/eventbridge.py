@@ -4,9 +4,10 @@ Each bucket has rules of its own, as many as its prefixes need: a pattern has 2,
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from commands.deploy.template import Json
+from event_aggregator.attached import watched
 
 _MOST_CHARACTERS = 2_048
 
@@ -30,11 +31,10 @@ def patterns(bucket: str, prefixes: Iterable[str]) -> list[str]:
     return [pattern(bucket, piece) for piece in pieces]
 
 
-def of_all(rules: Mapping[str, Mapping[str, Sequence[str]]]) -> dict[str, list[str]]:
-    """The buckets that the rules watch together, each with the prefixes of its keys that count; none: all keys."""
+def watched_by(rules: Iterable[Json]) -> dict[str, list[str]]:
+    """The buckets that the rules watch, each with the prefixes of its keys that count; an empty one: all keys."""
     found: dict[str, list[str]] = {}
-    for rule in rules.values():
-        for bucket, prefixes in rule.items():
-            is_wide = not prefixes or found.get(bucket) == []
-            found[bucket] = [] if is_wide else [*found.get(bucket, []), *prefixes]
+    for rule in rules:
+        for bucket, prefixes in watched(rule.get("EventPattern", "")).items():
+            found.setdefault(bucket, []).extend(prefixes or [""])
     return found

@@ -3,7 +3,6 @@
 S3 replaces the whole configuration at each put, so everybody else's entries pass through here, to the letter.
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,8 +10,9 @@ from string import Template
 from typing import Any
 from urllib.parse import quote_plus, unquote_plus
 
+from commands.deploy.package import digest
 from commands.deploy.template import ROOT, DeployError, Json
-from event_aggregator.attached import EVENTS, TARGETS
+from event_aggregator.attached import EVENTS, entries_of
 
 
 def entries(function_arn: str, name_prefix: str, prefixes: Iterable[str]) -> list[Json]:
@@ -22,7 +22,7 @@ def entries(function_arn: str, name_prefix: str, prefixes: Iterable[str]) -> lis
     return [
         {
             **entry,
-            "Id": f"{entry['Id']}-{hashlib.sha256(value.encode()).hexdigest()[:8]}",
+            "Id": f"{entry['Id']}-{digest(value.encode())[:8]}",
             "Filter": {"Key": {"FilterRules": [{"Name": "prefix", "Value": value}]}},
         }
         for value in shortest(filter_value(prefix) for prefix in prefixes)
@@ -35,7 +35,7 @@ def attached(configuration: Json, ours: Sequence[Json]) -> Json:
     DeployError if somebody else's entry has an Id of ours.
     """
     function_arn = ours[0]["LambdaFunctionArn"]
-    for target, other in _all(configuration):
+    for target, other in entries_of(configuration):
         if other.get("Id") in [own["Id"] for own in ours] and target != function_arn:
             raise DeployError(
                 f"The bucket already has a notification with the Id {other['Id']}, and it goes to {target}."
@@ -70,7 +70,7 @@ def overlaps(configuration: Json, ours: Sequence[Json]) -> list[str]:
     https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-how-to-filtering.html
     """
     found = []
-    for target, other in _all(configuration):
+    for target, other in entries_of(configuration):
         common = [event for event in other["Events"] if any(_share_a_type(event, mine) for mine in EVENTS)]
         shared = any(_share_a_key(filter_of(other), filter_of(mine)) for mine in ours)
         if target != ours[0]["LambdaFunctionArn"] and common and shared:
@@ -105,11 +105,6 @@ def shortest(prefixes: Iterable[str]) -> list[str]:
 def filter_of(entry: Json) -> dict[str, str]:
     rules = entry.get("Filter", {}).get("Key", {}).get("FilterRules", [])
     return {rule["Name"].lower(): rule["Value"] for rule in rules}  # S3 answers "Prefix" to who put "prefix"
-
-
-def _all(configuration: Json) -> list[tuple[str, Json]]:
-    """Every notification, each with its target."""
-    return [(entry[target], entry) for kind, target in TARGETS.items() for entry in configuration.get(kind, [])]
 
 
 def _essence(entry: Json) -> tuple[Any, ...]:

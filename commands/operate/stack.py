@@ -5,7 +5,6 @@ template.yaml makes it.
 """
 
 import json
-import re
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -20,7 +19,7 @@ from commands.deploy import eventbridge
 from commands.operate.share_state import Snapshot, as_of
 from commands.operate.terminal import quoted
 from event_aggregator.access_points import AccessPoints
-from event_aggregator.attached import permissions, targets_of, watched
+from event_aggregator.attached import change_rules, permissions, targets_of
 from event_aggregator.failures import AWS_ERRORS
 from event_aggregator.file_shares import FileShare, FileShares
 from event_aggregator.gateways import Gateways
@@ -187,7 +186,7 @@ class Stack:
     def buckets(self) -> list[str]:
         """The buckets that were attached: those that may invoke the aggregator, and those that the rules name."""
         notifying = {bucket for bucket, _ in self.permissions()}
-        return sorted(notifying | eventbridge.of_all(self.watched_by_rules()).keys())
+        return sorted(notifying | eventbridge.watched_by(self.change_rules().values()).keys())
 
     def permissions(self) -> list[tuple[str, str]]:
         """The buckets whose notifications may invoke the aggregator, each with its statement's id."""
@@ -200,19 +199,11 @@ class Stack:
 
     @cached_property
     def _enabled_on_eventbridge(self) -> dict[str, list[str]]:
-        return eventbridge.of_all(self.watched_by_rules(but="DISABLED"))
-
-    def watched_by_rules(self, *, but: str = "") -> dict[str, dict[str, list[str]]]:
-        """The buckets that each rule of changes watches, with their prefixes; not of rules in the state `but`."""
-        rules = self.change_rules().items()
-        return {name: watched(rule.get("EventPattern", "")) for name, rule in rules if rule.get("State") != but}
+        return eventbridge.watched_by(rule for rule in self.change_rules().values() if rule["State"] != "DISABLED")
 
     def change_rules(self) -> dict[str, dict[str, Any]]:
-        """The rules of EventBridge that tell the aggregator of changes, by name: as many as their buckets need."""
-        name = f"{self.aggregator}ObjectChanges"
-        pages = self.client("events").get_paginator("list_rules").paginate(NamePrefix=name)
-        rules = [rule for page in pages for rule in page["Rules"]]
-        return {rule["Name"]: rule for rule in rules if re.fullmatch("[0-9]*", rule["Name"].removeprefix(name))}
+        """The rules of EventBridge that tell the aggregator of changes, by name."""
+        return change_rules(self.client("events"), self.aggregator)
 
     def rule(self, of: str) -> dict[str, Any]:
         """The stack's rule of EventBridge, as DescribeRule tells of it; empty if there is none."""
@@ -242,7 +233,7 @@ class Stack:
         ]
         by_rule = self._enabled_on_eventbridge.get(bucket)
         if by_rule is not None and "EventBridgeConfiguration" in configuration:
-            entries += [{"Filter": {"Key": {"FilterRules": [{"Name": "prefix", "Value": p}]}}} for p in by_rule or [""]]
+            entries += [{"Filter": {"Key": {"FilterRules": [{"Name": "prefix", "Value": p}]}}} for p in by_rule]
         return entries
 
     def who_may_have_changed(self, bucket: str) -> str:

@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
-from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -268,26 +267,9 @@ def _show(aws: MiniStack, gateway: StorageGateway, program: list[str], script: s
 
 
 def what_is_left(aws: MiniStack) -> list[str]:
-    """Everything in the account but the bucket; MiniStack's own default resources are none of these kinds."""
-
-    def names(service: str, operation: str, field_: str, name: str | None = None) -> list[Any]:
-        found = getattr(aws.client(service), operation)().get(field_, [])
-        return [item[name] if name else item for item in found]
-
+    """Everything in the account but the bucket, and what the bucket notifies."""
     notification = aws.client("s3").get_bucket_notification_configuration(Bucket=BUCKET)
-    return [
-        *names("cloudformation", "describe_stacks", "Stacks", "StackName"),
-        *(bucket for bucket in names("s3", "list_buckets", "Buckets", "Name") if bucket != BUCKET),
-        *names("dynamodb", "list_tables", "TableNames"),
-        *names("sqs", "list_queues", "QueueUrls"),
-        *names("lambda", "list_functions", "Functions", "FunctionName"),
-        *names("iam", "list_roles", "Roles", "RoleName"),
-        *names("logs", "describe_log_groups", "logGroups", "logGroupName"),
-        *names("events", "list_rules", "Rules", "Name"),
-        *names("cloudwatch", "describe_alarms", "MetricAlarms", "AlarmName"),
-        *names("cloudwatch", "list_dashboards", "DashboardEntries", "DashboardName"),
-        *(key for key in notification if key != "ResponseMetadata"),
-    ]
+    return sorted({*aws.everything(), *notification} - {f"s3 {BUCKET}", "ResponseMetadata"})
 
 
 if __name__ == "__main__":

@@ -76,6 +76,29 @@ class MiniStack:
             )
         return self._clients[service, account]
 
+    def everything(self) -> list[str]:
+        """The names of all that the scripts may make in the account. MiniStack makes none of these kinds itself."""
+
+        def names(service: str, operation: str, field_: str, name: str = "") -> list[str]:
+            found = getattr(self.client(service), operation)().get(field_, [])
+            return [f"{service} {item[name] if name else item}" for item in found]
+
+        return sorted(
+            [
+                *names("cloudformation", "describe_stacks", "Stacks", "StackName"),
+                *names("s3", "list_buckets", "Buckets", "Name"),
+                *names("dynamodb", "list_tables", "TableNames"),
+                *names("sqs", "list_queues", "QueueUrls"),
+                *names("lambda", "list_functions", "Functions", "FunctionName"),
+                *names("lambda", "list_event_source_mappings", "EventSourceMappings", "FunctionArn"),
+                *names("iam", "list_roles", "Roles", "RoleName"),
+                *names("logs", "describe_log_groups", "logGroups", "logGroupName"),
+                *names("events", "list_rules", "Rules", "Name"),
+                *names("cloudwatch", "describe_alarms", "MetricAlarms", "AlarmName"),
+                *names("cloudwatch", "list_dashboards", "DashboardEntries", "DashboardName"),
+            ]
+        )
+
     def account_of(self, access_key_id: str) -> str:
         """The account to which an access key belongs; the scripts use `test`, which is none of AWS's form."""
         if access_key_id == "test":

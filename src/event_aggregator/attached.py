@@ -51,9 +51,25 @@ def watched(pattern: str) -> dict[str, list[str]]:
     }
 
 
+def change_rules(events: Any, function: str) -> dict[str, dict[str, Any]]:
+    """The EventBridge rules that report changes to the function, by name. A bucket has as many as its prefixes need.
+
+    A rule's name has a hash of its bucket's name and a number. Rules of version 1.0.0 have only a number.
+    """
+    pages = events.get_paginator("list_rules").paginate(NamePrefix=function)
+    rules = [rule for page in pages for rule in page["Rules"]]
+    ours = re.compile(f"{function}(-[0-9a-f]{{10}}-|ObjectChanges)[0-9]*")
+    return {rule["Name"]: rule for rule in rules if ours.fullmatch(rule["Name"])}
+
+
+def entries_of(configuration: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """The entries of a notification configuration, each with the ARN of its function, queue or topic."""
+    return [(entry[target], entry) for kind, target in TARGETS.items() for entry in configuration.get(kind, [])]
+
+
 def targets_of(configuration: Mapping[str, Any]) -> list[str]:
     """The ARNs of the functions, queues and topics that a notification configuration names."""
-    return sorted({entry[target] for kind, target in TARGETS.items() for entry in configuration.get(kind, [])})
+    return sorted({target for target, _ in entries_of(configuration)})
 
 
 def notifies(configuration: Mapping[str, Any], function: str) -> bool:
@@ -159,8 +175,7 @@ class AttachedBuckets:
     def _by_rule(self) -> dict[str, bool]:
         """The buckets in EventBridge rules, each with whether all its rules are enabled."""
         found: dict[str, bool] = {}
-        pages = self.client("events").get_paginator("list_rules").paginate(NamePrefix=f"{self.function}ObjectChanges")
-        for rule in (rule for page in pages for rule in page["Rules"]):
+        for rule in change_rules(self.client("events"), self.function).values():
             for bucket in watched(rule.get("EventPattern", "")):
                 found[bucket] = found.get(bucket, True) and rule["State"] == "ENABLED"
         return found

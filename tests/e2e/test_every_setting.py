@@ -1,8 +1,5 @@
-"""Every parameter of template.yaml: deployed away from its default, changed alone by create-stack.sh, all by plain
-CloudFormation; and drift by hand.
-
-What the local AWS's CloudFormation cannot show: it leaves permissions boundaries, the table's key and the tags of rules
-and triggers out, and it ignores --revert-drift, so that nothing mends what was changed by hand.
+"""Every parameter of template.yaml: deployed away from its default, changed by create-stack.sh and by plain
+CloudFormation; and drift by hand, which the local AWS cannot mend: it ignores --revert-drift.
 """
 
 from collections.abc import Iterator
@@ -11,7 +8,7 @@ from typing import Any
 import pytest
 
 from commands.deploy.__main__ import main
-from commands.deploy.template import parameters, settings, words_of
+from commands.deploy.template import OWN, parameters, settings
 from dev.local.ministack import ACCOUNT, ROOT, MiniStack
 from tests.e2e.conftest import FUNCTIONS, run, run_program
 
@@ -58,96 +55,39 @@ def deployed(aws: MiniStack, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[s
     assert values.keys() == {parameter.name for parameter in settings()}
     assert [name for name in values if values[name] == parameters()[name].default] == []
     flags = [word for name, value in values.items() for word in (parameters()[name].flag, value)]
-    assert main([*CREATE, "--bucket", BUCKET, "--no-initial-refresh", "--tag", "team=storage", *flags]) == 0
+    assert main([*CREATE, "--bucket", BUCKET, "--no-initial-refresh", *flags]) == 0
     yield values
     assert main(["delete-stack.sh", "--name-prefix", PREFIX, "--yes"]) == 0
 
 
 def in_force(aws: MiniStack) -> dict[str, str]:
-    """The parameters by what is deployed, but the boundary; each thing that one is about has the same."""
-    functions, sqs, logs, iam = (aws.client(name) for name in ("lambda", "sqs", "logs", "iam"))
-    aggregator, refresh = (functions.get_function_configuration(FunctionName=name) for name in (AGGREGATOR, REFRESH))
-    of_aggregator, of_refresh = (of["Environment"]["Variables"] for of in (aggregator, refresh))
-    names = {name: "_".join(words_of(name)).upper() for name in parameters()}
-    found = {name: of_refresh[variable] for name, variable in names.items() if variable in of_refresh}
-    assert found.items() >= {n: of_aggregator[v] for n, v in names.items() if v in of_aggregator}.items()
-    queues = [sqs.get_queue_url(QueueName=f"{AGGREGATOR}ActionQueue{end}")["QueueUrl"] for end in ("", "DeadLetter")]
-    of_queues = [sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"] for url in queues]
-    prefixes = [f"/aws/lambda/{name}" for name in (AGGREGATOR, REFRESH)]
-    groups = [g for name in prefixes for g in logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"]]
-    alarms = aws.client("cloudwatch").describe_alarms(AlarmNamePrefix=AGGREGATOR)["MetricAlarms"]
-    policy = iam.get_role_policy(RoleName=f"{PREFIX}S3GatewayRefresh-us-east-1", PolicyName="S3EventAggregator")
-    of_keys = [s["Resource"] for s in policy["PolicyDocument"]["Statement"] if "kms:Decrypt" in s["Action"]]
-    [key] = {
-        *(of.get("KmsMasterKeyId") or "" for of in of_queues),
-        *(of.get("KMSKeyArn") or "" for of in (aggregator, refresh)),
-        *(group.get("kmsKeyId", "") for group in groups),
-    }
-    assert {of["SqsManagedSseEnabled"] for of in of_queues} == {"false" if key else "true"}
-    [days] = {str(group["retentionInDays"]) for group in groups}
-    [topics] = {",".join(alarm[actions]) for alarm in alarms for actions in ("AlarmActions", "OKActions")}
-    network = refresh.get("VpcConfig", {})
-    assert not aggregator.get("VpcConfig", {}).get("SubnetIds")
-    return found | {
-        "StorageGatewayEndpointUrl": of_refresh.get("AWS_ENDPOINT_URL_STORAGE_GATEWAY", ""),
-        "KmsKey": key,
-        "EarlierKmsKey": ",".join(used for used in (of_keys or [[]])[0] if used != key),
-        "SubnetIds": ",".join(network["SubnetIds"]),
-        "SecurityGroupIds": ",".join(network["SecurityGroupIds"]),
-        "LogRetentionDays": days,
-        "AlarmTopicArn": topics,
-    }
-
-
-def tagged(aws: MiniStack) -> list[str]:
-    """The service of each thing that has the tag, but for rules and triggers; one role, alarm and log group for all."""
-    [group] = aws.client("logs").describe_log_groups(logGroupNamePrefix=f"/aws/lambda/{REFRESH}")["logGroups"]
-    alarm = aws.client("cloudwatch").describe_alarms(AlarmNamePrefix=AGGREGATOR)["MetricAlarms"][0]["AlarmArn"]
-    of_group = aws.client("logs").list_tags_for_resource(resourceArn=group["arn"].removesuffix(":*"))["tags"]
-    of_others = {
-        "cloudwatch": aws.client("cloudwatch").list_tags_for_resource(ResourceARN=alarm)["Tags"],
-        "iam": aws.client("iam").list_role_tags(RoleName=f"{PREFIX}S3GatewayRefresh-us-east-1")["Tags"],
-        "logs": [{"Key": key, "Value": value} for key, value in of_group.items()],
-    }
-    others = [service for service, tags in of_others.items() if {"Key": "team", "Value": "storage"} in tags]
-    found = aws.client("resourcegroupstaggingapi").get_resources(TagFilters=[{"Key": "team", "Values": ["storage"]}])
-    return sorted([*others, *(one["ResourceARN"].split(":")[2] for one in found["ResourceTagMappingList"])])
-
-
-def change(aws: MiniStack, values: dict[str, str]) -> None:
-    """By plain CloudFormation, as docs/settings.md says."""
-    code = aws.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"][0]["Parameters"]
-    [bucket] = [found["ParameterValue"] for found in code if found["ParameterKey"] == "CodeBucket"]
-    deploy = ("aws", "cloudformation", "deploy", "--stack-name", STACK, "--capabilities", "CAPABILITY_NAMED_IAM")
-    template = ("--template-file", str(ROOT / "template.yaml"), "--s3-bucket", bucket)
-    overrides = [f"{name}={value}" for name, value in values.items()]
-    run_program(aws, *deploy, *template, "--parameter-overrides", *overrides)
+    """The parameters of the stack; that each is where it belongs is a unit test of the template."""
+    [stack] = aws.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"]
+    return {parameter["ParameterKey"]: parameter["ParameterValue"] for parameter in stack["Parameters"]}
 
 
 def test_every_setting_is_deployed_and_changed_by_either_way_and_drift_is_told_of(
     aws: MiniStack, deployed: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    wanted = {name: value for name, value in deployed.items() if name != "PermissionsBoundary"}
-    assert in_force(aws) == wanted
-    of_each_kind = ["cloudwatch", "dynamodb", "iam", "lambda", "lambda", "logs", "sqs", "sqs"]
-    assert tagged(aws) == of_each_kind
+    own = {name: in_force(aws)[name] for name in OWN}
+    assert in_force(aws) == own | deployed
 
-    # One flag of each kind alone, and then the others; that each alone leaves the others as they are is a unit test.
-    alone = [["RefreshDelaySeconds"], ["LogRetentionDays"], ["AlarmTopicArn"], ["KmsKey"], ["SubnetIds"]]
-    with_it = {"KmsKey": {"EarlierKmsKey": deployed["KmsKey"]}, "SubnetIds": {"SecurityGroupIds": ""}}
-    for names in [*alone, [name for name in deployed if [name] not in alone and name != "SecurityGroupIds"]]:
-        changed = {name: parameters()[name].default for name in names}
-        flags = [word for name in names for word in (parameters()[name].flag, changed[name] or "none")]
-        assert main([*CREATE, *flags]) == 0
-        wanted |= {**changed, **with_it.get(names[0], {})}
-        wanted.pop("PermissionsBoundary", None)
-        assert in_force(aws) == wanted, f"after the script has changed {names}"
+    flags = [word for name in deployed for word in (parameters()[name].flag, parameters()[name].default or "none")]
+    assert main([*CREATE, *flags]) == 0
+    assert in_force(aws) == own | {name: parameters()[name].default for name in deployed}
 
-    assert tagged(aws) == of_each_kind, "they stay"
-    change(aws, deployed)
-    assert in_force(aws) == {name: deployed[name] for name in wanted}
+    # By plain CloudFormation, as docs/settings.md says.
+    deploy = ("aws", "cloudformation", "deploy", "--stack-name", STACK, "--capabilities", "CAPABILITY_NAMED_IAM")
+    template = ("--template-file", str(ROOT / "template.yaml"), "--s3-bucket", own["CodeBucket"])
+    run_program(aws, *deploy, *template, "--parameter-overrides", *(f"{n}={value}" for n, value in deployed.items()))
+    assert in_force(aws) == own | deployed
 
-    by_hand(aws)
+    functions, events, nothing = aws.client("lambda"), aws.client("events"), dict[str, Any]()
+    [trigger] = functions.list_event_source_mappings(FunctionName=REFRESH)["EventSourceMappings"]
+    functions.update_event_source_mapping(UUID=trigger["UUID"], Enabled=False)
+    events.remove_targets(Rule=f"{AGGREGATOR}Sweep", Ids=["action-queue"])
+    events.delete_rule(Name=f"{AGGREGATOR}Sweep")
+    aws.client("s3").put_bucket_notification_configuration(Bucket=BUCKET, NotificationConfiguration=nothing)
     told = run("status.sh", "--name-prefix", PREFIX, environment=aws.environment() | {"COLUMNS": "200"}).out
     assert "the queue is not read: the refresh function's trigger is Disabled" in told
     assert f"the rule {AGGREGATOR}Sweep is gone" in told
@@ -159,13 +99,3 @@ def test_every_setting_is_deployed_and_changed_by_either_way_and_drift_is_told_o
     said = capsys.readouterr().out
     assert f"keep    stack {STACK}\n" in said, "it compares with what was deployed, not with what is there"
     assert f"set     notification of {BUCKET}\n" in said, "what is not CloudFormation's it mends"
-
-
-def by_hand(aws: MiniStack) -> None:
-    """Disables a trigger, deletes a rule, and wipes the bucket's notification."""
-    functions, events, nothing = aws.client("lambda"), aws.client("events"), dict[str, Any]()
-    [trigger] = functions.list_event_source_mappings(FunctionName=REFRESH)["EventSourceMappings"]
-    functions.update_event_source_mapping(UUID=trigger["UUID"], Enabled=False)
-    events.remove_targets(Rule=f"{AGGREGATOR}Sweep", Ids=["action-queue"])
-    events.delete_rule(Name=f"{AGGREGATOR}Sweep")
-    aws.client("s3").put_bucket_notification_configuration(Bucket=BUCKET, NotificationConfiguration=nothing)

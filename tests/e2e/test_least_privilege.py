@@ -332,10 +332,10 @@ def test_the_calls_to_storage_gateway_are_those_that_the_policy_allows(
 # Who may invoke the functions and send to the queue
 
 
-def test_s3_may_invoke_the_aggregator_only_for_the_named_bucket_and_the_stacks_rules_of_changes(aws: MiniStack) -> None:
+def test_s3_may_invoke_the_aggregator_only_for_the_named_bucket_and_the_stacks_own_rules(aws: MiniStack) -> None:
     functions = aws.client("lambda")
     of_rules, statement = json.loads(functions.get_policy(FunctionName=AGGREGATOR)["Policy"])["Statement"]
-    rules = f"arn:aws:events:us-east-1:{ACCOUNT}:rule/S3EventAggregatorObjectChanges*"
+    rules = f"arn:aws:events:us-east-1:{ACCOUNT}:rule/S3EventAggregator*"
     assert of_rules["Principal"] == {"Service": "events.amazonaws.com"}
     assert of_rules["Condition"] == {"ArnLike": {"AWS:SourceArn": rules}}
     del statement["Sid"]

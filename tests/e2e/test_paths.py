@@ -12,7 +12,6 @@ from tests.e2e.conftest import FUNCTIONS, Bucket, run_script, s3_may
 from tests.e2e.proxy import Proxy
 
 AGGREGATOR, _ = FUNCTIONS
-RULE = "S3EventAggregatorObjectChanges"
 
 
 @pytest.fixture
@@ -27,8 +26,8 @@ def notify(bucket: Bucket, configuration: dict[str, Any]) -> None:
     s3.put_bucket_notification_configuration(Bucket=bucket.name, NotificationConfiguration=configuration)
 
 
-def rules(aws: MiniStack) -> list[str]:
-    return [rule["Name"] for rule in aws.client("events").list_rules()["Rules"]]
+def rules(aws: MiniStack) -> set[str]:
+    return {rule["Name"] for rule in aws.client("events").list_rules()["Rules"]}
 
 
 def test_changes_that_eventbridge_tells_of_become_visible_until_the_bucket_is_detached(
@@ -37,7 +36,7 @@ def test_changes_that_eventbridge_tells_of_become_visible_until_the_bucket_is_de
     bucket = quiet_bucket
     bucket.put("team é/old.txt")
     share = bucket.share("team é/")
-    before = aws.client("lambda").get_policy(FunctionName=AGGREGATOR)["Policy"]
+    before, rules_before = aws.client("lambda").get_policy(FunctionName=AGGREGATOR)["Policy"], rules(aws)
 
     with Proxy(aws.endpoint_url) as proxy:
         run_script(
@@ -47,7 +46,8 @@ def test_changes_that_eventbridge_tells_of_become_visible_until_the_bucket_is_de
             AWS_ENDPOINT_URL_STORAGE_GATEWAY=bucket.gateway.endpoint_url,
             AWS_ENDPOINT_URL_SQS=proxy.endpoint_url,
         )
-    pattern = json.loads(aws.client("events").describe_rule(Name=RULE)["EventPattern"])
+    [rule] = rules(aws) - rules_before
+    pattern = json.loads(aws.client("events").describe_rule(Name=rule)["EventPattern"])
     assert pattern["detail"] == {"bucket": {"name": [bucket.name]}, "object": {"key": [{"prefix": "team é/"}]}}
     sent = proxy.calls["SQS.SendMessage"]
     assert sent == 1, "all of it is refreshed once more when S3 sends its events"
@@ -57,7 +57,7 @@ def test_changes_that_eventbridge_tells_of_become_visible_until_the_bucket_is_de
     assert share.tree() == {"a+b c/100%.txt"}
 
     run_script(aws, "detach-bucket.sh", "--bucket", bucket.name)
-    assert RULE not in rules(aws)
+    assert rules(aws) == rules_before
     assert aws.client("lambda").get_policy(FunctionName=AGGREGATOR)["Policy"] == before
 
 

@@ -1,6 +1,5 @@
 """Buckets attached to a stack and detached from it, on moto's S3, Lambda, EventBridge and SQS."""
 
-import itertools
 import json
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -15,13 +14,16 @@ from moto import mock_aws
 from commands.deploy import eventbridge
 from commands.deploy.__main__ import main
 from commands.deploy.buckets import Buckets, Wish
+from commands.deploy.notification import shortest
 from commands.deploy.template import DeployError, Json
 from commands.operate.stack import Stack
 from event_aggregator.file_shares import FileShare
 
 ACCOUNT, BUCKET = "123456789012", "my.bucket"
 BY_RULE, BY_NOTIFICATION = Wish(source="eventbridge"), Wish(source="notification")
-RULE = "p-S3EventAggregatorObjectChanges"
+RULE = "p-S3EventAggregator-cf4a09316b-1"  # of SHA-256 of the bucket's name
+# One of version 1.0.0, and one of somebody else.
+OTHER_RULES = ("p-S3EventAggregatorObjectChanges", "p-S3EventAggregatorObjectChangesToo")
 UNABLE = "Unable to validate the following destination configurations"
 NO_CODE: Json = {"Runtime": "python3.13", "Handler": "a.b", "Code": {"ZipFile": b"PK\x05\x06" + 18 * b"\0"}}
 
@@ -75,7 +77,8 @@ class Account:
         )
 
     def watched(self) -> dict[str, list[str]]:
-        return eventbridge.of_all(self.stack.watched_by_rules())
+        watched = eventbridge.watched_by(self.stack.change_rules().values())
+        return {bucket: shortest(prefixes) for bucket, prefixes in watched.items()}
 
     def asked(self) -> int:
         """How often all of a bucket was asked for."""
@@ -103,7 +106,10 @@ def account() -> Iterator[Account]:
         account = Account(stack)
         stack.session.events.register("before-call", account.count)
         role = stack.client("iam").create_role(RoleName="r", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
-        stack.client("lambda").create_function(FunctionName="p-S3EventAggregator", Role=role, **NO_CODE)
+        function = {"FunctionName": "p-S3EventAggregator"}
+        stack.client("lambda").create_function(**function, Role=role, **NO_CODE)
+        of_rules = {"Action": "lambda:InvokeFunction", "SourceArn": "arn:aws:events:r:1:rule/p-S3EventAggregator*"}
+        stack.client("lambda").add_permission(**function, Principal="e", StatementId="RulesOfChanges", **of_rules)
         stack.client("sqs").create_queue(QueueName="p-S3EventAggregatorActionQueue")
         for name in (BUCKET, "other"):
             stack.client("s3").create_bucket(Bucket=name)
@@ -142,7 +148,7 @@ def test_a_bucket_is_attached_beside_the_notifications_of_others_and_detached_wi
     [ours] = account.notification()["LambdaFunctionConfigurations"]
     assert ours["LambdaFunctionArn"] == f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:p-S3EventAggregator"
     assert account.notification()["QueueConfigurations"] == others()["QueueConfigurations"]
-    [statement] = account.stack.function_policy()["Statement"]
+    _, statement = account.stack.function_policy()["Statement"]
     assert statement["Principal"] == {"Service": "s3.amazonaws.com"}
     assert all(text in json.dumps(statement["Condition"]) for text in (f"arn:aws:s3:::{BUCKET}", ACCOUNT))
     assert account.stack.buckets() == [BUCKET]
@@ -177,10 +183,12 @@ def test_what_s3_would_refuse_is_refused_before_anything_is_written(account: Acc
 
 def test_a_full_policy_is_refused_before_anything_is_written_with_the_way_out(account: Account) -> None:
     account.attach(Wish(initial_refresh=False))
+    account.said.clear()
+    buckets, add = account.buckets(), account.stack.client("lambda").add_permission
     with pytest.raises(DeployError, match=r"it holds 6[0-9] buckets.*--event-source eventbridge"):  # noqa: PT012
         for number in range(80):
-            account.stack.client("s3").create_bucket(Bucket=f"bucket-{number}")
-            account.attach(Wish(initial_refresh=False), f"bucket-{number}")
+            add(**buckets._permission_of(f"bucket-{number}"))
+            _ = number < 50 or buckets.plan("other", Wish())
 
     assert account.said == []
     assert 20_000 < len(json.dumps(account.stack.function_policy(), separators=(",", ":"))) <= 20_480
@@ -259,14 +267,6 @@ def test_a_permission_that_is_not_known_yet_is_waited_for_and_all_is_asked_for_a
     assert account.asked() == 2
 
 
-def test_any_other_refusal_is_not_taken_for_a_passing_one(account: Account) -> None:
-    account.on_put(lambda _: fail(error("AccessDenied", "no")))
-
-    with pytest.raises(ClientError, match="AccessDenied"):
-        account.attach()
-    assert account.seconds == 0
-
-
 # By EventBridge
 
 
@@ -274,7 +274,9 @@ def test_a_bucket_is_attached_by_a_rule_of_its_own_which_goes_with_it(account: A
     account.attach(BY_RULE)
     account.attach(BY_RULE, bucket="other")
     assert account.watched() == {BUCKET: [], "other": []}
-    assert account.stack.change_rules().keys() == {RULE, f"{RULE}2"}
+    of_bucket, of_other = account.stack.change_rules()
+    assert {of_bucket[-12:], of_other[-12:]} == {RULE[-12:], "d9298a10d1-1"}, "runs for two buckets take two names"
+    assert len(f"{32 * 'p'}{RULE}") <= 64, "EventBridge's limit"
     assert account.notification() == {"EventBridgeConfiguration": {}}
     assert [target["Arn"] for target in account.targets()] == [account.buckets().function_arn]
     assert account.attach(BY_RULE) == ["keep", "keep"]
@@ -283,21 +285,34 @@ def test_a_bucket_is_attached_by_a_rule_of_its_own_which_goes_with_it(account: A
     assert account.watched() == {"other": []}
     assert account.notification() == {"EventBridgeConfiguration": {}}, "others may have rules for it"
     of_two = eventbridge.pattern("other", []).replace('["other"]', f'["other","{BUCKET}"]')
-    account.stack.client("events").put_rule(Name=f"{RULE}3", EventPattern=of_two)
+    account.stack.client("events").put_rule(Name=RULE, EventPattern=of_two)
     account.detach("other")
-    assert account.stack.change_rules().keys() == {f"{RULE}3"}, "which is not of this bucket alone"
+    assert account.stack.change_rules().keys() == {RULE}, "which is not of this bucket alone"
 
 
-def test_there_are_as_many_rules_as_the_prefixes_need(account: Account) -> None:
-    prefixes = [f"{number:02}-{'x' * 100}/" for number in range(40)]
+def test_there_are_as_many_rules_as_the_prefixes_need_and_those_of_version_1_0_0_are_used_on(account: Account) -> None:
+    prefixes, old, theirs = [f"{number:02}-{'x' * 100}/" for number in range(40)], *OTHER_RULES
+    for name in (old, theirs):
+        account.stack.client("events").put_rule(Name=name, EventPattern=eventbridge.pattern(BUCKET, ["a/"]))
 
     account.attach(Wish(source="eventbridge", prefixes=prefixes))
 
-    assert len(account.stack.change_rules()) == 3
+    assert account.stack.change_rules().keys() == {old, RULE, f"{RULE[:-1]}2"}
     assert sorted(account.watched()[BUCKET]) == sorted(prefixes)
     account.attach(Wish(prefixes=["a/"]))
     assert account.stack.change_rules().keys() == {RULE}
     assert account.watched() == {BUCKET: ["a/"]}
+
+
+def test_a_stack_of_version_1_0_0_whose_rules_have_other_names_is_to_be_deployed_first(account: Account) -> None:
+    functions, events = account.stack.client("lambda"), account.stack.client("events")
+    functions.remove_permission(FunctionName="p-S3EventAggregator", StatementId="RulesOfChanges")
+    with pytest.raises(DeployError, match=r"(?s)version 1\.0\.0.*scripts/create-stack\.sh .*--name-prefix p-"):
+        account.attach(BY_RULE)
+    assert account.said == []
+
+    events.put_rule(Name=OTHER_RULES[0], EventPattern=eventbridge.pattern(BUCKET, []))
+    assert account.attach(BY_RULE) == ["keep", "ask", "set", "set"]
 
 
 def test_a_rule_that_was_disabled_or_lost_its_target_is_mended_and_what_was_missed_is_asked_for(
@@ -311,58 +326,6 @@ def test_a_rule_that_was_disabled_or_lost_its_target_is_mended_and_what_was_miss
     assert account.attach() == ["ask", "set", "set", "keep"]
     assert account.stack.change_rules()[RULE]["State"] == "ENABLED"
     assert account.attach() == ["keep", "keep"]
-
-
-@pytest.mark.parametrize("is_persistent", [False, True])
-def test_two_runs_that_take_the_same_name_for_a_rule_end_with_a_rule_each_or_an_error(
-    account: Account, *, is_persistent: bool
-) -> None:
-    other, names = boto3.client("events", region_name="us-east-1"), list[str]()
-
-    def also_put(**_: Any) -> None:
-        if is_persistent or len(names) == 1:
-            other.put_rule(Name=names[-1], EventPattern=eventbridge.pattern("other", []))
-
-    account.on_put(lambda params: names.append(params["Name"]), "events.PutRule")
-    account.stack.client("events").meta.events.register("after-call.events.PutRule", also_put)
-
-    if is_persistent:
-        with pytest.raises(DeployError, match=f"Somebody else overwrites the rules of {BUCKET}"):
-            account.attach(BY_RULE)
-        assert len(names) == len({*names})
-        return
-    account.attach(BY_RULE)
-    assert names == [RULE, f"{RULE}2"]
-    assert account.watched() == {BUCKET: [], "other": []}
-    assert account.seconds == 4, "the other run has written by then"
-
-
-@pytest.mark.parametrize("number", range(1, 6))
-def test_a_name_that_another_run_takes_meanwhile_is_kept_only_after_a_pause(account: Account, number: int) -> None:
-    other, looks, names = boto3.client("events", region_name="us-east-1"), itertools.count(1), list[str]()
-
-    def take(**_: Any) -> None:
-        if next(looks) == number:
-            other.put_rule(Name=RULE, EventPattern=eventbridge.pattern("other", []))
-
-    account.on_put(lambda params: names.append(params["Name"]), "events.PutRule")
-    account.stack.client("events").meta.events.register("before-call.events.ListRules", take)
-    account.attach(BY_RULE)
-    assert account.seconds >= 2
-    assert account.watched()[BUCKET] == []
-    assert RULE in names or "other" in account.watched()
-
-
-def test_rules_whose_names_would_be_too_long_are_refused_before_anything_is_written(account: Account) -> None:
-    account.stack = Stack(account.stack.session, "p" * 32, _clients=account.stack._clients)
-    prefixes = [f"{number:04}-{'x' * 900}/" for number in range(200)]
-
-    with pytest.raises(DeployError, match=r"at most 64 characters.*--event-source notification"):
-        account.attach(Wish(source="eventbridge", prefixes=prefixes))
-    assert account.said == []
-    account.buckets(is_dry=True).attach(BUCKET, Wish(source="eventbridge", prefixes=prefixes[:198]))
-    names = [line.split()[-1] for line in account.said if "set     rule" in line]
-    assert (len(names), max(map(len, names))) == (99, 64)
 
 
 def test_what_somebody_set_at_our_target_stays_and_so_does_a_rule_with_a_target_of_theirs(account: Account) -> None:
@@ -400,16 +363,12 @@ def test_a_bucket_changes_its_way_by_the_new_one_first_and_keeps_its_prefixes(ac
     assert account.attach(BY_NOTIFICATION)[:2] == ["keep", "delete"], "nothing was missed, so nothing is asked for"
 
 
-def deny(account: Account, denied: str) -> None:
-    """Has S3 deny all that is asked of this bucket's notification, as another account's."""
-    account.on_put(lambda params: params["Bucket"] != denied or fail(error("AccessDenied", "Access Denied")), "s3")
-
-
 def test_a_bucket_that_is_gone_or_another_accounts_by_now_is_left_out_and_can_be_detached(account: Account) -> None:
     account.attach()
     account.attach(bucket="other")
     account.stack.client("s3").delete_bucket(Bucket=BUCKET)
-    deny(account, "other")
+    denied = error("AccessDenied", "Access Denied")  # as by another account
+    account.on_put(lambda params: params["Bucket"] != "other" or fail(denied), "s3")
 
     assert account.attach() == ["skip"]
     assert account.detach() == ["delete"]
@@ -419,19 +378,18 @@ def test_a_bucket_that_is_gone_or_another_accounts_by_now_is_left_out_and_can_be
 
 
 def test_what_is_refused_of_one_bucket_stops_no_other_and_is_told_at_the_end(account: Account) -> None:
-    for bucket in ("denied", "cut-off", "third"):
+    errors = {"denied": error("AccessDenied", "no"), "cut-off": EndpointConnectionError(endpoint_url="s3")}
+    for bucket in (*errors, "third"):
         account.stack.client("s3").create_bucket(Bucket=bucket)
-    deny(account, "denied")
     account.put(others("s3:ObjectCreated:*"))
-
-    account.on_put(
-        lambda params: params["Bucket"] != "cut-off" or fail(EndpointConnectionError(endpoint_url="s3")), "s3"
-    )
+    account.on_put(lambda params: params["Bucket"] not in errors or fail(errors[params["Bucket"]]))
 
     told = rf"(?s)denied not everything .*AccessDenied.*detach-bucket.sh .*denied.*{BUCKET} not.*has this already"
     with pytest.raises(DeployError, match=told):
         account.buckets().attach_all(dict.fromkeys(["other", "denied", BUCKET, "cut-off", "third"], Wish()))
-    assert account.stack.buckets() == ["other", "third"]
+    assert account.stack.buckets() == ["cut-off", "denied", "other", "third"]
+    assert account.notification() == others("s3:ObjectCreated:*")
+    assert account.seconds == 0, "no other refusal is taken for a passing one"
 
 
 # Prefixes of shares

@@ -108,7 +108,7 @@ CONFIGURATIONS: st.SearchStrategy[Json] = st.fixed_dictionaries(
         "EventBridgeConfiguration": st.just({}),
     },
 )
-RANDOM = hypothesis.settings(max_examples=100, derandomize=True, database=None, deadline=None)
+RANDOM = hypothesis.settings(max_examples=50, derandomize=True, database=None, deadline=None)
 PREFIXES = st.lists(st.text(st.sampled_from("ab/ü +%(~"), max_size=4), max_size=4)
 
 

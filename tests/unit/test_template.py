@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,16 @@ from event_aggregator.settings import SettingError, Settings
 from tests.unit.deployed import PARAMETERS, TEMPLATE, resources, statements
 
 ROOT = Path(__file__).parents[2]
-KEY, EARLIER = (f"arn:aws:kms:us-east-1:123456789012:key/{n}234abcd-12ab-34cd-56ef-1234567890ab" for n in (1, 2))
 FUNCTIONS = "AWS::Lambda::Function"
 
 
 def variables(function: str, **given: Any) -> dict[str, str]:
     found = resources(FUNCTIONS, **given)[function]["Environment"]["Variables"]
     return {name: str(value) for name, value in found.items()}
+
+
+# Each parameter has its own name as its value.
+MARKED = {name: [name] if one["Type"] == "CommaDelimitedList" else name for name, one in PARAMETERS.items()}
 
 
 def test_what_stands_between_the_marks_is_what_the_files_say() -> None:
@@ -63,8 +67,12 @@ def test_the_roles_names_find_room_with_the_longest_prefix_and_region() -> None:
 
 def test_both_functions_have_every_setting_and_its_default_is_theirs() -> None:
     own = {"TABLE_NAME": "t", "QUEUE_URL": "https://sqs/1/q"}
+    of_parameters = {variable_of(name).upper(): name for name in PARAMETERS}
     for function in ("Aggregator", "Refresh"):
         assert Settings.read(variables(function) | own) == Settings.read(own)
+        marked = variables(function, **MARKED)
+        assert marked.keys() >= {field.name.upper() for field in fields(Settings)}
+        assert marked.items() >= {v: name for v, name in of_parameters.items() if v in marked}.items()
     assert variables("Refresh").keys() - variables("Aggregator").keys() == {"AGGREGATOR_ARN", "REATTACH_BUCKET_ARNS"}
 
 
@@ -142,31 +150,27 @@ def test_a_key_of_the_users_is_on_the_table_too_and_without_one_nothing_names_on
     assert {queue["SqsManagedSseEnabled"] for queue in resources("AWS::SQS::Queue").values()} == {True}
     kinds = {resource["Type"] for resource in TEMPLATE["Resources"].values()}
     assert [kind for kind in kinds if "kms" in json.dumps(resources(kind)).lower()] == []
-    table = resources("AWS::DynamoDB::Table", KmsKey=KEY)["Table"]
-    assert table["SSESpecification"] == {"SSEEnabled": True, "SSEType": "KMS", "KMSMasterKeyId": KEY}
+    assert {queue["SqsManagedSseEnabled"] for queue in resources("AWS::SQS::Queue", **MARKED).values()} == {False}
+    table = resources("AWS::DynamoDB::Table", **MARKED)["Table"]
+    assert table["SSESpecification"] == {"SSEEnabled": True, "SSEType": "KMS", "KMSMasterKeyId": "KmsKey"}
 
 
 @pytest.mark.parametrize(
-    ("given", "usable"),
+    ("kind", "property_", "parameter"),
     [
-        ({"KmsKey": KEY}, [KEY]),
-        ({"EarlierKmsKey": EARLIER}, [EARLIER]),
-        ({"KmsKey": KEY, "EarlierKmsKey": EARLIER}, [KEY, EARLIER]),
+        ("SQS::Queue", "KmsMasterKeyId", "KmsKey"),
+        ("Lambda::Function", "KmsKeyArn", "KmsKey"),
+        ("Logs::LogGroup", "KmsKeyId", "KmsKey"),
+        ("Logs::LogGroup", "RetentionInDays", "LogRetentionDays"),
+        ("CloudWatch::Alarm", "AlarmActions", "AlarmTopicArn"),
+        ("CloudWatch::Alarm", "OKActions", "AlarmTopicArn"),
+        ("IAM::Role", "PermissionsBoundary", "PermissionsBoundary"),
     ],
 )
-def test_both_roles_may_use_the_key_and_the_one_before(given: dict[str, str], usable: list[str]) -> None:
-    for role in ("AggregatorRole", "RefreshRole"):
-        statement = statements(role, **given)["UseTheKeyOfTableAndQueues"]
-        assert statement["Action"] == ["kms:Decrypt", "kms:GenerateDataKey"]
-        assert statement["Resource"] == usable
-        assert "UseTheKeyOfTableAndQueues" not in statements(role)
-
-
-def test_a_permissions_boundary_is_on_both_roles_if_one_is_given() -> None:
-    boundary = "arn:aws:iam::123456789012:policy/OnlyThis"
-    assert [role.get("PermissionsBoundary") for role in resources("AWS::IAM::Role").values()] == [None, None]
-    bounded = resources("AWS::IAM::Role", PermissionsBoundary=boundary).values()
-    assert [role["PermissionsBoundary"] for role in bounded] == [boundary, boundary]
+def test_every_resource_of_a_kind_has_what_a_parameter_says(kind: str, property_: str, parameter: str) -> None:
+    for given, value in ({}, PARAMETERS[parameter]["Default"]), (MARKED, parameter):
+        for resource in resources(f"AWS::{kind}", **given).values():
+            assert resource.get(property_, "") in (value, [value])
 
 
 def test_file_shares_are_refreshed_in_the_given_regions_or_else_in_the_stacks() -> None:
@@ -177,16 +181,24 @@ def test_file_shares_are_refreshed_in_the_given_regions_or_else_in_the_stacks() 
 
 
 @pytest.mark.parametrize(
-    ("sid", "parameter", "arn"),
+    ("sid", "named"),
     [
-        ("PutNotificationsBack", "ReattachBucketArns", "arn:aws:s3:::a-bucket"),
-        ("RefreshFileSharesOfOtherAccounts", "GatewayRoleArns", "arn:aws:iam::210987654321:role/gateways"),
+        ("PutNotificationsBack", ["ReattachBucketArns"]),
+        ("RefreshFileSharesOfOtherAccounts", ["GatewayRoleArns"]),
+        ("UseTheKeyOfTableAndQueues", ["KmsKey"]),
+        ("UseTheKeyOfTableAndQueues", ["EarlierKmsKey"]),
+        ("UseTheKeyOfTableAndQueues", ["KmsKey", "EarlierKmsKey"]),
     ],
 )
-def test_exactly_what_is_named_may_be_put_back_or_assumed(sid: str, parameter: str, arn: str) -> None:
-    assert statements("RefreshRole", **{parameter: [arn]})[sid]["Resource"] == [arn]
-    assert arn in variables("Refresh", **{parameter: [arn]}).values()
+def test_exactly_what_is_named_may_be_put_back_assumed_or_used(sid: str, named: list[str]) -> None:
+    given = {name: MARKED[name] for name in named}
+    statement = statements("RefreshRole", **given)[sid]
+    assert statement["Resource"] == named
     assert sid not in statements("RefreshRole")
+    if "Key" in sid:
+        assert statement["Action"] == ["kms:Decrypt", "kms:GenerateDataKey"]
+        assert statements("AggregatorRole", **given)[sid] == statement
+        assert sid not in statements("AggregatorRole")
 
 
 def test_only_the_refresh_function_runs_in_subnets_and_only_its_role_may_connect_to_them() -> None:
@@ -195,12 +207,6 @@ def test_only_the_refresh_function_runs_in_subnets_and_only_its_role_may_connect
     assert resources("AWS::IAM::Policy", **network)["VpcPolicy"]["Roles"] == ["RefreshRole"]
     assert "VpcPolicy" in resources(FUNCTIONS, **network)["Refresh"]["Description"], "so that it is made before"
     assert resources("AWS::IAM::Policy") == {}
-
-
-def test_only_the_stacks_own_rules_of_changes_may_invoke_the_aggregator() -> None:
-    permission = resources("AWS::Lambda::Permission")["RulesOfChanges"]
-    rules = "arn:aws:events:us-east-1:123456789012:rule/dev-S3EventAggregatorObjectChanges*"
-    assert (permission["Principal"], permission["SourceArn"]) == ("events.amazonaws.com", rules)
 
 
 # Terraform
