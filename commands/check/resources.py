@@ -101,8 +101,8 @@ class Live:
     @cached_property
     def shares(self) -> list[FileShare]:
         """Those that are known to show an attached bucket."""
-        shares = [share for bucket in self.stack.buckets() for share in self.stack.shares(bucket)]
-        return [share for share in shares if not share.unknown]
+        listed = self.stack.shares_of_each(self.stack.buckets()).values()
+        return [share for shares in listed for share in shares if not share.unknown]
 
     @cached_property
     def described(self) -> dict[str, Json]:

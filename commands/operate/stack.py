@@ -162,14 +162,20 @@ class Stack:
 
     def shares(self, bucket: str) -> list[FileShare]:
         """The file shares that show the bucket, or may; a region that does not say is noted."""
-        found: list[FileShare] = []
+        return self.shares_of_each([bucket])[bucket]
+
+    def shares_of_each(self, buckets: Iterable[str]) -> dict[str, list[FileShare]]:
+        """The same of several buckets; each region is listed once."""
+        found: dict[str, list[FileShare]] = {bucket: [] for bucket in buckets}
         for name in self.regions.names:
             try:
-                found += self.regions.at(name).showing(bucket)
+                showing = self.regions.at(name).showing_each(found)
             except AWS_ERRORS as error:
                 self.notes.append(f"The file shares in {name} cannot be listed: {error}")
                 self.unlisted.add(name)
-        return sorted(found, key=lambda share: share.share_id)
+            else:
+                found = {bucket: [*shares, *showing[bucket]] for bucket, shares in found.items()}
+        return {bucket: sorted(shares, key=lambda share: share.share_id) for bucket, shares in found.items()}
 
     def stale_seconds(self, share: FileShare) -> int:
         """How long after a folder was read the share reads it again by itself, if somebody opens it; 0: it does not."""

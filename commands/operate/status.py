@@ -156,7 +156,8 @@ def buckets_of(stack: Stack, table: Snapshot) -> list[Bucket]:
     """Those that are attached, or of which something was refreshed lately."""
     by_script = stack.buckets()
     names = sorted({*by_script, *refreshed_lately(table)})
-    return [_bucket(stack, name, attached(stack, name, by_script), table) for name in names]
+    listed = stack.shares_of_each(names)
+    return [_bucket(stack, name, attached(stack, name, by_script), table, listed[name]) for name in names]
 
 
 def dead_letters(stack: Stack) -> int:
@@ -194,7 +195,7 @@ def attached(stack: Stack, name: str, by_script: list[str]) -> Attached:
         return Attached.GONE
 
 
-def _bucket(stack: Stack, name: str, attached: Attached, table: Snapshot) -> Bucket:
+def _bucket(stack: Stack, name: str, attached: Attached, table: Snapshot, listed: list[FileShare]) -> Bucket:
     item = table.windows.get(Key.read(name), WindowItem())
     others = {key: _window(found) for key, found in table.windows.items() if key.bucket == name and str(key) != name}
     return Bucket(
@@ -202,7 +203,7 @@ def _bucket(stack: Stack, name: str, attached: Attached, table: Snapshot) -> Buc
         attached=attached,
         window=_window(item) if item.window_id else None,
         refreshing_since=item.refresh_started_at if item.refreshing_id else None,
-        shares=shares_of(name, stack.shares(name), table, stack.unseen_regions),
+        shares=shares_of(name, listed, table, stack.unseen_regions),
         others={str(key).partition("/")[2]: window for key, window in others.items() if window},
         instead=stack.who_may_have_changed(name) if attached is Attached.LOST else "",
     )

@@ -96,12 +96,20 @@ class FileShares:
 
     def showing(self, bucket: str) -> list[FileShare]:
         """The file shares that show `bucket` or a part of it, or that may, except those that are being deleted."""
+        return self.showing_each([bucket])[bucket]
+
+    def showing_each(self, buckets: Iterable[str]) -> dict[str, list[FileShare]]:
+        """The same of several buckets, by one listing."""
         pages = self._client.get_paginator("list_file_shares").paginate()
         listed = [share for page in pages for share in page["FileShareInfoList"]]
         listed = [share for share in listed if share.get("FileShareStatus") not in _LEAVING]
         unknown = self._locate(listed)
-        found = (self._share(share, bucket, unknown.get(share["FileShareARN"], "")) for share in listed)
-        return [share for share in found if share.bucket == bucket]
+
+        def shown(bucket: str) -> list[FileShare]:
+            shares = (self._share(share, bucket, unknown.get(share["FileShareARN"], "")) for share in listed)
+            return [share for share in shares if share.bucket == bucket]
+
+        return {bucket: shown(bucket) for bucket in buckets}
 
     def describe(self, arn: str, kind: str, gateway_arn: str, bucket: str) -> FileShare | None:
         """The share as it is now; None if it was deleted. `bucket` is the one that it may show if it is unknown."""

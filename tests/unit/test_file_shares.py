@@ -74,6 +74,17 @@ def test_eleven_shares_are_described_in_two_calls_and_only_once(
     assert operations(gateway).count("ListFileShares") == 2 * 4
 
 
+def test_those_of_several_buckets_are_found_by_one_listing(gateway: StorageGateway, file_shares: FileShares) -> None:
+    arns = {name: gateway.add_share(name).arn for name in ("mine", "others", "nobodys")}
+    found = file_shares.showing_each(["mine", "others", "none"])
+    assert {name: [share.arn for share in shares] for name, shares in found.items()} == {
+        "mine": [arns["mine"]],
+        "others": [arns["others"]],
+        "none": [],
+    }
+    assert operations(gateway).count("ListFileShares") == 1
+
+
 def test_the_status_is_read_afresh(gateway: StorageGateway, file_shares: FileShares) -> None:
     share = gateway.add_share("mine", status="UPDATING")
     assert [found.unavailable for found in file_shares.showing("mine")] == ["it is UPDATING"]
