@@ -132,7 +132,7 @@ def _run_tests(mutant: Mutant | None, source: Path, durations: Durations, aloud:
     os.environ["PYTHONPATH"] = f"{source}{os.pathsep}{_ROOT}"  # of the processes that tests start
     judge = Judge(Path(mutant.file).stem if mutant else "", durations, answer)
     ignored = [f"--ignore-glob=*test_*{name}*" for name in _NOT_CONCERNED]
-    changed_once = "tests/simulation/test_every_turn.py::test_without_a_rule_its_promise_is_broken"
+    changed_once = "tests/simulation/test_every_turn.py::test_without_a_safeguard_of_the_rules_a_promise_is_broken"
     options = ["-x", "-p", "no:cacheprovider", "--tb=short", "-o", f"pythonpath={source} {_ROOT}", *ignored]
     options += ["--deselect", changed_once]  # which look for a text that the change may have replaced
     if not aloud:

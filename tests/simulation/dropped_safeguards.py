@@ -1,21 +1,25 @@
 """Safeguards that are dropped from the code on purpose, and the schedule search that must find out.
 
-The guarantee: `python -m tests.simulation.dropped_safeguards` (with the repository and its src on PYTHONPATH) drops
-each safeguard from a copy of src, one at a time, searches a small scenario for a schedule that breaks the promise named
-here, and prints a line of JSON for each. If its text is not found exactly once, the code has moved on.
-`python -m tests.simulation.dropped_safeguards NAME` prints the schedule as well.
+The guarantee: `search` gives the functions of one module the code that they have with the changed text, searches a
+small scenario for a schedule that breaks the promise named here, and gives the functions their own code back. If the
+text is not found exactly once, that is an error: the code has moved on.
+`python -m tests.simulation.dropped_safeguards NAME`, with the repository and its src on PYTHONPATH, prints the
+schedule.
 """
 
-import importlib.util
-import json
-import shutil
+import importlib
 import sys
-import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import CodeType, FunctionType
 from typing import Any
+from unittest.mock import patch
 
-_SOURCE = Path(__file__).parents[2] / "src"
+from tests.simulation import scenarios, world
+from tests.simulation.functions import forget
+from tests.simulation.schedules import ScheduleError, Search
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +93,7 @@ DROPPED_SAFEGUARDS = (
         'self._update(key, "REMOVE RefreshingId", "RefreshingId = :window"',
         'self._update(key, "REMOVE RefreshingId", "RefreshingId = :window OR attribute_exists(RefreshingId)"',
         "STALLED_HAND_OVER",
-        preemptions=1,
+        preemptions=2,
         deaths=1,
     ),
     DroppedSafeguard(
@@ -658,53 +662,61 @@ DROPPED_SAFEGUARDS = (
 )
 
 
-def try_out(dropped: DroppedSafeguard, source: Path, *, story: bool = False) -> dict[str, Any]:
-    """Search without this safeguard in the copy of src at `source`; this process then uses that copy."""
-    file = source / "event_aggregator" / dropped.file
-    text, compiled = file.read_text(), Path(importlib.util.cache_from_source(str(file)))
-    if text.count(dropped.old) != 1:
-        found = text.count(dropped.old)
-        return {"name": dropped.name, "promise": None, "what": f"its text is in {dropped.file} {found} times"}
-    for name in [name for name in sys.modules if name.partition(".")[0] == "event_aggregator"]:
-        del sys.modules[name]
-    for name in ("functions", "scenarios", "schedules", "world"):
-        sys.modules.pop(f"tests.simulation.{name}", None)
-    # Of two texts of one length and second, Python would take the compiled one for the other.
-    compiled.unlink(missing_ok=True)
-    file.write_text(text.replace(dropped.old, dropped.new))
+@contextmanager
+def changed(file: str, old: str, new: str) -> Iterator[None]:
+    """The functions of a module of src do what they do with other text in one place."""
+    module = importlib.import_module(f"event_aggregator.{Path(file).stem}")
+    path = Path(str(module.__file__))
+    text = path.read_text()
+    assert text.count(old) == 1, f"{old!r} is in {file} {text.count(old)} times"
+    codes = {code.co_qualname: code for code in _codes(compile(text.replace(old, new), path, "exec"))}
+    functions = [one for one in _functions(module) if one.__code__.co_filename == str(path)]
+    before = [function.__code__ for function in functions]
     try:
-        return _searched(dropped, story=story)
+        for function in functions:
+            function.__code__ = codes[function.__qualname__]
+        forget()
+        yield
     finally:
-        file.write_text(text)
-        compiled.unlink(missing_ok=True)
+        for function, code in zip(functions, before, strict=True):
+            function.__code__ = code
+        forget()
 
 
-def _searched(dropped: DroppedSafeguard, *, story: bool) -> dict[str, Any]:
-    importlib.invalidate_caches()
-    schedules: Any = importlib.import_module("tests.simulation.schedules")
-    scenarios = importlib.import_module("tests.simulation.scenarios")
-    world: Any = importlib.import_module("tests.simulation.world")
-    world._MAX_STEPS = 500  # enough for these scenarios
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield constant
+            yield from _codes(constant)
+
+
+def _functions(space: Any) -> Iterator[FunctionType]:
+    """Those of a module and the methods of its classes, without what decorators make of them."""
+    for value in vars(space).values():
+        if isinstance(value, type) and value.__module__ == space.__name__:
+            yield from _functions(value)
+        function = value
+        for name in ("__func__", "fget", "func", "__wrapped__"):  # static and class methods, properties, caches
+            function = getattr(function, name, function)
+        if isinstance(function, FunctionType):
+            yield function
+
+
+def search(dropped: DroppedSafeguard) -> int:
+    """The number of schedules of its scenario. ScheduleError, if one breaks a promise."""
     scenario, since = getattr(scenarios, dropped.scenario), dropped.since * scenarios.SECOND
-    search = schedules.Search(scenario, dropped.preemptions, dropped.deaths, dropped.faults, since=since)
-    try:
-        search.run()
-    except schedules.ScheduleError as broken:
-        what = str(broken) if story else str(broken).splitlines()[0]
-        return {"name": dropped.name, "promise": broken.promise, "what": what, "schedules": search.schedules + 1}
-    return {"name": dropped.name, "promise": None, "what": "nothing was found", "schedules": search.schedules}
+    enough = patch.object(world, "_MAX_STEPS", 500)  # for these scenarios
+    with changed(dropped.file, dropped.old, dropped.new), enough:
+        return Search(scenario, dropped.preemptions, dropped.deaths, dropped.faults, since=since).run()
 
 
 def main(names: list[str]) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder) / "src"
-        shutil.copytree(_SOURCE, source, ignore=shutil.ignore_patterns("__pycache__"))
-        sys.path.insert(0, str(source))
-        sys.pycache_prefix, sys.dont_write_bytecode = f"{folder}/compiled", False
-        for dropped in DROPPED_SAFEGUARDS:
-            if not names or dropped.name in names:
-                result = try_out(dropped, source, story=bool(names))
-                print(result["what"] if names else json.dumps(result), flush=True)
+    for dropped in DROPPED_SAFEGUARDS:
+        if not names or dropped.name in names:
+            try:
+                print(f"{dropped.name}: nothing in {search(dropped)} schedules")
+            except ScheduleError as broken:
+                print(f"{dropped.name}: {broken}")
 
 
 if __name__ == "__main__":

@@ -21,6 +21,8 @@ from moto.dynamodb.responses import DynamoHandler
 
 Attributes = dict[str, Any]
 
+text_of = json.JSONEncoder(sort_keys=True).encode
+
 
 class Row:
     """An item as it is between two writes; there is one Row for each text, so that identity is equality."""
@@ -109,7 +111,7 @@ class Engine:
         for value in attributes.values():
             if "SS" in value:
                 value["SS"].sort()
-        text = json.dumps(attributes, sort_keys=True)
+        text = text_of(attributes)
         return self._rows.setdefault(text, Row(text))
 
     def update(self, row: Row | None, text: str, parameters: Attributes) -> tuple[bool, Row | None]:
@@ -134,7 +136,7 @@ class Engine:
         if item is not None:
             item |= key
         renamed = parameters | {"ExpressionAttributeValues": names.rename(parameters["ExpressionAttributeValues"])}
-        text = json.dumps([item, renamed], sort_keys=True)
+        text = text_of([item, renamed])
         if text not in self._renamed:
             self._renamed[text] = self._update_by_moto(item, renamed)
         ok, after = self._renamed[text]

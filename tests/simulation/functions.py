@@ -1,15 +1,16 @@
 """The real Aggregator and Refresher, one AWS call at a time.
 
 They are not run in threads: a function that has made n calls is run again from its start, with the answers to those n,
-up to the call after. It has no other input, so this is the same function, and it can be copied, killed and continued at
-will. What it does after the same answers is remembered (`Node`).
+and goes on up to the call that its machine does not answer at once. It has no other input, so this is the same
+function, and it can be copied, killed and continued at will. What it does after the same answers is remembered
+(`Node`).
 """
 
-import gc
 import json
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any, NamedTuple
 from unittest.mock import patch
@@ -32,7 +33,7 @@ from event_aggregator.turns import Gateway, GatewayEvent, Rules, Todo, Wake, ste
 from event_aggregator.waiting import WaitingShares
 from event_aggregator.window import Windows
 from event_aggregator.writers import Roles
-from tests.simulation.engine import Attributes
+from tests.simulation.engine import Attributes, text_of
 from tests.simulation.scenarios import HOME, SECOND, Refusal, Scenario
 
 # As create-stack.sh sets them.
@@ -54,12 +55,17 @@ class Query(NamedTuple):
     what: str
 
 
-class Memory(NamedTuple):
-    """What a container remembers from one invocation to the next."""
+@dataclass(frozen=True, eq=False)
+class Memory:
+    """What a container remembers from one invocation to the next; there is one for each content: see Row."""
 
-    windows: tuple[tuple[Key, WindowItem], ...] = ()
-    gateways: tuple[tuple[Key, str, str], ...] = ()  # with the document and its version
-    locations: tuple[tuple[str, tuple[tuple[str, _Location], ...]], ...] = ()  # in each region, by the share's ARN
+    windows: tuple[tuple[Key, WindowItem], ...]
+    gateways: tuple[tuple[Key, str, str], ...]  # with the document and its version
+    locations: tuple[tuple[str, tuple[tuple[str, _Location], ...]], ...]  # in each region, by the share's ARN
+
+
+_memory_of = cache(Memory)
+NOTHING = _memory_of((), (), ())
 
 
 class End(NamedTuple):
@@ -74,36 +80,35 @@ class Answer(NamedTuple):
     value: Any = None
 
 
-# What a function's machine answers to a Query.
-Machine = Callable[[str], Any]
+# What a function's machine answers at once: every Query, and no End.
+Machine = Callable[[Call | Query | End], Answer | None]
 
 
 class _BlockedError(BaseException):
     """The function has come to a call that is not answered yet."""
 
-    def __init__(self, asks: Call) -> None:
-        self.asks = asks
-
 
 class _Tape:
-    """The answers that a function gets when it is run again, and, after those, what its machine says."""
+    """The answers that a function gets when it is run again, and then those of its machine, which are remembered."""
 
-    def __init__(self, answers: tuple[Answer, ...], machine: Machine) -> None:
-        self._answers = iter(answers)
+    def __init__(self, node: "Node", machine: Machine) -> None:
+        self._answers = iter(node.answers)
         self._machine = machine
-        self.queried: list[tuple[Query, Answer]] = []  # of the machine
+        self.node = node
+
+    def _ask(self, asks: Call | Query) -> Answer:
+        self.node.asks = asks
+        answer = self._machine(asks)
+        if answer is None:
+            raise _BlockedError
+        self.node = self.node.then(answer)
+        return answer
 
     def query(self, what: str) -> Any:
-        answer = next(self._answers, None)
-        if answer is None:
-            answer = Answer("ok", self._machine(what))
-            self.queried.append((Query(what), answer))
-        return answer.value
+        return (next(self._answers, None) or self._ask(Query(what))).value
 
     def call(self, operation: str, parameters: Attributes) -> Any:
-        answer = next(self._answers, None)
-        if answer is None:
-            raise _BlockedError(Call(operation, json.dumps(parameters, sort_keys=True), parameters))
+        answer = next(self._answers, None) or self._ask(Call(operation, text_of(parameters), parameters))
         if answer.kind == "ok":
             return answer.value
         if answer.kind == "unanswered":
@@ -244,7 +249,7 @@ def _not_there(why: str) -> Any:
 
 
 def _remembered(memo: Memo, documents: Gateways, regions: Regions) -> Memory:
-    return Memory(
+    return _memory_of(
         tuple(memo._windows.items()),
         tuple(sorted(((key, known.to_json(), version) for key, (known, version) in documents.known.items()), key=str)),
         tuple(sorted((name, tuple(sorted(made._locations.items()))) for name, made in regions._made.items())),
@@ -276,6 +281,13 @@ def _text_of(shares: Any, wake: Wake | None, refused_at: int, probed_at: int, ot
     return _to_json(Gateway(dict(shares), wake, refused_at, probed_at, dict(others)))
 
 
+def forget() -> None:
+    """All that the functions' code answered once, as it is going to be other code."""
+    _steps.clear()
+    for remembered in (_document, _text_of, Key.read):
+        remembered.cache_clear()
+
+
 class Node:
     """A function at a call, a query, or its end, after certain answers. `asks` is None before it has run so far."""
 
@@ -287,40 +299,30 @@ class Node:
         self.next: dict[Answer, Node] = {}
         self.asks: Call | Query | End | None = None
 
-    def after(self, answer: Answer, machine: Machine) -> "Node":
-        """The function at its next call or its end; `machine` answers its queries on the way."""
-        return self._after(answer).ready(machine)
-
-    def ready(self, machine: Machine) -> "Node":
-        node = self
-        while node.asks is None or type(node.asks) is Query:
-            if node.asks is None:
-                return node._run(machine)
-            node = node._after(Answer("ok", machine(node.asks.what)))
-        return node
-
-    def _after(self, answer: Answer) -> "Node":
+    def then(self, answer: Answer) -> "Node":
         if answer not in self.next:
             self.next[answer] = Node(self.program, (*self.answers, answer))
         return self.next[answer]
 
-    def _run(self, machine: Machine) -> "Node":
-        tape = _Tape(self.answers, machine)
-        _machine[0] = tape
-        asks: Call | End
-        try:
-            asks = self.program.run(tape)
-        except _BlockedError as blocked:
-            asks = blocked.asks
+    def ready(self, machine: Machine) -> "Node":
+        """The function at its end, or at the next call that `machine` does not answer."""
         node = self
-        for query, answer in tape.queried:
-            node.asks = query
-            node = node._after(answer)
-        node.asks = asks
-        return node
+        while node.asks is not None and (answer := machine(node.asks)):
+            node = node.then(answer)
+        return node if node.asks is not None else node._run(machine)
+
+    def _run(self, machine: Machine) -> "Node":
+        tape = _Tape(self, machine)
+        _machine[:] = [tape]
+        try:
+            end = self.program.run(tape)
+            tape.node.asks = end
+        except _BlockedError:
+            pass  # tape.node is at the call
+        return tape.node
 
 
-_machine: list[_Tape] = [_Tape((), lambda _: None)]
+_machine: list[_Tape] = []
 
 
 class _Uuid:
@@ -331,19 +333,6 @@ class _Uuid:
 
 
 @contextmanager
-def uncollected() -> Iterator[None]:
-    """Nobody looks for cyclic garbage among the millions of objects of a search: it makes next to none."""
-    if not gc.isenabled():
-        yield
-        return
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
-
-
-@contextmanager
 def simulated() -> Iterator[None]:
     """The functions' ids are given by the world, and they neither log nor emit metrics.
 
@@ -351,7 +340,6 @@ def simulated() -> Iterator[None]:
     place.
     """
     with ExitStack() as stack:
-        stack.enter_context(uncollected())
         for module in (aggregate, asking, gateways):
             stack.enter_context(patch.object(module, "uuid4", _Uuid))
         for module in (aggregate, asking, refresh):

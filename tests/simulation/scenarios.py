@@ -109,7 +109,7 @@ class Other:
     takes: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scenario:
     """Everything that is not the scheduler's to decide."""
 

@@ -153,14 +153,15 @@ class Search:
                 step, after, preemptions, deaths = branch.moves.pop()
                 # The last of them needs no copy.
                 world = branch.world.copy() if branch.moves else branch.world
+                world.uninterrupted = not preemptions and not deaths
                 try:
                     world.do(step)
                 except BrokenPromiseError as broken:
                     raise ScheduleError(world, broken) from broken
                 runs = after if after and world.containers[after].process else None
                 state = None if runs else (world.state(), preemptions, deaths)
-                if state in known:
-                    self.schedules += known[state]
+                if (follow := known.get(state)) is not None:
+                    self.schedules += follow
                     continue
                 moves = self._moves(world, runs, preemptions, deaths)
                 branches.append(_Branch(world, moves, state, self.schedules))
@@ -217,6 +218,7 @@ def run_at_random(scenario: Scenario, choose: Callable[[int], int], *, faults: i
                 step, current, fault, preempted = _random_step(world, current, choose, faults, preemptions)
                 faults -= fault
                 preemptions -= preempted
+                world.uninterrupted = not faults and not preemptions
                 world.do(step)
                 if current and not world.containers[current].process:
                     current = None

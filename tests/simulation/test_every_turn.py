@@ -5,17 +5,12 @@ SIMULATION_DEEPER=0 (or more) explores larger cases too, for minutes.
 """
 
 import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
-from types import ModuleType
 
 import pytest
 
-from event_aggregator import turns
+from tests.simulation.dropped_safeguards import changed
 from tests.simulation.turns import (
     COVERAGE,
     FRESHNESS,
@@ -98,7 +93,7 @@ DEEPER_CASES = {
 @cache
 def states_of(case: Case) -> int:
     """How many there are. BrokenError if one breaks a promise."""
-    return Explorer(case, turns).run()
+    return Explorer(case).run()
 
 
 @pytest.mark.parametrize("name", [*CASES, *(DEEPER_CASES if DEEPER else ())])
@@ -155,7 +150,7 @@ DROPPED_SAFEGUARDS = (
         COVERAGE,
         "if share.claim and share.claim.until <= now:",
         "if share.claim and share.claim.until <= 0:",
-        Case(1, TWICE_ONE, lengths=SHORT, processes=1, deaths=1),
+        Case(1, TWICE_ONE, lengths=SHORT, processes=1, deaths=1, told=False),
     ),
     DroppedSafeguard(
         "a share whose claimer died is not asked again",
@@ -265,8 +260,8 @@ DROPPED_SAFEGUARDS = (
     DroppedSafeguard(
         "a completion takes no turn",
         FRESHNESS,
-        "times += [now + rules.least_interval, *(",
-        "times += [*(",
+        "return [now + rules.least_interval, *(",
+        "return [*(",
         TO_BE_PROBED,
     ),
     DroppedSafeguard(
@@ -310,8 +305,8 @@ DROPPED_SAFEGUARDS = (
 @pytest.mark.parametrize("dropped", DROPPED_SAFEGUARDS, ids=lambda dropped: dropped.name)
 def test_without_a_safeguard_of_the_rules_a_promise_is_broken(dropped: DroppedSafeguard) -> None:
     assert states_of(dropped.case)
-    with _changed(dropped.old, dropped.new) as module, pytest.raises(BrokenError) as broken:
-        Explorer(dropped.case, module).run()
+    with changed("turns.py", dropped.old, dropped.new), pytest.raises(BrokenError) as broken:
+        Explorer(dropped.case).run()
     assert broken.value.promise == dropped.promise, broken.value
 
 
@@ -338,19 +333,5 @@ def test_in_another_order_something_waits_for_ever(name: str) -> None:
     order, case = ORDERS[name]
     assert states_of(case)
     with pytest.raises(BrokenError) as broken:
-        Explorer(case, turns, order).run()
+        Explorer(case, order).run()
     assert broken.value.promise == COVERAGE, broken.value
-
-
-@contextmanager
-def _changed(old: str, new: str) -> Iterator[ModuleType]:
-    """The module turns with other text in one place."""
-    text = Path(str(turns.__file__)).read_text()
-    assert text.count(old) == 1, f"{old!r} is in turns.py {text.count(old)} times"
-    module = ModuleType("changed_turns")
-    sys.modules[module.__name__] = module  # where dataclasses look
-    try:
-        exec(compile(text.replace(old, new), turns.__file__, "exec"), module.__dict__)  # noqa: S102
-        yield module
-    finally:
-        del sys.modules[module.__name__]

@@ -18,7 +18,24 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from event_aggregator.table import Key
-from tests.simulation.functions import uncollected
+from event_aggregator.turns import (
+    Asked,
+    Busy,
+    Completed,
+    Enqueued,
+    Gateway,
+    GatewayEvent,
+    NothingToAsk,
+    Refused,
+    Rules,
+    Share,
+    Todo,
+    Visit,
+    Visited,
+    Wake,
+    Woken,
+    step,
+)
 
 # Times are milliseconds. The clock always says NOW: when time goes on, everything else becomes older.
 NOW = 1_000_000_000
@@ -102,9 +119,9 @@ class Process(NamedTuple):
     share: int = -1  # that it has claimed
     asks: frozenset[int] = frozenset()  # changes
     direct: bool = False
-    happened: Any = None
+    happened: int = -1  # of the events that the explorer knows
     prepared: bool = False  # what must be in a window before the document is written, is there
-    wake: Any = None
+    wake: Wake | None = None
     put_back: int = -1  # share into whose window it has put folders again
 
 
@@ -161,21 +178,24 @@ class Order:
 
 
 class Explorer:
-    def __init__(self, case: Case, turns: Any, order: Order | None = None) -> None:
+    def __init__(self, case: Case, order: Order | None = None) -> None:
         self.case = case
-        self.turns = turns
         self.order = order or Order()
         self._overtaken = case.slots + 1 if case.overtaken is None else case.overtaken
         self.keys = [Key.read(f"my-bucket/share-{number + 1}") for number in range(case.shares)]
-        intervals = case.intervals or (INTERVAL,) * case.shares
-        self._intervals = dict(zip(self.keys, intervals, strict=True))
-        self._longest = max(intervals)
-        exceptions = {key.share_id: own for key, own in self._intervals.items() if own != self._longest}
-        self.rules = turns.Rules(case.slots, self._longest, exceptions)
+        self._intervals = case.intervals or (INTERVAL,) * case.shares
+        self._longest = max(self._intervals)
+        exceptions = {
+            key.share_id: own for key, own in zip(self.keys, self._intervals, strict=True) if own != self._longest
+        }
+        self.rules = Rules(case.slots, self._longest, exceptions)
         self.share_of = {key: number for number, key in enumerate(self.keys)}
-        self._documents: list[Any] = []
+        self._documents: list[Gateway] = []
+        self._shares: list[tuple[Share | None, ...]] = []  # in each document
         self._numbers: dict[Any, int] = {}  # of documents
-        self._steps: dict[Any, Any] = {}
+        self._events: list[GatewayEvent] = []
+        self._event_numbers: dict[GatewayEvent, int] = {}
+        self._steps: dict[Any, tuple[int, Todo]] = {}
         self._older: dict[tuple[int, int], int] = {}
         self.states: dict[State, int] = {}
         self._came: list[tuple[int, str]] = []  # from which state, and how
@@ -185,14 +205,10 @@ class Explorer:
 
     def run(self) -> int:
         """The number of states. Raises BrokenError."""
-        with uncollected():
-            return self._run()
-
-    def _run(self) -> int:
         case = self.case
         left = Left(case.deaths, case.lost, case.foreign, case.twice, case.slow, case.refused, case.unanswered)
         empty = (Window(),) * case.shares, frozenset[Any](), (Truth(),) * case.shares
-        start = State(self._number(self.turns.Gateway()), empty[0], empty[1], empty[1], empty[1], 0, left, empty[2])
+        start = State(self._number(Gateway()), empty[0], empty[1], empty[1], empty[1], 0, left, empty[2])
         self._add(start, -1, "start")
         todo, good = deque([start]), []
         while todo:
@@ -253,17 +269,29 @@ class Explorer:
         bare = (shares, document.wake, document.refused_at, document.probed_at, others)
         if bare not in self._numbers:
             self._numbers[bare] = len(self._documents)
-            self._documents.append(self.turns.Gateway.from_json(document.to_json()))
+            self._documents.append(Gateway.from_json(document.to_json()))
+            self._shares.append(tuple(self._documents[-1].shares.get(key) for key in self.keys))
             assert self._documents[-1] == document
         return self._numbers[bare]
 
-    def _step(self, document: int, happened: Any, visit: Any, token: str) -> Any:
-        """The number of the document after it, and what to do."""
-        question = document, happened, visit, token
+    def _event(self, event: GatewayEvent) -> int:
+        """Its number: states are compared all the time."""
+        if event not in self._event_numbers:
+            self._event_numbers[event] = len(self._events)
+            self._events.append(event)
+        return self._event_numbers[event]
+
+    def _step(
+        self, state: State, process: Process, event: int, *, claims: bool = True, wakes: bool = True
+    ) -> tuple[int, Todo]:
+        """The number of the document after an event, and what to do."""
+        # Which lapsed deadline a claim has makes no difference.
+        visit = process.deadline, claims and process.deadline - TURN_TAKES >= NOW, wakes
+        token = process.wake.token if process.wake else self._token(state)
+        question = state.document, event, visit, token
         if question not in self._steps:
-            after, todo = self.turns.step(
-                self._documents[document], happened, visit=visit, now=NOW, rules=self.rules, token=token
-            )
+            document, happened = self._documents[state.document], self._events[event]
+            after, todo = step(document, happened, visit=Visit(*visit), now=NOW, rules=self.rules, token=token)
             self._steps[question] = self._number(after), todo
         return self._steps[question]
 
@@ -299,11 +327,11 @@ class Explorer:
             )
         yield from self._elsewhere(state)
         if len(state.processes) < case.processes:
-            at_work = {process.message for process in state.processes}
+            may_come_twice = state.left.twice and not any(process.copy for process in state.processes)
             for due, message in state.queue:
                 if due <= NOW:
                     yield f"{message.name} is delivered", self._begun(state, due, message)
-                elif message in at_work and state.left.twice and not any(p.copy for p in state.processes):
+                elif may_come_twice and any(process.message == message for process in state.processes):
                     again = state._replace(left=state.left._replace(twice=state.left.twice - 1))
                     yield f"{message.name} is delivered again", self._begun(again, due, message, copy=1)
         for process in state.processes:
@@ -319,18 +347,19 @@ class Explorer:
     def _begun(self, state: State, due: int, message: Message, copy: int = 0, *, first: bool = False) -> State:
         """A handler begins; its message is in flight until it is deleted or the visibility timeout ends."""
         queue = (state.queue - {(due, message)}) | {(NOW + VISIBILITY_TIMEOUT, message)}
-        at, happened, turns = "note", None, self.turns
+        at = "note"
+        happened: GatewayEvent
         if message.kind == "change":
             # If it comes again, an earlier delivery may have put the folders into the share's window.
             is_alone = len(self.case.changes[message.number]) == 1
             at = "directly" if is_alone and (first or self.order.directly_again) else "add"
-            happened = turns.Enqueued(tuple(self.keys[share] for share in self.case.changes[message.number]))
+            happened = Enqueued(tuple(self.keys[share] for share in self.case.changes[message.number]))
             at = at if at == "directly" or self.order.window_first else "enqueue"
         elif message.kind == "wake":
-            happened = turns.Woken(message.token)
+            happened = Woken(message.token)
         else:
-            happened = turns.Completed(self.keys[message.share].share_id, message.refresh, message.began)
-        process = Process(message, at, NOW + TIME_LEFT, copy, happened=happened)
+            happened = Completed(self.keys[message.share].share_id, message.refresh, message.began)
+        process = Process(message, at, NOW + TIME_LEFT, copy, happened=self._event(happened))
         return state._replace(queue=queue, processes=state.processes | {process})
 
     def _elsewhere(self, state: State) -> Iterator[tuple[str, State]]:
@@ -367,10 +396,12 @@ class Explorer:
 
     def _later(self, state: State) -> Iterator[tuple[str, State]]:
         """Time goes on to when something is due next; while somebody is at work or could be, only if it may be slow."""
+        left = state.left
+        if state.processes and not left.slow:
+            return
         times = [due for due, _ in state.queue] + [refresh.end for refresh in state.refreshes]
         if state.changed < len(self.case.changes):
-            times += self._times_of_interest(self._documents[state.document])
-        left = state.left
+            times += self._times_of_interest(self._shares[state.document])
         if state.processes or any(time <= NOW for time in times):
             if not left.slow:
                 return
@@ -381,11 +412,12 @@ class Explorer:
             return
         yield f"+{(until - NOW) / 1000:g} s", self._at(state._replace(left=left), until - NOW)
 
-    def _times_of_interest(self, document: Any) -> list[int]:
+    def _times_of_interest(self, shares: tuple[Share | None, ...]) -> list[int]:
         """When a change may find something else than before."""
         times = []
-        for key, share in document.shares.items():
-            times += [share.busy_until(), share.ready_at(self._intervals[key])]
+        for share, interval in zip(shares, self._intervals, strict=True):
+            if share:
+                times += [share.busy_until(), share.ready_at(interval)]
         return [time for time in times if time > NOW]
 
     def _at(self, state: State, by: int) -> State:
@@ -406,7 +438,7 @@ class Explorer:
         return state._replace(
             document=self._aged(state.document, by),
             queue=queue,
-            processes=frozenset(_older_process(process, by) for process in state.processes),
+            processes=frozenset(self._older_process(process, by) for process in state.processes),
             refreshes=refreshes,
             truth=truth,
             probed_at=_older(state.probed_at, by, INTERVAL),
@@ -414,16 +446,32 @@ class Explorer:
             could_since=self._could_since(state, by),
         )
 
+    def _older_process(self, process: Process, by: int) -> Process:
+        happened, wake = process.happened, process.wake
+        if happened >= 0:
+            event = self._events[happened]
+            if isinstance(event, Asked):
+                happened = self._event(replace(event, until=event.until - by))
+            elif isinstance(event, Completed):
+                happened = self._event(replace(event, began=event.began - by))
+        if wake:
+            wake = replace(wake, at=wake.at - by)
+        return process._replace(
+            message=_older_message(process.message, by), deadline=process.deadline - by, happened=happened, wake=wake
+        )
+
     def _could_since(self, state: State, by: int) -> int:
         """Since when nobody was asked although somebody could be, when time has gone on."""
-        if self.case.may_be_late() or not any(
-            share.since and share.ready_at(self._intervals[key]) <= NOW
-            for key, share in self._documents[state.document].shares.items()
-        ):
+        may_be_asked = (self._may_be_asked(state, share) for share in range(self.case.shares))
+        if self.case.may_be_late() or not any(may_be_asked):
             return NOW
         if state.could_since - by < NOW - INTERVAL - 1000:
             self._broken(FRESHNESS, "for more than an interval nobody is asked, and somebody could be", f"+{by} ms")
         return state.could_since - by
+
+    def _may_be_asked(self, state: State, share: int) -> bool:
+        known = self._shares[state.document][share]
+        return known is not None and known.since > 0 and known.ready_at(self._intervals[share]) <= NOW
 
     # What a handler does
 
@@ -447,17 +495,12 @@ class Explorer:
             case "done":
                 yield "is done", _done(state, process)
 
-    def _visit(self, process: Process, *, may_claim: bool = True, queues_wake: bool = True) -> Any:
-        may_claim = may_claim and process.deadline - TURN_TAKES >= NOW
-        # Which lapsed deadline a claim has makes no difference.
-        return self.turns.Visit(process.deadline, may_claim, queues_wake)
-
     def _directly(self, state: State, process: Process) -> Iterator[tuple[str, State]]:
         """The only share that a change is for is asked at once, if nobody waits at its gateway."""
         change = process.message.number
         (share,) = self.case.changes[change]
-        happened = self.turns.Enqueued((self.keys[share],))
-        document, todo = self._step(state.document, happened, self._visit(process), self._token(state))
+        happened = self._event(Enqueued((self.keys[share],)))
+        document, todo = self._step(state, process, happened)
         if process.deadline - TURN_TAKES >= NOW and todo.direct:
             state = self._written(state, document, todo, happened)
             yield (
@@ -474,18 +517,18 @@ class Explorer:
             windows = _with(state.windows, share, open=state.windows[share].open | {change})
             state = state._replace(windows=windows)
         if not self.order.window_first:
-            return _moved(state, process, at="note", happened=self.turns.Visited())
+            return _moved(state, process, at="note", happened=self._event(Visited()))
         return _moved(state, process, at="enqueue" if len(self.case.changes[change]) > 1 else "note")
 
     def _looks(self, state: State, process: Process) -> Iterator[tuple[str, State]]:
         """Reads and closes the window of the share that is claimed."""
-        turns, key, window = self.turns, self.keys[process.share], state.windows[process.share]
+        key, window = self.keys[process.share], state.windows[process.share]
         changes = window.open | window.closed
         if not changes:
-            yield "finds nothing to ask for", _moved(state, process, at="note", happened=turns.NothingToAsk(key))
+            yield "finds nothing to ask for", _moved(state, process, at="note", happened=self._event(NothingToAsk(key)))
             return
         if process.deadline - CALL_TAKES < NOW:
-            yield "has no time to ask", _moved(state, process, at="note", happened=turns.Refused(key))
+            yield "has no time to ask", _moved(state, process, at="note", happened=self._event(Refused(key)))
             return
         closed = changes if self.order.removes_late else frozenset[int]()
         windows = _with(state.windows, process.share, open=frozenset(), closed=closed)
@@ -493,43 +536,44 @@ class Explorer:
 
     def _calls(self, state: State, process: Process) -> Iterator[tuple[str, State]]:
         """Calls RefreshCache."""
-        turns, share, left = self.turns, process.share, state.left
+        share, left = process.share, state.left
         key, refused = self.keys[share], "refused" if process.direct else "note"
         self._check_restraint(state, share)
         if len(state.refreshes) >= self.case.takes:
-            yield f"share {share} is busy", _moved(state, process, at=refused, happened=turns.Busy(key))
+            yield f"share {share} is busy", _moved(state, process, at=refused, happened=self._event(Busy(key)))
         else:
             for length in self.case.lengths:
                 name = self._name(state, share)
                 refresh = Refresh(share, name, NOW, NOW + length, ours=True)
                 accepted = self._accepted(state, process, refresh)
                 until = NOW + (MARK_TIMEOUT if self.case.told else INTERVAL)
-                asked = turns.Asked(key, name, until, 1, "w", "NFS")
+                asked = Asked(key, name, until, 1, "w", "NFS")
                 text = f"share {share} accepts {name} of {length // 1000} s"
-                yield text, _moved(accepted, process, at="note", happened=asked)
+                yield text, _moved(accepted, process, at="note", happened=self._event(asked))
                 if left.unanswered:
+                    perhaps = self._event(Refused(key, perhaps=True))
                     unknown = accepted._replace(left=left._replace(unanswered=left.unanswered - 1))
                     yield (
                         f"{text}, unanswered",
-                        _moved(unknown, process, at=refused, happened=turns.Refused(key, perhaps=True)),
+                        _moved(unknown, process, at=refused, happened=perhaps),
                     )
         if left.refused:
             offline = state._replace(left=left._replace(refused=left.refused - 1))
-            yield f"share {share} refuses", _moved(offline, process, at=refused, happened=turns.Refused(key))
+            yield f"share {share} refuses", _moved(offline, process, at=refused, happened=self._event(Refused(key)))
 
     def _accepted(self, state: State, process: Process, refresh: Refresh) -> State:
         """The truth after the share accepted a refresh."""
-        document, share = self._documents[state.document], process.share
+        share = process.share
         truth = list(state.truth)
         mine = truth[share].waits_since or NOW
-        for number, key in enumerate(self.keys):
-            other = document.shares.get(key)
-            may_be_asked = other and other.since and other.ready_at(self._intervals[key]) <= NOW
-            if may_be_asked and truth[number].waits_since < mine:
+        for number in range(self.case.shares):
+            if self._may_be_asked(state, number) and truth[number].waits_since < mine:
                 truth[number] = truth[number]._replace(overtaken=truth[number].overtaken + 1)
                 if truth[number].overtaken > self._overtaken:
                     self._broken(TURNS, f"share {number} is overtaken too often", f"share {share} accepts")
-        waits_since = NOW if document.shares[self.keys[share]].since else 0
+        claimed = self._shares[state.document][share]
+        assert claimed
+        waits_since = NOW if claimed.since else 0
         is_void = self.case.voids and truth[share].foreign_at > NOW - VOID
         shows = truth[share].shows if is_void else truth[share].shows | process.asks
         truth[share] = truth[share]._replace(accepted_at=NOW, shows=shows, waits_since=waits_since, overtaken=0)
@@ -537,10 +581,8 @@ class Explorer:
 
     def _notes(self, state: State, process: Process) -> Iterator[tuple[str, State]]:
         """Writes the gateway's document, as it follows from what happened; first what must be in a window before."""
-        turns, happened, at = self.turns, process.happened, process.at
-        visit = self._visit(process, may_claim=at == "note", queues_wake=at != "enqueue")
-        token = process.wake.token if process.wake else self._token(state)
-        document, todo = self._step(state.document, happened, visit, token)
+        happened, at = self._events[process.happened], process.at
+        document, todo = self._step(state, process, process.happened, claims=at == "note", wakes=at != "enqueue")
         if not process.prepared and (prepared := self._prepared(state, process, todo)):
             yield "writes a window first", prepared
             return
@@ -548,18 +590,18 @@ class Explorer:
         if wake and not process.wake and self.order.wake_first:
             yield from self._sends(state, process._replace(wake=wake), process)
             return
-        state = self._written(state, document, todo, happened)
+        state = self._written(state, document, todo, process.happened)
         old = process if process in state.processes else process._replace(prepared=False, wake=None)
-        if isinstance(happened, turns.Asked):
+        if isinstance(happened, Asked):
             truth = _with(state.truth, process.share, asked_for=process.asks)
             state = state._replace(truth=truth)
-        process = old._replace(share=-1, asks=frozenset(), direct=False, prepared=False, happened=None, wake=None)
+        process = old._replace(share=-1, asks=frozenset(), direct=False, prepared=False, happened=-1, wake=None)
         if todo.repeat or at == "line":
             process = process._replace(put_back=-1)
         what = f"notes {type(happened).__name__}"
         if at == "enqueue":
             later = "note" if self.order.window_first else "add"
-            yield what, _became(state, old, process._replace(at=later, happened=turns.Visited()))
+            yield what, _became(state, old, process._replace(at=later, happened=self._event(Visited())))
         elif todo.take:
             share = self.share_of[todo.take]
             yield f"{what}, takes share {share}", _became(state, old, process._replace(at="look", share=share))
@@ -570,8 +612,8 @@ class Explorer:
 
     def _prepared(self, state: State, process: Process, todo: Any) -> State | None:
         """With windows as they must be before the document may be written; None if they are."""
-        turns, windows = self.turns, state.windows
-        if isinstance(process.happened, turns.Asked):
+        happened, windows = self._events[process.happened], state.windows
+        if isinstance(happened, Asked):
             again = process.asks if todo.repeat else frozenset()
             window = windows[process.share]
             closed = window.closed if process.direct else frozenset()
@@ -581,46 +623,52 @@ class Explorer:
             windows = _with(windows, share, open=windows[share].open | state.truth[share].asked_for)
         if windows == state.windows:
             return None
-        put_back = self.share_of[todo.repeat] if isinstance(process.happened, turns.Completed) else -1
+        put_back = self.share_of[todo.repeat] if isinstance(happened, Completed) else -1
         return _moved(state._replace(windows=windows), process, prepared=True, put_back=put_back)
 
-    def _written(self, state: State, document: int, todo: Any, happened: Any) -> State:
+    def _written(self, state: State, document: int, todo: Todo, number: int) -> State:
         """The document is written; who has read it before must read it again."""
-        turns = self.turns
-        if document != state.document or (isinstance(happened, turns.Woken) and self.order.wake_writes):
+        happened = self._events[number]
+        if document != state.document or (isinstance(happened, Woken) and self.order.wake_writes):
             reset: dict[str, Any] = {"prepared": False} | ({"wake": None} if self.order.wake_first else {})
-            processes = frozenset(process._replace(**reset) for process in state.processes)
-            state = state._replace(document=document, processes=processes)
-            state = state._replace(truth=tuple(self._in_line(state)), queue=self._without_stale_wakes(state))
-        if isinstance(happened, turns.Asked | turns.Completed):
+            state = state._replace(
+                document=document,
+                processes=frozenset(
+                    process._replace(**reset) if process.prepared or process.wake else process
+                    for process in state.processes
+                ),
+                truth=tuple(self._in_line(state.truth, document)),
+                queue=self._without_stale_wakes(state, document),
+            )
+        if isinstance(happened, Asked | Completed):
             state = state._replace(refuses_until=0)
-        elif isinstance(happened, turns.Busy):
+        elif isinstance(happened, Busy):
             state = state._replace(refuses_until=NOW + INTERVAL)
         if todo.take:
             state = self._check_take(state, todo.take)
         return state
 
-    def _without_stale_wakes(self, state: State) -> frozenset[tuple[int, Message]]:
+    def _without_stale_wakes(self, state: State, document: int) -> frozenset[tuple[int, Message]]:
         """The queue with one wake at most that no document names, the earliest: more of them can only help."""
-        wake, at_work = self._documents[state.document].wake, {process.message for process in state.processes}
+        wake, at_work = self._documents[document].wake, [process.message for process in state.processes]
         named = wake.token if wake else None
-        wakes = {one for one in state.queue if one[1].kind == "wake" and one[1] not in at_work}
-        stale = {one for one in wakes if one[1].token != named}
-        kept = {(due, Message("stale-wake", "wake")) for due, _ in sorted(stale)[:1]}
-        return (state.queue - stale) | kept
+        stale = [one for one in state.queue if one[1].kind == "wake" and one[1].token != named]
+        stale = [one for one in stale if one[1] not in at_work]
+        if not stale:
+            return state.queue
+        return state.queue.difference(stale) | {(min(stale)[0], Message("stale-wake", "wake"))}
 
-    def _in_line(self, state: State) -> Iterator[Truth]:
+    def _in_line(self, truth: tuple[Truth, ...], document: int) -> Iterator[Truth]:
         """Since when each share waits, whatever the document says of that."""
-        shares = self._documents[state.document].shares
-        for key, one in zip(self.keys, state.truth, strict=True):
-            share = shares.get(key)
-            if not share or not (share.since or share.claim):
-                yield one._replace(waits_since=0)
-            else:
-                yield one._replace(waits_since=one.waits_since or (NOW if share.since else 0))
+        for share, one in zip(self._shares[document], truth, strict=True):
+            since = 0
+            if share and (share.since or share.claim):
+                since = one.waits_since or (NOW if share.since else 0)
+            yield one if one.waits_since == since else one._replace(waits_since=since)
 
     def _sends(self, state: State, process: Process, old: Process | None = None) -> Iterator[tuple[str, State]]:
         """Queues the wake that it is going to write down; or, in another order, that it has."""
+        assert process.wake
         names = {message.name for _, message in state.queue}
         name = f"wake-{process.wake.token}"
         while name in names:
@@ -637,19 +685,19 @@ class Explorer:
     def _ended(self, state: State, old: Process, process: Process) -> State:
         """Nothing but the message is left; if nobody can die any more, that is deleted at once."""
         if process.put_back >= 0:  # somebody has asked the share before its turn was written
-            happened = self.turns.Enqueued((self.keys[process.put_back],))
+            happened = self._event(Enqueued((self.keys[process.put_back],)))
             return _became(state, old, process._replace(at="line", happened=happened, wake=None))
         if state.left.deaths:
-            return _became(state, old, process._replace(at="done", happened=None, wake=None))
+            return _became(state, old, process._replace(at="done", happened=-1, wake=None))
         return _done(state, old)
 
     def _token(self, state: State) -> str:
         """One that nobody knows."""
         wake = self._documents[state.document].wake
-        known = {wake.token} if wake else set()
-        known |= {message.token for _, message in state.queue if message.token}
-        known |= {process.message.token for process in state.processes}
-        known |= {process.wake.token for process in state.processes if process.wake}
+        known = [wake.token] if wake else []
+        known += [message.token for _, message in state.queue]
+        for process in state.processes:
+            known += [process.message.token, process.wake.token if process.wake else ""]
         return next(token for number in range(99) if (token := f"w{number}") not in known)
 
     def _name(self, state: State, share: int) -> str:
@@ -659,7 +707,8 @@ class Explorer:
         known |= {name for one in document.shares.values() for name, _ in (*one.early_completions, *one.previous)}
         known |= {refresh.name for refresh in state.refreshes}
         known |= {message.refresh for _, message in state.queue}
-        known |= {p.happened.refresh for p in state.processes if isinstance(p.happened, self.turns.Asked)}
+        events = [self._events[process.happened] for process in state.processes if process.happened >= 0]
+        known |= {event.refresh for event in events if isinstance(event, Asked)}
         return next(name for number in range(99) if (name := f"r{share}{number}") not in known)
 
     # Checks
@@ -681,15 +730,14 @@ class Explorer:
         if not told or state.processes or any(message.kind == "completion" for _, message in state.queue):
             return
         running = {refresh.share for refresh in state.refreshes}
-        for share, key in enumerate(self.keys):
-            known = self._documents[state.document].shares.get(key)
+        for share, known in enumerate(self._shares[state.document]):
             if known and known.in_progress_until > NOW and share not in running:
                 self._broken(FRESHNESS, f"share {share} is taken to be busy after its completion")
 
     def _check_restraint(self, state: State, share: int) -> None:
-        if state.truth[share].accepted_at > NOW - self._intervals[self.keys[share]]:
+        if state.truth[share].accepted_at > NOW - self._intervals[share]:
             self._broken(RESTRAINT, f"share {share} is asked within the interval", f"share {share} is asked")
-        known = self._documents[state.document].shares.get(self.keys[share])
+        known = self._shares[state.document][share]
         if known and known.in_progress_until > NOW:
             self._broken(RESTRAINT, f"share {share} is asked while it is busy", f"share {share} is asked")
 
@@ -737,17 +785,6 @@ def _older_share(share: Any, by: int, ranks: dict[int, int], interval: int) -> A
 
 def _older_message(message: Message, by: int) -> Message:
     return message._replace(began=max(message.began - by, NOW - OLD)) if message.began else message
-
-
-def _older_process(process: Process, by: int) -> Process:
-    happened, wake = process.happened, process.wake
-    if name := {"Asked": "until", "Completed": "began"}.get(type(happened).__name__):
-        happened = replace(happened, **{name: getattr(happened, name) - by})
-    if wake:
-        wake = replace(wake, at=wake.at - by)
-    return process._replace(
-        message=_older_message(process.message, by), deadline=process.deadline - by, happened=happened, wake=wake
-    )
 
 
 def _with(values: tuple[Any, ...], number: int, **changed: Any) -> Any:

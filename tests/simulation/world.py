@@ -19,7 +19,6 @@ schedule that breaks a promise can be printed, read, and run again with `replay(
     sweep                    the schedule of the sweep sends its message
 """
 
-import copy
 import json
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
@@ -35,6 +34,7 @@ from tests.simulation import scenarios
 from tests.simulation.engine import ENGINE, Attributes, Row
 from tests.simulation.functions import (
     AGGREGATOR_TIMEOUT,
+    NOTHING,
     REFRESHER_TIMEOUT,
     Answer,
     Call,
@@ -42,6 +42,7 @@ from tests.simulation.functions import (
     Memory,
     Node,
     Program,
+    Query,
     role_id,
 )
 from tests.simulation.scenarios import HOUR, MINUTE, SECOND, Refusal, Scenario, Share
@@ -130,7 +131,7 @@ class Process(NamedTuple):
 class Container(NamedTuple):
     name: str
     skew: int
-    memory: Memory = Memory()
+    memory: Memory = NOTHING
     process: Process | None = None
 
 
@@ -191,7 +192,7 @@ class Sign(NamedTuple):
 
 
 # Of a world's attributes, those that nothing depends on.
-_STORY = frozenset({"scenario", "programs", "noting", "steps", "notes", "calls"})
+_STORY = frozenset({"scenario", "programs", "noting", "uninterrupted", "steps", "notes", "calls"})
 
 # And those of them that count only as long as nothing has failed or waited, or that are told in another way then.
 _OF_WHAT_IS_UNDISTURBED = frozenset(
@@ -217,6 +218,7 @@ class World:
     denying: dict[str, int] = field(default_factory=dict)  # region: since when it does not give the list of its shares
     denied: frozenset[str] = frozenset()  # those that did so at any time: each does it once
     noting: bool = False
+    uninterrupted: bool = False  # a function that runs makes all its calls in one go
     programs: dict[tuple[str, Memory, str, str], Node] = field(default_factory=dict)  # started
     # History.
     steps: tuple[str, ...] = ()
@@ -257,10 +259,9 @@ class World:
         return world
 
     def copy(self) -> "World":
-        new = copy.copy(self)
+        new = World.__new__(World)
         for name, value in vars(self).items():
-            if type(value) is dict and name != "programs":
-                setattr(new, name, value.copy())
+            new.__dict__[name] = value.copy() if type(value) is dict and name != "programs" else value
         return new
 
     def state(self) -> Hashable:
@@ -360,9 +361,7 @@ class World:
 
     def do(self, step: str) -> None:
         """Take `step`. BrokenPromiseError if that breaks a promise."""
-        self.steps += (step,)
-        if len(self.steps) > _MAX_STEPS:
-            raise BrokenPromiseError("Coverage", "this run comes to no end")
+        self._begin(step)
         who, *what = step.split()
         note = ""
         if step == "time":
@@ -389,6 +388,11 @@ class World:
             note = self._call(who, what[0] if what else "")
         if self.noting:
             self.notes += (f"{self.time / 1000:8.3f} s  {note}",)
+
+    def _begin(self, step: str) -> None:
+        self.steps += (step,)
+        if len(self.steps) > _MAX_STEPS:
+            raise BrokenPromiseError("Coverage", "this run comes to no end")
 
     def _go_on(self) -> None:
         then = self.next_time()
@@ -491,7 +495,7 @@ class World:
             self.programs[given] = Node(Program(given[0], self.scenario, *given[1:]))
         timeout = AGGREGATOR_TIMEOUT if who[0] == "A" else REFRESHER_TIMEOUT
         process = Process(task, self.programs[given], None, self.time + timeout, self.order)
-        self._run_on(container, process, None)
+        self._run_on(who, process)
 
     def _is_complete(self, notification: str) -> None:
         """The event arrives that says so."""
@@ -503,27 +507,33 @@ class World:
         self.marks = {key: mark for key, mark in self.marks.items() if mark.notification != notification}
         self.signs += (Sign(self.scenario.by_key[made.share].gateway_arn, self.order, self.time, busy=False),)
 
-    def _run_on(self, container: Container, process: Process, answer: Answer | None) -> None:
-        """The function's code runs up to its next call; `answer` is that to the last one."""
-        machine = _Machine(START + self.time + container.skew, process)
-        node = process.node.after(answer, machine) if answer else process.node.ready(machine)
+    def _run_on(self, who: str, process: Process) -> None:
+        """The function's code runs up to its next call, or on to its end if it is uninterrupted."""
+        node = process.node.then(process.answer) if process.answer else process.node
+        self.containers[who] = container = self.containers[who]._replace(process=process)
+        machine = _Machine(self, container, process)
+        node = node.ready(machine)
+        container = self.containers[who]  # as calls may have noted something
+        assert container.process
+        running = container.process._replace(node=node, answer=None, ids=machine.ids)
+        self.containers[who] = container._replace(process=running)
+
+    def at_once(self, who: str, call: Call) -> Answer | None:
+        """The answer to a call before which nothing else can happen, or need not."""
         # What always answers the same, and has no effect, is answered at once, for a death or a preemption right before
         # it is one right after it. So none is lost that would be another.
-        while (
-            not self.scenario.reads_are_steps
-            and isinstance(call := node.asks, Call)
-            and (call.operation in _READS)
-            and (answers := self._read(call))
-        ):
-            node = node.after(answers, machine)
-        running = process._replace(node=node, answer=None, ids=machine.ids)
-        self.containers[container.name] = container._replace(process=running)
+        if call.operation in _READS and not self.scenario.reads_are_steps:
+            return self._read(call)
+        if not self.uninterrupted:
+            return None
+        self._begin(who)
+        return self._made(who, call, "")
 
     def _die(self, who: str) -> None:
         container = self.containers[who]
         assert container.process
         self.failed = True
-        self.containers[who] = container._replace(process=None, memory=Memory())
+        self.containers[who] = container._replace(process=None, memory=NOTHING)
         self._comes_again(container.process, killed=True)
 
     def _comes_again(self, process: Process, *, killed: bool = False) -> None:
@@ -546,32 +556,36 @@ class World:
 
     def _call(self, who: str, how: str) -> str:
         """A running function makes its next call, or ends. What it was, for people to read."""
-        container = self.containers[who]
-        assert container.process
-        if container.process.answer:
-            self._run_on(container, container.process, container.process.answer)
-            container = self.containers[who]
-        process = container.process
-        assert process
+        process = self._process(who)
+        if process.answer:
+            self._run_on(who, process)
+            process = self._process(who)
         asks = process.node.asks
         if isinstance(asks, End):
-            self.containers[who] = container._replace(process=None, memory=asks.memory)
+            self.containers[who] = self.containers[who]._replace(process=None, memory=asks.memory)
             if asks.failure is not None:
                 self.failed = True
                 self._comes_again(process)
             return f"{who} ends: {asks.failure or 'done'}"
         assert isinstance(asks, Call)
-        self.calls += (asks.operation,)
-        self.failed = self.failed or (how not in ("", "slowly") and asks.operation not in _READS)
-        answer = self._answer(container, asks, how)
-        container = self.containers[who]  # as the call may have noted something
-        assert container.process
+        answer = self._made(who, asks, how)
+        process = self._process(who)._replace(answer=answer)  # as the call may have noted something
         if how != "slowly":
-            self._run_on(container, container.process, answer)
+            self._run_on(who, process)
         else:
-            self.containers[who] = container._replace(process=container.process._replace(answer=answer))
+            self.containers[who] = self.containers[who]._replace(process=process)
             self.delayed = True
         return _described(who, asks, answer) if self.noting else ""
+
+    def _process(self, who: str) -> Process:
+        process = self.containers[who].process
+        assert process
+        return process
+
+    def _made(self, who: str, call: Call, how: str) -> Answer:
+        self.calls += (call.operation,)
+        self.failed = self.failed or (how not in ("", "slowly") and call.operation not in _READS)
+        return self._answer(self.containers[who], call, how)
 
     def _answer(self, container: Container, call: Call, how: str) -> Answer:
         if call.operation in _READS:
@@ -993,19 +1007,26 @@ _BUSY_AT_FIRST = (scenarios.BUSY, scenarios.UNKNOWN_WORDS, scenarios.UNKNOWN_FOL
 
 
 class _Machine:
-    """The machine of a process: the time, and ids that no other process makes."""
+    """The machine of a process: the time, ids that no other process makes, and what AWS answers at once."""
 
-    def __init__(self, now: int, process: Process) -> None:
-        self._now = now
-        task = process.task
-        self._name = f"{task.function.lower()}{task.number}{'.' * (task.copy - 1)}{_letter(task.attempt)}"
+    def __init__(self, world: World, container: Container, process: Process) -> None:
+        self._world = world
+        self._who = container.name
+        self._now = Answer("ok", START + world.time + container.skew)
+        self._task = process.task
         self.ids = process.ids
 
-    def __call__(self, what: str) -> Any:
-        if what == "now":
+    def __call__(self, asks: Call | Query | End) -> Answer | None:
+        if isinstance(asks, Call):
+            return self._world.at_once(self._who, asks)
+        if isinstance(asks, End):
+            return None
+        if asks.what == "now":
             return self._now
         self.ids += 1
-        return f"{self._name}{self.ids}"
+        task = self._task
+        name = f"{task.function.lower()}{task.number}{'.' * (task.copy - 1)}{_letter(task.attempt)}"
+        return Answer("ok", f"{name}{self.ids}")
 
 
 def _letter(attempt: int) -> str:
@@ -1062,6 +1083,7 @@ def _uncovered(
     )
 
 
+@cache
 def _in_whole_seconds(time: int) -> str:
     """As Storage Gateway writes it."""
     return datetime.fromtimestamp((START + time) // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
