@@ -1,4 +1,4 @@
-"""docs/commands.md, made of the commands' own help: python -m commands.operate.help > docs/commands.md"""
+"""docs/commands.md, made of the commands' own help (docs/architecture.md says how)."""
 
 import argparse
 

@@ -65,7 +65,7 @@ class Aggregator:
                 failures.append(problem)
         for key, of_key in self._by_window(changes):
             try:
-                self._absorb(key, of_key, deadline)
+                self._put_into_window(key, of_key, deadline)
             except AWS_ERRORS as error:
                 error.add_note(f"Bucket {key}")
                 failures.append(error)
@@ -99,7 +99,7 @@ class Aggregator:
         role_id = change.role_of(self.settings.gateway_session_name)
         return Key.of_writer(change.bucket, role_id) if role_id else Key.read(change.bucket)
 
-    def _absorb(self, key: Key, changes: list[Change], deadline: int) -> None:
+    def _put_into_window(self, key: Key, changes: list[Change], deadline: int) -> None:
         folders, now = frozenset(folder_of(change.key) for change in changes), self.now()
         due = Due.of_change(self.settings, key.bucket, now)
         if known := self.memo.recall(key, now):

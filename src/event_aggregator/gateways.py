@@ -60,8 +60,8 @@ class Gateways(Table):
         """Queue the wake that is needed, write the document after `event`, and return what else is to be done.
 
         The wake is queued before the document names it, because an invocation that dies in between may never come
-        again. The wake may arrive before it is named. So a wake always writes the document, and the invocation that
-        was about to name it must read again.
+        again. The wake may arrive before that. So a wake always writes the document, and the invocation that was about
+        to write its name must read again.
 
         `may_claim` and `queues_wake` are those of a Visit. `before_writing` gets the document before and after the
         event, and the Todo. It does what must be done before the write, and may be called again. If it returns False,

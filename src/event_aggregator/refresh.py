@@ -75,7 +75,7 @@ class Refresher:
         if item.window_id == request.window and item.refresh_at > now():
             self._defer(request, item)
         elif request.window in (item.window_id, item.refreshing_id):
-            self._refresh(request, item, delivery)
+            self._close_and_distribute(request, item, delivery)
         else:
             logger.debug(f"The window of {request.key} has already been refreshed or taken over", window=request.window)
 
@@ -89,7 +89,7 @@ class Refresher:
             f"The window of {request.key} is due at {timestamp(due)}: its request is sent again", window=request.window
         )
 
-    def _refresh(self, request: Request, item: WindowItem, delivery: Delivery) -> None:
+    def _close_and_distribute(self, request: Request, item: WindowItem, delivery: Delivery) -> None:
         """Close the window, or continue the fan-out of an invocation that died, and give its folders to the shares."""
         windows = self.aggregator.windows
         if item.window_id == request.window:
@@ -194,7 +194,7 @@ class Refresher:
                 if item.changes and not self._is_given_up(key, item.changes.since, now):
                     self._measure_wait(key, now - item.changes.since)
                     lines.setdefault(Key.read(item.gateway), []).append(key)
-            else:  # a window. A share's has its own request: it comes from an earlier release
+            else:  # a window. Only an earlier release opened one for a share, with a request of its own
                 window = WindowItem.of(attributes)
                 if key.kind in (Kind.REGION, Kind.SHARE) and window.since:
                     self._measure_wait(key, now - window.since)

@@ -92,13 +92,13 @@ class Share:
     repeats: bool = False  # its next refresh repeats one
     previous: tuple[tuple[str, int], ...] = ()  # the refreshes before `last`: notification id, and when it was accepted
 
-    def busy_until(self) -> int:
+    def occupied_until(self) -> int:
         return self.claim.until if self.claim else self.in_progress_until
 
     def ready_at(self, interval: int) -> int:
         """When a waiting share may be asked, unless its refresh is complete earlier."""
         passed = self.asked_at + interval if self.asked_at else 0
-        return max(passed, self.not_before, self.busy_until())
+        return max(passed, self.not_before, self.occupied_until())
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ class Gateway:
         return [key for _, _, key in sorted(waiting)]
 
     def taken_slots(self) -> int:
-        return sum(bool(share.busy_until()) for share in self.shares.values())
+        return sum(bool(share.occupied_until()) for share in self.shares.values())
 
     def with_share(self, key: Key, share: Share) -> "Gateway":
         return replace(self, shares={**self.shares, key: share})
@@ -321,7 +321,7 @@ def _next_slot(gateway: Gateway, now: int, rules: Rules) -> list[int]:
         return [now]
     if gateway.taken_slots() < rules.slots:
         return [gateway.refused_at + rules.least_interval]
-    return [now + rules.least_interval, *(end for share in gateway.shares.values() if (end := share.busy_until()))]
+    return [now + rules.least_interval, *(end for share in gateway.shares.values() if (end := share.occupied_until()))]
 
 
 def _without_lapsed(gateway: Gateway, now: int) -> Gateway:
@@ -342,7 +342,7 @@ def _share_without_lapsed(share: Share, now: int) -> Share:
 
 def _without_forgotten(shares: dict[Key, Share]) -> dict[Key, Share]:
     """Forget the idle shares that were asked longest ago, if there are more shares than a gateway can have."""
-    idle = [key for key, share in shares.items() if not share.since and not share.busy_until()]
+    idle = [key for key, share in shares.items() if not share.since and not share.occupied_until()]
     for key in sorted(idle, key=lambda k: shares[k].asked_at)[: max(0, len(shares) - _MAX_SHARES)]:
         del shares[key]
     return shares

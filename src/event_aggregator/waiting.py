@@ -32,7 +32,7 @@ class ChangedFolders:
 class ShareItem:
     """A share's item in the table (docs/design.md)."""
 
-    window_id: str | None = None
+    window_id: str | None = None  # of these waiting folders: each addition gives a new one
     opened_at: int = 0
     folders: frozenset[str] = field(default_factory=frozenset)
     refreshing_id: str | None = None

@@ -711,6 +711,8 @@ def search(dropped: DroppedSafeguard) -> int:
 
 
 def main(names: list[str]) -> None:
+    if unknown := {*names} - {dropped.name for dropped in DROPPED_SAFEGUARDS}:
+        sys.exit(f"No dropped safeguard has the name {', '.join(unknown)}")
     for dropped in DROPPED_SAFEGUARDS:
         if not names or dropped.name in names:
             try:

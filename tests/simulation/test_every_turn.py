@@ -184,7 +184,7 @@ DROPPED_SAFEGUARDS = (
         "a share that waits again while it is busy is forgotten",
         COVERAGE,
         "replace(share, since=share.since or now))",
-        "replace(share, since=share.since or (0 if share.busy_until() else now)))",
+        "replace(share, since=share.since or (0 if share.occupied_until() else now)))",
         Case(1, TWICE_ONE, lengths=SHORT),
     ),
     DroppedSafeguard(
@@ -239,7 +239,7 @@ DROPPED_SAFEGUARDS = (
     DroppedSafeguard(
         "a share is asked while its refresh is in progress",
         RESTRAINT,
-        "return max(passed, self.not_before, self.busy_until())",
+        "return max(passed, self.not_before, self.occupied_until())",
         "return max(passed, self.not_before, self.claim.until if self.claim else 0)",
         Case(1, TWICE_ONE, takes=NO_LIMIT, lengths=(3 * UNIT,)),
     ),

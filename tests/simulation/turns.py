@@ -417,7 +417,7 @@ class Explorer:
         times = []
         for share, interval in zip(shares, self._intervals, strict=True):
             if share:
-                times += [share.busy_until(), share.ready_at(interval)]
+                times += [share.occupied_until(), share.ready_at(interval)]
         return [time for time in times if time > NOW]
 
     def _at(self, state: State, by: int) -> State:
@@ -746,7 +746,7 @@ class Explorer:
         document, state = self._documents[state.document], state._replace(could_since=NOW)
         if state.refuses_until > NOW:
             self._broken(RESTRAINT, "the gateway has just said that it is busy", f"share {key} is taken")
-        busy = sum(other != key and share.busy_until() > NOW for other, share in document.shares.items())
+        busy = sum(other != key and share.occupied_until() > NOW for other, share in document.shares.items())
         if busy < self.case.slots:
             return state
         if state.probed_at > NOW - INTERVAL:

@@ -18,7 +18,7 @@ from dev.local.ministack import ROOT
 
 def test_the_page_about_the_commands_is_what_their_help_says() -> None:
     assert (ROOT / "docs" / "commands.md").read_text() == document(), (
-        "python -m commands.operate.help > docs/commands.md"
+        "PYTHONPATH=src:. .venv/bin/python -m commands.operate.help > docs/commands.md"
     )
 
 
