@@ -273,9 +273,10 @@ class Asker:
         failure, unclear, widen = meaning(error), ask.unclear, ask.widen
         if ask.closed is None:
             self.waiting.add(key, ask.share, ask.changes, uuid4().hex)
+        is_about_request = failure is Failure.REQUEST
         if failure is Failure.UNCLEAR:
             unclear += 1
-        is_about_request = failure is Failure.REQUEST or (unclear >= _UNCLEAR and is_idle)
+            is_about_request = unclear >= _UNCLEAR and is_idle
         if is_about_request or (ask.widen and failure is Failure.UNCLEAR):
             unclear, widen = 0, round_ != WHOLE_SHARE
         self.waiting.refused(key, error_text(error), unclear=unclear, widen=widen)

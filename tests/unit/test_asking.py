@@ -745,6 +745,17 @@ def test_unknown_words_do_not_count_as_about_the_folders_while_another_refresh_i
     assert region.rounds == [PHOTOS] * 10
 
 
+@pytest.mark.parametrize("passing", [BUSY, OFFLINE, DENIED, INTERNAL], ids=str)
+def test_however_often_unknown_words_came_a_refusal_that_passes_is_not_about_the_folders(
+    region: Region, function: Function, passing: Exception
+) -> None:
+    region.shares = shares(2)
+    region.refuse("share-2", [*repeat(UNKNOWN_WORDS, 3), passing, UNKNOWN_WORDS])
+    function.run(refreshes_take=150_000)
+    rounds = [round_ for share, round_ in zip(region.asked, region.rounds, strict=True) if share == "share-2"]
+    assert rounds == [*[PHOTOS] * 5, WHOLE_SHARE]
+
+
 def test_unknown_words_are_counted_from_the_start_after_a_refresh_was_accepted(
     world: World, region: Region, function: Function
 ) -> None:

@@ -250,10 +250,10 @@ def test_a_region_that_the_refresh_function_cannot_list_is_named_with_the_reason
     def nobody_answers(_: str) -> list[FileShare]:
         raise EndpointConnectionError(endpoint_url="https://gateways")
 
-    operator.monkeypatch.setattr(operator.gateways, "showing", nobody_answers)
+    operator.monkeypatch.setattr(operator.gateways, "showing_each", nobody_answers)
 
     def answers() -> None:
-        operator.monkeypatch.delattr(operator.gateways, "showing")
+        operator.monkeypatch.delattr(operator.gateways, "showing_each")
         operator.world.time += 5_000
         operator.handle(operator.world.sent[-1]["MessageBody"], "m2")
 
@@ -292,7 +292,7 @@ def test_a_region_that_cannot_be_listed_is_left_to_the_refresh_function(operator
 
     several = operator.stack
     several.regions = operator.regions("us-east-1", "eu-west-1")
-    operator.monkeypatch.setattr(operator.gateways, "showing", nobody_answers)
+    operator.monkeypatch.setattr(operator.gateways, "showing_each", nobody_answers)
     regions = {Key.read("my-bucket/us-east-1/"), Key.read("my-bucket/eu-west-1/")}
     assert refresh_now.ask(several, "my-bucket", EVERYTHING).regions == regions
     assert several.notes[0].startswith("The file shares in us-east-1 cannot be listed: Could not connect")
@@ -303,7 +303,7 @@ def test_the_shares_of_the_only_region_are_followed_as_the_refresh_function_find
         raise EndpointConnectionError(endpoint_url="https://gateways")
 
     with operator.monkeypatch.context() as failing:
-        failing.setattr(operator.gateways, "showing", nobody_answers)
+        failing.setattr(operator.gateways, "showing_each", nobody_answers)
         asked = refresh_now.ask(operator.stack, "my-bucket", EVERYTHING)
     body, message_id = operator.sent()
     told = operator.follow(asked, lambda: operator.handle(body, message_id), lambda: operator.complete("n1"))

@@ -1,7 +1,7 @@
 """How a share stands at every moment, by what the table holds: what waits for it, why, and its place in line."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -137,8 +137,8 @@ class Gateways(FileShares):
     when_asked: Callable[[], None] = lambda: None
     asked: list[str] = field(default_factory=list)
 
-    def showing(self, bucket: str) -> list[FileShare]:  # noqa: ARG002
-        return self.shares
+    def showing_each(self, buckets: Iterable[str]) -> dict[str, list[FileShare]]:
+        return dict.fromkeys(buckets, self.shares)
 
     def describe(self, arn: str, kind: str, gateway_arn: str, bucket: str) -> FileShare | None:  # noqa: ARG002
         return next((share for share in self.shares if share.arn == arn), None)
