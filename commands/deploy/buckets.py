@@ -202,8 +202,11 @@ class Buckets:
         found = self.stack.change_rules()
         own = sorted(name for name, rule in found.items() if [*watched(rule.get("EventPattern", ""))] == [bucket])
         begin = f"{self.stack.aggregator}-{digest(bucket.encode())[:10]}-"
-        names = dict.fromkeys([*own, *(f"{begin}{number}" for number in range(1, len(patterns) + 1))])
-        for name, pattern in zip(names, patterns, strict=False):
+        free = (name for number in itertools.count(1) if (name := f"{begin}{number}") not in found)
+        new = list(itertools.islice(free, max(0, len(patterns) - len(own))))
+        if new and not self.is_dry:
+            self._refuse_unless_it_may_invoke(new[0])
+        for name, pattern in zip([*own, *new], patterns, strict=False):
             self._set_rule(name, found.get(name), pattern)
         for name in own[len(patterns) :]:
             self._delete_rule(name)
@@ -216,8 +219,6 @@ class Buckets:
         if now and now["State"] == "ENABLED" and watched(now["EventPattern"]) == watched(pattern):
             self.say(f"keep    rule {name}")
         else:
-            if not now:
-                self._refuse_unless_it_may_invoke(name)
             self._write(f"set     rule {name}", events.put_rule, Name=name, State="ENABLED", EventPattern=pattern)
         if not is_told:  # a target that is there may have settings of somebody else
             told, target = f"set     the target of rule {name}: {self.stack.aggregator}", self.function_arn
@@ -226,10 +227,10 @@ class Buckets:
                 raise DeployError(f"EventBridge refused the function as target: {failed[0].get('ErrorMessage')}")
 
     def _refuse_unless_it_may_invoke(self, rule: str) -> None:
-        if not self.is_dry and f":rule/{self.stack.aggregator}*" not in json.dumps(self.stack.function_policy()):
+        if f":rule/{self.stack.aggregator}*" not in json.dumps(self.stack.function_policy()):
             raise DeployError(
                 f"The stack, which is of version 1.0.0, lets no rule {rule} invoke {self.stack.aggregator}. Deploy this"
-                f" version first: {self.stack.command('create-stack.sh')}"
+                f" version first, as by {self.stack.command('create-stack.sh')}"
             )
 
     def _targets(self, rule: str) -> dict[str, str]:

@@ -14,6 +14,9 @@ from commands.deploy.template import TEMPLATE, DeployError, Json, environment, p
 from commands.operate.stack import Stack
 from event_aggregator.settings import LEAST_ADVISED_INTERVAL_SECONDS
 
+# So begins the status of a stack whose first run came to no end, or that is being deleted.
+_NEVER_COMPLETE = ("CREATE_IN_PROGRESS", "CREATE_FAILED", "ROLLBACK", "DELETE")
+
 
 @dataclass(frozen=True)
 class Order:
@@ -76,7 +79,8 @@ class Deployment:
         found = self._find()
         in_force = _parameters_of(found)
         attached = self.stack.buckets()
-        if not (found or order.buckets or attached):
+        was_complete = found and not found["StackStatus"].startswith(_NEVER_COMPLETE)
+        if not (was_complete or order.buckets or attached):
             raise DeployError("Which bucket? Give --bucket NAME. See --help.")
         given = {**order.given, "NamePrefix": self.stack.prefix}
         if (key := in_force.get("KmsKey")) and given.get("KmsKey", key) != key:  # messages were sent with it

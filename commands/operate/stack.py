@@ -167,7 +167,7 @@ class Stack:
     def shares_of_each(self, buckets: Iterable[str]) -> dict[str, list[FileShare]]:
         """The same of several buckets; each region is listed once."""
         found: dict[str, list[FileShare]] = {bucket: [] for bucket in buckets}
-        for name in self.regions.names:
+        for name in self.regions.names if found else ():
             try:
                 showing = self.regions.at(name).showing_each(found)
             except AWS_ERRORS as error:

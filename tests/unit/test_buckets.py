@@ -24,6 +24,7 @@ BY_RULE, BY_NOTIFICATION = Wish(source="eventbridge"), Wish(source="notification
 RULE = "p-S3EventAggregator-cf4a09316b-1"  # of SHA-256 of the bucket's name
 # One of version 1.0.0, and one of somebody else.
 OTHER_RULES = ("p-S3EventAggregatorObjectChanges", "p-S3EventAggregatorObjectChangesToo")
+MANY = [f"{number:02}-{'x' * 100}/" for number in range(40)]  # three rules
 UNABLE = "Unable to validate the following destination configurations"
 NO_CODE: Json = {"Runtime": "python3.13", "Handler": "a.b", "Code": {"ZipFile": b"PK\x05\x06" + 18 * b"\0"}}
 
@@ -291,14 +292,14 @@ def test_a_bucket_is_attached_by_a_rule_of_its_own_which_goes_with_it(account: A
 
 
 def test_there_are_as_many_rules_as_the_prefixes_need_and_those_of_version_1_0_0_are_used_on(account: Account) -> None:
-    prefixes, old, theirs = [f"{number:02}-{'x' * 100}/" for number in range(40)], *OTHER_RULES
+    old, theirs = OTHER_RULES
     for name in (old, theirs):
         account.stack.client("events").put_rule(Name=name, EventPattern=eventbridge.pattern(BUCKET, ["a/"]))
 
-    account.attach(Wish(source="eventbridge", prefixes=prefixes))
+    account.attach(Wish(source="eventbridge", prefixes=MANY))
 
     assert account.stack.change_rules().keys() == {old, RULE, f"{RULE[:-1]}2"}
-    assert sorted(account.watched()[BUCKET]) == sorted(prefixes)
+    assert sorted(account.watched()[BUCKET]) == sorted(MANY)
     account.attach(Wish(prefixes=["a/"]))
     assert account.stack.change_rules().keys() == {RULE}
     assert account.watched() == {BUCKET: ["a/"]}
@@ -312,7 +313,18 @@ def test_a_stack_of_version_1_0_0_whose_rules_have_other_names_is_to_be_deployed
     assert account.said == []
 
     events.put_rule(Name=OTHER_RULES[0], EventPattern=eventbridge.pattern(BUCKET, []))
+    with pytest.raises(DeployError, match=r"version 1\.0\.0"):
+        account.attach(Wish(source="eventbridge", prefixes=MANY))
+    assert account.watched() == {BUCKET: []}, "all of it, as before"
     assert account.attach(BY_RULE) == ["keep", "ask", "set", "set"]
+
+
+def test_a_rule_with_the_buckets_name_that_watches_another_one_too_is_left_alone(account: Account) -> None:
+    of_two = eventbridge.pattern("other", []).replace('["other"]', f'["other","{BUCKET}"]')
+    account.stack.client("events").put_rule(Name=RULE, EventPattern=of_two)
+    account.attach(BY_RULE)
+    assert account.stack.change_rules().keys() == {RULE, f"{RULE[:-1]}2"}
+    assert account.watched() == {BUCKET: [], "other": []}
 
 
 def test_a_rule_that_was_disabled_or_lost_its_target_is_mended_and_what_was_missed_is_asked_for(
@@ -460,7 +472,9 @@ def test_without_a_stack_there_is_nothing_to_attach_a_bucket_to(capsys: pytest.C
     assert main(["attach-bucket.sh", "--bucket", "other", "--name-prefix", "q-"]) == 1
     assert "There is no stack with the prefix q- in us-east-1" in capsys.readouterr().err
     assert main(["detach-bucket.sh", "--bucket", "other", "--name-prefix", "p-", "--dry-run"]) == 0
-    assert "bucket other: nothing of this stack is attached to it" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "bucket other: nothing of this stack is attached to it" in said
+    assert said.endswith("\nNothing was changed.\n")
 
 
 def test_terraform_and_cdk_get_the_lines_that_they_need(account: Account) -> None:

@@ -201,12 +201,13 @@ def test_a_stack_of_another_prefix_is_neither_taken_for_this_one_nor_deleted(dep
     assert deployment.done == []
 
 
-def test_a_new_stack_needs_a_bucket_and_one_without_says_how_to_attach_one(
-    deployment: Deployed, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("status", ["", "CREATE_IN_PROGRESS", "CREATE_FAILED", "ROLLBACK_COMPLETE", "DELETE_FAILED"])
+def test_a_stack_that_was_never_complete_needs_a_bucket_and_another_says_how_to_attach_one(
+    deployment: Deployed, monkeypatch: pytest.MonkeyPatch, status: str
 ) -> None:
     monkeypatch.setattr(Stack, "buckets", lambda _: [])
     with pytest.raises(DeployError, match="Which bucket"):
-        deployment.asked_for(deployed(""))
+        deployment.asked_for(deployed(status))
 
     deployment.asked_for(deployed())
     attach = f"scripts/attach-bucket.sh --bucket B --region {REGION} --name-prefix p-"

@@ -2,11 +2,15 @@
 
 import io
 import json
+from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import EndpointConnectionError
 from botocore.stub import Stubber
 from moto import mock_aws
 from rich.console import Console
@@ -34,6 +38,7 @@ from commands.operate.status import (
     trigger_that_does_not_read,
 )
 from event_aggregator.file_shares import FileShare
+from event_aggregator.regions import Regions
 from event_aggregator.settings import Settings
 from event_aggregator.table import Key, WindowItem
 from event_aggregator.turns import Accepted, Gateway, Rules
@@ -84,6 +89,30 @@ def stack() -> Stack:
     stack = Stack(boto3.Session(region_name="us-east-1"), "p-")
     stack.variables = dict(NEEDED)
     return stack
+
+
+def test_the_shares_of_each_bucket_are_those_of_all_regions_but_one_that_cannot_be_listed(stack: Stack) -> None:
+    def share(number: int, bucket: str) -> FileShare:
+        return FileShare(f"{ARN}share/share-{number}", "NFS", "", "AVAILABLE", bucket)
+
+    def showing_each(buckets: Iterable[str]) -> dict[str, list[FileShare]]:
+        listed = next(answers)
+        return {bucket: [share for share in listed if share.bucket == bucket] for bucket in buckets}
+
+    def refuses(_: Iterable[str]) -> None:
+        raise EndpointConnectionError(endpoint_url="https://gateways")
+
+    answers = iter([[share(3, "a"), share(4, "b")], [share(1, "a")]])
+    regions: dict[str, Any] = {
+        name: partial(SimpleNamespace, showing_each=answer)
+        for name, answer in (("us-east-1", showing_each), ("eu-west-1", showing_each), ("eu-west-2", refuses))
+    }
+    stack.regions = Regions("us-east-1", regions)
+    assert stack.shares_of_each([]) == {}
+    assert stack.shares_of_each("abc") == {"a": [share(1, "a"), share(3, "a")], "b": [share(4, "b")], "c": []}
+    assert stack.unlisted == {"eu-west-2"}
+    [note] = stack.notes
+    assert note.startswith("The file shares in eu-west-2 cannot be listed: Could not connect")
 
 
 @pytest.mark.parametrize(

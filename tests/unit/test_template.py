@@ -209,6 +209,12 @@ def test_only_the_refresh_function_runs_in_subnets_and_only_its_role_may_connect
     assert resources("AWS::IAM::Policy") == {}
 
 
+def test_only_the_stacks_own_rules_may_invoke_the_aggregator() -> None:
+    permission = resources("AWS::Lambda::Permission")["RulesOfChanges"]
+    rules = "arn:aws:events:us-east-1:123456789012:rule/dev-S3EventAggregator*"
+    assert (permission["Principal"], permission["SourceArn"]) == ("events.amazonaws.com", rules)
+
+
 # Terraform
 
 TYPES = {"String": "string", "Number": "number", "CommaDelimitedList": "${list(string)}"}
