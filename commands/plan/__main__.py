@@ -17,7 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 
 from commands.arguments import add_version, formatter
-from commands.plan import picture, report
+from commands.plan import report
 from commands.plan.outcome import Outcome, Setting, Task, alternatives, of_setting
 from commands.plan.replay import Pace, Shown
 from commands.plan.report import Plan
@@ -39,6 +39,8 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+    if options.png or options.html:
+        from commands.plan import picture  # noqa: PLC0415 - its import takes a second, in each process
     if options.png:
         picture.save(plan, options.png)
     if options.html:

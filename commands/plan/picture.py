@@ -3,34 +3,28 @@
 import io
 from pathlib import Path
 
-import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from commands.operate.words import span
 from commands.plan.report import Plan
 
-mpl.use("agg")  # needs no screen
-from matplotlib import pyplot as plt
-
 _TIMES = (1, 5, 15, 60, 300, 900, 3600, 4 * 3600, 12 * 3600)  # seconds, at the axis
 
 
 def save(plan: Plan, to: Path) -> None:
-    figure = _draw(plan)
-    figure.savefig(to, dpi=110)
-    plt.close(figure)
+    _draw(plan).savefig(to, dpi=110)
 
 
 def svg(plan: Plan) -> str:
-    figure, written = _draw(plan), io.StringIO()
-    figure.savefig(written, format="svg", metadata={"Date": None})
-    plt.close(figure)
+    written = io.StringIO()
+    _draw(plan).savefig(written, format="svg", metadata={"Date": None})
     return written.getvalue()
 
 
 def _draw(plan: Plan) -> Figure:
-    figure, axes = plt.subplots(figsize=(9, 5))
+    figure = Figure(figsize=(9, 5))
+    axes = figure.subplots()
     best, chosen = plan.best, plan.recommended
     for label, outcomes, color, marker in (
         ("a fixed delay", [one for one in plan.ours if one.setting and not one.setting.quiet], "tab:blue", "o"),
