@@ -22,10 +22,10 @@ main() {
   fi
   make_uv
   make_venv .venv dev
-  make_venv .venv-ministack ministack
+  make_venv .venv-ministack ministack --compile-bytecode # for the six that the tests start at the same time
 }
 
-make_venv() { # folder, name of its lock file
+make_venv() { # folder, name of its lock file, flags for uv
   local lock="requirements/$2.txt" stamp="$1/made-from.txt"
   if cmp -s "$lock" "$stamp"; then return; fi
   echo "Setting up $1 (once, less than a minute) ..."
@@ -34,7 +34,7 @@ make_venv() { # folder, name of its lock file
   .venv-uv/bin/uv venv --quiet --no-project --python "$base_python" "$1"
   # uv is several times as fast as pip, but does not read pip's configuration: if it reaches no package index, pip may.
   if ! .venv-uv/bin/uv pip install --quiet --system-certs --python "$1/bin/python" --require-hashes --requirement "$lock" \
-    2>"$1/uv.log"; then
+    "${@:3}" 2>"$1/uv.log"; then
     echo "uv could not install $lock ($1/uv.log says why). pip does it, which takes a few minutes ..."
     .venv-uv/bin/python -m pip --python "$1/bin/python" install --quiet --disable-pip-version-check --require-hashes \
       --requirement "$lock"

@@ -18,6 +18,10 @@ main() {
   # It has a core to itself while the end-to-end tests wait.
   step "mypy --strict" mypy >build/mypy.txt 2>&1 &
   local types=$! failed=0
+  if [ ! -d tests/__pycache__ ]; then # once, what each of the six processes would compile and fetch (it tells of errors)
+    pytest --collect-only >/dev/null || true
+    PYTHONPATH="src:." python -m commands.deploy zip.sh >/dev/null
+  fi
   # More than there are cores, because much of the end-to-end tests is waiting. They come first, each process with a
   # local AWS of its own.
   pytest --numprocesses 6 --dist loadfile --no-loadscope-reorder || failed=1
