@@ -18,13 +18,13 @@ main() {
   # It has a core to itself while the end-to-end tests wait.
   step "mypy --strict" mypy >build/mypy.txt 2>&1 &
   local types=$! failed=0
-  if [ ! -d tests/__pycache__ ]; then # once, what each of the six processes would compile and fetch (it tells of errors)
+  if [ ! -d tests/__pycache__ ]; then # once, what each of the five processes would compile and fetch (it tells of errors)
     pytest --collect-only >/dev/null || true
     PYTHONPATH="src:." python -m commands.deploy zip.sh >/dev/null
   fi
   # More than there are cores, because much of the end-to-end tests is waiting. They come first, each process with a
   # local AWS of its own.
-  pytest --numprocesses 6 --dist loadfile --no-loadscope-reorder || failed=1
+  pytest --numprocesses 5 --dist loadfile --no-loadscope-reorder || failed=1
   wait "$types" || failed=1
   cat build/mypy.txt
   return "$failed"

@@ -21,7 +21,7 @@ from ministack.core import iam_actions, iam_evaluator
 from ministack.services import iam, lambda_svc
 from ministack.services.cloudformation import provisioners
 
-MAX_CONTAINERS = 4
+MAX_CONTAINERS = 2
 # The reads of Lambda that MiniStack takes for others, by the last part of the path.
 LAMBDA_READS = {
     "account-settings": "GetAccountSettings",
