@@ -22,7 +22,7 @@ main() {
   fi
   make_uv
   make_venv .venv dev
-  make_venv .venv-ministack ministack --compile-bytecode # for the five that the tests start at the same time
+  make_venv .venv-ministack ministack --compile-bytecode # for those that the tests start at the same time
 }
 
 make_venv() { # folder, name of its lock file, flags for uv

@@ -13,7 +13,7 @@ def test_before_a_commit_the_same_is_checked_as_by_the_tests() -> None:
     steps = re.findall(r'^  step "(.*?)" (\S+)', (ROOT / "scripts" / "test.sh").read_text(), re.MULTILINE)
 
     hooks = [(hook["name"], Path(hook["entry"].split()[0]).name) for hook in repository["hooks"]]
-    assert hooks == steps
+    assert hooks == [step for step in steps if step[1] != "pytest"]
 
 
 def test_the_files_that_the_pages_name_are_there() -> None:
