@@ -308,7 +308,7 @@ class Explorer:
         return replace(
             document,
             shares={key: _older_share(share, by, ranks, self._longest) for key, share in document.shares.items()},
-            wake=replace(wake, at=_older(wake.at, by, OLD + UNIT)) if wake else None,
+            wake=replace(wake, at=max(wake.at - by, NOW - OLD - UNIT)) if wake else None,
             refused_at=_older(document.refused_at, by, INTERVAL),
             probed_at=_older(document.probed_at, by, INTERVAL),
             by_others={name: max(began - by, NOW - OLD) for name, began in document.by_others.items()},
