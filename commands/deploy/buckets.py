@@ -227,11 +227,14 @@ class Buckets:
                 raise DeployError(f"EventBridge refused the function as target: {failed[0].get('ErrorMessage')}")
 
     def _refuse_unless_it_may_invoke(self, rule: str) -> None:
-        if f":rule/{self.stack.aggregator}*" not in json.dumps(self.stack.function_policy()):
-            raise DeployError(
-                f"The stack, which is of version 1.0.0, lets no rule {rule} invoke {self.stack.aggregator}. Deploy this"
-                f" version first, as by {self.stack.command('create-stack.sh')}"
-            )
+        began = self.clock()
+        while f":rule/{self.stack.aggregator}*" not in json.dumps(self.stack.function_policy()):
+            if self.clock() - began >= _PATIENCE_SECONDS:  # it may have been deployed a moment ago
+                raise DeployError(
+                    f"The stack, which is of version 1.0.0, lets no rule {rule} invoke {self.stack.aggregator}. Deploy"
+                    f" this version first, as by {self.stack.command('create-stack.sh')}"
+                )
+            self.pause(_PAUSE_SECONDS)
 
     def _targets(self, rule: str) -> dict[str, str]:
         """The ARNs of the rule's targets, by their Ids."""

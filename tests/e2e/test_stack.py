@@ -1,7 +1,7 @@
 """The scripts on the local AWS: one stack beside another, killed on the way, changed, and removed to the last trace.
 
 Killed after a few sampled calls of AWS, that is; with KILL_AT_EVERY_CALL=1 after every call of each in turn, which
-takes about half an hour: KILL_AT_EVERY_CALL=1 scripts/test.sh tests/e2e/test_stack.py -k every_call
+takes minutes: KILL_AT_EVERY_CALL=1 scripts/test.sh tests/e2e/test_stack.py -k every_call
 """
 
 import itertools
@@ -93,7 +93,7 @@ def variables(aws: MiniStack) -> dict[str, str]:
     return dict(found)
 
 
-@pytest.mark.skipif("KILL_AT_EVERY_CALL" not in os.environ, reason="takes about half an hour")
+@pytest.mark.skipif("KILL_AT_EVERY_CALL" not in os.environ, reason="takes minutes: KILL_AT_EVERY_CALL=1")
 @pytest.mark.usefixtures("stack")
 def test_killed_after_every_call_in_turn_both_scripts_end_right_when_they_are_run_again(
     aws: MiniStack, others_notification: dict[str, Any], kill_after: Any

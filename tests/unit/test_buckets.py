@@ -311,12 +311,23 @@ def test_a_stack_of_version_1_0_0_whose_rules_have_other_names_is_to_be_deployed
     with pytest.raises(DeployError, match=r"(?s)version 1\.0\.0.*scripts/create-stack\.sh .*--name-prefix p-"):
         account.attach(BY_RULE)
     assert account.said == []
+    assert account.seconds == 60, "it may have been deployed a moment ago"
 
     events.put_rule(Name=OTHER_RULES[0], EventPattern=eventbridge.pattern(BUCKET, []))
     with pytest.raises(DeployError, match=r"version 1\.0\.0"):
         account.attach(Wish(source="eventbridge", prefixes=MANY))
     assert account.watched() == {BUCKET: []}, "all of it, as before"
     assert account.attach(BY_RULE) == ["keep", "ask", "set", "set"]
+
+
+def test_a_permission_of_the_rules_that_is_not_known_yet_is_waited_for(account: Account) -> None:
+    functions, buckets = account.stack.client("lambda"), account.buckets()
+    permission = {"Action": "lambda:InvokeFunction", "Principal": "e", "StatementId": "RulesOfChanges"}
+    permission |= {"FunctionName": "p-S3EventAggregator", "SourceArn": "arn:aws:events:r:1:rule/p-S3EventAggregator*"}
+    functions.remove_permission(FunctionName="p-S3EventAggregator", StatementId="RulesOfChanges")
+    buckets.pause = lambda _: functions.add_permission(**permission)
+    buckets.attach(BUCKET, BY_RULE)
+    assert account.watched() == {BUCKET: []}
 
 
 def test_a_rule_with_the_buckets_name_that_watches_another_one_too_is_left_alone(account: Account) -> None:
